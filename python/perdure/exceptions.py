@@ -1,0 +1,584 @@
+"""Every exception that perdure raises, and what each becomes on the wire.
+
+Three families, and the family decides what happens to the invocation:
+
+* **Operation failures** (`DurableOperationError`, `SerDesError`, `ValidationError`): ordinary exceptions for user code
+  to catch.
+* **Unrecoverable errors**: an `ExecutionError` ends the execution as FAILED; an `InvocationError` leaves the Lambda
+  invocation, so that the service runs it again.
+* **Control flow** (`SuspendExecution`, `OrphanedChildException`, `BackgroundThreadError`): derived from
+  `BaseException`, so that ``except Exception`` in user code does not swallow them.
+
+This module is imported on every cold start: it imports nothing heavier than `enum` and `typing`.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from typing import Self
+
+# HTTP statuses and error codes by which the Lambda API tells transient trouble from permanent trouble.
+BAD_REQUEST_ERROR: int = 400
+TOO_MANY_REQUESTS_ERROR: int = 429
+SERVICE_ERROR: int = 500
+INVALID_PARAMETER_VALUE_EXCEPTION: str = "InvalidParameterValueException"
+INVALID_CHECKPOINT_TOKEN_PREFIX: str = "Invalid checkpoint token"  # noqa: S105  a message, not a secret
+
+# The service reports these as HTTP 502, yet only the owner of the key can mend them.
+_KEY_ERROR_CODES: Final = frozenset(
+    {"KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException"}
+)
+
+# SDK-owned classes carry the official SDK's module names on the wire, so that either SDK rebuilds what the other
+# recorded.
+_OFFICIAL_PREFIX: Final = "aws_durable_execution_sdk_python."
+_OWN_PREFIX: Final = "perdure."
+_SERDES_ERROR_TYPE: Final = _OFFICIAL_PREFIX + "exceptions.SerDesError"
+
+
+class AwsErrorObj(TypedDict):
+    """The ``Error`` part of a botocore error response."""
+
+    Code: str | None
+    Message: str | None
+
+
+class AwsErrorMetadata(TypedDict):
+    """The ``ResponseMetadata`` part of a botocore error response."""
+
+    RequestId: str | None
+    HostId: str | None
+    HTTPStatusCode: int | None
+    HTTPHeaders: str | None
+    RetryAttempts: str | None
+
+
+class TerminationReason(Enum):
+    """Why an execution or an invocation was ended."""
+
+    UNHANDLED_ERROR = "UNHANDLED_ERROR"
+    INVOCATION_ERROR = "INVOCATION_ERROR"
+    EXECUTION_ERROR = "EXECUTION_ERROR"
+    CHECKPOINT_FAILED = "CHECKPOINT_FAILED"
+    NON_DETERMINISTIC_EXECUTION = "NON_DETERMINISTIC_EXECUTION"
+    STEP_INTERRUPTED = "STEP_INTERRUPTED"
+    SERIALIZATION_ERROR = "SERIALIZATION_ERROR"
+
+
+class DurableApiErrorCategory(Enum):
+    """What a failed API call means: INVOCATION, try the invocation again; EXECUTION, trying again cannot help."""
+
+    INVOCATION = "INVOCATION"
+    EXECUTION = "EXECUTION"
+
+
+CheckpointErrorCategory = DurableApiErrorCategory
+
+
+class DurableExecutionsError(Exception):
+    """The root of all ordinary exceptions of this package: catching it catches every one of them."""
+
+
+class PluginLoadError(DurableExecutionsError):
+    """A plugin named in the configuration could not be imported or started."""
+
+
+class ValidationError(DurableExecutionsError):
+    """An argument that the operation cannot work with. Raised before anything is sent: correct the call."""
+
+
+class InvalidStateError(DurableExecutionsError):
+    """A call that the object's present state does not allow, such as asking for a failed result."""
+
+
+class UnrecoverableError(DurableExecutionsError):
+    """Base of the errors that end the invocation rather than one operation.
+
+    Args:
+        message: What happened.
+        termination_reason: The reason under which the ending is reported.
+
+    """
+
+    def __init__(self, message: str, termination_reason: TerminationReason) -> None:
+        super().__init__(message)
+        self.termination_reason = termination_reason
+
+
+class ExecutionError(UnrecoverableError):
+    """Ends the execution as FAILED at once; nothing is retried and nothing more is recorded.
+
+    Raise it from user code when going on is pointless whatever the retry strategy says.
+    """
+
+    def __init__(self, message: str, termination_reason: TerminationReason = TerminationReason.EXECUTION_ERROR) -> None:
+        super().__init__(message, termination_reason)
+
+
+class InvocationError(UnrecoverableError):
+    """Leaves the Lambda invocation as an error, so that the service invokes the function again and replays.
+
+    Raise it for trouble that a fresh sandbox may not have. Inside a step it goes to the step's retry strategy instead.
+    """
+
+    def __init__(
+        self, message: str, termination_reason: TerminationReason = TerminationReason.INVOCATION_ERROR
+    ) -> None:
+        super().__init__(message, termination_reason)
+
+    def is_retryable(self) -> bool:
+        """Whether another invocation may succeed; subclasses that know better say no."""
+        return True
+
+
+class BotoClientError(InvocationError):
+    """A call of the Lambda API failed.
+
+    Args:
+        message: What boto3 said.
+        error_category: Whether another invocation may help.
+        error: The response's ``Error``, when there was a response.
+        response_metadata: The response's ``ResponseMetadata``, when there was one.
+        termination_reason: The reason under which the ending is reported.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        error_category: DurableApiErrorCategory = DurableApiErrorCategory.INVOCATION,
+        error: AwsErrorObj | None = None,
+        response_metadata: AwsErrorMetadata | None = None,
+        termination_reason: TerminationReason = TerminationReason.INVOCATION_ERROR,
+    ) -> None:
+        super().__init__(message, termination_reason)
+        self.error = error
+        self.response_metadata = response_metadata
+        self.error_category = error_category
+
+    @classmethod
+    def from_exception(cls, exception: Exception) -> Self:
+        """Classify what boto3 raised (`docs/protocol.md` §1).
+
+        Permanent: 4xx, and the four KMS errors for which the key's owner must act, whatever their status. Transient:
+            5xx, 429, a stale
+        checkpoint token (``InvalidParameterValueException`` whose message begins "Invalid checkpoint token"), and
+        everything that never had a response, such as a broken connection.
+
+        Args:
+            exception: A ``botocore.exceptions.ClientError``, or any other exception of the call.
+
+        """
+        response = getattr(exception, "response", None)
+        if not isinstance(response, dict):
+            response = {}
+        error, metadata = response.get("Error"), response.get("ResponseMetadata")
+        return cls(
+            message=str(exception),
+            error_category=_classify(error or {}, metadata or {}),
+            error=error,
+            response_metadata=metadata,
+        )
+
+    def is_retryable(self) -> bool:
+        """Whether another invocation may succeed."""
+        return self.error_category is DurableApiErrorCategory.INVOCATION
+
+    def is_retriable(self) -> bool:
+        """Do as `is_retryable`, in the other spelling."""
+        return self.is_retryable()
+
+    def build_logger_extras(self) -> dict[str, Any]:
+        """Pick what is worth logging: ``Error`` and ``ResponseMetadata``, each only when it says something."""
+        extras: dict[str, Any] = {}
+        if self.error:
+            extras["Error"] = self.error
+        if self.response_metadata:
+            extras["ResponseMetadata"] = self.response_metadata
+        return extras
+
+
+def _classify(error: dict[str, Any], metadata: dict[str, Any]) -> DurableApiErrorCategory:
+    """Tell the category of a response: see `BotoClientError.from_exception`."""
+    code = error.get("Code")
+    if code in _KEY_ERROR_CODES:
+        return DurableApiErrorCategory.EXECUTION
+    status = metadata.get("HTTPStatusCode")
+    if not error or not isinstance(status, (int, float)) or not BAD_REQUEST_ERROR <= status < SERVICE_ERROR:
+        return DurableApiErrorCategory.INVOCATION
+    stale = code == INVALID_PARAMETER_VALUE_EXCEPTION and str(error.get("Message")).startswith(
+        INVALID_CHECKPOINT_TOKEN_PREFIX
+    )
+    if stale or status == TOO_MANY_REQUESTS_ERROR:
+        return DurableApiErrorCategory.INVOCATION
+    return DurableApiErrorCategory.EXECUTION
+
+
+class CheckpointError(BotoClientError):
+    """Progress could not be recorded: ``CheckpointDurableExecution`` failed."""
+
+    def __init__(
+        self,
+        message: str,
+        error_category: DurableApiErrorCategory = DurableApiErrorCategory.INVOCATION,
+        error: AwsErrorObj | None = None,
+        response_metadata: AwsErrorMetadata | None = None,
+    ) -> None:
+        super().__init__(message, error_category, error, response_metadata, TerminationReason.CHECKPOINT_FAILED)
+
+
+class GetExecutionStateError(BotoClientError):
+    """The history could not be read: ``GetDurableExecutionState`` failed."""
+
+    def __init__(
+        self,
+        message: str,
+        error_category: DurableApiErrorCategory = DurableApiErrorCategory.INVOCATION,
+        error: AwsErrorObj | None = None,
+        response_metadata: AwsErrorMetadata | None = None,
+    ) -> None:
+        super().__init__(message, error_category, error, response_metadata)
+
+
+class NonDeterministicExecutionError(ExecutionError):
+    """The code asks for another operation than the history recorded at this position.
+
+    Args:
+        message: Both sides, and the line that called.
+        step_id: The id of the operation that differs.
+
+    """
+
+    def __init__(self, message: str, step_id: str | None = None) -> None:
+        super().__init__(message, TerminationReason.NON_DETERMINISTIC_EXECUTION)
+        self.step_id = step_id
+
+
+class StepInterruptedError(InvocationError):
+    """An at-most-once step was started, and no outcome was recorded. Its retry strategy is asked with this error.
+
+    Args:
+        message: What happened.
+        step_id: The step's operation id.
+
+    """
+
+    def __init__(self, message: str, step_id: str | None = None) -> None:
+        super().__init__(message, TerminationReason.STEP_INTERRUPTED)
+        self.step_id = step_id
+
+
+class RetryableSerDesError(InvocationError):
+    """A serialiser failed for a passing reason (say, its storage timed out): the invocation is run again.
+
+    User code never sees it; a permanent failure is a `SerDesError`.
+    """
+
+    def __init__(
+        self, message: str, termination_reason: TerminationReason = TerminationReason.SERIALIZATION_ERROR
+    ) -> None:
+        super().__init__(message, termination_reason)
+
+
+class DurableOperationError(DurableExecutionsError):
+    """An operation failed. The class says which kind; the fields say what went wrong inside it.
+
+    ``__cause__`` is the recorded inner error, rebuilt from these fields on the first run as on replay; it is never the
+    original object, which replay could not have.
+
+    Args:
+        message: The inner error's message.
+        error_type: The inner error's class as recorded, such as ``"ValueError"`` or ``"shop.OutOfStock"``; by default
+            this class.
+        data: Data that the failing side attached, if any.
+        stack_trace: Its stack trace, line by line, if it was recorded.
+
+    Example:
+        >>> try:
+        ...     context.step(charge_card)
+        ... except StepError as error:
+        ...     if error.error_type == "shop.CardDeclined":
+        ...         return "declined"
+        ...     raise
+
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        error_type: str | None = None,
+        data: str | None = None,
+        stack_trace: list[str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_type = error_type or _class_name(type(self))
+        self.data = data
+        self.stack_trace = stack_trace
+
+    @classmethod
+    def from_error_fields(
+        cls, error_type: str | None, message: str | None, data: str | None, stack_trace: list[str] | None
+    ) -> DurableOperationError:
+        """Rebuild an operation error from the fields that were recorded.
+
+        Names of operation errors give that class, whether written by this package or by the official SDK; every other
+        name gives a plain `DurableOperationError`, whichever class this is called on.
+
+        Args:
+            error_type: The recorded ``ErrorType``.
+            message: The recorded ``ErrorMessage``.
+            data: The recorded ``ErrorData``.
+            stack_trace: The recorded ``StackTrace``.
+
+        """
+        error_cls = _operation_error_class(error_type) if error_type else None
+        return (error_cls or DurableOperationError)(
+            message=message, error_type=error_type, data=data, stack_trace=stack_trace
+        )
+
+
+class StepError(DurableOperationError):
+    """A step failed, and its retry strategy gave up."""
+
+
+class InvokeError(DurableOperationError):
+    """The invoked function failed, timed out or was stopped."""
+
+
+class ChildContextError(DurableOperationError):
+    """A child context, map or parallel failed."""
+
+
+class WaitForConditionError(DurableOperationError):
+    """The check of a ``wait_for_condition`` raised, or its wait strategy gave up."""
+
+
+class CallbackError(DurableOperationError):
+    """Base of the callback failures: ``except CallbackError`` catches all three."""
+
+
+class CallbackExternalError(CallbackError):
+    """The other side reported failure (``SendDurableExecutionCallbackFailure``)."""
+
+
+class CallbackTimeoutError(CallbackError):
+    """The callback's time ran out, or its heartbeats stopped."""
+
+
+class CallbackSubmitterError(CallbackError):
+    """The submitter of a ``wait_for_callback`` failed, so nobody will ever answer."""
+
+
+class SerDesError(DurableExecutionsError):
+    """A value could not be serialised, or its recorded text could not be read back. Never retried.
+
+    Args:
+        message: What is wrong with the value.
+        error_type: The class as recorded; by default this class.
+        data: Recorded data, if any.
+        stack_trace: Recorded stack trace, if any.
+
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        error_type: str | None = None,
+        data: str | None = None,
+        stack_trace: list[str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_type = error_type or _class_name(type(self))
+        self.data = data
+        self.stack_trace = stack_trace
+
+
+class BackgroundThreadError(BaseException):
+    """The checkpoint system is broken: what the code does now can no longer be recorded, so it must unwind.
+
+    Args:
+        message: What happened.
+        source_exception: The error that broke it.
+
+    """
+
+    def __init__(self, message: str, source_exception: Exception) -> None:
+        super().__init__(message)
+        self.source_exception = source_exception
+
+
+class SuspendExecution(BaseException):
+    """Unwinds the handler so that the invocation can end as PENDING; the service invokes again when there is news.
+
+    Args:
+        message: What is being waited for.
+
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class TimedSuspendExecution(SuspendExecution):
+    """A suspension that is known to end at a certain time.
+
+    Args:
+        message: What is being waited for.
+        scheduled_timestamp: When to go on, in Unix seconds.
+
+    """
+
+    def __init__(self, message: str, scheduled_timestamp: float) -> None:
+        super().__init__(message)
+        self.scheduled_timestamp = scheduled_timestamp
+
+    @classmethod
+    def from_delay(cls, message: str, delay_seconds: int) -> TimedSuspendExecution:
+        """Suspend for ``delay_seconds`` seconds from now."""
+        return cls(message, scheduled_timestamp=time.time() + delay_seconds)
+
+    @classmethod
+    def from_datetime(cls, message: str, datetime_timestamp: dt.datetime) -> TimedSuspendExecution:
+        """Suspend until ``datetime_timestamp``; without a time zone it means local time."""
+        return cls(message, scheduled_timestamp=datetime_timestamp.timestamp())
+
+
+class OrderedLockError(DurableExecutionsError):
+    """An ordered lock is broken, because somebody ahead in its queue failed.
+
+    Args:
+        message: What happened.
+        source_exception: The failure that broke the lock.
+
+    """
+
+    def __init__(self, message: str, source_exception: Exception | None = None) -> None:
+        if source_exception is not None:
+            message = f"{message} {type(source_exception).__name__}: {source_exception}"
+        super().__init__(message)
+        self.source_exception = source_exception
+
+
+class OrphanedChildException(BaseException):
+    """A branch goes on after its map or parallel has completed: its next operation raises this, and its code unwinds.
+
+    Args:
+        message: What happened.
+        operation_id: The id of the operation that was refused.
+
+    """
+
+    def __init__(self, message: str, operation_id: str) -> None:
+        super().__init__(message)
+        self.operation_id = operation_id
+
+
+_OPERATION_ERRORS: Final[dict[str, type[DurableOperationError]]] = {}
+
+
+def register_operation_error(error_cls: type[DurableOperationError]) -> None:
+    """Let `DurableOperationError.from_error_fields` rebuild ``error_cls`` from its recorded name.
+
+    Args:
+        error_cls: A subclass of `DurableOperationError` whose constructor takes ``message``, ``error_type``, ``data``
+            and ``stack_trace`` as keywords.
+
+    """
+    _OPERATION_ERRORS[_class_name(error_cls)] = error_cls
+
+
+def wire_error_type(exc: BaseException) -> str:
+    """Give the ``ErrorType`` under which an exception is recorded.
+
+    The qualified class name; builtins bare (``ValueError``); classes of this package under the official SDK's module
+    names, and every subclass of `SerDesError` as `SerDesError`, so that either SDK reads the other's histories.
+
+    Args:
+        exc: Any exception.
+
+    """
+    if isinstance(exc, SerDesError):
+        return _SERDES_ERROR_TYPE
+    return _class_name(type(exc))
+
+
+def wire_error_fields(exc: BaseException) -> tuple[str | None, str, str | None, list[str] | None]:
+    """Give ``(ErrorMessage, ErrorType, ErrorData, StackTrace)`` under which an exception is recorded.
+
+    Only operation and serialisation errors carry data and a stack trace. An exception whose ``str()`` raises is
+    recorded with a message that says so, where the official SDK lets the second error escape.
+
+    Args:
+        exc: Any exception.
+
+    """
+    if isinstance(exc, (DurableOperationError, SerDesError)):
+        return exc.message, wire_error_type(exc), exc.data, exc.stack_trace
+    try:
+        message = str(exc)
+    except Exception as error:  # noqa: BLE001  whatever the user's __str__ raises
+        message = f"(no message: str() of this exception raised {type(error).__name__})"
+    return message, wire_error_type(exc), None, None
+
+
+def operation_error(
+    error_cls: type[DurableOperationError],
+    error_type: str | None,
+    message: str | None,
+    data: str | None,
+    stack_trace: list[str] | None,
+) -> DurableOperationError | SerDesError:
+    """Build the exception that a recorded failure surfaces as, with its ``__cause__``; the caller raises it.
+
+    Args:
+        error_cls: The kind of operation that failed.
+        error_type: The recorded ``ErrorType``. That of a `SerDesError` gives a `SerDesError`, whatever the operation.
+        message: The recorded ``ErrorMessage``.
+        data: The recorded ``ErrorData``.
+        stack_trace: The recorded ``StackTrace``.
+
+    """
+    surfaced = SerDesError if error_type is not None and _official_name(error_type) == _SERDES_ERROR_TYPE else error_cls
+    error = surfaced(message=message, error_type=error_type, data=data, stack_trace=stack_trace)
+    error.__cause__ = DurableOperationError.from_error_fields(error_type, message, data, stack_trace)
+    return error
+
+
+def _class_name(cls: type) -> str:
+    """Give the wire name of a class."""
+    module = cls.__module__
+    return cls.__qualname__ if module == "builtins" else _official_name(f"{module}.{cls.__qualname__}")
+
+
+def _official_name(name: str) -> str:
+    """``name`` with this package's prefix replaced by the official SDK's."""
+    return _OFFICIAL_PREFIX + name[len(_OWN_PREFIX) :] if name.startswith(_OWN_PREFIX) else name
+
+
+def _operation_error_class(error_type: str) -> type[DurableOperationError] | None:
+    """Find the registered class of a recorded name."""
+    name = _official_name(error_type)
+    if name == _OFFICIAL_PREFIX + "concurrency.models.BatchCompletionError" and name not in _OPERATION_ERRORS:
+        import perdure.concurrency.models  # noqa: F401, PLC0415  registers the class; loaded only when a history names it
+    return _OPERATION_ERRORS.get(name)
+
+
+for _error_cls in (
+    StepError,
+    InvokeError,
+    ChildContextError,
+    WaitForConditionError,
+    CallbackError,
+    CallbackExternalError,
+    CallbackTimeoutError,
+    CallbackSubmitterError,
+):
+    register_operation_error(_error_cls)
+del _error_cls
