@@ -1,0 +1,488 @@
+"""What users hand to the operations: durations, retries' jitter, completion rules, and one config class an operation.
+
+All classes are frozen dataclasses with the official SDK's fields, defaults and checks. Beyond the official SDK,
+wherever a `Duration` is expected a `datetime.timedelta` or a number of seconds will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from perdure import _core
+from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field
+from perdure.exceptions import ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._duration import DurationField
+    from perdure.retries import RetryDecision
+    from perdure.serdes import SerDes
+    from perdure.types import SummaryGenerator
+
+__all__ = [
+    "BatchItemStatus",
+    "CallbackConfig",
+    "ChildConfig",
+    "CompletionConfig",
+    "CompletionDecision",
+    "CompletionItemStatus",
+    "CompletionOutcome",
+    "CompletionStatus",
+    "Duration",
+    "DurationLike",
+    "InvokeConfig",
+    "JitterStrategy",
+    "MapConfig",
+    "NestingType",
+    "Numeric",
+    "P",
+    "ParallelBranch",
+    "ParallelConfig",
+    "R",
+    "StepConfig",
+    "StepSemantics",
+    "T",
+    "WaitForCallbackConfig",
+    "complete_batch",
+    "continue_batch",
+    "duration_seconds",
+    "validate_sub_type",
+]
+
+P = TypeVar("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+Numeric = int | float
+
+_SUB_TYPE_MAX_LENGTH: Final = 32
+_SUB_TYPE_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def validate_sub_type(sub_type: str | None) -> None:
+    """Check a user's subtype against the service's rule: 1 to 32 of ``A-Z a-z 0-9 - _``; None and "" mean the default.
+
+    Raises:
+        ValidationError: For any other value.
+
+    """
+    if not sub_type:
+        return
+    if (
+        not isinstance(sub_type, str)
+        or len(sub_type) > _SUB_TYPE_MAX_LENGTH
+        or not _SUB_TYPE_CHARACTERS.issuperset(sub_type)
+    ):
+        raise ValidationError(
+            f"the sub_type {sub_type!r} is not one the service takes: "
+            f"use 1 to {_SUB_TYPE_MAX_LENGTH} letters, digits, hyphens and underscores (ASCII)"
+        )
+
+
+class JitterStrategy(StrEnum):
+    """How randomness spreads delays, so that many executions do not come back at the same moment.
+
+    NONE: the delay as computed. FULL: anything from nothing to the delay. HALF: from half the delay to all of it.
+    """
+
+    NONE = "NONE"
+    FULL = "FULL"
+    HALF = "HALF"
+
+    def apply_jitter(self, delay: float) -> float:
+        """Spread ``delay`` (seconds) at random; the result may be any number of seconds."""
+        import random  # noqa: PLC0415  seldom needed, and slow to import
+
+        return _core.jittered_delay(delay, self.value, random.random())  # noqa: S311  not a secret
+
+    def finalize_delay(self, base_delay: float) -> int:
+        """Spread ``base_delay`` (seconds) at random, in whole seconds, rounded up, at least 1."""
+        return _core.whole_seconds(self.apply_jitter(base_delay))
+
+
+class NestingType(Enum):
+    """Whether the branches of a map or parallel have records of their own.
+
+    NESTED: each branch is a recorded child context. FLAT: branches are virtual contexts; only the operations inside are
+        recorded,
+    which saves two updates a branch.
+    """
+
+    NESTED = "NESTED"
+    FLAT = "FLAT"
+
+
+class BatchItemStatus(Enum):
+    """Where a branch of a map or parallel stands; STARTED also when the batch completed before the branch did."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    STARTED = "STARTED"
+
+
+class CompletionOutcome(Enum):
+    """Whether ending a batch early counts as its success or its failure."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class CompletionDecision:
+    """What a ``should_complete`` predicate answers; made by `complete_batch` and `continue_batch`.
+
+    Args:
+        complete: Whether the batch is to end now.
+        outcome: How it ends; given exactly when ``complete`` is true.
+
+    Raises:
+        ValidationError: When the two do not fit together.
+
+    """
+
+    complete: bool
+    outcome: CompletionOutcome | None = None
+
+    def __post_init__(self) -> None:
+        if self.complete and self.outcome is None:
+            raise ValidationError("a decision to complete needs an outcome: use complete_batch(CompletionOutcome....)")
+        if not self.complete and self.outcome is not None:
+            raise ValidationError("a decision to go on has no outcome: use continue_batch()")
+
+
+def continue_batch() -> CompletionDecision:
+    """Answer of a ``should_complete`` predicate: let the batch go on."""
+    return CompletionDecision(complete=False)
+
+
+def complete_batch(outcome: CompletionOutcome = CompletionOutcome.SUCCEEDED) -> CompletionDecision:
+    """Answer of a ``should_complete`` predicate: end the batch now.
+
+    Args:
+        outcome: Whether that is a success or a failure of the batch.
+
+    """
+    return CompletionDecision(complete=True, outcome=outcome)
+
+
+@dataclass(frozen=True)
+class CompletionItemStatus:
+    """One branch as a ``should_complete`` predicate sees it.
+
+    Args:
+        index: Its position among the inputs, the same on replay.
+        name: Its custom name, if it has one.
+        status: Where it stands; None before it was admitted.
+
+    """
+
+    index: int
+    name: str | None = None
+    status: BatchItemStatus | None = None
+
+
+@dataclass(frozen=True)
+class CompletionStatus:
+    """What a ``should_complete`` predicate is asked about.
+
+    Args:
+        success_count: Branches that succeeded.
+        failure_count: Branches that failed.
+        completed_count: The sum of both.
+        total_count: All branches, admitted or not.
+        items: One entry a branch; ``items[i]`` is branch i.
+
+    """
+
+    success_count: int
+    failure_count: int
+    completed_count: int
+    total_count: int
+    items: tuple[CompletionItemStatus, ...] = ()
+
+
+@dataclass(frozen=True)
+class CompletionConfig:
+    """When a map or parallel is done. Without any criterion, the first failure ends it.
+
+    Args:
+        min_successful: Done once so many branches have succeeded; at least 1.
+        tolerated_failure_count: Done, as failed, once more branches than this have failed.
+        tolerated_failure_percentage: The same as a share of all branches, 0 to 100.
+        should_complete: A predicate instead of the thresholds; asked after each change of a branch. It must be
+            deterministic.
+
+    Raises:
+        ValidationError: For a threshold out of range, or a predicate together with thresholds.
+
+    Example:
+        >>> CompletionConfig(min_successful=2, tolerated_failure_count=1)
+        >>> CompletionConfig(should_complete=lambda s: complete_batch() if s.success_count > 2 else continue_batch())
+
+    """
+
+    min_successful: int | None = None
+    tolerated_failure_count: int | None = None
+    tolerated_failure_percentage: int | float | None = None
+    should_complete: Callable[[CompletionStatus], CompletionDecision] | None = None
+
+    def __post_init__(self) -> None:
+        least, failures = self.min_successful, self.tolerated_failure_count
+        percentage = self.tolerated_failure_percentage
+        if self.should_complete is not None:
+            if not callable(self.should_complete):
+                raise ValidationError(
+                    f"should_complete must be a function of one CompletionStatus, not {self.should_complete!r}"
+                )
+            if not least is failures is percentage is None:
+                raise ValidationError("give either should_complete or thresholds: test the counts inside the predicate")
+        if least is not None and least < 1:
+            raise ValidationError(f"min_successful must be 1 or more, or None for no such rule, not {least}")
+        if failures is not None and failures < 0:
+            raise ValidationError(f"tolerated_failure_count must be 0 or more, or None for no such rule: {failures}")
+        if percentage is not None and not 0 <= percentage <= 100:  # noqa: PLR2004  percent
+            raise ValidationError(
+                f"tolerated_failure_percentage must be 0 to 100, or None for no such rule, not {percentage}"
+            )
+
+    @staticmethod
+    def first_successful() -> CompletionConfig:
+        """Be done with the first success."""
+        return CompletionConfig(min_successful=1)
+
+    @staticmethod
+    def all_completed() -> CompletionConfig:
+        """Run every branch to its end, whatever fails."""
+        return CompletionConfig(tolerated_failure_percentage=100)
+
+    @staticmethod
+    def all_successful() -> CompletionConfig:
+        """Need every branch: the first failure ends the batch."""
+        return CompletionConfig(tolerated_failure_count=0, tolerated_failure_percentage=0)
+
+    def validate_for_total(self, total: int) -> None:
+        """Check the thresholds against the number of branches, before anything is sent.
+
+        Raises:
+            ValidationError: When ``min_successful`` is more than there are branches.
+
+        """
+        if self.min_successful is not None and self.min_successful > total:
+            raise ValidationError(
+                f"min_successful is {self.min_successful}, but there are only {total} branches: ask for fewer"
+            )
+
+
+def _validate_concurrency(max_concurrency: int | None) -> None:
+    if max_concurrency is not None and max_concurrency < 1:
+        raise ValidationError(f"max_concurrency must be 1 or more, or None for no limit, not {max_concurrency}")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How ``context.parallel`` runs its branches.
+
+    Args:
+        max_concurrency: At most so many branches in flight; None: all at once.
+        completion_config: When the operation is done; by default the first failure ends it.
+        serdes: For the `BatchResult`, and for the branches too unless ``item_serdes`` is given.
+        item_serdes: For the branches' results.
+        summary_generator: What to record of a result that is too large to record.
+        nesting_type: Whether branches have records of their own.
+
+    Raises:
+        ValidationError: For a ``max_concurrency`` below 1.
+
+    """
+
+    max_concurrency: int | None = None
+    completion_config: CompletionConfig = field(default_factory=CompletionConfig.all_successful)
+    serdes: SerDes[Any] | None = None
+    item_serdes: SerDes[Any] | None = None
+    summary_generator: SummaryGenerator[Any] | None = None
+    nesting_type: NestingType = NestingType.NESTED
+
+    def __post_init__(self) -> None:
+        _validate_concurrency(self.max_concurrency)
+
+
+@dataclass(frozen=True)
+class ParallelBranch(Generic[T]):
+    """A branch of ``context.parallel`` with a name of its own.
+
+    Args:
+        func: What the branch runs; it gets a context of its own.
+        name: Shown in the history instead of ``parallel-branch-{index}``.
+
+    Example:
+        >>> context.parallel([ParallelBranch(fetch_user, "user"), ParallelBranch(fetch_orders, "orders")])
+
+    """
+
+    func: Callable[..., T]
+    name: str | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> T:
+        """Call the branch's function."""
+        return self.func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class MapConfig(Generic[T]):
+    """How ``context.map`` runs its items.
+
+    Args:
+        max_concurrency: At most so many items in flight; None: all at once.
+        completion_config: When the operation is done; by default the first failure ends it.
+        serdes: For the `BatchResult`, and for the items too unless ``item_serdes`` is given.
+        item_serdes: For the items' results.
+        summary_generator: What to record of a result that is too large to record.
+        nesting_type: Whether items have records of their own.
+        item_namer: Names an item, from the item and its index; by default ``map-item-{index}``.
+
+    Raises:
+        ValidationError: For a ``max_concurrency`` below 1.
+
+    """
+
+    max_concurrency: int | None = None
+    completion_config: CompletionConfig = field(default_factory=CompletionConfig)
+    serdes: SerDes[Any] | None = None
+    item_serdes: SerDes[Any] | None = None
+    summary_generator: SummaryGenerator[Any] | None = None
+    nesting_type: NestingType = NestingType.NESTED
+    item_namer: Callable[[T, int], str] | None = None
+
+    def __post_init__(self) -> None:
+        _validate_concurrency(self.max_concurrency)
+
+
+class StepSemantics(Enum):
+    """How often one attempt of a step may run its body.
+
+    AT_LEAST_ONCE_PER_RETRY: the start is recorded without waiting, and an interrupted attempt runs again.
+    AT_MOST_ONCE_PER_RETRY: the start is recorded first, and an interrupted attempt goes to the retry strategy as a
+    `perdure.exceptions.StepInterruptedError`.
+    """
+
+    AT_MOST_ONCE_PER_RETRY = "AT_MOST_ONCE_PER_RETRY"
+    AT_LEAST_ONCE_PER_RETRY = "AT_LEAST_ONCE_PER_RETRY"
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """How ``context.step`` runs.
+
+    Args:
+        retry_strategy: Asked with the error and the number of attempts made; by default 6 attempts from 5 s on,
+            doubling, at most 60 s apart.
+        step_semantics: How often one attempt may run.
+        serdes: For the result.
+        sub_type: Recorded instead of ``Step``; changing it breaks running executions.
+
+    Raises:
+        ValidationError: For a subtype that the service does not take.
+
+    """
+
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None = None
+    step_semantics: StepSemantics = StepSemantics.AT_LEAST_ONCE_PER_RETRY
+    serdes: SerDes[Any] | None = None
+    sub_type: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        validate_sub_type(self.sub_type)
+
+
+@dataclass(frozen=True)
+class ChildConfig(Generic[T]):
+    """How ``context.run_in_child_context`` runs.
+
+    Args:
+        serdes: For the result.
+        sub_type: Recorded instead of ``RunInChildContext``; changing it breaks running executions.
+        summary_generator: What to record of a result over 262,144 characters; replay then runs the child again.
+        is_virtual: Record only the operations inside, nothing of the context itself.
+
+    Raises:
+        ValidationError: For a subtype that the service does not take.
+
+    """
+
+    serdes: SerDes[Any] | None = None
+    sub_type: str | None = None
+    summary_generator: SummaryGenerator[Any] | None = None
+    is_virtual: bool = False
+
+    def __post_init__(self) -> None:
+        validate_sub_type(self.sub_type)
+
+
+@dataclass(frozen=True)
+class InvokeConfig(Generic[P, R]):
+    """How ``context.invoke`` calls another function.
+
+    Args:
+        serdes_payload: For what is sent; plain JSON by default.
+        serdes_result: For what comes back; plain JSON by default.
+        tenant_id: The tenant on whose behalf the function runs.
+
+    """
+
+    serdes_payload: SerDes[P] | None = None
+    serdes_result: SerDes[R] | None = None
+    tenant_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CallbackConfig:
+    """How ``context.create_callback`` waits.
+
+    Args:
+        timeout: How long the answer may take, up to 99,999,999 s (the service's limit); zero: as long as it likes.
+        heartbeat_timeout: How long the other side may be silent; zero: as long as it likes.
+        serdes: For the answer; by default it is returned as the text that was sent.
+        sub_type: Recorded instead of ``Callback``; changing it breaks running executions.
+
+    Raises:
+        ValidationError: For a duration that is none, and for a subtype that the service does not take.
+
+    """
+
+    timeout: DurationField = seconds_field(0)  # noqa: RUF009  a dataclasses.field
+    heartbeat_timeout: DurationField = seconds_field(0)  # noqa: RUF009  a dataclasses.field
+    serdes: SerDes[Any] | None = None
+    sub_type: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        validate_sub_type(self.sub_type)
+        normalise_durations(self, "timeout", "heartbeat_timeout")
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The timeout in seconds; 0 is none."""
+        return duration_seconds(self.timeout, "timeout")
+
+    @property
+    def heartbeat_timeout_seconds(self) -> int:
+        """The heartbeat timeout in seconds; 0 is none."""
+        return duration_seconds(self.heartbeat_timeout, "heartbeat_timeout")
+
+
+@dataclass(frozen=True)
+class WaitForCallbackConfig(CallbackConfig):
+    """How ``context.wait_for_callback`` waits, and retries its submitter.
+
+    Args:
+        timeout: As in `CallbackConfig`.
+        heartbeat_timeout: As in `CallbackConfig`.
+        serdes: For the answer; the context around it always uses the default.
+        sub_type: Recorded for the callback inside; the context around it stays ``WaitForCallback``.
+        retry_strategy: For the submitter, as in `StepConfig`.
+
+    """
+
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None = None
