@@ -3,4 +3,20 @@
 //! Nothing here reads a clock, draws a random number, starts a thread or talks to anybody. The driver hands in the
 //! time, the random numbers and the service's responses, and takes decisions and batches out.
 
+pub mod batch;
+pub mod callback;
+pub mod checkpoint;
+pub mod child;
+pub mod completion;
+pub mod condition;
+pub mod decision;
+pub mod engine;
+pub mod history;
+pub mod id;
+pub mod invoke;
+pub mod operation;
 pub mod retry;
+pub mod scope;
+pub mod step;
+pub mod update;
+pub mod wait;

@@ -1,0 +1,337 @@
+//! The pending queue: order, coalescing, limits, token, tickets.
+//!
+//! Updates leave in the order they came in. Whoever must know that an update is durable holds its [`Ticket`] and asks
+//! [`Queue::lead`]: one caller at a time leads (takes a batch, calls the service, acknowledges), the others follow.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::operation::{Kind, Payload};
+use crate::update::{Action, Update};
+
+/// How many updates one batch may hold.
+pub const MAX_UPDATES: usize = 250;
+/// How many bytes of JSON one batch may hold, unless a single update is larger.
+pub const MAX_BYTES: usize = 750 * 1024;
+
+/// The place of an update in the order of all updates of the invocation; durable once the queue has come that far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Ticket(pub u64);
+
+/// What a caller who needs its ticket durable is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing: it is durable.
+    Done,
+    /// Take a batch and send it.
+    Lead,
+    /// Wait until the leader reports back, and ask again.
+    Follow,
+}
+
+/// Updates that leave in one call.
+pub type Batch<P> = Arc<Vec<Update<P>>>;
+
+#[derive(Debug)]
+struct Pending<P> {
+    update: Update<P>,
+    bytes: usize,
+}
+
+/// What waits to be sent.
+#[derive(Debug)]
+pub struct Queue<P> {
+    pending: VecDeque<Pending<P>>,
+    in_flight: Option<Batch<P>>,
+    issued: u64,
+    durable: u64,
+    leading: bool,
+    token: Option<P>,
+}
+
+impl<P: Payload> Queue<P> {
+    /// An empty queue; `token` goes with the first call.
+    pub fn new(token: P) -> Self {
+        Self { pending: VecDeque::new(), in_flight: None, issued: 0, durable: 0, leading: false, token: Some(token) }
+    }
+
+    /// Appends an update.
+    pub fn push(&mut self, update: Update<P>) -> Ticket {
+        let bytes = update.json_len();
+        self.pending.push_back(Pending { update, bytes });
+        self.issued += 1;
+        Ticket(self.issued)
+    }
+
+    /// Whether nothing waits to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The ticket of the latest update.
+    pub fn latest(&self) -> Ticket {
+        Ticket(self.issued)
+    }
+
+    /// The token of the next call; none once the service has revoked it.
+    pub fn token(&self) -> Option<&P> {
+        self.token.as_ref()
+    }
+
+    /// What the holder of `ticket` is to do; makes it the leader when nobody leads.
+    pub fn lead(&mut self, ticket: Ticket) -> Role {
+        if ticket.0 <= self.durable {
+            Role::Done
+        } else {
+            self.take_lead()
+        }
+    }
+
+    /// Makes the caller the leader when nobody leads, whatever is queued (to ask for news).
+    pub fn take_lead(&mut self) -> Role {
+        if self.leading {
+            Role::Follow
+        } else {
+            self.leading = true;
+            Role::Lead
+        }
+    }
+
+    /// The next updates to send, which the leader keeps trying to send until [`Queue::acknowledge`] or [`Queue::clear`].
+    pub fn take_batch(&mut self) -> Batch<P> {
+        let mut batch: Vec<Update<P>> = Vec::new();
+        let mut bytes = 2;
+        while let Some(next) = self.pending.front() {
+            let with_next = bytes + next.bytes + if batch.is_empty() { 0 } else { 2 };
+            if !batch.is_empty()
+                && (batch.len() == MAX_UPDATES || with_next > MAX_BYTES || !may_join(&batch, &next.update))
+            {
+                break;
+            }
+            bytes = with_next;
+            if let Some(next) = self.pending.pop_front() {
+                batch.push(next.update);
+            }
+        }
+        let batch = Arc::new(batch);
+        self.in_flight = Some(Arc::clone(&batch));
+        batch
+    }
+
+    /// Ends the leader's turn: the batch in flight is durable, and `token` goes with the next call.
+    pub fn acknowledge(&mut self, token: Option<P>) -> Option<Batch<P>> {
+        let batch = self.in_flight.take();
+        self.durable += batch.as_ref().map_or(0, |batch| batch.len() as u64);
+        self.token = token;
+        self.leading = false;
+        batch
+    }
+
+    /// Forgets everything unsent: nothing more will be sent in this invocation.
+    pub fn clear(&mut self) -> VecDeque<Update<P>> {
+        self.in_flight = None;
+        self.leading = false;
+        std::mem::take(&mut self.pending).into_iter().map(|pending| pending.update).collect()
+    }
+}
+
+/// Whether `next` may stand in one batch with what is there: one update an id, but START may be joined by the outcome
+/// of the same step or context; and nothing comes after the EXECUTION's.
+fn may_join<P>(batch: &[Update<P>], next: &Update<P>) -> bool {
+    if batch.last().is_some_and(|last| last.kind == Kind::Execution) {
+        return false;
+    }
+    let mut earlier = batch.iter().filter(|update| update.subject == next.subject);
+    match (earlier.next(), earlier.next()) {
+        (None, _) => true,
+        (Some(first), None) => {
+            matches!(next.kind, Kind::Step | Kind::Context)
+                && first.action == Action::Start
+                && next.action != Action::Start
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::OperationId;
+    use crate::update::{Options, Subject};
+    use proptest::prelude::*;
+
+    fn update(n: u64, kind: Kind, action: Action, payload: usize) -> Update<String> {
+        Update {
+            subject: match kind {
+                Kind::Execution => Subject::Execution(0),
+                _ => Subject::Operation(OperationId::at(None, n)),
+            },
+            kind,
+            action,
+            sub_type: None,
+            name: None,
+            parent: None,
+            payload: (payload > 0).then(|| "x".repeat(payload)),
+            error: None,
+            options: Options::None,
+        }
+    }
+
+    fn queue(updates: impl IntoIterator<Item = Update<String>>) -> Queue<String> {
+        let mut queue = Queue::new("token".to_owned());
+        for update in updates {
+            queue.push(update);
+        }
+        queue
+    }
+
+    /// Sends everything, and gives the batches that were sent.
+    fn drain(queue: &mut Queue<String>) -> Vec<Batch<String>> {
+        let mut batches = Vec::new();
+        while !queue.is_empty() {
+            assert_eq!(queue.lead(queue.latest()), Role::Lead);
+            batches.push(queue.take_batch());
+            queue.acknowledge(Some("next".to_owned()));
+        }
+        batches
+    }
+
+    fn sizes(queue: &mut Queue<String>) -> Vec<usize> {
+        drain(queue).iter().map(|batch| batch.len()).collect()
+    }
+
+    #[test]
+    fn start_and_outcome_of_a_step_or_context_share_a_batch() {
+        for kind in [Kind::Step, Kind::Context] {
+            for outcome in [Action::Succeed, Action::Fail, Action::Retry] {
+                let updates = [update(1, kind, Action::Start, 0), update(1, kind, outcome, 0)];
+                assert_eq!(sizes(&mut queue(updates)), [2], "{kind:?} {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_pairs_of_one_id_go_apart() {
+        use Action::{Retry, Start, Succeed};
+        let pairs = [(Kind::Wait, Start, Succeed), (Kind::Step, Retry, Start), (Kind::Step, Start, Start)];
+        for (kind, first, second) in pairs {
+            let updates = [update(1, kind, first, 0), update(1, kind, second, 0)];
+            assert_eq!(sizes(&mut queue(updates)), [1, 1], "{kind:?} {first:?} {second:?}");
+        }
+        let three = [Start, Retry, Succeed].map(|action| update(1, Kind::Step, action, 0));
+        assert_eq!(sizes(&mut queue(three)), [2, 1]);
+    }
+
+    #[test]
+    fn nothing_follows_the_execution_in_its_batch() {
+        let updates = [
+            update(1, Kind::Step, Action::Start, 0),
+            update(0, Kind::Execution, Action::Succeed, 0),
+            update(2, Kind::Step, Action::Start, 0),
+        ];
+        assert_eq!(sizes(&mut queue(updates)), [2, 1]);
+    }
+
+    #[test]
+    fn a_batch_holds_no_more_than_the_service_takes() {
+        let many = (0..501).map(|n| update(n, Kind::Step, Action::Start, 0));
+        assert_eq!(sizes(&mut queue(many)), [250, 250, 1]);
+        let large = (0..3).map(|n| update(n, Kind::Step, Action::Succeed, 300 * 1024));
+        assert_eq!(sizes(&mut queue(large)), [2, 1]);
+    }
+
+    #[test]
+    fn an_update_over_the_limit_goes_alone() {
+        let updates = [
+            update(1, Kind::Step, Action::Start, 0),
+            update(1, Kind::Step, Action::Succeed, MAX_BYTES + 1),
+            update(2, Kind::Step, Action::Start, 0),
+        ];
+        assert_eq!(sizes(&mut queue(updates)), [1, 1, 1]);
+    }
+
+    #[test]
+    fn one_leads_and_the_others_follow() {
+        let mut queue = queue([]);
+        let first = queue.push(update(1, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.lead(first), Role::Lead);
+        let batch = queue.take_batch();
+        let second = queue.push(update(2, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.lead(second), Role::Follow);
+        assert_eq!(queue.acknowledge(Some("next".to_owned())), Some(batch));
+        assert_eq!(queue.token(), Some(&"next".to_owned()));
+        assert_eq!(queue.lead(first), Role::Done);
+        assert_eq!(queue.lead(second), Role::Lead);
+    }
+
+    #[test]
+    fn asking_for_news_sends_an_empty_batch() {
+        let mut queue = queue([]);
+        assert_eq!(queue.take_lead(), Role::Lead);
+        assert!(queue.take_batch().is_empty());
+        queue.acknowledge(Some("next".to_owned()));
+        assert_eq!(queue.lead(Ticket::default()), Role::Done);
+    }
+
+    #[test]
+    fn a_revoked_token_is_gone() {
+        let mut queue = queue([update(1, Kind::Step, Action::Start, 0), update(2, Kind::Wait, Action::Start, 0)]);
+        assert_eq!(queue.take_lead(), Role::Lead);
+        queue.take_batch();
+        queue.acknowledge(None);
+        assert_eq!(queue.token(), None);
+        assert_eq!(queue.clear().len(), 0);
+        assert!(queue.is_empty());
+    }
+
+    fn any_update() -> impl Strategy<Value = Update<String>> {
+        let kind = prop_oneof![Just(Kind::Step), Just(Kind::Context), Just(Kind::Wait), Just(Kind::Callback)];
+        let action = prop_oneof![
+            4 => Just(Action::Start), 3 => Just(Action::Succeed), 1 => Just(Action::Fail), 1 => Just(Action::Retry)
+        ];
+        let payload = prop_oneof![8 => 0..200_usize, 1 => 200_000..900_000_usize];
+        (0..40_u64, kind, action, payload).prop_map(|(n, kind, action, bytes)| update(n, kind, action, bytes))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn batches_keep_the_order_and_the_limits(updates in proptest::collection::vec(any_update(), 0..600)) {
+            let batches = drain(&mut queue(updates.clone()));
+            let sent: Vec<&Update<String>> = batches.iter().flat_map(|batch| batch.iter()).collect();
+            prop_assert_eq!(sent, updates.iter().collect::<Vec<_>>());
+            for batch in &batches {
+                prop_assert!(batch.len() <= MAX_UPDATES);
+                let bytes: usize = batch.iter().map(|update| update.json_len() + 2).sum();
+                prop_assert!(bytes <= MAX_BYTES || batch.len() == 1);
+                for (place, update) in batch.iter().enumerate() {
+                    let twins = batch[..place].iter().filter(|earlier| earlier.subject == update.subject).count();
+                    prop_assert!(twins <= 1);
+                    if twins == 1 {
+                        prop_assert!(matches!(update.kind, Kind::Step | Kind::Context));
+                        prop_assert_ne!(update.action, Action::Start);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_ticket_is_durable_exactly_when_its_update_was_acknowledged(
+            updates in proptest::collection::vec(any_update(), 1..300)
+        ) {
+            let mut queue = queue([]);
+            let tickets: Vec<Ticket> = updates.into_iter().map(|update| queue.push(update)).collect();
+            let mut acknowledged = 0;
+            while acknowledged < tickets.len() {
+                prop_assert_eq!(queue.lead(tickets[acknowledged]), Role::Lead);
+                acknowledged += queue.take_batch().len();
+                queue.acknowledge(Some(String::new()));
+                for (place, ticket) in tickets.iter().enumerate() {
+                    let durable = ticket.0 <= queue.durable;
+                    prop_assert_eq!(durable, place < acknowledged);
+                }
+            }
+        }
+    }
+}

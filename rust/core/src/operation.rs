@@ -1,0 +1,246 @@
+//! A recorded operation: type, status, subtype, name, parent, details.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::id::OperationId;
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = i64;
+
+/// Text (a payload, a callback id) or an error object that the engine carries about without reading it.
+///
+/// The Rust tests use `String`; the binding uses references to the Python objects that came in.
+pub trait Payload {
+    /// How many bytes it takes in a JSON document with ASCII escapes, quotes included.
+    fn json_len(&self) -> usize;
+}
+
+impl Payload for String {
+    fn json_len(&self) -> usize {
+        json_text_len(self)
+    }
+}
+
+/// How many bytes `text` takes as a JSON string with ASCII escapes, quotes included.
+pub fn json_text_len(text: &str) -> usize {
+    let escaped: usize = text
+        .chars()
+        .map(|c| match c {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            ' '..='~' => 1,
+            c => 6 * c.len_utf16(),
+        })
+        .sum();
+    escaped + 2
+}
+
+/// What kind of operation it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Execution,
+    Context,
+    Step,
+    Wait,
+    Callback,
+    ChainedInvoke,
+}
+
+impl Kind {
+    /// Every kind, in the order of the service model.
+    pub const ALL: [Self; 6] =
+        [Self::Execution, Self::Context, Self::Step, Self::Wait, Self::Callback, Self::ChainedInvoke];
+
+    /// The kind as the wire spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Execution => "EXECUTION",
+            Self::Context => "CONTEXT",
+            Self::Step => "STEP",
+            Self::Wait => "WAIT",
+            Self::Callback => "CALLBACK",
+            Self::ChainedInvoke => "CHAINED_INVOKE",
+        }
+    }
+
+    /// The kind that `text` spells.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// How far the service says an operation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Started,
+    Pending,
+    Ready,
+    Succeeded,
+    Failed,
+    Cancelled,
+    TimedOut,
+    Stopped,
+}
+
+impl Status {
+    /// Every status, in the order of the service model.
+    pub const ALL: [Self; 8] = [
+        Self::Started,
+        Self::Pending,
+        Self::Ready,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::TimedOut,
+        Self::Stopped,
+    ];
+
+    /// The status as the wire spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "STARTED",
+            Self::Pending => "PENDING",
+            Self::Ready => "READY",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Stopped => "STOPPED",
+        }
+    }
+
+    /// The status that `text` spells.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    /// Whether nothing more can happen to the operation.
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Started | Self::Pending | Self::Ready)
+    }
+}
+
+/// The finer kind, which users may choose for steps, callbacks and child contexts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SubType(Cow<'static, str>);
+
+const KNOWN: [&str; 11] = [
+    "Step",
+    "Wait",
+    "Callback",
+    "RunInChildContext",
+    "Map",
+    "MapIteration",
+    "Parallel",
+    "ParallelBranch",
+    "WaitForCallback",
+    "WaitForCondition",
+    "ChainedInvoke",
+];
+
+impl SubType {
+    /// The subtype that `text` spells; the engine's own are not copied.
+    pub fn new(text: &str) -> Self {
+        let known = KNOWN.into_iter().find(|known| *known == text);
+        Self(known.map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed))
+    }
+
+    /// The subtype as the wire spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SubType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// One operation as the service recorded it.
+#[derive(Debug)]
+pub struct Operation<P> {
+    pub id: OperationId,
+    pub kind: Kind,
+    pub status: Status,
+    pub sub_type: Option<SubType>,
+    pub name: Option<Box<str>>,
+    pub parent: Option<OperationId>,
+    /// Attempts that have ended so far (steps only).
+    pub attempt: u32,
+    /// When the service will next act: the end of a wait, the next attempt of a step.
+    pub due: Option<Millis>,
+    /// The recorded result; the polled state of a condition.
+    pub result: Option<P>,
+    /// The recorded error object.
+    pub error: Option<P>,
+    /// What the outside answers a callback with.
+    pub callback_id: Option<P>,
+    /// Whether the result is rebuilt by running the context again over its children.
+    pub replay_children: bool,
+}
+
+impl<P> Operation<P> {
+    /// An operation with nothing known but what every operation has.
+    pub fn new(id: OperationId, kind: Kind, status: Status) -> Self {
+        Self {
+            id,
+            kind,
+            status,
+            sub_type: None,
+            name: None,
+            parent: None,
+            attempt: 0,
+            due: None,
+            result: None,
+            error: None,
+            callback_id: None,
+            replay_children: false,
+        }
+    }
+
+    /// Whether the service itself will wake the execution for it.
+    pub fn is_awaited(&self) -> bool {
+        match self.kind {
+            Kind::Step => matches!(self.status, Status::Pending | Status::Ready),
+            Kind::Wait | Kind::Callback | Kind::ChainedInvoke => !self.status.is_terminal(),
+            Kind::Execution | Kind::Context => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_read_back() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        }
+        for status in Status::ALL {
+            assert_eq!(Status::parse(status.as_str()), Some(status));
+        }
+        for text in KNOWN.into_iter().chain(["Custom"]) {
+            assert_eq!(SubType::new(text).as_str(), text);
+        }
+        assert_eq!(Kind::parse("step"), None);
+        assert_eq!(Status::parse(""), None);
+    }
+
+    #[test]
+    fn text_is_measured_as_json_with_ascii_escapes() {
+        for (text, length) in [
+            ("", 2),
+            ("abc", 5),
+            ("\"\\\n\r\t\u{8}\u{c}", 16),
+            ("\u{1}", 8),
+            ("\u{7f}", 8),
+            ("é", 8),
+            ("€", 8),
+            ("😀", 14),
+        ] {
+            assert_eq!(text.to_owned().json_len(), length, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! One context's position: prefix, counter, replaying or not, done or not.
+//!
+//! A scope is the root of an execution, a child context or a branch. It knows the scope around it, so that an orphan can
+//! ask its ancestors, and a suspension can mark every scope it unwinds.
+
+use crate::id::OperationId;
+use crate::operation::Millis;
+
+/// Which scope; scopes are never removed during an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScopeId(pub(crate) usize);
+
+impl ScopeId {
+    /// The scope of the handler itself.
+    pub const ROOT: Self = Self(0);
+}
+
+/// One context's position.
+#[derive(Debug)]
+pub struct Scope {
+    /// The operation whose id prefixes the positions inside; none for the root.
+    pub(crate) prefix: Option<OperationId>,
+    /// What operations inside name as their parent; a virtual context passes on its surroundings'.
+    pub(crate) parent: Option<OperationId>,
+    /// How many operations have begun.
+    pub(crate) counter: u64,
+    /// Whether an operation inside was new.
+    pub(crate) fresh: bool,
+    /// Whether the context has ended: what still runs inside is an orphan.
+    pub(crate) done: bool,
+    /// Whether the code inside was told to suspend, and until when.
+    pub(crate) suspended: Option<Option<Millis>>,
+    /// The scope around it.
+    pub(crate) outer: Option<ScopeId>,
+    /// Whether it is a branch: a suspension inside is the batch's business, not the surroundings'.
+    pub(crate) branch: bool,
+}
+
+impl Scope {
+    pub(crate) const fn root() -> Self {
+        Self {
+            prefix: None,
+            parent: None,
+            counter: 0,
+            fresh: false,
+            done: false,
+            suspended: None,
+            outer: None,
+            branch: false,
+        }
+    }
+
+    /// The id of the operation that would come next.
+    pub(crate) fn upcoming(&self) -> OperationId {
+        OperationId::at(self.prefix.as_ref(), self.counter + 1)
+    }
+}
