@@ -1,0 +1,39 @@
+"""An embedded durable execution service: run durable functions on this machine, in this process, in virtual time.
+
+    service = LocalService()
+    service.register("greet", handler)
+    execution = service.run("greet", event={"name": "Ada"})
+    assert execution.status == "SUCCEEDED"
+
+The service speaks the Lambda API through `LocalService.client`, which has the methods of a boto3 client.
+"""
+
+from __future__ import annotations
+
+from perdure.local.client import LocalClient
+from perdure.local.clock import Clock, RealClock, VirtualClock
+from perdure.local.errors import InvocationCut, client_error
+from perdure.local.events import LocalEvent, LocalLambdaContext
+from perdure.local.handle import ExecutionHandle, Invocation
+from perdure.local.limits import Limits
+from perdure.local.service import LocalService, Observer, current_service
+from perdure.local.store import MemoryStore, Store
+
+__all__ = [
+    "Clock",
+    "ExecutionHandle",
+    "Invocation",
+    "InvocationCut",
+    "Limits",
+    "LocalClient",
+    "LocalEvent",
+    "LocalLambdaContext",
+    "LocalService",
+    "MemoryStore",
+    "Observer",
+    "RealClock",
+    "Store",
+    "VirtualClock",
+    "client_error",
+    "current_service",
+]

@@ -1,0 +1,84 @@
+"""The service as a client sees it: the durable methods of a boto3 Lambda client, with the same keyword arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.local.errors import Exceptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure.local.service import Invocation, LocalService
+
+# The arguments are boto3's, capitals included.
+# ruff: noqa: N803
+
+
+class LocalClient:
+    """A boto3-shaped client of a `LocalService`, of one invocation or of nobody in particular. Safe for threads."""
+
+    exceptions = Exceptions()
+
+    def __init__(self, service: LocalService, invocation: Invocation | None = None) -> None:
+        self._service = service
+        self._invocation = invocation
+
+    def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        given = {key: value for key, value in arguments.items() if value is not None}
+        return self._service.call(name, given, self._invocation)
+
+    def checkpoint_durable_execution(
+        self,
+        *,
+        DurableExecutionArn: str,
+        CheckpointToken: str,
+        Updates: Sequence[dict[str, Any]] | None = None,
+        ClientToken: str | None = None,
+    ) -> dict[str, Any]:
+        """Apply updates; return the next token and the operations that have changed."""
+        return self._call(
+            "checkpoint_durable_execution",
+            DurableExecutionArn=DurableExecutionArn,
+            CheckpointToken=CheckpointToken,
+            Updates=Updates,
+            ClientToken=ClientToken,
+        )
+
+    def get_durable_execution_state(
+        self, *, DurableExecutionArn: str, CheckpointToken: str, Marker: str | None = None, MaxItems: int | None = None
+    ) -> dict[str, Any]:
+        """Return a page of the operations that a replay needs."""
+        return self._call(
+            "get_durable_execution_state",
+            DurableExecutionArn=DurableExecutionArn,
+            CheckpointToken=CheckpointToken,
+            Marker=Marker,
+            MaxItems=MaxItems,
+        )
+
+    def get_durable_execution(self, *, DurableExecutionArn: str) -> dict[str, Any]:
+        """Describe an execution."""
+        return self._call("get_durable_execution", DurableExecutionArn=DurableExecutionArn)
+
+    def stop_durable_execution(
+        self, *, DurableExecutionArn: str, Error: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Stop an execution."""
+        return self._call("stop_durable_execution", DurableExecutionArn=DurableExecutionArn, Error=Error)
+
+    def send_durable_execution_callback_success(
+        self, *, CallbackId: str, Result: bytes | str | None = None
+    ) -> dict[str, Any]:
+        """Complete a callback with a result."""
+        return self._call("send_durable_execution_callback_success", CallbackId=CallbackId, Result=Result)
+
+    def send_durable_execution_callback_failure(
+        self, *, CallbackId: str, Error: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Complete a callback with an error."""
+        return self._call("send_durable_execution_callback_failure", CallbackId=CallbackId, Error=Error)
+
+    def send_durable_execution_callback_heartbeat(self, *, CallbackId: str) -> dict[str, Any]:
+        """Show that whoever will answer a callback is still alive."""
+        return self._call("send_durable_execution_callback_heartbeat", CallbackId=CallbackId)

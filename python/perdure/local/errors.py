@@ -1,0 +1,104 @@
+"""What the local service answers when it refuses a call.
+
+Inside the service a refusal is a `Fault`: a code of the service model and a message. At the door it becomes the
+`botocore.exceptions.ClientError` subclass that boto3 would have raised, with the same `response`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import cache
+from typing import Any, NoReturn
+
+INVALID_PARAMETER = "InvalidParameterValueException"
+NOT_FOUND = "ResourceNotFoundException"
+CONFLICT = "ResourceConflictException"
+CALLBACK_CLOSED = "CallbackTimeoutException"
+ALREADY_STARTED = "DurableExecutionAlreadyStartedException"
+THROTTLED = "TooManyRequestsException"
+SERVICE = "ServiceException"
+INVALID_TOKEN = "Invalid checkpoint token"  # noqa: S105 - the words of a message
+
+# The HTTP status of each error, and how the service model spells its message field.
+_SHAPES: dict[str, tuple[int, str]] = {
+    INVALID_PARAMETER: (400, "message"),
+    NOT_FOUND: (404, "Message"),
+    CONFLICT: (409, "message"),
+    CALLBACK_CLOSED: (400, "Message"),
+    ALREADY_STARTED: (409, "Message"),
+    THROTTLED: (429, "message"),
+    SERVICE: (500, "Message"),
+    "KMSAccessDeniedException": (502, "Message"),
+    "KMSDisabledException": (502, "Message"),
+    "KMSInvalidStateException": (502, "Message"),
+    "KMSNotFoundException": (502, "Message"),
+}
+_SERVER_ERRORS = 500
+
+
+class Fault(Exception):  # noqa: N818 - a refusal, not an error of ours
+    """A refused call, before it takes the shape of a boto3 error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class InvocationCut(BaseException):
+    """Raised by a test's `on_api_call` hook to kill the invocation that makes the call.
+
+    From then on every call of that invocation raises it again, and whatever the handler still returns is thrown
+    away: for the service the invocation has crashed.
+    """
+
+
+def refuse(message: str) -> NoReturn:
+    """Refuse a call because of what it asks for."""
+    raise Fault(INVALID_PARAMETER, message)
+
+
+@cache
+def error_class(code: str) -> type[Exception]:
+    """Return the exception class that stands for an error code, as `client.exceptions` has it."""
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+
+    if code == "ClientError":
+        base: type[Exception] = ClientError
+        return base
+    return type(code, (ClientError,), {"__module__": "botocore.errorfactory"})
+
+
+def client_error(code: str, message: str, operation_name: str) -> Exception:
+    """Build the error that boto3 raises when the service answers `code` to `operation_name`.
+
+    Use it in tests, too, for answers the local service never gives by itself, such as throttling.
+    """
+    status, field = _SHAPES.get(code, (400, "message"))
+    request_id = str(uuid.uuid4())
+    response: dict[str, Any] = {
+        "Error": {"Message": message, "Code": code},
+        "ResponseMetadata": {
+            "RequestId": request_id,
+            "HTTPStatusCode": status,
+            "HTTPHeaders": {"x-amzn-requestid": request_id, "x-amzn-errortype": code},
+            "RetryAttempts": 0,
+        },
+        "Type": "Service" if status >= _SERVER_ERRORS else "User",
+        field: message,
+    }
+    return error_class(code)(response, operation_name)
+
+
+class Exceptions:
+    """The `exceptions` namespace of a boto3 client: error classes by name."""
+
+    @property
+    def ClientError(self) -> type[Exception]:  # noqa: N802 - boto3's name
+        """The base of every error of a client."""
+        return error_class("ClientError")
+
+    def __getattr__(self, code: str) -> type[Exception]:
+        if code not in _SHAPES:
+            raise AttributeError(f"The durable execution API knows no error {code!r}.")
+        return error_class(code)

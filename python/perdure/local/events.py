@@ -1,0 +1,105 @@
+"""What a handler is called with: the event as Lambda hands it, and the Lambda context."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from perdure.local.clock import to_millis
+from perdure.local.validation import error_bytes, text_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from perdure.local.client import LocalClient
+    from perdure.local.clock import Clock
+    from perdure.local.transitions import Operation
+
+_DETAIL_MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
+_FRAME_BYTES = 400  # what an operation weighs in an event besides its payloads, generously
+
+
+class LocalEvent(dict[str, Any]):
+    """A plain Lambda event that also knows the service it came from.
+
+    `client` has the methods of a boto3 Lambda client, `clock` the service's time. Everything else about it is an
+    ordinary dict, and a handler that does not look for the two attributes will not notice them.
+    """
+
+    __slots__ = ("client", "clock")
+
+    def __init__(self, content: dict[str, Any], client: LocalClient, clock: Clock) -> None:
+        super().__init__(content)
+        self.client = client
+        self.clock = clock
+
+
+@dataclass(slots=True)
+class LocalLambdaContext:
+    """The Lambda context object of a local invocation."""
+
+    function_name: str
+    invoked_function_arn: str
+    tenant_id: str | None = None
+    timeout_seconds: float = 900.0
+    function_version: str = "$LATEST"
+    memory_limit_in_mb: str = "128"
+    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    log_stream_name: str = "local"
+    log_group_name: str = ""
+    identity: Any = None
+    client_context: Any = None
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.log_group_name = self.log_group_name or f"/aws/lambda/{self.function_name}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the real milliseconds left of the invocation's timeout."""
+        return max(0, int((self.timeout_seconds - (time.monotonic() - self._started)) * 1000))
+
+    def log(self, message: str) -> None:
+        """Write a line to the function's log, which locally is standard output."""
+        print(message)  # noqa: T201 - what the method is for
+
+
+def to_event_operation(operation: Operation) -> Operation:
+    """Turn an operation into what an event carries: timestamps as Unix milliseconds."""
+    wire = dict(operation)
+    wire["StartTimestamp"] = to_millis(operation["StartTimestamp"])
+    if "EndTimestamp" in operation:
+        wire["EndTimestamp"] = to_millis(operation["EndTimestamp"])
+    for kind, member in _DETAIL_MOMENTS:
+        details = operation.get(kind)
+        if details is not None and member in details:
+            wire[kind] = {**details, member: to_millis(details[member])}
+    return wire
+
+
+def fitting(operations: Iterable[Operation], limit: int | None) -> int:
+    """Count how many operations from the front fit into an event of `limit` bytes."""
+    count = room = 0
+    for operation in operations:
+        room += _FRAME_BYTES
+        for details in operation.values():
+            if isinstance(details, dict):
+                room += sum(_weight(value) for value in details.values())
+        if limit is not None and room > limit:
+            break
+        count += 1
+    return count
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, str):
+        return text_bytes(value)
+    return error_bytes(value) if isinstance(value, dict) else 0
+
+
+def error_object(error: BaseException) -> dict[str, str]:
+    """Describe an exception that came out of a function, as Lambda does."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return {"ErrorMessage": str(error), "ErrorType": name}

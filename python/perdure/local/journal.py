@@ -1,0 +1,379 @@
+"""The operations of one execution, and everything that may happen to them: a pure state machine.
+
+No clock, lock, store or thread: every call is handed the moment it happens at. What the journal tells the outside:
+`changed` (operations whose news no response has carried yet), `next_due()`, and `invokes` (chained invokes to start).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+from perdure.local import transitions
+from perdure.local.errors import CALLBACK_CLOSED, INVALID_PARAMETER, INVALID_TOKEN, Fault, refuse
+from perdure.local.transitions import TERMINAL, Operation
+from perdure.local.validation import check_batch, label, text_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from perdure.local.limits import Limits
+    from perdure.local.validation import Update
+
+_IDEMPOTENCY = timedelta(minutes=15)
+_CALLBACK_RESULT_BYTES = 1_048_576
+_DEFAULT_PAGE = 100
+_MAX_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StartedInvoke:
+    """A chained invoke that waits for somebody to run its function."""
+
+    operation_id: str
+    function_name: str
+    payload: str | None
+    tenant_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The last checkpoint that was taken, for a caller that did not hear of it."""
+
+    client_token: str
+    token: str
+    response: dict[str, Any]
+    until: datetime
+
+
+class Journal:
+    """The operations of one execution, its checkpoint token and its timers."""
+
+    def __init__(self, execution_id: str, root: Operation, limits: Limits, *, callback_prefix: str) -> None:
+        self.execution_id = execution_id
+        self.limits = limits
+        self.operations: dict[str, Operation] = {execution_id: root}
+        self.changed: dict[str, None] = {}
+        self.news: dict[str, None] = {}  # what the service changed, and no response or event has told yet
+        self.readied: set[str] = set()  # steps that became READY since the invocation began
+        self.invokes: deque[StartedInvoke] = deque()
+        self.on_change: Callable[[Operation], None] | None = None
+        self.response_page: int | None = None
+        self.written_bytes = 0
+        self.token = ""
+        self._sequence = 0
+        self._epoch = 0
+        self._callback_prefix = callback_prefix
+        self._timers: list[tuple[datetime, int, str, str]] = []
+        self._timer_count = 0
+        self._heartbeats: dict[str, tuple[int, datetime]] = {}
+        self._answer: _Answer | None = None
+        self._tail: tuple[str, list[Operation]] = ("", [])
+
+    # -- tokens ----------------------------------------------------------------------------------------------------
+
+    def new_epoch(self) -> None:
+        """Start a new line of tokens: those of earlier invocations no longer serve."""
+        self._epoch += 1
+        self.changed.clear()
+        self.news.clear()
+        self.readied.clear()
+        self._next_token()
+
+    def knows_token(self, token: str) -> bool:
+        """Tell whether a token was ever handed out by this execution."""
+        try:
+            owner, epoch, sequence = base64.b64decode(token, validate=True).decode().rsplit(".", 2)
+            return owner == self.execution_id and int(epoch) <= self._epoch and int(sequence) <= self._sequence
+        except ValueError:
+            return False
+
+    def _next_token(self) -> None:
+        self._sequence += 1
+        self.token = base64.b64encode(f"{self.execution_id}.{self._epoch}.{self._sequence}".encode()).decode()
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def replayed_answer(self, token: str, client_token: str | None, now: datetime) -> dict[str, Any] | None:
+        """Return the response a repeated call is owed, None for a call not seen before."""
+        answer = self._answer
+        if answer is None or client_token is None or answer.client_token != client_token or answer.token != token:
+            return None
+        return answer.response if now <= answer.until else None
+
+    def take(
+        self,
+        token: str,
+        updates: Sequence[Update],
+        client_token: str | None,
+        now: datetime,
+        preflight: Callable[[str], dict[str, Any] | None],
+    ) -> tuple[dict[str, Any], Update | None]:
+        """Apply a batch, all of it or nothing; return the response and the EXECUTION update the batch ended with."""
+        if token != self.token:
+            refuse(INVALID_TOKEN)
+        closing = self._apply(updates, now, preflight) if updates else None
+        if closing is None:
+            self._next_token()
+            response: dict[str, Any] = {"CheckpointToken": self.token, "NewExecutionState": self._news_page()}
+        else:
+            response = {"NewExecutionState": self._news_page()}
+        if client_token is not None:
+            self._answer = _Answer(client_token, token, response, now + _IDEMPOTENCY)
+        return response, closing
+
+    def _apply(
+        self, updates: Sequence[Update], now: datetime, preflight: Callable[[str], dict[str, Any] | None]
+    ) -> Update | None:
+        weight = check_batch(updates, self.limits)
+        overlay: dict[str, Operation] = {}
+        closing: Update | None = None
+        for update in updates:
+            if update["Type"] == "EXECUTION":
+                closing = update
+                continue
+            overlay[update["Id"]] = self._transition(overlay, update, now, preflight)
+        if (limit := self.limits.operations) is not None:
+            count = len(self.operations) - 1 + sum(1 for key in overlay if key not in self.operations)
+            if count > limit:
+                refuse(f"An execution has at most {limit} operations; {label(updates[-1])} is one too many.")
+        if (limit := self.limits.written_bytes) is not None and self.written_bytes + weight > limit:
+            refuse(f"An execution writes at most {limit} bytes; {label(updates[-1])} goes beyond.")
+        self.written_bytes += weight
+        for update in updates:
+            if update["Type"] != "EXECUTION":
+                self._after(update, overlay[update["Id"]], now)
+        for operation in overlay.values():
+            self._commit(operation)
+        return closing
+
+    def _transition(
+        self,
+        overlay: dict[str, Operation],
+        update: Update,
+        now: datetime,
+        preflight: Callable[[str], dict[str, Any] | None],
+    ) -> Operation:
+        key, kind, strict = update["Id"], update["Type"], self.limits.strict
+        recorded = overlay.get(key) or self.operations.get(key)
+        parent = update.get("ParentId")
+        if parent is not None:
+            self._check_parent(overlay, update, parent)
+        if recorded is not None:
+            transitions.check_same(recorded, update)
+        if kind == "STEP":
+            return transitions.step(recorded, update, now, strict=strict)
+        if kind == "CONTEXT":
+            return transitions.context(recorded, update, now, strict=strict)
+        if kind == "WAIT":
+            return transitions.wait(recorded, update, now)
+        if kind == "CALLBACK":
+            return transitions.callback(recorded, update, now, self._callback_id(key))
+        return transitions.chained_invoke(recorded, update, now, preflight)
+
+    def _check_parent(self, overlay: dict[str, Operation], update: Update, parent: str | None) -> None:
+        while parent is not None:
+            context = overlay.get(parent) or self.operations.get(parent)
+            if context is None or context["Type"] != "CONTEXT":
+                refuse(f"Invalid parent operation id: {label(update)} names {parent}, which is not a context.")
+            if not self.limits.strict:
+                return
+            if context["Status"] in TERMINAL:
+                refuse(f"{label(update)} belongs to {label(context)}, which has finished ({context['Status']}).")
+            parent = context.get("ParentId")
+
+    def _after(self, update: Update, operation: Operation, now: datetime) -> None:
+        """Set the timers an update asks for, and note the functions to call."""
+        key, kind, status = operation["Id"], operation["Type"], operation["Status"]
+        if kind == "STEP":
+            if status == "PENDING" and update["Action"] == "RETRY":
+                self._timer(operation["StepDetails"]["NextAttemptTimestamp"], key, "retry")
+            elif status == "READY":
+                self.readied.add(key)
+            else:
+                self.readied.discard(key)
+        elif status != "STARTED":
+            return
+        elif kind == "WAIT":
+            self._timer(operation["WaitDetails"]["ScheduledEndTimestamp"], key, "wait")
+        elif kind == "CALLBACK":
+            options = update.get("CallbackOptions") or {}
+            if seconds := options.get("TimeoutSeconds"):
+                self._timer(now + timedelta(seconds=seconds), key, "timeout")
+            if seconds := options.get("HeartbeatTimeoutSeconds"):
+                self._beat(key, seconds, now)
+        elif kind == "CHAINED_INVOKE":
+            options = update["ChainedInvokeOptions"]
+            self.invokes.append(
+                StartedInvoke(key, options["FunctionName"], update.get("Payload"), options.get("TenantId"))
+            )
+
+    def _commit(self, operation: Operation, *, service: bool = False) -> None:
+        key = operation["Id"]
+        self.operations[key] = operation
+        self.changed[key] = None
+        if service:
+            self.news[key] = None
+        if self.on_change is not None:
+            self.on_change(operation)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _news_page(self) -> dict[str, Any]:
+        operations = self.operations
+        fresh = [operations[key] for key in self.changed]
+        self.changed.clear()
+        self.news.clear()
+        limit = self.response_page
+        if limit is None or len(fresh) <= limit:
+            return {"Operations": fresh}
+        marker = f"news-{self._sequence}"
+        self._tail = (marker, fresh)
+        return {"Operations": fresh[:limit], "NextMarker": f"{marker}-{limit}"}
+
+    def page(self, marker: str | None, limit: int | None, *, whole: int | None = None) -> tuple[list[Operation], str]:
+        """Return one page of the state and the marker of the next, "" after the last.
+
+        `limit` is what a caller may ask for (0 or None: the default of 100, at most 1000); `whole` overrides it.
+        """
+        size = whole if whole is not None else min(limit or _DEFAULT_PAGE, _MAX_PAGE)
+        if marker and marker.startswith("news-"):
+            return self._news_tail(marker, size)
+        keys = list(self.operations)
+        try:
+            start = int(marker) if marker else 0
+        except ValueError:
+            start = -1
+        if not 0 <= start <= len(keys):
+            refuse(f"Invalid marker: {marker}.")
+        visible = self._visible(keys)
+        page: list[Operation] = []
+        for index in range(start, len(keys)):
+            if keys[index] in visible:
+                if len(page) >= size:
+                    return page, str(index)
+                page.append(self.operations[keys[index]])
+        return page, ""
+
+    def _news_tail(self, marker: str, size: int) -> tuple[list[Operation], str]:
+        prefix, _, offset = marker.rpartition("-")
+        known, operations = self._tail
+        if prefix != known or not offset.isdigit():
+            refuse(f"Invalid marker: {marker}.")
+        start = int(offset)
+        end = start + min(size, self.response_page or size)
+        return operations[start:end], f"{prefix}-{end}" if end < len(operations) else ""
+
+    def _visible(self, keys: list[str]) -> set[str]:
+        """Return the ids a replay needs: not those below a finished context that does not replay its children."""
+        visible: set[str] = set()
+        open_below: set[str | None] = {None}
+        for key in keys:
+            operation = self.operations[key]
+            if operation.get("ParentId") not in open_below:
+                continue
+            visible.add(key)
+            if operation["Type"] == "CONTEXT" and (
+                operation["Status"] not in TERMINAL or operation["ContextDetails"].get("ReplayChildren")
+            ):
+                open_below.add(key)
+        return visible
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def next_due(self) -> tuple[datetime, str] | None:
+        """Return the next moment something happens by itself, and what: wait, retry, timeout or heartbeat."""
+        while self._timers:
+            due, _, key, what = self._timers[0]
+            if self._is_live(due, key, what):
+                return due, what
+            heappop(self._timers)
+        return None
+
+    def fire_due(self, now: datetime) -> bool:
+        """Let everything happen whose moment has come; tell whether anything did."""
+        fired = False
+        while self._timers and self._timers[0][0] <= now:
+            due, _, key, what = heappop(self._timers)
+            if not self._is_live(due, key, what):
+                continue
+            fired = True
+            operation = self.operations[key]
+            if what == "wait":
+                self._commit(transitions.finish(operation, "SUCCEEDED", now), service=True)
+            elif what == "retry":
+                details = {k: v for k, v in operation["StepDetails"].items() if k != "NextAttemptTimestamp"}
+                self.readied.add(key)
+                self._commit({**operation, "Status": "READY", "StepDetails": details}, service=True)
+            else:
+                error = {"ErrorMessage": "Callback timed out", "ErrorType": "Callback.Timeout"}
+                if what == "heartbeat":
+                    error = {"ErrorMessage": "Callback timed out on heartbeat", "ErrorType": "Callback.Heartbeat"}
+                self._commit(transitions.finish(operation, "TIMED_OUT", now, Error=error), service=True)
+        return fired
+
+    def _timer(self, due: datetime, key: str, what: str) -> None:
+        self._timer_count += 1
+        heappush(self._timers, (due, self._timer_count, key, what))
+
+    def _is_live(self, due: datetime, key: str, what: str) -> bool:
+        operation = self.operations[key]
+        if what == "retry":
+            return operation["Status"] == "PENDING" and bool(operation["StepDetails"]["NextAttemptTimestamp"] == due)
+        if operation["Status"] != "STARTED":
+            return False
+        return what != "heartbeat" or self._heartbeats[key][1] == due
+
+    # -- the outside -----------------------------------------------------------------------------------------------
+
+    def _callback_id(self, operation_id: str) -> str:
+        return base64.b64encode(f"{self._callback_prefix}|{operation_id}".encode()).decode()
+
+    def _beat(self, key: str, seconds: int, now: datetime) -> None:
+        due = now + timedelta(seconds=seconds)
+        self._heartbeats[key] = (seconds, due)
+        self._timer(due, key, "heartbeat")
+
+    def open_callback(self, operation_id: str) -> Operation:
+        """Return a callback that still waits for its answer, or refuse."""
+        operation = self.operations[operation_id]
+        if operation["Status"] != "STARTED":
+            raise Fault(
+                CALLBACK_CLOSED, f"The callback has already been closed ({operation['Status']}): {label(operation)}."
+            )
+        return operation
+
+    def answer_callback(
+        self, operation_id: str, now: datetime, *, result: str | None = None, error: dict[str, Any] | None = None
+    ) -> None:
+        """Complete a callback: with an error it FAILED, else it SUCCEEDED."""
+        operation = self.open_callback(operation_id)
+        if result is not None and self.limits.shapes and text_bytes(result) > _CALLBACK_RESULT_BYTES:
+            raise Fault(
+                INVALID_PARAMETER, f"Result must not exceed {_CALLBACK_RESULT_BYTES} bytes: {label(operation)}."
+            )
+        status = "SUCCEEDED" if error is None else "FAILED"
+        self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True)
+
+    def beat_callback(self, operation_id: str, now: datetime) -> None:
+        """Take a heartbeat: the heartbeat timeout starts again, the callback's own timeout does not."""
+        self.open_callback(operation_id)
+        if operation_id in self._heartbeats:
+            self._beat(operation_id, self._heartbeats[operation_id][0], now)
+
+    def complete_invoke(
+        self, operation_id: str, now: datetime, status: str, *, result: str | None, error: dict[str, Any] | None
+    ) -> None:
+        """Complete a chained invoke; one that has already ended stays as it is."""
+        operation = self.operations[operation_id]
+        if operation["Status"] == "STARTED":
+            self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True)
+
+    def has_pending(self) -> bool:
+        """Tell whether any operation waits for time or for the outside."""
+        return any(transitions.is_pending(operation) for operation in self.operations.values())

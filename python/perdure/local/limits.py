@@ -1,0 +1,36 @@
+"""The limits the service holds an execution to, each of which a test or a bench can lift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * 1024
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one execution and one call may weigh; None lifts a limit.
+
+    `shapes` switches the checks of patterns, lengths and ranges of the service model, `strict` the rules that are
+    stricter than what is known of the service: an update below a finished context, and the completion of an
+    operation that was never started. The rules of the protocol themselves always hold.
+    """
+
+    operations: int | None = 3_000
+    written_bytes: int | None = 100 * MIB
+    duration_seconds: int | None = 366 * DAY
+    payload_bytes: int | None = 6 * MIB
+    error_bytes: int | None = 32 * KIB
+    batch_updates: int | None = 250
+    batch_bytes: int | None = 750 * KIB
+    event_bytes: int | None = 6 * MIB
+    response_bytes: int | None = 6 * MIB
+    shapes: bool = True
+    strict: bool = True
+
+    @classmethod
+    def off(cls) -> Limits:
+        """Return limits that limit nothing."""
+        return cls(None, None, None, None, None, None, None, None, None, shapes=False, strict=False)
