@@ -115,6 +115,7 @@ class Driver:
         name = function_base_name(execution.function_arn)
         function = service.functions[name]
         event = LocalEvent(self._event(handle, updated), LocalClient(service, invocation), service.clock)
+        invocation.failures = event.failures
         context = self._context(function, None)
         for observer in service.observers:
             observer.invocation(handle, invocation)

@@ -24,16 +24,18 @@ _FRAME_BYTES = 400  # what an operation weighs in an event besides its payloads,
 class LocalEvent(dict[str, Any]):
     """A plain Lambda event that also knows the service it came from.
 
-    `client` has the methods of a boto3 Lambda client, `clock` the service's time. Everything else about it is an
-    ordinary dict, and a handler that does not look for the two attributes will not notice them.
+    `client` has the methods of a boto3 Lambda client, `clock` the service's time. An SDK that turns an exception of
+    the user's into an error object may leave the exception itself in `failures`, for whoever wants its traceback.
+    Everything else about the event is an ordinary dict, and a handler that does not look will not notice.
     """
 
-    __slots__ = ("client", "clock")
+    __slots__ = ("client", "clock", "failures")
 
     def __init__(self, content: dict[str, Any], client: LocalClient, clock: Clock) -> None:
         super().__init__(content)
         self.client = client
         self.clock = clock
+        self.failures: list[BaseException] = []
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class Invocation:
     output: Any = None
     exception: BaseException | None = None
     cut: bool = False
+    failures: list[BaseException] = field(default_factory=list)
+    """The exceptions of the user's code that the SDK has shown to the event, in order."""
 
     @property
     def outcome(self) -> str:

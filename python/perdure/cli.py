@@ -1,0 +1,39 @@
+"""The `perdure` command: what must work without the `local` extra, and the door to the rest."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+
+USAGE = 2
+_EXTRA = ("typer", "rich")
+
+
+def version() -> str:
+    """Return the installed version of perdure."""
+    try:
+        return metadata.version("perdure")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def main() -> None:
+    """Run the command; exit 0 succeeded, 1 failed, 2 usage, 3 blocked on a callback nobody answers."""
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"perdure {version()}\n")
+        return
+    try:
+        from perdure.local.command import app  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        sys.stderr.write(
+            f"The perdure command needs {error.name}, which is not installed. It comes with an extra:\n\n"
+            "    pip install 'perdure[local]'\n"
+        )
+        sys.exit(USAGE)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""`perdure run`: a durable handler on a local service, in front of the user's eyes. Needs the `local` extra."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from perdure.cli import version
+from perdure.local.clock import RealClock, VirtualClock
+from perdure.local.display import Display, as_document, show_blocked, show_outcome
+from perdure.local.service import LocalService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.local.handle import ExecutionHandle
+
+SUCCEEDED, FAILED, USAGE, BLOCKED = 0, 1, 2, 3
+_GLANCE = 0.05
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"perdure {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def perdure(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Run AWS Lambda durable functions on this machine."""
+
+
+@app.command()
+def run(  # noqa: PLR0917 - the parameters are the options of the command line
+    handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
+    event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
+    name: Annotated[str | None, typer.Option(help="The name of the execution.")] = None,
+    skip_time: Annotated[bool, typer.Option("--skip-time", help="Skip waits instead of sleeping.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    function: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
+    ] = None,
+    plain: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION", help="A plain function it may invoke.")
+    ] = None,
+    callback_wait: Annotated[
+        float, typer.Option(min=0, help="Longest real seconds to wait for a thread of yours to answer a callback.")
+    ] = 60.0,
+) -> None:
+    """Run a durable handler from its start to its end, and show every operation."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    console = Console(stderr=as_json, soft_wrap=True)
+    service = LocalService(clock=VirtualClock() if skip_time else RealClock(), retry_delay=lambda failures: failures)
+    payload = _read_event(event)
+    target, function_name = _load(handler), _function_name(handler)
+    service.register(function_name, target)
+    for durable, given in ((True, function), (False, plain)):
+        for entry in given or ():
+            alias, separator, reference = entry.partition("=")
+            if not separator:
+                raise typer.BadParameter(f"{entry!r} is not NAME=MODULE:HANDLER.")
+            service.register(alias, _load(reference), durable=durable)
+    display = Display(console, quiet=as_json)
+    service.observers.append(display)
+    others = set(threading.enumerate())
+    handle = service.start(function_name, payload, name)
+    with display:
+        try:
+            _bring_home(service, handle, display, others, callback_wait)
+        except KeyboardInterrupt:
+            service.client.stop_durable_execution(DurableExecutionArn=handle.arn)
+    if as_json:
+        typer.echo(json.dumps(as_document(handle), indent=2))
+    elif handle.terminal:
+        show_outcome(console, handle)
+    else:
+        show_blocked(console, handle)
+    raise typer.Exit(BLOCKED if not handle.terminal else SUCCEEDED if handle.status == "SUCCEEDED" else FAILED)
+
+
+def _bring_home(
+    service: LocalService,
+    handle: ExecutionHandle,
+    display: Display,
+    others: set[threading.Thread],
+    callback_wait: float,
+) -> None:
+    """Drive the execution, and get its callbacks answered: by threads of the handler, by the user, or by time."""
+    while True:
+        service.drive(handle, stop_at_callback=True)
+        if handle.terminal:
+            return
+        before = _open(service)
+        deadline = time.monotonic() + callback_wait
+        while _open(service) == before and time.monotonic() < deadline and _own_threads(others):
+            service.drive(handle, stop_at_callback=True, wait=_GLANCE)
+        if _open(service) != before or _prompt(service, display):
+            continue
+        service.drive(handle)  # what is left is the callback's own timeout
+        if handle.terminal or _open(service) == before:
+            return
+
+
+def _open(service: LocalService) -> list[str]:
+    """Return the ids of all open callbacks."""
+    return [
+        callback["CallbackDetails"]["CallbackId"]
+        for handle in list(service.handles.values())
+        if not handle.terminal
+        for callback in handle.open_callbacks
+    ]
+
+
+def _own_threads(others: set[threading.Thread]) -> bool:
+    return any(thread.is_alive() for thread in threading.enumerate() if thread not in others)
+
+
+def _prompt(service: LocalService, display: Display) -> bool:
+    """Ask the user for the answer to the first open callback; tell whether there was one."""
+    callbacks = _open(service)
+    if not callbacks or not (sys.stdin.isatty() and display.interactive):
+        return False
+    with display.paused() as console:
+        console.print(f"\n[bold]Waiting for callback[/] {callbacks[0]}", highlight=False)
+        console.print("Type its result as JSON, [bold]!message[/] to fail it, or nothing to leave it open.")
+        while True:
+            try:
+                answer = console.input("result> ").strip()
+            except EOFError:
+                return False
+            if not answer:
+                return False
+            if answer.startswith("!"):
+                error = {"ErrorMessage": answer[1:].strip(), "ErrorType": "CallbackFailed"}
+                service.client.send_durable_execution_callback_failure(CallbackId=callbacks[0], Error=error)
+                return True
+            try:
+                json.loads(answer)
+            except ValueError as problem:
+                console.print(f"[red]That is not JSON:[/] {problem}", highlight=False)
+                continue
+            service.client.send_durable_execution_callback_success(CallbackId=callbacks[0], Result=answer.encode())
+            return True
+
+
+def _read_event(given: str) -> str:
+    """Return the event as JSON text, from the text itself, a file, or standard input."""
+    source = "standard input" if given == "-" else given
+    try:
+        if given == "-":
+            text = sys.stdin.read()
+        else:
+            text = Path(given).read_text(encoding="utf-8") if _is_file(given) else given
+    except OSError as problem:
+        raise typer.BadParameter(f"{source} cannot be read: {problem}", param_hint="--event") from None
+    try:
+        json.loads(text)
+    except ValueError as problem:
+        message = f"{source!r} is neither a file nor valid JSON ({problem})."
+        raise typer.BadParameter(message, param_hint="--event") from None
+    return text
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except OSError:  # too long for a file name
+        return False
+
+
+def _function_name(reference: str) -> str:
+    return reference.rpartition(":")[2].rpartition(".")[2]
+
+
+def _load(reference: str) -> Callable[[Any, Any], Any]:
+    """Import `module:attribute`, or `path/to/file.py:attribute`."""
+    module_name, separator, attribute = reference.rpartition(":")
+    if not separator or not module_name or not attribute:
+        raise typer.BadParameter(f"{reference!r} is not MODULE:HANDLER, as in app:handler.")
+    found = _import(module_name)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise typer.BadParameter(f"{module_name} has no {attribute!r}.")
+        found = getattr(found, part)
+    if not callable(found):
+        raise typer.BadParameter(f"{reference} is a {type(found).__name__}, not a function.")
+    return found  # type: ignore[no-any-return]
+
+
+def _import(module_name: str) -> Any:
+    from_file = module_name.endswith(".py")
+    if from_file and not Path(module_name).is_file():
+        raise typer.BadParameter(f"There is no file {module_name}.")
+    try:
+        return _import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
+    except ModuleNotFoundError as problem:
+        if from_file or problem.name is None or not f"{module_name}.".startswith(f"{problem.name}."):
+            _fail_import(module_name)
+        raise typer.BadParameter(f"There is no module {module_name!r} here ({Path.cwd()}).") from None
+    except Exception:  # noqa: BLE001 - whatever the user's module does at import
+        _fail_import(module_name)
+
+
+def _import_file(path: Path) -> Any:
+    """Import a file as a script would be: its folder first on the path, its stem as the module name."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    return importlib.import_module(path.stem)
+
+
+def _fail_import(module_name: str) -> NoReturn:
+    traceback.print_exc()
+    typer.echo(f"\n{module_name} could not be imported; see the traceback above.", err=True)
+    raise typer.Exit(USAGE)
