@@ -1,0 +1,1 @@
+"""map and parallel: what they return, and when they are done."""
