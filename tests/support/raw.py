@@ -1,0 +1,92 @@
+"""Speaking to the local service without an SDK: one invocation, its token, and builders of updates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.local import LocalService
+
+if TYPE_CHECKING:
+    from perdure.local import ExecutionHandle
+
+ERROR = {"ErrorMessage": "broken", "ErrorType": "ValueError"}
+RETRY = {"StepOptions": {"NextAttemptDelaySeconds": 5}}
+
+
+def update(kind: str, key: str, action: str, **members: Any) -> dict[str, Any]:
+    """Build an update; `subtype` and `name` become members."""
+    subtypes = {
+        "STEP": "Step",
+        "CONTEXT": "RunInChildContext",
+        "WAIT": "Wait",
+        "CALLBACK": "Callback",
+        "CHAINED_INVOKE": "ChainedInvoke",
+    }
+    given = {"Id": key, "Type": kind, "Action": action}
+    if kind in subtypes:
+        given["SubType"] = subtypes[kind]
+    return {**given, **members}
+
+
+def step(key: str, action: str, **members: Any) -> dict[str, Any]:
+    return update("STEP", key, action, **members)
+
+
+def context(key: str, action: str, **members: Any) -> dict[str, Any]:
+    return update("CONTEXT", key, action, **members)
+
+
+def wait(key: str, seconds: int = 60, **members: Any) -> dict[str, Any]:
+    return update("WAIT", key, "START", WaitOptions={"WaitSeconds": seconds}, **members)
+
+
+def callback(key: str, timeout: int = 0, heartbeat: int = 0, **members: Any) -> dict[str, Any]:
+    options = {"TimeoutSeconds": timeout, "HeartbeatTimeoutSeconds": heartbeat}
+    return update("CALLBACK", key, "START", CallbackOptions=options, **members)
+
+
+def invoke(key: str, function: str = "other", payload: str | None = "1", **members: Any) -> dict[str, Any]:
+    if payload is not None:
+        members["Payload"] = payload
+    return update("CHAINED_INVOKE", key, "START", ChainedInvokeOptions={"FunctionName": function}, **members)
+
+
+def execution(action: str, **members: Any) -> dict[str, Any]:
+    return update("EXECUTION", "execution-result-1", action, **members)
+
+
+class Raw:
+    """One running invocation, driven by hand."""
+
+    def __init__(self, service: LocalService | None = None, payload: str | None = "{}") -> None:
+        self.service = service or LocalService()
+        self.service.register("f", lambda _event, _context: {"Status": "PENDING"})
+        self.handle: ExecutionHandle = self.service.start("f", payload)
+        self.client = self.service.client
+        self.handle.machine.begin_invocation()
+        self.token = self.handle.machine.token
+
+    @property
+    def arn(self) -> str:
+        return self.handle.arn
+
+    def send(self, *updates: dict[str, Any], client_token: str | None = None) -> list[dict[str, Any]]:
+        """Checkpoint, take the new token, and return the operations of the response."""
+        response = self.client.checkpoint_durable_execution(
+            DurableExecutionArn=self.arn, CheckpointToken=self.token, Updates=list(updates), ClientToken=client_token
+        )
+        self.token = response.get("CheckpointToken", self.token)
+        return response["NewExecutionState"]["Operations"]
+
+    def one(self, *updates: dict[str, Any]) -> dict[str, Any]:
+        """Checkpoint, and return the one operation of the response."""
+        (operation,) = self.send(*updates)
+        return operation
+
+    def operation(self, key: str) -> dict[str, Any]:
+        return self.handle.machine.operations[key]
+
+    def advance(self, seconds: float) -> None:
+        """Move the virtual clock."""
+        clock: Any = self.service.clock
+        clock.advance(seconds)
