@@ -49,23 +49,24 @@ class TypeTag(StrEnum):
 
 
 class _Frozen:
-    """A record that cannot change: equality, hash and repr by its slots, without the import cost of a dataclass."""
+    """A record that cannot change: equality, hash and repr by its fields, without the import cost of a dataclass."""
 
     __slots__ = ()
+    __match_args__: tuple[str, ...] = ()
 
     def _fields(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
+        return tuple(getattr(self, name) for name in self.__match_args__)
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return self._fields() == cast("_Frozen", other)._fields()
+        return self._fields() == other._fields()
 
     def __hash__(self) -> int:
         return hash(self._fields())
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
         return f"{type(self).__qualname__}({fields})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -380,42 +381,35 @@ class ContainerCodec(Codec):
 
         """
         match tag:
-            case TypeTag.LIST:
-                return self._items(value)
-            case TypeTag.TUPLE:
-                return tuple(self._items(value))
-            case TypeTag.DICT:
-                return self._entries(value)
-            case TypeTag.BATCH_RESULT:
-                entries = self._entries(value)
-                from perdure.concurrency.models import BatchResult  # noqa: PLC0415 - rare, and would be circular
-
-                return BatchResult.from_dict(entries)
+            case TypeTag.LIST | TypeTag.TUPLE:
+                if not isinstance(value, list):
+                    raise SerDesError(f"A list or tuple must stand in the payload as a list, not as {type(value)}.")
+                items = []
+                for item in value:
+                    inner_tag, inner = self._open(item)
+                    items.append(inner if inner_tag is None else self.dispatcher.decode(inner_tag, inner))
+                return items if tag == TypeTag.LIST else tuple(items)
+            case TypeTag.DICT | TypeTag.BATCH_RESULT:
+                if not isinstance(value, dict):
+                    raise SerDesError(
+                        f"A dict or batch result must stand in the payload as a dict, not as {type(value)}.",
+                    )
+                entries = {}
+                for key, item in value.items():
+                    inner_tag, inner = self._open(item)
+                    entries[key] = inner if inner_tag is None else self.dispatcher.decode(inner_tag, inner)
+                return entries if tag == TypeTag.DICT else _batch_result(entries)
             case _:
                 raise SerDesError(f'The tag "{tag}" is not that of a container.')
 
-    def _items(self, value: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise SerDesError(f"A list or tuple must stand in the payload as a list, not as {type(value)}.")
-        items = []
-        for item in value:
-            items.append(self._unwrap(item))  # noqa: PERF401 - frames, see encode()
-        return items
-
-    def _entries(self, value: Any) -> dict[Any, Any]:
-        if not isinstance(value, dict):
-            raise SerDesError(f"A dict or batch result must stand in the payload as a dict, not as {type(value)}.")
-        entries = {}
-        for key, item in value.items():
-            entries[key] = self._unwrap(item)
-        return entries
-
-    def _unwrap(self, item: Any) -> Any:
+    def _open(self, item: Any) -> tuple[TypeTag | None, Any]:
+        """Tell the tag and the value of an envelope, or no tag and `item` itself."""
+        _ = self.dispatcher  # as the official SDK, needed for any item at all
         if isinstance(item, EncodedValue):
-            return self.dispatcher.decode(item.tag, item.value)
+            return item.tag, item.value
         if isinstance(item, dict) and TYPE_TOKEN in item and VALUE_TOKEN in item:
-            return self.dispatcher.decode(TypeTag(item[TYPE_TOKEN]), item[VALUE_TOKEN])
-        return item
+            return TypeTag(item[TYPE_TOKEN]), item[VALUE_TOKEN]
+        return None, item
 
 
 class TypeCodec(Codec):
@@ -537,8 +531,8 @@ def nesting_error(value: Any = None) -> SerDesError:
             "the back reference.",
         )
     return SerDesError(
-        "The value nests too deep to be written: the bound is 512 levels. Flatten it, or keep it elsewhere and return a "
-        "reference.",
+        "The value nests too deep to be written: the bound is 512 levels. Flatten it, or keep it elsewhere and "
+        "return a reference.",
     )
 
 
@@ -731,6 +725,12 @@ def _is_instance(obj: Any, module: str, name: str) -> bool:
 
 def _is_batch_result(obj: Any) -> bool:
     return _is_instance(obj, "perdure.concurrency.models", "BatchResult")
+
+
+def _batch_result(entries: dict[str, Any]) -> Any:
+    from perdure.concurrency.models import BatchResult  # noqa: PLC0415 - rare, and would be circular
+
+    return BatchResult.from_dict(entries)
 
 
 def _holds_itself(value: Any) -> bool:

@@ -152,6 +152,7 @@ fn stop_of_string(bytes: &[u8]) -> usize {
 }
 
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "without branches it becomes vector instructions")]
 fn stops(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }

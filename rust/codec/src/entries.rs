@@ -10,7 +10,7 @@ use crate::halt::Halt;
 /// then; this one stops with [`Halt::Unusual`], and the reference raises what Python raises.
 pub struct Entries<'a, 'py> {
     dict: &'a Bound<'py, PyDict>,
-    entries: BoundDictIterator<'py>,
+    rest: BoundDictIterator<'py>,
     size: usize,
     left: usize,
 }
@@ -18,7 +18,7 @@ pub struct Entries<'a, 'py> {
 impl<'a, 'py> Entries<'a, 'py> {
     pub fn of(dict: &'a Bound<'py, PyDict>) -> Self {
         let size = dict.len();
-        Self { dict, entries: dict.iter(), size, left: size }
+        Self { dict, rest: dict.iter(), size, left: size }
     }
 }
 
@@ -31,6 +31,6 @@ impl<'py> Iterator for Entries<'_, 'py> {
         if self.dict.len() != self.size {
             return Some(Err(Halt::Unusual));
         }
-        Some(self.entries.next().ok_or(Halt::Unusual))
+        Some(self.rest.next().ok_or(Halt::Unusual))
     }
 }

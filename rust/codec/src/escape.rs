@@ -29,8 +29,9 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 }
 
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "without branches it becomes vector instructions")]
 fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+    (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// Appends `text`, whose first character needs an escape.
