@@ -1,1 +1,135 @@
-"""perdure."""
+"""perdure: AWS Lambda durable functions with a Rust replay engine.
+
+    from perdure import DurableContext, StepContext, durable_execution, durable_step
+
+    @durable_step
+    def charge(step: StepContext, amount: int) -> str: ...
+
+    @durable_execution
+    def handler(event: dict, context: DurableContext) -> str:
+        return context.step(charge(event["amount"]))
+
+The names are those of the official SDK; names that a first invocation does not need are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.context import (
+    DurableContext,
+    durable_parallel_branch,
+    durable_step,
+    durable_wait_for_callback,
+    durable_with_child_context,
+)
+from perdure.exceptions import (
+    CallbackError,
+    CallbackExternalError,
+    CallbackSubmitterError,
+    CallbackTimeoutError,
+    ChildContextError,
+    DurableExecutionsError,
+    DurableOperationError,
+    ExecutionError,
+    InvocationError,
+    InvokeError,
+    PluginLoadError,
+    RetryableSerDesError,
+    SerDesError,
+    StepError,
+    ValidationError,
+    WaitForConditionError,
+)
+from perdure.execution import durable_execution, run_durable_handler
+from perdure.types import StepContext
+
+if TYPE_CHECKING:
+    from perdure.concurrency.models import BatchCompletionError, BatchResult
+    from perdure.config import (
+        BatchItemStatus,
+        CompletionDecision,
+        CompletionItemStatus,
+        CompletionOutcome,
+        CompletionStatus,
+        ParallelBranch,
+        complete_batch,
+        continue_batch,
+    )
+    from perdure.retries import WithRetryConfig, with_retry
+
+    __version__: str
+
+_LAZY = {
+    "BatchCompletionError": "concurrency.models",
+    "BatchItemStatus": "config",
+    "BatchResult": "concurrency.models",
+    "CompletionDecision": "config",
+    "CompletionItemStatus": "config",
+    "CompletionOutcome": "config",
+    "CompletionStatus": "config",
+    "ParallelBranch": "config",
+    "WithRetryConfig": "retries",
+    "complete_batch": "config",
+    "continue_batch": "config",
+    "with_retry": "retries",
+}
+
+__all__ = [
+    "BatchCompletionError",
+    "BatchItemStatus",
+    "BatchResult",
+    "CallbackError",
+    "CallbackExternalError",
+    "CallbackSubmitterError",
+    "CallbackTimeoutError",
+    "ChildContextError",
+    "CompletionDecision",
+    "CompletionItemStatus",
+    "CompletionOutcome",
+    "CompletionStatus",
+    "DurableContext",
+    "DurableExecutionsError",
+    "DurableOperationError",
+    "ExecutionError",
+    "InvocationError",
+    "InvokeError",
+    "ParallelBranch",
+    "PluginLoadError",
+    "RetryableSerDesError",
+    "SerDesError",
+    "StepContext",
+    "StepError",
+    "ValidationError",
+    "WaitForConditionError",
+    "WithRetryConfig",
+    "__version__",
+    "complete_batch",
+    "continue_batch",
+    "durable_execution",
+    "durable_parallel_branch",
+    "durable_step",
+    "durable_wait_for_callback",
+    "durable_with_child_context",
+    "run_durable_handler",
+    "with_retry",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  costs more than the rest of this module
+
+        return version("perdure")
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  only for names that load lazily
+
+    value = getattr(import_module(f"perdure.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -151,6 +151,11 @@ impl Batch {
         self.aborted = true;
     }
 
+    /// The predicate itself failed: nothing new starts.
+    pub fn stop(&mut self) {
+        self.aborted = true;
+    }
+
     /// What the user's predicate said of the state the batch is in now.
     pub fn decide(&mut self, verdict: Verdict) {
         if self.done.is_none() {

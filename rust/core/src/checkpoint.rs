@@ -73,6 +73,16 @@ impl<P: Payload> Queue<P> {
         Ticket(self.issued)
     }
 
+    /// The latest ticket that is durable.
+    pub fn durable(&self) -> Ticket {
+        Ticket(self.durable)
+    }
+
+    /// The ticket of the update that has waited longest.
+    pub fn oldest(&self) -> Option<Ticket> {
+        (!self.pending.is_empty()).then(|| Ticket(self.issued - self.pending.len() as u64 + 1))
+    }
+
     /// The token of the next call; none once the service has revoked it.
     pub fn token(&self) -> Option<&P> {
         self.token.as_ref()

@@ -124,10 +124,19 @@ impl<P: Payload> Engine<P> {
         self.gate.as_ref()
     }
 
-    /// Stops everything for `reason`, unless something stopped it before; gives what will never be sent.
-    pub fn close(&mut self, reason: Refusal) -> impl IntoIterator<Item = Update<P>> + use<P> {
+    /// Stops every operation for `reason`, unless something stopped them before.
+    pub fn close(&mut self, reason: Refusal) {
         self.gate.get_or_insert(reason);
-        self.queue.clear()
+    }
+
+    /// Stops every operation because time is up, but never before the invocation has recorded something new: an
+    /// execution always advances.
+    pub fn stop_late(&mut self) -> Result<(), Refusal> {
+        if self.advanced {
+            let pending = self.is_awaited();
+            return Err(self.gate.get_or_insert(Refusal::OutOfTime { pending }).clone());
+        }
+        Ok(())
     }
 
     /// Whether this invocation has recorded anything new.

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod history;
 pub mod id;
 pub mod invoke;
+pub mod limits;
 pub mod operation;
 pub mod retry;
 pub mod scope;

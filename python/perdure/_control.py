@@ -1,0 +1,66 @@
+"""Control flow inside the engine: what ends an invocation although no user code raised it.
+
+All of it is `BaseException`, so that `except Exception` in user code cannot swallow it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from perdure.exceptions import NonDeterministicExecutionError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_HERE = __name__.partition(".")[0]
+
+
+class CheckpointsBroken(BaseException):  # noqa: N818  control flow, like KeyboardInterrupt
+    """A checkpoint failed earlier; the invocation ends by how that failure is classified."""
+
+
+class OutOfTime(BaseException):  # noqa: N818  control flow, like KeyboardInterrupt
+    """The invocation has too little time left to begin more work.
+
+    Args:
+        message: What happened.
+        pending: Whether the service will wake the execution by itself.
+
+    """
+
+    def __init__(self, message: str, pending: bool) -> None:
+        super().__init__(message)
+        self.pending = pending
+
+
+def user_line() -> str | None:
+    """Find the user's line that called the operation: the innermost frame outside this package."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  the documented way to look at the stack
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module != _HERE and not module.startswith(_HERE + "."):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return None
+
+
+def non_deterministic(id_: str, place: int, recorded: str, called: str | None) -> NonDeterministicExecutionError:
+    """Build the error for an operation that differs from its recorded history.
+
+    Args:
+        id_: The operation's id.
+        place: Its position in its context, as the code counts.
+        recorded: What the history holds.
+        called: What the code asks for; None for a virtual context, of which nothing is ever recorded.
+
+    """
+    line = user_line()
+    where = f" at {line}" if line else ""
+    called = called or "a virtual context, of which nothing is ever recorded"
+    return NonDeterministicExecutionError(
+        f"operation {place} of its context is {recorded} in the recorded history, but the code{where} now asks for "
+        f"{called}. Replay needs the same operations in the same order: deploy the code that began this execution, or "
+        f"let running executions finish before changing operations they have passed.",
+        step_id=id_,
+    )

@@ -1,0 +1,210 @@
+"""Group commit: who sends what is queued, and who waits.
+
+Whoever needs its update durable sends everything that is queued, unless somebody is sending already; then it waits and
+leaves with the next batch. No timer and no second thread take part, but for one case: an update that nobody waits for
+(the START of a long step) leaves with the next batch, or, if none follows, with a thread that is started for it and
+gone when there is nothing more to watch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _thread import allocate_lock, start_new_thread
+from random import random
+from typing import TYPE_CHECKING, Any
+
+from perdure.exceptions import CheckpointError, GetExecutionStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Execution
+    from perdure.client import Checkpoint, Client, Wire
+
+DONE, LEAD = 0, 1
+
+LINGER = 0.010
+"""Seconds that an update which nobody waits for may stay queued."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds before a throttled or lost call is repeated: at first, and at most."""
+
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+sleep = time.sleep
+
+
+class Checkpointer:
+    """Sends the updates of one invocation.
+
+    Args:
+        core: The invocation's engine.
+        client: The service.
+        arn: The execution.
+        now: The time, in Unix seconds.
+        patience: How many seconds repeating a failed call may still take, asked when one fails.
+
+    """
+
+    __slots__ = ("_arn", "_client", "_core", "_done", "_now", "_patience", "_watch", "failure", "informed_at")
+
+    def __init__(
+        self, core: Execution, client: Client, arn: str, now: Callable[[], float], patience: Callable[[], float]
+    ) -> None:
+        self._core = core
+        self._client = client
+        self._arn = arn
+        self._now = now
+        self._patience = patience
+        self._watch: Any = None
+        self._done: Any = None
+        self.failure: BaseException | None = None
+        self.informed_at = 0.0
+
+    def wait(self, ticket: int) -> None:
+        """Return once the update with ``ticket`` is durable, sending it if nobody else does.
+
+        Raises:
+            CheckpointsBroken: If it never will be.
+            SuspendExecution: If the service has revoked the checkpoint token.
+
+        """
+        lead = self._core.lead
+        while True:
+            waiter = allocate_lock()
+            waiter.acquire()
+            role = lead(ticket, waiter)
+            if role == LEAD:
+                self._send()
+            elif role == DONE:
+                return
+            else:
+                waiter.acquire()
+
+    def flush(self) -> None:
+        """Return once everything queued so far is durable."""
+        oldest, latest = self._core.backlog()
+        if oldest:
+            self.wait(latest)
+
+    def ask_for_news(self, since: float) -> None:
+        """Return once the service has been heard from after the moment ``since`` (Unix seconds)."""
+        while self.informed_at <= since:
+            waiter = allocate_lock()
+            waiter.acquire()
+            if self._core.lead_news(waiter) == LEAD:
+                self._send()
+                return
+            waiter.acquire()
+
+    def watch(self) -> None:
+        """See to it that what was queued without a waiter leaves before long."""
+        if self._watch is None:
+            self._watch = watch = allocate_lock()
+            self._done = done = allocate_lock()
+            watch.acquire()
+            done.acquire()
+            start_new_thread(self._linger, (watch, done))
+
+    def stop_watching(self) -> None:
+        """End the watching thread, and wait for its end."""
+        watch, done = self._watch, self._done
+        if watch is not None:
+            self._watch = None
+            watch.release()
+            done.acquire()
+
+    def _linger(self, watch: Any, done: Any) -> None:
+        try:
+            _, seen = self._core.backlog()
+            while not watch.acquire(timeout=LINGER):
+                oldest, latest = self._core.backlog()
+                if not oldest:
+                    return
+                if oldest <= seen:
+                    self.flush()
+                seen = latest
+        except BaseException:  # noqa: BLE001, S110  kept as the failure; every caller is told
+            pass
+        finally:
+            if self._watch is watch:
+                self._watch = None
+            done.release()
+
+    def _send(self) -> None:
+        core = self._core
+        try:
+            token, updates = core.take_batch()
+            asked_at = self._now()
+            answer = self._checkpoint(token or "", updates)
+            operations = answer.operations
+            if answer.marker:
+                operations = operations + self.pages(answer.token or "", answer.marker)
+            waiters = core.acknowledge(answer.token, operations, int(self._now() * 1000))
+            self.informed_at = asked_at
+        except BaseException as error:
+            self.failure = error
+            for waiter in core.fail():
+                waiter.release()
+            raise
+        for waiter in waiters:
+            waiter.release()
+
+    def _checkpoint(self, token: str, updates: list[Wire]) -> Checkpoint:
+        # The same token each time: a call whose answer was lost is not carried out twice.
+        client_token = os.urandom(16).hex()
+        return self._persist(
+            lambda: self._client.checkpoint(self._arn, token, updates, client_token), CheckpointError
+        )
+
+    def pages(self, token: str, marker: str | None) -> list[Wire]:
+        """Read all further pages of the recorded operations.
+
+        Raises:
+            GetExecutionStateError: If the service does not give them.
+
+        """
+        operations: list[Wire] = []
+        while marker:
+            page = marker
+            found, marker = self._persist(
+                lambda page=page: self._client.state(self._arn, token, page), GetExecutionStateError  # type: ignore[misc]
+            )
+            operations += found
+        return operations
+
+    def _persist(self, call: Callable[[], Any], kind: type[CheckpointError | GetExecutionStateError]) -> Any:
+        """Repeat a throttled or lost call while the invocation's time allows."""
+        pause = FIRST_PAUSE
+        until = None
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if not _is_passing(error):
+                    raise kind.from_exception(error) from error
+                now = time.monotonic()
+                if until is None:
+                    until = now + self._patience()
+                delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
+                if now + delay > until:
+                    raise kind.from_exception(error) from error
+                sleep(delay)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed a moment later: throttling, the service's own trouble, a lost connection."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        code = str((response.get("Error") or {}).get("Code", ""))
+        status = (response.get("ResponseMetadata") or {}).get("HTTPStatusCode") or 0
+        return not code.startswith("KMS") and (status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR)
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    return any(base.__module__ == "botocore.exceptions" and base.__name__ in _LOST for base in type(error).__mro__)
+
+
+_LOST = frozenset({"HTTPClientError", "ConnectionError"})

@@ -1,0 +1,390 @@
+"""map and parallel: branches, run by the caller and by as many threads as they can use.
+
+The core schedules (`_core.Batch`); here are the hands. The caller is one of them, so a batch of concurrency 1 needs no
+thread, and a thread that waits for an inner batch runs that batch's branches, so nesting cannot deadlock. A suspended
+branch holds no thread: its code unwinds, and it is run again when it is due.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from _thread import allocate_lock, start_new_thread
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import DONE, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
+from perdure.concurrency.models import (
+    BatchItem,
+    BatchItemStatus,
+    BatchResult,
+    CompletionReason,
+    CompletionRecord,
+    envelope_summary_generator,
+)
+from perdure.config import CompletionConfig, CompletionItemStatus, CompletionOutcome, CompletionStatus, NestingType
+from perdure.exceptions import (
+    OrphanedChildException,
+    SuspendExecution,
+    ValidationError,
+)
+from perdure.lambda_service import ErrorObject
+from perdure.operations import child
+from perdure.operations.common import passes_through, wire_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure.config import MapConfig, ParallelBranch, ParallelConfig
+    from perdure.context import DurableContext
+
+MAX_THREADS = 256
+"""How many branch threads the process may run at one moment, well below Lambda's 1,024."""
+
+_threads = 0
+_threads_lock = allocate_lock()
+
+Body = "Callable[[DurableContext, int], Any]"
+
+
+class Options:
+    """A batch's configuration, from its config object and its keyword arguments."""
+
+    __slots__ = (
+        "completion",
+        "flat",
+        "item_namer",
+        "item_serdes",
+        "max_concurrency",
+        "serdes",
+        "summary_generator",
+    )
+
+    def __init__(self, *given: Any) -> None:
+        max_concurrency, completion, serdes, item_serdes, summary_generator, nesting, item_namer = given
+        self.max_concurrency: int | None = max_concurrency
+        self.completion: CompletionConfig = completion
+        self.serdes = serdes
+        # A serdes for the whole serves the items too, unless they have one of their own.
+        self.item_serdes = item_serdes or serdes
+        self.summary_generator = summary_generator
+        self.flat = nesting is NestingType.FLAT
+        self.item_namer = item_namer
+
+    @classmethod
+    def of(cls, config: MapConfig[Any] | ParallelConfig | None, *given: Any) -> Options:
+        """Merge a config object and keyword arguments, which win."""
+        names = ("max_concurrency", "completion_config", "serdes", "item_serdes", "summary_generator", "nesting_type")
+        merged = [
+            getattr(config, name, None) if value is None else value
+            for name, value in zip((*names, "item_namer"), given, strict=True)
+        ]
+        if merged[1] is None:
+            merged[1] = CompletionConfig()
+        return cls(*merged)
+
+    def check(self, total: int) -> None:
+        """Refuse what cannot be met."""
+        enough = self.completion.min_successful
+        if enough is not None and enough > total:
+            raise ValidationError(
+                f"min_successful is {enough}, but there are only {total} branches: it could never be reached. "
+                f"Lower it, or check the number of branches before the call"
+            )
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise ValidationError(f"max_concurrency must be at least 1, not {self.max_concurrency}")
+
+
+def run_map(
+    context: DurableContext, inputs: Sequence[Any], func: Callable[..., Any], name: str | None, options: Options
+) -> Any:
+    """Run a map: see `DurableContext.map`."""
+    namer = options.item_namer
+
+    def name_of(index: int) -> str:
+        return namer(inputs[index], index) if namer else f"map-item-{index}"
+
+    def body(inner: DurableContext, index: int) -> Any:
+        return func(inner, inputs[index], index, inputs)
+
+    return _run(context, len(inputs), body, name_of, name, options, ("Map", "MapIteration", "MapResult"))
+
+
+def run_parallel(
+    context: DurableContext,
+    functions: Sequence[Callable[[DurableContext], Any] | ParallelBranch[Any]],
+    name: str | None,
+    options: Options,
+) -> Any:
+    """Run a parallel: see `DurableContext.parallel`."""
+    branches = list(functions)
+
+    def name_of(index: int) -> str:
+        return getattr(branches[index], "name", None) or f"parallel-branch-{index}"
+
+    def body(inner: DurableContext, index: int) -> Any:
+        return branches[index](inner)
+
+    kinds = ("Parallel", "ParallelBranch", "ParallelResult")
+    return _run(context, len(branches), body, name_of, name, options, kinds)
+
+
+def _run(  # noqa: PLR0913
+    context: DurableContext,
+    total: int,
+    body: Callable[[DurableContext, int], Any],
+    name_of: Callable[[int], str],
+    name: str | None,
+    options: Options,
+    kinds: tuple[str, str, str],
+) -> Any:
+    options.check(total)
+    found = context.scope.child(name, kinds[0], None, options.serdes is not None)
+    if type(found) is not Operation:
+        return found
+    record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
+
+    def work(inner: DurableContext) -> Any:
+        run = _BatchRun(inner, total, body, name_of, options, kinds[1])
+        return run.drive() if record is None else run.rebuild(record)
+
+    summary = envelope_summary_generator(kinds[2], options.summary_generator)
+    return child.run(context, found, work, options.serdes, summary)
+
+
+class _BatchRun:
+    """The branches of one batch at work."""
+
+    __slots__ = (
+        "_batch",
+        "_bell",
+        "_body",
+        "_context",
+        "_errors",
+        "_fatal",
+        "_invocation",
+        "_judge",
+        "_name_of",
+        "_options",
+        "_results",
+        "_sub_type",
+        "_total",
+        "_variables",
+    )
+
+    def __init__(  # noqa: PLR0913
+        self,
+        context: DurableContext,
+        total: int,
+        body: Callable[[DurableContext, int], Any],
+        name_of: Callable[[int], str],
+        options: Options,
+        sub_type: str,
+    ) -> None:
+        completion = options.completion
+        self._context = context
+        self._invocation = context.invocation
+        self._total = total
+        self._body = body
+        self._name_of = name_of
+        self._options = options
+        self._sub_type = sub_type
+        self._results: list[Any] = [None] * total
+        self._errors: dict[int, ErrorObject] = {}
+        self._fatal: BaseException | None = None
+        self._variables = contextvars.copy_context()
+        # Rung when the caller, if it waits, should look again: a binary semaphore, silent at first.
+        self._bell = allocate_lock()
+        self._bell.acquire()
+        self._judge = allocate_lock() if completion.should_complete else None
+        self._batch = Batch(
+            total,
+            options.max_concurrency,
+            completion.min_successful,
+            completion.tolerated_failure_count,
+            completion.tolerated_failure_percentage,
+            completion.should_complete is not None,
+        )
+
+    def drive(self) -> BatchResult[Any]:
+        """Run the batch until it is done; raises when it suspends instead."""
+        if self._judge is not None:
+            self._ask_predicate()
+        code, moment = self._work_as_caller()
+        scope = self._context.scope
+        if code == SUSPEND:
+            scope.suspend(moment)
+        scope.end()
+        if code == DONE:
+            return self._result()
+        raise self._fatal  # type: ignore[misc]  # the only way to an abort
+
+    def rebuild(self, record: CompletionRecord) -> BatchResult[Any]:
+        """Give the result again that a finished batch had, whose items alone are recorded."""
+        items: list[BatchItem[Any]] = []
+        for index in range(record.started_total):
+            if index in record.started_indexes:
+                items.append(BatchItem(index, BatchItemStatus.STARTED))
+                continue
+            try:
+                result = self._variables.copy().run(self._branch, index)
+            except Exception as error:
+                if passes_through(error):
+                    raise
+                items.append(BatchItem(index, BatchItemStatus.FAILED, error=_item_error(error)))
+            else:
+                items.append(BatchItem(index, BatchItemStatus.SUCCEEDED, result))
+        return BatchResult(items, record.completion_reason)
+
+    # ---- the hands
+
+    def _now(self) -> int:
+        return int(self._invocation.clock.time() * 1000)
+
+    def _work_as_caller(self) -> tuple[int, int | None]:
+        next_ = self._batch.next
+        clock = self._invocation.clock
+        while True:
+            code, index, moment = next_(self._now())
+            if code == RUN_BRANCH:
+                self._take(index, moment)
+            elif code == WAIT:
+                timeout = None if moment is None else clock.timeout(moment / 1000)
+                self._bell.acquire(timeout=-1 if timeout is None else timeout)
+            else:
+                return code, moment
+
+    def _work_in_thread(self, done: Any) -> None:
+        try:
+            while True:
+                code, index, moment = self._batch.next(self._now())
+                if code != RUN_BRANCH:
+                    break
+                self._take(index, moment)
+        finally:
+            _give_thread_back()
+            self._ring()
+            done.release()
+
+    def _hire(self) -> None:
+        """Start a thread, if there is more to do and the process may have one more."""
+        if self._batch.has_more(self._now()) and _take_thread():
+            done = allocate_lock()
+            done.acquire()
+            self._invocation.threads.append(done)
+            try:
+                start_new_thread(self._work_in_thread, (done,))
+            except RuntimeError:  # the system has no more threads: those at work will do
+                _give_thread_back()
+                done.release()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:  # rung already
+            pass
+
+    # ---- one branch
+
+    def _take(self, index: int, since: int | None) -> None:
+        """Run a branch and report what came of it. Never raises."""
+        try:
+            if since is not None:
+                self._invocation.checkpoints.ask_for_news(since / 1000)
+            result = self._variables.copy().run(self._branch, index)
+        except SuspendExecution as suspension:
+            moment = getattr(suspension, "scheduled_timestamp", None)
+            until = None if moment is None else round(moment * 1000)
+            self._batch.suspend(index, until, self._now())
+            self._ring()
+        except OrphanedChildException:
+            self._batch.suspend(index, None, 0)
+            self._ring()
+        except Exception as error:  # noqa: BLE001  whatever the user's function raises becomes the item's error
+            if passes_through(error):
+                self._give_up(index, error)
+            else:
+                self._errors[index] = _item_error(error)
+                self._finish(index, succeeded=False)
+        except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
+            self._give_up(index, error)
+        else:
+            self._results[index] = result
+            self._finish(index, succeeded=True)
+
+    def _branch(self, index: int) -> Any:
+        context, options = self._context, self._options
+        if options.flat:
+            self._hire()
+            return child.run_virtual(context, lambda inner: self._body(inner, index), index)
+        found = context.scope.child(self._name_of(index), self._sub_type, index, options.item_serdes is not None)
+        if type(found) is not Operation:
+            return found
+        self._hire()
+        return child.run(
+            context, found, lambda inner: self._body(inner, index), options.item_serdes, None, branch=True
+        )
+
+    def _finish(self, index: int, *, succeeded: bool) -> None:
+        if self._judge is None:
+            done = self._batch.finish(index, succeeded)
+        else:
+            with self._judge:
+                self._batch.finish(index, succeeded)
+                try:
+                    done = self._ask_predicate()
+                except Exception as error:  # noqa: BLE001  the predicate's own failure fails the batch
+                    self._fatal = self._fatal or error
+                    self._batch.stop()
+                    done = False
+        if done:
+            self._context.scope.end()
+        self._ring()
+
+    def _give_up(self, index: int, error: BaseException) -> None:
+        if self._fatal is None:
+            self._fatal = error
+        self._batch.abort(index)
+        self._ring()
+
+    def _ask_predicate(self) -> bool:
+        """Ask the user's predicate about the batch as it is now; give whether it is done."""
+        statuses = self._batch.statuses()
+        succeeded, failed = statuses.count("SUCCEEDED"), statuses.count("FAILED")
+        items = tuple(
+            CompletionItemStatus(index, self._name_of(index), None if status is None else BatchItemStatus(status))
+            for index, status in enumerate(statuses)
+        )
+        status = CompletionStatus(succeeded, failed, succeeded + failed, self._total, items)
+        decision = self._options.completion.should_complete(status)  # type: ignore[misc]
+        return self._batch.decide(decision.outcome is not CompletionOutcome.FAILED if decision.complete else None)
+
+    def _result(self) -> BatchResult[Any]:
+        statuses = self._batch.statuses()[: self._batch.admitted]
+        items: list[BatchItem[Any]] = []
+        for index, status in enumerate(statuses):
+            if status == "SUCCEEDED":
+                items.append(BatchItem(index, BatchItemStatus.SUCCEEDED, self._results[index]))
+            elif status == "FAILED":
+                items.append(BatchItem(index, BatchItemStatus.FAILED, error=self._errors[index]))
+            else:
+                items.append(BatchItem(index, BatchItemStatus.STARTED))
+        return BatchResult(items, CompletionReason(self._batch.reason))
+
+
+def _item_error(error: Exception) -> ErrorObject:
+    """Give the error of a failed item: that of the branch's own failure, not of the context around it."""
+    return ErrorObject.from_dict(wire_error(error))
+
+
+def _take_thread() -> bool:
+    global _threads  # noqa: PLW0603  one bound for the process is the point
+    with _threads_lock:
+        if _threads >= MAX_THREADS:
+            return False
+        _threads += 1
+        return True
+
+
+def _give_thread_back() -> None:
+    global _threads  # noqa: PLW0603  one bound for the process is the point
+    with _threads_lock:
+        _threads -= 1

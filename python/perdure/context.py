@@ -1,0 +1,711 @@
+"""`DurableContext`: what a handler calls, one short method an operation.
+
+Each method asks the core what to do. On replay the core's answer is the value, and that is all that happens; everything
+else is in `perdure.operations`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from perdure._core import Operation, check_sub_type
+from perdure.exceptions import ValidationError
+from perdure.operations import callback as _callback
+from perdure.operations import child as _child
+from perdure.operations import condition as _condition
+from perdure.operations import step as _step
+from perdure.operations import wait as _wait
+from perdure.operations.callback import Callback
+from perdure.operations.common import one_of
+from perdure.types import StepContext, WaitForConditionCheckContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Concatenate, ParamSpec
+
+    from perdure._core import Scope
+    from perdure._duration import DurationLike
+    from perdure.concurrency.models import BatchResult
+    from perdure.config import (
+        CallbackConfig,
+        ChildConfig,
+        CompletionConfig,
+        InvokeConfig,
+        MapConfig,
+        NestingType,
+        ParallelBranch,
+        ParallelConfig,
+        StepConfig,
+        StepSemantics,
+        WaitForCallbackConfig,
+    )
+    from perdure.invocation import Invocation
+    from perdure.retries import RetryDecision
+    from perdure.serdes import SerDes
+    from perdure.types import LambdaContext, LoggerInterface, WaitForCallbackContext
+    from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
+
+    Params = ParamSpec("Params")
+    RetryStrategy = Callable[[Exception, int], RetryDecision]
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+__all__ = [
+    "Callback",
+    "DurableContext",
+    "ExecutionContext",
+    "durable_parallel_branch",
+    "durable_step",
+    "durable_wait_for_callback",
+    "durable_with_child_context",
+]
+
+
+class ExecutionContext:
+    """What is known of the execution itself.
+
+    Args:
+        durable_execution_arn: The execution's ARN.
+
+    """
+
+    __match_args__ = __slots__ = ("durable_execution_arn",)
+
+    def __init__(self, durable_execution_arn: str) -> None:
+        self.durable_execution_arn = durable_execution_arn
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ExecutionContext):
+            return NotImplemented
+        return self.durable_execution_arn == other.durable_execution_arn
+
+    def __hash__(self) -> int:
+        return hash(self.durable_execution_arn)
+
+    def __repr__(self) -> str:
+        return f"ExecutionContext(durable_execution_arn={self.durable_execution_arn!r})"
+
+
+class _LazyStepContext(StepContext):
+    """A step's context whose logger is made when it is asked for."""
+
+    __slots__ = ("_context", "_operation")
+
+    def __init__(self, context: DurableContext, operation: Operation) -> None:
+        _set_context(self, context)
+        _set_operation(self, operation)
+
+    @property
+    def attempt(self) -> int:  # type: ignore[override]
+        """Which attempt this is, counted from 1."""
+        return self._operation.attempt
+
+    @property
+    def logger(self) -> LoggerInterface:  # type: ignore[override]
+        """A logger that adds the step's id, name and attempt to each line."""
+        return self._context.operation_logger(self._operation)
+
+
+_set_context = _LazyStepContext._context.__set__  # type: ignore[attr-defined]  # noqa: SLF001
+_set_operation = _LazyStepContext._operation.__set__  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class DurableContext:
+    """The durable operations of a handler, a child context or a branch.
+
+    Each operation is recorded by the durable execution service and answered from that record when the code runs again.
+    Code between operations runs every time, so it must be deterministic: same operations, same order.
+
+    Attributes it does not have itself are those of the Lambda context (``aws_request_id``,
+    ``get_remaining_time_in_millis()``, …), so that tools which expect a Lambda context can be given this one.
+    """
+
+    __slots__ = ("_is_virtual", "_log_parent", "_log_target", "_logger", "invocation", "scope")
+
+    def __init__(
+        self,
+        invocation: Invocation,
+        scope: Scope,
+        *,
+        log_parent: str | None = None,
+        is_virtual: bool = False,
+        log_target: LoggerInterface | None = None,
+    ) -> None:
+        self.invocation = invocation
+        self.scope = scope
+        self._log_parent = log_parent
+        self._is_virtual = is_virtual
+        self._log_target = log_target
+        self._logger: LoggerInterface | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return getattr(self.invocation.lambda_context, name)
+        except AttributeError:
+            raise AttributeError(
+                f"neither DurableContext nor the Lambda context has an attribute {name!r}", name=name, obj=self
+            ) from None
+
+    # ---- about the context
+
+    @property
+    def execution_context(self) -> ExecutionContext:
+        """What is known of the execution itself."""
+        return ExecutionContext(self.invocation.durable_execution_arn)
+
+    @property
+    def lambda_context(self) -> LambdaContext:
+        """The context object that Lambda handed to the handler."""
+        return self.invocation.lambda_context  # type: ignore[no-any-return]
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether nothing is recorded of this context itself, as of the branches of a FLAT map or parallel."""
+        return self._is_virtual
+
+    @property
+    def logger(self) -> LoggerInterface:
+        """A logger that adds the execution and the place in it to each line, and is silent while replaying."""
+        if self._logger is None:
+            from perdure.logger import Logger, LogInfo  # noqa: PLC0415  only for handlers that log
+
+            info = LogInfo(self.invocation, self._log_parent)
+            self._logger = Logger.from_log_info(self._target(), info, self.scope.is_replaying)
+        return self._logger
+
+    def _target(self) -> LoggerInterface:
+        return self._log_target or logging.getLogger()  # type: ignore[return-value]
+
+    def set_logger(self, new_logger: LoggerInterface) -> None:
+        """Send the lines of this context, and of contexts opened from it later, to another logger.
+
+        Args:
+            new_logger: For example the logger of Powertools.
+
+        """
+        self._log_target = new_logger
+        self._logger = None
+
+    def is_replaying(self) -> bool:
+        """Whether the next operation of this context is answered from the record."""
+        return self.scope.is_replaying()
+
+    def child(self, scope: Scope, operation_id: str, *, is_virtual: bool = False) -> DurableContext:
+        """Make the context of an inner scope. Used by the operations."""
+        return DurableContext(
+            self.invocation, scope, log_parent=operation_id, is_virtual=is_virtual, log_target=self._log_target
+        )
+
+    def step_context(self, operation: Operation) -> StepContext:
+        """Make what a step's function is called with. Used by the operations."""
+        return _LazyStepContext(self, operation)
+
+    def check_context(self, operation: Operation) -> WaitForConditionCheckContext:
+        """Make what a condition's check is called with. Used by the operations."""
+        return WaitForConditionCheckContext(self.operation_logger(operation), operation.attempt)
+
+    def operation_logger(self, operation: Operation) -> LoggerInterface:
+        """Make the logger of an operation. Used by the operations."""
+        from perdure.logger import Logger, LogInfo  # noqa: PLC0415  only for functions that log
+
+        info = LogInfo(self.invocation, self._log_parent, operation.id, operation.name, operation.attempt)
+        return Logger.from_log_info(self._target(), info)
+
+    # ---- the operations
+
+    def step(  # noqa: PLR0913
+        self,
+        func: Callable[[StepContext], T],
+        name: str | None = None,
+        config: StepConfig | None = None,
+        *,
+        retry: RetryStrategy | None = None,
+        retry_strategy: RetryStrategy | None = None,
+        step_semantics: StepSemantics | None = None,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+    ) -> T:
+        """Run a function once and record its result.
+
+        Args:
+            func: Called with a `StepContext`; what it returns is recorded.
+            name: Of the operation, 1 to 256 printable ASCII characters; by default the name of a function decorated
+                with `durable_step`.
+            config: The options below in one object.
+            retry: Decides whether and when a failed attempt is repeated; default `RetryPresets.default()`.
+            retry_strategy: The same, by the name it has in `StepConfig`.
+            step_semantics: How often one attempt may run; default `StepSemantics.AT_LEAST_ONCE_PER_RETRY`.
+            serdes: Of the result; default `ExtendedTypeSerDes`.
+            sub_type: Recorded in place of ``"Step"``.
+
+        Returns:
+            The result, as it reads back from the record.
+
+        Raises:
+            StepError: If the function failed and was not to be repeated.
+            SerDesError: If the result cannot be serialised.
+
+        Example:
+            >>> @durable_step
+            ... def charge(step: StepContext, amount: int) -> str: ...
+            >>> receipt = context.step(charge(100), retry=RetryPresets.critical())
+
+        """
+        if name is None:
+            name = getattr(func, "durable_name", None)
+        strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
+        at_most_once = False
+        if config is not None:
+            strategy = strategy or config.retry_strategy
+            step_semantics = step_semantics or config.step_semantics
+            serdes = serdes or config.serdes
+            sub_type = sub_type or config.sub_type
+        if step_semantics is not None:
+            at_most_once = step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
+        found = self.scope.step(name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None)
+        if type(found) is not Operation:
+            return found  # type: ignore[no-any-return]
+        return _step.run(self, found, func, strategy, serdes)
+
+    def wait(self, duration: DurationLike, name: str | None = None) -> None:
+        """Suspend the execution for a length of time, at no cost.
+
+        Args:
+            duration: A `Duration`, a `datetime.timedelta`, or seconds; 1 second to 366 days.
+            name: Of the operation.
+
+        Raises:
+            ValidationError: For a length the service does not take.
+
+        """
+        found = self.scope.wait(name, duration if type(duration) is int else _seconds(duration, "the wait", name))
+        if type(found) is Operation:
+            _wait.run(self, found)
+
+    def create_callback(
+        self,
+        name: str | None = None,
+        config: CallbackConfig | None = None,
+        *,
+        timeout: DurationLike | None = None,
+        heartbeat_timeout: DurationLike | None = None,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+    ) -> Callback[Any]:
+        """Make a callback: an id for somebody outside to answer.
+
+        Args:
+            name: Of the operation.
+            config: The options below in one object.
+            timeout: After which the callback fails; none by default.
+            heartbeat_timeout: Between signs of life, after which the callback fails; none by default.
+            serdes: Reads the answer; by default it is the raw string.
+            sub_type: Recorded in place of ``"Callback"``.
+
+        Returns:
+            The callback; ask it for its `Callback.result`.
+
+        """
+        options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type)
+        return _callback.create(self, self.scope, name, options)
+
+    def wait_for_callback(  # noqa: PLR0913
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+        *,
+        timeout: DurationLike | None = None,
+        heartbeat_timeout: DurationLike | None = None,
+        serdes: SerDes[Any] | None = None,
+        retry: RetryStrategy | None = None,
+        retry_strategy: RetryStrategy | None = None,
+    ) -> Any:
+        """Make a callback, hand its id to a function, and suspend until it is answered.
+
+        Args:
+            submitter: Called once, in a step, with the callback's id and a `WaitForCallbackContext`.
+            name: Of the operation; by default the name of a function decorated with `durable_wait_for_callback`.
+            config: The options below in one object.
+            timeout: After which the callback fails; none by default.
+            heartbeat_timeout: Between signs of life, after which the callback fails; none by default.
+            serdes: Reads the answer; by default it is the raw string.
+            retry: Decides whether and when a failed submitter is repeated.
+            retry_strategy: The same, by the name it has in `WaitForCallbackConfig`.
+
+        Returns:
+            The answer.
+
+        Raises:
+            CallbackSubmitterError: If the submitter failed.
+            CallbackTimeoutError: If the callback, or its heartbeat, timed out.
+            CallbackExternalError: If the outside answered with a failure.
+
+        """
+        if name is None:
+            name = getattr(submitter, "durable_name", None)
+        strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
+        if config is not None:
+            strategy = strategy or config.retry_strategy
+        options = _callback_options(config, timeout, heartbeat_timeout, serdes, None)
+        found = self.scope.child(name, "WaitForCallback", None, False)
+        if type(found) is not Operation:
+            return found
+        return _callback.run(self, found, submitter, name, options, strategy)
+
+    @overload
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> T: ...
+    @overload
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        *,
+        name: str | None = None,
+        wait_strategy: Callable[[T, int], WaitForConditionDecision],
+        initial_state: T,
+        serdes: SerDes[Any] | None = None,
+    ) -> T: ...
+    def wait_for_condition(
+        self,
+        check: Callable[[Any, WaitForConditionCheckContext], Any],
+        config: WaitForConditionConfig[Any] | None = None,
+        name: str | None = None,
+        *,
+        wait_strategy: Callable[[Any, int], WaitForConditionDecision] | None = None,
+        initial_state: Any = None,
+        serdes: SerDes[Any] | None = None,
+    ) -> Any:
+        """Poll until a condition is met, suspended between checks.
+
+        Args:
+            check: Called with the state and a `WaitForConditionCheckContext`; returns the new state. If it raises, the
+                operation fails: a check is not repeated by itself.
+            config: The options below in one object.
+            name: Of the operation.
+            wait_strategy: Decides from the state and the attempt whether to go on, and after what delay; see
+                `create_wait_strategy`.
+            initial_state: What the first check is called with.
+            serdes: Of the state; default `ExtendedTypeSerDes`.
+
+        Returns:
+            The state that met the condition.
+
+        Raises:
+            WaitForConditionError: If a check raised, or the strategy gave up.
+
+        """
+        if config is not None:
+            wait_strategy = wait_strategy or config.wait_strategy
+            initial_state = config.initial_state if initial_state is None else initial_state
+            serdes = serdes or config.serdes
+        if wait_strategy is None:
+            raise ValidationError("wait_for_condition needs a wait strategy: give config= or wait_strategy=")
+        found = self.scope.condition(name, serdes is not None)
+        if type(found) is not Operation:
+            return found
+        return _condition.run(self, found, check, wait_strategy, initial_state, serdes)
+
+    def invoke(  # noqa: PLR0913
+        self,
+        function_name: str,
+        payload: Any,
+        name: str | None = None,
+        config: InvokeConfig[Any, Any] | None = None,
+        *,
+        serdes_payload: SerDes[Any] | None = None,
+        serdes_result: SerDes[Any] | None = None,
+        tenant_id: str | None = None,
+    ) -> Any:
+        """Invoke another Lambda function, durable or not, and suspend until it has ended.
+
+        Args:
+            function_name: Name or ARN; a durable function needs a version or alias.
+            payload: Sent to the function as JSON.
+            name: Of the operation.
+            config: The options below in one object.
+            serdes_payload: Of the payload; default JSON.
+            serdes_result: Of the result; default JSON.
+            tenant_id: Of a function with tenant isolation.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            InvokeError: If the function failed, timed out or was stopped.
+
+        """
+        from perdure.operations import invoke as _invoke  # noqa: PLC0415  only for handlers that use it
+
+        if config is not None:
+            serdes_payload = serdes_payload or config.serdes_payload
+            serdes_result = serdes_result or config.serdes_result
+            tenant_id = tenant_id or config.tenant_id
+        found = self.scope.invoke(name, serdes_result is not None)
+        if type(found) is not Operation:
+            return found
+        return _invoke.run(self, found, function_name, payload, (serdes_payload, serdes_result, tenant_id))
+
+    def run_in_child_context(  # noqa: PLR0913
+        self,
+        func: Callable[[DurableContext], T],
+        name: str | None = None,
+        config: ChildConfig[T] | None = None,
+        *,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+        summary_generator: Callable[[T], str] | None = None,
+        is_virtual: bool | None = None,
+    ) -> T:
+        """Run a function with a context of its own: operations grouped under one, whose result is recorded.
+
+        Args:
+            func: Called with the child context.
+            name: Of the operation; by default the name of a function decorated with `durable_with_child_context`.
+            config: The options below in one object.
+            serdes: Of the result; default `ExtendedTypeSerDes`.
+            sub_type: Recorded in place of ``"RunInChildContext"``.
+            summary_generator: Makes the summary that is recorded in place of a result of over 262,144 characters, which
+                replay rebuilds by running the function again.
+            is_virtual: Record nothing of the context itself; its operations count as this context's.
+
+        Returns:
+            The function's result, as it reads back from the record.
+
+        Raises:
+            ChildContextError: If the function failed.
+
+        """
+        if name is None:
+            name = getattr(func, "durable_name", None)
+        if config is not None:
+            serdes = serdes or config.serdes
+            sub_type = sub_type or config.sub_type
+            summary_generator = summary_generator or config.summary_generator
+            is_virtual = config.is_virtual if is_virtual is None else is_virtual
+        if is_virtual:
+            return _child.run_virtual(self, func)  # type: ignore[no-any-return]
+        sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
+        found = self.scope.child(name, sub_type, None, serdes is not None)
+        if type(found) is not Operation:
+            return found  # type: ignore[no-any-return]
+        return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
+
+    def map(  # noqa: PLR0913
+        self,
+        inputs: Sequence[U],
+        func: Callable[[DurableContext, U, int, Sequence[U]], T],
+        name: str | None = None,
+        config: MapConfig[U] | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        item_namer: Callable[[U, int], str] | None = None,
+    ) -> BatchResult[T]:
+        """Run a function for each item, concurrently.
+
+        Args:
+            inputs: The items.
+            func: Called with a context of its own, the item, its index, and all items.
+            name: Of the operation; by default the name of a decorated function.
+            config: The options below in one object.
+            max_concurrency: How many items may be in flight; all by default.
+            completion_config: When the map is done; by default with the first failure or the last item.
+            serdes: Of the `BatchResult`, and of the items unless ``item_serdes`` is given.
+            item_serdes: Of each item's result.
+            summary_generator: Makes the summary that is recorded along with a large result.
+            nesting_type: ``FLAT`` records nothing of the items themselves.
+            item_namer: Names the items' operations; default ``map-item-{index}``.
+
+        Returns:
+            The items' results and errors; ``throw_if_error()`` raises the first error.
+
+        """
+        from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
+
+        if name is None:
+            name = getattr(func, "durable_name", None)
+        given = (
+            max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, item_namer,
+        )
+        return executor.run_map(self, inputs, func, name, executor.Options.of(config, *given))
+
+    def parallel(  # noqa: PLR0913
+        self,
+        functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+    ) -> BatchResult[T]:
+        """Run functions concurrently.
+
+        Args:
+            functions: Each called with a context of its own; a `ParallelBranch` gives it a name.
+            name: Of the operation.
+            config: The options below in one object.
+            max_concurrency: How many branches may be in flight; all by default.
+            completion_config: When the parallel is done; by default with the first failure or the last branch.
+            serdes: Of the `BatchResult`, and of the branches unless ``item_serdes`` is given.
+            item_serdes: Of each branch's result.
+            summary_generator: Makes the summary that is recorded along with a large result.
+            nesting_type: ``FLAT`` records nothing of the branches themselves.
+
+        Returns:
+            The branches' results and errors; ``throw_if_error()`` raises the first error.
+
+        """
+        from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
+
+        given = (max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, None)
+        return executor.run_parallel(self, functions, name, executor.Options.of(config, *given))
+
+
+def _seconds(duration: Any, what: str, name: str | None = None) -> int:
+    from perdure._duration import duration_seconds  # noqa: PLC0415  brings dataclasses along
+
+    return duration_seconds(duration, f"{what} {name!r}" if name else what)
+
+
+def _callback_options(
+    config: CallbackConfig | None, timeout: Any, heartbeat: Any, serdes: Any, sub_type: str | None
+) -> tuple[Any, ...]:
+    if config is not None:
+        timeout = config.timeout if timeout is None else timeout
+        heartbeat = config.heartbeat_timeout if heartbeat is None else heartbeat
+        serdes = serdes or config.serdes
+        sub_type = sub_type or config.sub_type
+    return (
+        _sub_type(sub_type) if sub_type else "Callback",
+        0 if timeout is None else _seconds(timeout, "the timeout of a callback"),
+        0 if heartbeat is None else _seconds(heartbeat, "the heartbeat timeout of a callback"),
+        serdes,
+    )
+
+
+def _sub_type(text: str) -> str:
+    check_sub_type(text)
+    return text
+
+
+def _named(call: Callable[..., T], func: Callable[..., Any]) -> Callable[..., T]:
+    """Let the operations know the name of the function that a call is made for."""
+    call.durable_name = getattr(func, "__name__", None)  # type: ignore[attr-defined]
+    return call
+
+
+def durable_step(
+    func: Callable[Concatenate[StepContext, Params], T],
+) -> Callable[Params, Callable[[StepContext], T]]:
+    """Make a function usable as a step with arguments: ``context.step(add(1, 2))``.
+
+    The step is named after the function unless the call names it.
+
+    Args:
+        func: Takes a `StepContext` before its own arguments.
+
+    Example:
+        >>> @durable_step
+        ... def add(step: StepContext, a: int, b: int) -> int:
+        ...     return a + b
+        >>> total = context.step(add(1, 2))
+
+    """
+
+    @functools.wraps(func)
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[StepContext], T]:
+        def call(step_context: StepContext) -> T:
+            return func(step_context, *args, **kwargs)
+
+        call.durable_name = name  # type: ignore[attr-defined]
+        return call
+
+    name = getattr(func, "__name__", None)
+    return bind
+
+
+def durable_with_child_context(
+    func: Callable[Concatenate[DurableContext, Params], T],
+) -> Callable[Params, Callable[[DurableContext], T]]:
+    """Make a function usable as a child context with arguments: ``context.run_in_child_context(book(order))``.
+
+    The context is named after the function unless the call names it.
+
+    Args:
+        func: Takes a `DurableContext` before its own arguments.
+
+    """
+
+    @functools.wraps(func)
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[DurableContext], T]:
+        return _named(lambda context: func(context, *args, **kwargs), func)
+
+    return bind
+
+
+def durable_wait_for_callback(
+    func: Callable[Concatenate[str, WaitForCallbackContext, Params], T],
+) -> Callable[Params, Callable[[str, WaitForCallbackContext], T]]:
+    """Make a function usable as a submitter with arguments: ``context.wait_for_callback(ask(approver))``.
+
+    The operation is named after the function unless the call names it.
+
+    Args:
+        func: Takes a callback id and a `WaitForCallbackContext` before its own arguments.
+
+    """
+
+    @functools.wraps(func)
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
+        return _named(lambda callback_id, context: func(callback_id, context, *args, **kwargs), func)
+
+    return bind
+
+
+def durable_parallel_branch(
+    name: str | None = None,
+) -> Callable[
+    [Callable[Concatenate[DurableContext, Params], T]],
+    Callable[Params, ParallelBranch[T]],
+]:
+    """Make a function usable as a branch with arguments: ``context.parallel([fetch("a"), fetch("b")])``.
+
+    Args:
+        name: Of the branch; by default ``parallel-branch-{index}``, as for any other function.
+
+    Example:
+        >>> @durable_parallel_branch(name="fetch")
+        ... def fetch(context: DurableContext, key: str) -> bytes: ...
+
+    """
+
+    def decorate(
+        func: Callable[Concatenate[DurableContext, Params], T],
+    ) -> Callable[Params, ParallelBranch[T]]:
+        @functools.wraps(func)
+        def bind(*args: Params.args, **kwargs: Params.kwargs) -> ParallelBranch[T]:
+            from perdure.config import ParallelBranch  # noqa: PLC0415  brings dataclasses along
+
+            return ParallelBranch(lambda context: func(context, *args, **kwargs), name)
+
+        return bind
+
+    return decorate

@@ -1,0 +1,324 @@
+"""`@durable_execution`: an event in, one invocation, an envelope out."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, overload
+
+from perdure._control import CheckpointsBroken, OutOfTime
+from perdure._core import Execution, decode_json, encode_json
+from perdure.client import BotoClient, ModelClient, default_client
+from perdure.context import DurableContext
+from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
+from perdure.invocation import RESERVE_SECONDS, RESERVE_SHARE, WALL_CLOCK, Invocation
+from perdure.operations.common import wire_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from perdure.client import Client
+    from perdure.lambda_service import DurableExecutionInvocationOutput
+    from perdure.types import LambdaContext
+
+    Handler = Callable[[Any, DurableContext], Any]
+
+logger = logging.getLogger("perdure")
+
+LAMBDA_RESPONSE_SIZE_LIMIT = 6 * 1024 * 1024 - 50
+"""Bytes that the response of an invocation may have; a larger result goes by a checkpoint."""
+
+CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
+"""Bytes of the largest payload that the service model lets a checkpoint carry."""
+
+_MODELS = (
+    "DurableExecutionInvocationInput",
+    "DurableExecutionInvocationInputWithClient",
+    "InitialExecutionState",
+)
+
+__all__ = [
+    "LAMBDA_RESPONSE_SIZE_LIMIT",
+    "DurableContext",
+    "DurableExecutionInvocationInput",
+    "DurableExecutionInvocationInputWithClient",
+    "InitialExecutionState",
+    "durable_execution",
+    "handle_checkpoint_error",
+    "run_durable_handler",
+]
+
+if TYPE_CHECKING:
+    from perdure._invocation_input import (
+        DurableExecutionInvocationInput,
+        DurableExecutionInvocationInputWithClient,
+        InitialExecutionState,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODELS:
+        from perdure import _invocation_input  # noqa: PLC0415  dataclasses, which no invocation needs
+
+        return getattr(_invocation_input, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@overload
+def durable_execution(
+    func: Handler, *, boto3_client: Any | None = None, plugins: list[Any] | None = None
+) -> Callable[[Any, LambdaContext], Any]: ...
+@overload
+def durable_execution(
+    func: None = None, *, boto3_client: Any | None = None, plugins: list[Any] | None = None
+) -> Callable[[Handler], Callable[[Any, LambdaContext], Any]]: ...
+def durable_execution(
+    func: Handler | None = None, *, boto3_client: Any | None = None, plugins: list[Any] | None = None
+) -> Callable[..., Any]:
+    """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
+
+    Args:
+        func: The function; the decorator works with and without parentheses.
+        boto3_client: A boto3 Lambda client to use; by default one is made with the first call to the service and kept
+            for the life of the process.
+        plugins: Must be empty: plugins come in a later version.
+
+    Returns:
+        A handler for Lambda, which takes the service's event and the Lambda context.
+
+    Example:
+        >>> @durable_execution
+        ... def handler(event: dict, context: DurableContext) -> str:
+        ...     return context.step(lambda step: "done")
+
+    """
+    _refuse_plugins(plugins)
+    if func is None:
+        return functools.partial(durable_execution, boto3_client=boto3_client)
+    client = None if boto3_client is None else BotoClient(boto3_client)
+
+    @functools.wraps(func)
+    def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+        return _invoke(event, context, func, client)
+
+    # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
+    del handler.__wrapped__  # type: ignore[attr-defined]
+    return handler
+
+
+def run_durable_handler(
+    event: Any,
+    context: LambdaContext,
+    handler: Handler,
+    *,
+    boto3_client: Any | None = None,
+    plugins: list[Any] | None = None,
+) -> dict[str, Any]:
+    """Run one invocation of a durable handler, for callers that cannot decorate it.
+
+    Args:
+        event: What the service sent.
+        context: The Lambda context.
+        handler: Takes the user's event and a `DurableContext`.
+        boto3_client: A boto3 Lambda client to use.
+        plugins: Must be empty: plugins come in a later version.
+
+    Returns:
+        The response that the service expects: ``{"Status": …}``.
+
+    Raises:
+        ExecutionError: If the event is not of a durable execution.
+        InvocationError: For trouble that passes, so that Lambda repeats the invocation.
+
+    """
+    _refuse_plugins(plugins)
+    return _invoke(event, context, handler, None if boto3_client is None else BotoClient(boto3_client))
+
+
+def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
+    """Give the response to a failed checkpoint, or raise the error again if repeating the invocation may help.
+
+    Args:
+        error: A `CheckpointError`.
+
+    """
+    from perdure.lambda_service import (  # noqa: PLC0415
+        DurableExecutionInvocationOutput,
+        ErrorObject,
+        InvocationStatus,
+    )
+
+    if error.is_retryable():
+        raise error
+    return DurableExecutionInvocationOutput(InvocationStatus.FAILED, error=ErrorObject.from_exception(error))
+
+
+def _refuse_plugins(plugins: list[Any] | None) -> None:
+    if plugins:
+        raise ExecutionError(
+            "plugins are not supported by this version of perdure: remove plugins=, or stay with the official SDK "
+            "for this function"
+        )
+
+
+def _invoke(event: Any, lambda_context: Any, handler: Handler, client: Client | None) -> dict[str, Any]:
+    event, client, clock = _source(event, client)
+    try:
+        arn: str = event["DurableExecutionArn"]
+        token: str = event["CheckpointToken"]
+        state = event["InitialExecutionState"]
+    except (KeyError, TypeError) as error:
+        raise ExecutionError(
+            "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "
+            "InitialExecutionState. Configure the function with DurableConfig and invoke a version or alias of it"
+        ) from error
+    core = Execution(token)
+    core.load(state.get("Operations") or [])
+    invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
+    marker = state.get("NextMarker")
+    if marker:
+        try:
+            core.load(invocation.checkpoints.pages(token, marker))
+        except InvocationError as error:
+            return _failed_by(error)
+    found, payload = core.input()
+    if not found:
+        raise ExecutionError("the recorded history has no EXECUTION operation, so there is no input to run with")
+    _set_deadline(invocation)
+    user_event = decode_json(payload) if payload and not payload.isspace() else {}
+    result: Any = None
+    error: BaseException | None = None
+    try:
+        result = handler(user_event, DurableContext(invocation, core.root()))
+    except BaseException as raised:  # noqa: BLE001  sorted below
+        error = raised
+    try:
+        return _outcome(invocation, result, error)
+    finally:
+        # The traceback of a caught exception would keep the handler's frames alive into the next invocation.
+        error = None
+
+
+class _Lazy:
+    """The process's client, made with the first call."""
+
+    def checkpoint(self, *args: Any) -> Any:
+        return default_client().checkpoint(*args)
+
+    def state(self, *args: Any) -> Any:
+        return default_client().state(*args)
+
+
+def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any], Client | None, Any]:
+    """Find out what else an event brings along: its own client, its own clock."""
+    if type(event) is dict:
+        return event, client, WALL_CLOCK
+    service_client = getattr(event, "service_client", None)
+    if service_client is not None:
+        return event.to_dict(), ModelClient(service_client), WALL_CLOCK
+    own = getattr(event, "client", None)
+    if own is not None:
+        return event, client or BotoClient(own), getattr(event, "clock", WALL_CLOCK)
+    if not isinstance(event, dict) and hasattr(event, "to_dict"):
+        return event.to_dict(), client, WALL_CLOCK
+    return event, client, WALL_CLOCK
+
+
+def _set_deadline(invocation: Invocation) -> None:
+    remaining = invocation.remaining_seconds()
+    if remaining is not None:
+        invocation.core.set_deadline(remaining - min(RESERVE_SECONDS, remaining * RESERVE_SHARE))
+
+
+def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -> dict[str, Any]:
+    """Give the response to an invocation whose handler has returned or raised."""
+    core, checkpoints = invocation.core, invocation.checkpoints
+    verdict = core.verdict()
+    payload: str | None = None
+    if verdict is None and error is None:
+        try:
+            payload = encode_json(result)
+        except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
+            error = unserialisable
+    invocation.end()
+    if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
+        raise error
+    verdict = core.verdict() or verdict
+    try:
+        if verdict is None:
+            if payload is not None:
+                return _succeeded(invocation, payload)
+            if error is not None:
+                return _raised(invocation, error)
+        if verdict == "revoked":
+            return {"Status": "PENDING"}
+        if verdict == "broken":
+            return _failed_by(checkpoints.failure)
+        checkpoints.flush()
+        if verdict == "suspended":
+            return {"Status": "PENDING"}
+        core.check()
+    except SuspendExecution:
+        return {"Status": "PENDING"}
+    except OutOfTime as late:
+        raise InvocationError(
+            f"{late}: what was recorded so far is kept, and the service is asked to repeat the invocation"
+        ) from None
+    except CheckpointsBroken:
+        return _failed_by(checkpoints.failure)
+    except InvocationError as failed:
+        return _failed_by(failed)
+    except ExecutionError as different:
+        return {"Status": "FAILED", "Error": wire_error(different)}
+    raise AssertionError(f"an invocation ended with the unknown verdict {verdict!r}")
+
+
+_CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)
+
+
+def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
+    missed = invocation.core.unvisited()
+    if missed:
+        _warn_of_unvisited(missed)
+    # Encoded with ASCII escapes, a payload has as many bytes as characters.
+    size = len(payload)
+    if size > CHECKPOINT_PAYLOAD_LIMIT:
+        raise ExecutionError(
+            f"the handler's result takes {size} bytes as JSON, and the service takes at most "
+            f"{CHECKPOINT_PAYLOAD_LIMIT}: store it elsewhere (in S3, say) and return a reference"
+        )
+    if size > LAMBDA_RESPONSE_SIZE_LIMIT:
+        now = int(invocation.clock.time() * 1000)
+        invocation.checkpoints.wait(invocation.core.write_outcome(now, payload, None))
+        payload = ""
+    return {"Status": "SUCCEEDED", "Result": payload}
+
+
+def _raised(invocation: Invocation, error: BaseException) -> dict[str, Any]:
+    if isinstance(error, SuspendExecution):
+        invocation.checkpoints.flush()
+        return {"Status": "PENDING"}
+    if isinstance(error, InvocationError) and error.is_retryable():
+        raise error
+    logger.debug("the handler of %s raised", invocation.durable_execution_arn, exc_info=error)
+    missed = invocation.core.unvisited()
+    if missed:
+        _warn_of_unvisited(missed)
+    return {"Status": "FAILED", "Error": wire_error(error)}
+
+
+def _failed_by(error: BaseException | None) -> dict[str, Any]:
+    """End an invocation by a failure of the service or of what talks to it."""
+    if isinstance(error, InvocationError) and not error.is_retryable():
+        return {"Status": "FAILED", "Error": wire_error(error)}
+    raise error or ExecutionError("a checkpoint failed without an error")
+
+
+def _warn_of_unvisited(missed: list[str]) -> None:
+    shown = ", ".join(missed[:10]) + (f" and {len(missed) - 10} more" if len(missed) > 10 else "")  # noqa: PLR2004
+    logger.warning(
+        "the handler ended without coming to %d recorded operation(s): %s. The code has changed since they were "
+        "recorded, or does not run the same way each time.",
+        len(missed),
+        shown,
+    )

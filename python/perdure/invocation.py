@@ -1,0 +1,107 @@
+"""What one invocation owns: its engine, its checkpoints, its threads. All of it ends with the invocation."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from perdure.checkpoint import Checkpointer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Execution
+    from perdure.client import Client
+    from perdure.retries import RetryDecision
+
+logger = logging.getLogger("perdure")
+
+RESERVE_SECONDS, RESERVE_SHARE = 5.0, 0.2
+"""The end of an invocation in which no work begins: so many seconds, or this share of its time if that is less."""
+
+PATIENCE_WITHOUT_CLOCK = 30.0
+"""Seconds for which a failing call is repeated when the Lambda context does not say how much time is left."""
+
+
+class WallClock:
+    """The time of the world."""
+
+    time = staticmethod(time.time)
+
+    @staticmethod
+    def timeout(until: float) -> float:
+        """Give the seconds to block until a moment."""
+        return max(0.0, until - time.time())
+
+
+WALL_CLOCK = WallClock()
+
+
+class Invocation:
+    """One invocation of an execution.
+
+    Args:
+        core: The engine.
+        client: The service.
+        durable_execution_arn: The execution.
+        lambda_context: What Lambda handed to the handler.
+        clock: ``time() -> float`` (Unix seconds) and ``timeout(until) -> float | None`` (real seconds to block for the
+            moment ``until``; None if this clock does not move by itself).
+
+    """
+
+    __slots__ = ("checkpoints", "clock", "core", "durable_execution_arn", "lambda_context", "threads")
+
+    def __init__(
+        self, core: Execution, client: Client, durable_execution_arn: str, lambda_context: Any, clock: Any
+    ) -> None:
+        self.core = core
+        self.durable_execution_arn = durable_execution_arn
+        self.lambda_context = lambda_context
+        self.clock = clock
+        self.threads: list[Any] = []
+        self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience)
+
+    def remaining_seconds(self) -> float | None:
+        """Give the seconds that Lambda leaves the invocation; None if the context does not say."""
+        try:
+            remaining = self.lambda_context.get_remaining_time_in_millis()
+        except AttributeError:
+            return None
+        return remaining / 1000 if isinstance(remaining, (int, float)) else None
+
+    def _patience(self) -> float:
+        remaining = self.remaining_seconds()
+        return PATIENCE_WITHOUT_CLOCK if remaining is None else max(0.0, remaining - 1.0)
+
+    def default_retry_strategy(self) -> Callable[[Exception, int], RetryDecision]:
+        """Give the retry strategy of steps that name none."""
+        from perdure.retries import RetryPresets  # noqa: PLC0415  only when a step fails
+
+        return RetryPresets.default()
+
+    def end(self) -> None:
+        """Return when nothing of the invocation runs any more.
+
+        Threads that still run user code (branches whose batch is done) end with their next operation. Past the time
+        that Lambda leaves, they are given up.
+        """
+        self.core.root().end()
+        if self.threads:
+            self._join()
+        self.checkpoints.stop_watching()
+
+    def _join(self) -> None:
+        remaining = self.remaining_seconds()
+        until = None if remaining is None else time.monotonic() + max(0.0, remaining - 1.0)
+        given_up = 0
+        for done in self.threads:
+            timeout = -1 if until is None else max(0.0, until - time.monotonic())
+            given_up += not done.acquire(timeout=timeout)
+        if given_up:
+            logger.warning(
+                "%d branch threads still ran user code when the invocation ran out of time; they were given up. "
+                "Give long calls inside map and parallel branches timeouts of their own.",
+                given_up,
+            )

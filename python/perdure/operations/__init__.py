@@ -1,0 +1,1 @@
+"""One file an operation: what happens when it is *not* simply replayed."""

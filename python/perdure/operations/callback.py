@@ -1,0 +1,131 @@
+"""Callbacks: made here, completed from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from perdure._core import FAILED, START
+from perdure.exceptions import (
+    CallbackError,
+    CallbackExternalError,
+    CallbackSubmitterError,
+    CallbackTimeoutError,
+    ChildContextError,
+    ExecutionError,
+    StepError,
+)
+from perdure.operations import child
+from perdure.operations.common import deserialise
+from perdure.types import WaitForCallbackContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Operation, Scope
+    from perdure.context import DurableContext
+    from perdure.retries import RetryDecision
+    from perdure.serdes import SerDes
+
+T = TypeVar("T")
+
+
+class Callback(Generic[T]):
+    """A value that somebody outside will send.
+
+    Give `callback_id` to whoever is to answer, by ``SendDurableExecutionCallbackSuccess``, ``…Failure`` and
+    ``…Heartbeat`` of the Lambda API, and ask for the answer with `result`.
+    """
+
+    __slots__ = ("_context", "_serdes", "callback_id", "operation_id")
+
+    def __init__(
+        self, callback_id: str, operation_id: str, context: DurableContext, serdes: SerDes[T] | None = None
+    ) -> None:
+        self.callback_id = callback_id
+        self.operation_id = operation_id
+        self._context = context
+        self._serdes = serdes
+
+    def __repr__(self) -> str:
+        return f"Callback(callback_id={self.callback_id!r})"
+
+    def result(self) -> T | None:
+        """Give what the outside has sent; suspends the execution until it has.
+
+        Returns:
+            The raw string that was sent, or what the callback's serdes makes of it; None if nothing came along.
+
+        Raises:
+            CallbackTimeoutError: If the callback, or its heartbeat, timed out.
+            CallbackExternalError: If the outside answered with a failure.
+
+        """
+        operation = self._context.scope.callback_result(self.operation_id)
+        if operation.decision == FAILED:
+            raise _failure(operation)
+        payload = operation.payload
+        if self._serdes is None or payload is None:
+            return payload  # type: ignore[no-any-return]
+        return deserialise(self._context, self._serdes, payload, self.operation_id)  # type: ignore[no-any-return]
+
+
+def _failure(operation: Operation) -> CallbackError:
+    cls = CallbackTimeoutError if operation.status == "TIMED_OUT" else CallbackExternalError
+    error: dict[str, Any] = operation.error or {}
+    message = error.get("ErrorMessage")
+    if message is None:
+        message = f"the callback ended with the status {operation.status}"
+    return cls(message, data=error.get("ErrorData"), stack_trace=error.get("StackTrace"))
+
+
+def create(context: DurableContext, scope: Scope, name: str | None, config: tuple[Any, ...]) -> Callback[Any]:
+    """Come to a callback, and make it unless it is recorded."""
+    sub_type, timeout, heartbeat, serdes = config
+    operation = scope.callback(name, sub_type, timeout, heartbeat)
+    if operation.decision == START:
+        context.invocation.checkpoints.wait(operation.ticket)
+        operation = operation.again()
+    callback_id = operation.payload
+    if callback_id is None:
+        raise ExecutionError(f"the service recorded callback {name or operation.id} without a CallbackId")
+    return Callback(callback_id, operation.id, context, serdes)
+
+
+def run(  # noqa: PLR0913
+    context: DurableContext,
+    operation: Operation,
+    submitter: Callable[[str, WaitForCallbackContext], Any],
+    name: str | None,
+    options: tuple[Any, ...],
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+) -> Any:
+    """Carry out what the core decided for the context of a `wait_for_callback`."""
+    prefix = f"{name} " if name else ""
+    serdes = options[3]
+
+    def submit_and_wait(inner: DurableContext) -> Any:
+        callback = create(inner, inner.scope, f"{prefix}create callback id", options)
+
+        def submit(step_context: Any) -> None:
+            submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger))
+
+        inner.step(submit, f"{prefix}submitter", retry=retry_strategy, serdes=serdes)
+        return callback.result()
+
+    try:
+        return child.run(context, operation, submit_and_wait, None, None)
+    except ChildContextError as error:
+        surfaced = _surfaced(error)
+    raise surfaced
+
+
+def _surfaced(error: ChildContextError) -> Exception:
+    """Give what the failure of the context around a callback surfaces as: the callback's, or the submitter's."""
+    inner = error.__cause__
+    if isinstance(inner, CallbackError):
+        return inner
+    if isinstance(inner, StepError):
+        surfaced = CallbackSubmitterError(error.message, error.error_type, error.data, error.stack_trace)
+        surfaced.__cause__ = inner
+        return surfaced
+    return error

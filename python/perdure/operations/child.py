@@ -1,0 +1,103 @@
+"""A child context that is not simply replayed: run its function, record what comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import FAILED, RECORDED
+from perdure.exceptions import ChildContextError
+from perdure.operations.common import deserialise, failure, passes_through, raise_recorded, serialise, wire_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Operation, Scope
+    from perdure.context import DurableContext
+    from perdure.exceptions import DurableOperationError
+    from perdure.serdes import SerDes
+
+MAX_RESULT = 262_144
+"""Characters of serialised result above which only a summary is recorded, and replay runs the context again."""
+
+
+def run(  # noqa: PLR0913
+    context: DurableContext,
+    operation: Operation,
+    func: Callable[[DurableContext], Any],
+    serdes: SerDes[Any] | None,
+    summary_generator: Callable[[Any], str] | None,
+    *,
+    branch: bool = False,
+    error_class: type[DurableOperationError] = ChildContextError,
+) -> Any:
+    """Carry out what the core decided for a context.
+
+    Args:
+        context: The surrounding context.
+        operation: The context's operation.
+        func: Called with the inner context.
+        serdes: Of the result; None for the default.
+        summary_generator: Makes the summary that is recorded in place of a large result.
+        branch: Whether it is a branch of a map or parallel.
+        error_class: What a failure surfaces as.
+
+    """
+    decision = operation.decision
+    if decision == RECORDED:
+        return deserialise(context, serdes, operation.payload, operation.id)
+    if decision == FAILED:
+        raise_recorded(error_class, operation)
+    checkpoints = context.invocation.checkpoints
+    if operation.ticket:
+        checkpoints.watch()
+    inner = operation.open(branch)
+    write = operation.write
+    try:
+        result = func(context.child(inner, operation.id))
+        settle(context, inner)
+        payload = serialise(context, serdes, result, operation.id)
+        value = deserialise(context, serdes, payload, operation.id)
+        if not write:
+            inner.end()
+            return value
+        large = payload is not None and len(payload) > MAX_RESULT
+        if large:
+            payload = summary_generator(result) if summary_generator else ""
+    except Exception as error:
+        settle(context, inner)
+        if passes_through(error) or not write:
+            inner.end()
+            raise
+        recorded = wire_error(error)
+    else:
+        checkpoints.wait(operation.succeed_context(inner, payload, large))
+        return value
+    checkpoints.wait(operation.fail_context(inner, recorded))
+    raise failure(error_class, recorded)
+
+
+def settle(context: DurableContext, inner: Scope) -> None:
+    """Raise again what the code inside must not swallow: a suspension, and whatever stops the invocation."""
+    if inner.suspension() is not None:
+        inner.check()
+    context.scope.check()
+
+
+def run_virtual(
+    context: DurableContext, func: Callable[[DurableContext], Any], index: int | None = None
+) -> Any:
+    """Run a function in a context of which nothing is recorded; ``index`` makes it a branch."""
+    inner = context.scope.open_virtual(index, index is not None)
+    try:
+        result = func(context.child(inner, inner.operation_id or "", is_virtual=True))
+        settle(context, inner)
+    except Exception as error:
+        settle(context, inner)
+        if passes_through(error):
+            raise
+        recorded = wire_error(error)
+    else:
+        return result
+    finally:
+        inner.end()
+    raise failure(ChildContextError, recorded)

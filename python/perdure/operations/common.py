@@ -1,0 +1,124 @@
+"""What the operations share: serialising by a user's serdes, recorded failures as exceptions, refusals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from perdure.exceptions import (
+    DurableOperationError,
+    ExecutionError,
+    InvocationError,
+    SerDesError,
+    operation_error,
+    wire_error_fields,
+)
+
+if TYPE_CHECKING:
+    from perdure._core import Operation
+    from perdure.context import DurableContext
+    from perdure.serdes import SerDes
+
+MAX_ERROR_BYTES = 32 * 1024
+"""The service refuses larger error objects."""
+
+_ROOM_FOR_REST = 2048
+
+
+def wire_error(error: BaseException) -> dict[str, Any]:
+    """Give the error object under which an exception is recorded.
+
+    The service takes at most 32 KiB: of a larger one the stack trace and the data are left out and the message is cut,
+    and says so.
+    """
+    message, error_type, data, stack_trace = wire_error_fields(error)
+    wire: dict[str, Any] = {}
+    if message is not None:
+        wire["ErrorMessage"] = message
+    wire["ErrorType"] = error_type
+    if data is not None:
+        wire["ErrorData"] = data
+    if stack_trace is not None:
+        wire["StackTrace"] = stack_trace
+    return wire if _size(wire) <= MAX_ERROR_BYTES else _cut(wire)
+
+
+def _size(wire: dict[str, Any]) -> int:
+    # No character takes more than six bytes, so a short error needs no exact measure.
+    characters = sum(len(value) if isinstance(value, str) else sum(map(len, value)) + 4 * len(value) for value in wire.values())
+    if characters * 6 + 100 <= MAX_ERROR_BYTES:
+        return characters
+    import json  # noqa: PLC0415  only for errors of some length
+
+    return len(json.dumps(wire))
+
+
+def _cut(wire: dict[str, Any]) -> dict[str, Any]:
+    import json  # noqa: PLC0415  only for errors that are too large
+
+    message = wire.get("ErrorMessage") or ""
+    note = f" … (cut by perdure: the service takes error objects of at most {MAX_ERROR_BYTES} bytes)"
+    cut: dict[str, Any] = {"ErrorMessage": "", "ErrorType": wire["ErrorType"][:512]}
+    room = MAX_ERROR_BYTES - _ROOM_FOR_REST
+    keep = min(len(message), room)
+    while len(json.dumps(message[:keep])) > room:
+        keep -= max(1, (len(json.dumps(message[:keep])) - room) // 6)
+    cut["ErrorMessage"] = message[:keep] + note
+    return cut
+
+
+def failure(cls: type[DurableOperationError], error: dict[str, Any] | None) -> DurableOperationError | SerDesError:
+    """Build the exception that a recorded error object surfaces as."""
+    error = error or {}
+    return operation_error(
+        cls, error.get("ErrorType"), error.get("ErrorMessage"), error.get("ErrorData"), error.get("StackTrace")
+    )
+
+
+def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> NoReturn:
+    """Raise the recorded failure of an operation."""
+    error: dict[str, Any] | None = operation.error
+    if error is None and operation.status != "FAILED":
+        error = {"ErrorMessage": f"operation {operation.name or operation.id} ended with the status {operation.status}"}
+    raise failure(cls, error)
+
+
+def passes_through(error: BaseException) -> bool:
+    """Whether an exception out of a context ends the invocation instead of becoming the context's failure."""
+    return isinstance(error, ExecutionError) or (isinstance(error, InvocationError) and error.is_retryable())
+
+
+def serialise(context: DurableContext, serdes: SerDes[Any] | None, value: Any, operation_id: str) -> Any:
+    """Give the payload of ``value``; a serdes may give None for no payload.
+
+    Raises:
+        SerDesError: If it cannot be serialised.
+
+    """
+    from perdure.serdes import serialize  # noqa: PLC0415  only for work that is not replayed by the fast path
+
+    return serialize(serdes, value, operation_id, context.invocation.durable_execution_arn)
+
+
+def deserialise(context: DurableContext, serdes: SerDes[Any] | None, payload: Any, operation_id: str) -> Any:
+    """Give the value of a payload; None without one.
+
+    Raises:
+        SerDesError: If it cannot be read.
+
+    """
+    if payload is None:
+        return None
+    from perdure.serdes import deserialize  # noqa: PLC0415  only for work that is not replayed by the fast path
+
+    return deserialize(serdes, payload, operation_id, context.invocation.durable_execution_arn)
+
+
+def one_of(first: Any, second: Any, names: str) -> Any:
+    """Give whichever of two ways to say the same thing was used."""
+    if first is None:
+        return second
+    if second is not None:
+        from perdure.exceptions import ValidationError  # noqa: PLC0415
+
+        raise ValidationError(f"give {names}, not both")
+    return first

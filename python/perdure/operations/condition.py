@@ -1,0 +1,60 @@
+"""A condition that is polled for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import FAILED, RECORDED
+from perdure.exceptions import WaitForConditionError
+from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Operation
+    from perdure.context import DurableContext
+    from perdure.serdes import SerDes
+    from perdure.types import WaitForConditionCheckContext
+    from perdure.waits import WaitForConditionDecision
+
+
+def run(  # noqa: PLR0913
+    context: DurableContext,
+    operation: Operation,
+    check: Callable[[Any, WaitForConditionCheckContext], Any],
+    wait_strategy: Callable[[Any, int], WaitForConditionDecision],
+    initial_state: Any,
+    serdes: SerDes[Any] | None,
+) -> Any:
+    """Carry out what the core decided for a condition: check once, then go on, come back later, or fail."""
+    decision = operation.decision
+    if decision == RECORDED:
+        return deserialise(context, serdes, operation.payload, operation.id)
+    if decision == FAILED:
+        raise_recorded(WaitForConditionError, operation)
+    checkpoints = context.invocation.checkpoints
+    if operation.ticket:
+        checkpoints.watch()
+    id_ = operation.id
+    try:
+        payload = operation.payload
+        if payload is None:
+            payload = serialise(context, serdes, initial_state, id_)
+        state = deserialise(context, serdes, payload, id_)
+        state = check(state, context.check_context(operation))
+        payload = serialise(context, serdes, state, id_)
+        state = deserialise(context, serdes, payload, id_)
+        verdict = wait_strategy(state, operation.attempt)
+    except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation
+        recorded = wire_error(error)
+    else:
+        recorded = None
+    if recorded is not None:
+        checkpoints.wait(operation.fail(recorded))
+        raise failure(WaitForConditionError, recorded)
+    if verdict.should_continue:
+        checkpoints.wait(operation.retry(verdict.delay_seconds, None, payload))
+        operation.again()
+        context.scope.suspend(None)
+    checkpoints.wait(operation.succeed(payload))
+    return state

@@ -1,0 +1,34 @@
+"""An invoke of another function that has not ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import FAILED, START
+from perdure.exceptions import InvokeError
+from perdure.operations.common import deserialise, raise_recorded, serialise
+from perdure.serdes import DEFAULT_JSON_SERDES
+
+if TYPE_CHECKING:
+    from perdure._core import Operation
+    from perdure.context import DurableContext
+    from perdure.serdes import SerDes
+
+
+def run(
+    context: DurableContext,
+    operation: Operation,
+    function_name: str,
+    payload: Any,
+    config: tuple[SerDes[Any] | None, SerDes[Any] | None, str | None],
+) -> Any:
+    """Carry out what the core decided for an invoke."""
+    serdes_payload, serdes_result, tenant_id = config
+    if operation.decision == START:
+        text = serialise(context, serdes_payload or DEFAULT_JSON_SERDES, payload, operation.id)
+        ticket = operation.start_invoke(text, function_name, tenant_id, None)
+        context.invocation.checkpoints.wait(ticket)
+        operation = operation.again()
+    if operation.decision == FAILED:
+        raise_recorded(InvokeError, operation)
+    return deserialise(context, serdes_result or DEFAULT_JSON_SERDES, operation.payload, operation.id)

@@ -1,0 +1,87 @@
+"""A step that is not simply replayed: run the function, record what comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure._core import FAILED, INTERRUPTED, RECORDED, START
+from perdure.exceptions import SerDesError, StepError, StepInterruptedError
+from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Operation
+    from perdure.context import DurableContext
+    from perdure.retries import RetryDecision
+    from perdure.serdes import SerDes
+    from perdure.types import StepContext
+
+T = TypeVar("T")
+
+
+def run(
+    context: DurableContext,
+    operation: Operation,
+    func: Callable[[StepContext], T],
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+    serdes: SerDes[Any] | None,
+) -> T:
+    """Carry out what the core decided for a step."""
+    checkpoints = context.invocation.checkpoints
+    decision = operation.decision
+    if decision == START:
+        checkpoints.wait(operation.ticket)
+        operation = operation.again()
+        decision = operation.decision
+    elif operation.ticket:
+        checkpoints.watch()
+    if decision == RECORDED:
+        return deserialise(context, serdes, operation.payload, operation.id)  # type: ignore[no-any-return]
+    if decision == FAILED:
+        raise_recorded(StepError, operation)
+    if decision == INTERRUPTED:
+        name = operation.name or operation.id
+        interrupted = StepInterruptedError(
+            f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
+        )
+        return end_attempt(context, operation, interrupted, retry_strategy)
+    failed: Exception | None = None
+    try:
+        result = func(context.step_context(operation))
+    except Exception as error:  # noqa: BLE001  whatever the user's function raises goes to the retry strategy
+        failed = error
+    if failed is not None:
+        return end_attempt(context, operation, failed, retry_strategy)
+    try:
+        if serdes is None:
+            ticket, value = operation.succeed_value(result)
+        else:
+            payload = serialise(context, serdes, result, operation.id)
+            value = deserialise(context, serdes, payload, operation.id)
+            ticket = operation.succeed(payload)
+    except SerDesError as error:
+        checkpoints.wait(operation.fail(wire_error(error)))
+        raise
+    checkpoints.wait(ticket)
+    return value  # type: ignore[no-any-return]
+
+
+def end_attempt(
+    context: DurableContext,
+    operation: Operation,
+    error: Exception,
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+) -> Any:
+    """Record a failed attempt: another one later, or the step's failure."""
+    if retry_strategy is None:
+        retry_strategy = context.invocation.default_retry_strategy()
+    decision = retry_strategy(error, operation.attempt)
+    recorded = wire_error(error)
+    checkpoints = context.invocation.checkpoints
+    if decision.should_retry:
+        checkpoints.wait(operation.retry(decision.delay_seconds, recorded, None))
+        operation.again()
+        context.scope.suspend(None)
+    checkpoints.wait(operation.fail(recorded))
+    raise failure(StepError, recorded)

@@ -1,0 +1,101 @@
+//! What the service accepts, checked before anything is sent.
+
+use thiserror::Error;
+
+/// The longest name of an operation, in characters.
+pub const MAX_NAME: usize = 256;
+/// The longest subtype, in characters.
+pub const MAX_SUB_TYPE: usize = 32;
+/// The longest wait or retry delay, in seconds: 366 days.
+pub const MAX_WAIT: i64 = 31_622_400;
+/// The longest timeout of a callback, in seconds.
+pub const MAX_CALLBACK_TIMEOUT: i64 = 99_999_999;
+
+/// What is out of bounds, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Invalid {
+    #[error("the name {0:?} has characters that the service refuses: use printable ASCII (space to ~)")]
+    NameCharacters(String),
+    #[error("the name {0:?}… has {1} characters: the service takes at most {MAX_NAME}")]
+    NameLength(String, usize),
+    #[error("the subtype {0:?} is refused by the service: use 1 to {MAX_SUB_TYPE} of A-Z, a-z, 0-9, - and _")]
+    SubType(String),
+    #[error("cannot wait {0} s: the service takes 1 s to {MAX_WAIT} s (366 days)")]
+    Wait(i64),
+    #[error("a callback cannot have a {0} of {1} s: the service takes 0 (none) to {MAX_CALLBACK_TIMEOUT} s")]
+    CallbackTimeout(&'static str, i64),
+}
+
+/// Checks the name of an operation.
+pub fn name(name: &str) -> Result<(), Invalid> {
+    if !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Invalid::NameCharacters(name.chars().take(MAX_NAME).collect()));
+    }
+    if name.len() > MAX_NAME {
+        return Err(Invalid::NameLength(name.chars().take(40).collect(), name.len()));
+    }
+    Ok(())
+}
+
+/// Checks a user's subtype.
+pub fn sub_type(text: &str) -> Result<(), Invalid> {
+    let fits = (1..=MAX_SUB_TYPE).contains(&text.len());
+    if fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+        Ok(())
+    } else {
+        Err(Invalid::SubType(text.chars().take(2 * MAX_SUB_TYPE).collect()))
+    }
+}
+
+/// Checks the length of a wait, in seconds.
+pub fn wait(seconds: i64) -> Result<u32, Invalid> {
+    if (1..=MAX_WAIT).contains(&seconds) { narrow(seconds, Invalid::Wait) } else { Err(Invalid::Wait(seconds)) }
+}
+
+/// Checks a timeout of a callback, in seconds; `what` names it.
+pub fn callback_timeout(what: &'static str, seconds: i64) -> Result<u32, Invalid> {
+    let invalid = |seconds| Invalid::CallbackTimeout(what, seconds);
+    if (0..=MAX_CALLBACK_TIMEOUT).contains(&seconds) { narrow(seconds, invalid) } else { Err(invalid(seconds)) }
+}
+
+fn narrow(seconds: i64, invalid: impl Fn(i64) -> Invalid) -> Result<u32, Invalid> {
+    u32::try_from(seconds).map_err(|_| invalid(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_printable_ascii_of_bounded_length() {
+        for good in ["a", "with space", "~!@#", &"x".repeat(MAX_NAME)] {
+            assert_eq!(name(good), Ok(()));
+        }
+        for bad in ["né", "tab\t", "\u{7f}", "line\n"] {
+            assert!(matches!(name(bad), Err(Invalid::NameCharacters(_))), "{bad:?}");
+        }
+        assert!(matches!(name(&"x".repeat(MAX_NAME + 1)), Err(Invalid::NameLength(_, 257))));
+    }
+
+    #[test]
+    fn subtypes_are_short_identifiers() {
+        for good in ["Step", "my-type_2", &"x".repeat(MAX_SUB_TYPE)] {
+            assert_eq!(sub_type(good), Ok(()));
+        }
+        for bad in ["", "a b", "é", &"x".repeat(MAX_SUB_TYPE + 1)] {
+            assert!(sub_type(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_bounded() {
+        assert_eq!(wait(1), Ok(1));
+        assert_eq!(wait(MAX_WAIT), Ok(31_622_400));
+        assert_eq!(wait(0), Err(Invalid::Wait(0)));
+        assert_eq!(wait(MAX_WAIT + 1), Err(Invalid::Wait(MAX_WAIT + 1)));
+        assert_eq!(callback_timeout("timeout", 0), Ok(0));
+        assert_eq!(callback_timeout("timeout", MAX_CALLBACK_TIMEOUT), Ok(99_999_999));
+        assert!(callback_timeout("timeout", -1).is_err());
+        assert!(callback_timeout("timeout", MAX_CALLBACK_TIMEOUT + 1).is_err());
+    }
+}

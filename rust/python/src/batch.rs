@@ -1,0 +1,124 @@
+//! `Batch`: the schedule of one map or parallel.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use perdure_core::batch::{self, Branch, Next};
+use perdure_core::completion::{Policy, Verdict};
+use perdure_core::operation::Millis;
+use pyo3::prelude::*;
+
+#[pyclass(frozen, module = "perdure._core")]
+pub struct Batch(Mutex<batch::Batch>);
+
+impl Batch {
+    fn lock(&self) -> MutexGuard<'_, batch::Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const RUN_BRANCH: u8 = 0;
+const WAIT: u8 = 1;
+const SUSPEND: u8 = 2;
+const DONE: u8 = 3;
+const ABORT: u8 = 4;
+
+/// Adds the class and the names of what is next to the module.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("RUN_BRANCH", RUN_BRANCH)?;
+    module.add("WAIT", WAIT)?;
+    module.add("SUSPEND", SUSPEND)?;
+    module.add("DONE", DONE)?;
+    module.add("ABORT", ABORT)?;
+    module.add_class::<Batch>()
+}
+
+#[pymethods]
+impl Batch {
+    #[new]
+    #[pyo3(signature = (total, limit, min_successful, tolerated_failures, tolerated_percentage, custom, /))]
+    fn new(
+        total: usize,
+        limit: Option<usize>,
+        min_successful: Option<usize>,
+        tolerated_failures: Option<usize>,
+        tolerated_percentage: Option<f64>,
+        custom: bool,
+    ) -> Self {
+        let policy = Policy { total, min_successful, tolerated_failures, tolerated_percentage, custom };
+        Self(Mutex::new(batch::Batch::new(policy, limit)))
+    }
+
+    /// What a worker is to do now: the code, the branch to run, and a moment in Unix milliseconds.
+    #[pyo3(signature = (now, /))]
+    fn next(&self, now: Millis) -> (u8, usize, Option<Millis>) {
+        match self.lock().next(now) {
+            Next::Run { index, since } => (RUN_BRANCH, index, since),
+            Next::Wait(due) => (WAIT, 0, due),
+            Next::Suspend(due) => (SUSPEND, 0, due),
+            Next::Done(_) => (DONE, 0, None),
+            Next::Abort => (ABORT, 0, None),
+        }
+    }
+
+    #[pyo3(signature = (now, /))]
+    fn has_more(&self, now: Millis) -> bool {
+        self.lock().has_more(now)
+    }
+
+    /// Reports a branch that returned or raised; true when the batch is done.
+    #[pyo3(signature = (index, succeeded, /))]
+    fn finish(&self, index: usize, succeeded: bool) -> bool {
+        let mut batch = self.lock();
+        batch.finish(index, succeeded);
+        batch.reason().is_some()
+    }
+
+    #[pyo3(signature = (index, until, now, /))]
+    fn suspend(&self, index: usize, until: Option<Millis>, now: Millis) {
+        self.lock().suspend(index, until, now);
+    }
+
+    #[pyo3(signature = (index, /))]
+    fn abort(&self, index: usize) {
+        self.lock().abort(index);
+    }
+
+    fn stop(&self) {
+        self.lock().stop();
+    }
+
+    /// Reports what the predicate said (None: go on); true when the batch is done.
+    #[pyo3(signature = (succeeded, /))]
+    fn decide(&self, succeeded: Option<bool>) -> bool {
+        let mut batch = self.lock();
+        batch.decide(match succeeded {
+            None => Verdict::Continue,
+            Some(true) => Verdict::Succeeded,
+            Some(false) => Verdict::Failed,
+        });
+        batch.reason().is_some()
+    }
+
+    /// Why the batch is done, as the wire spells it.
+    #[getter]
+    fn reason(&self) -> Option<&'static str> {
+        self.lock().reason().map(perdure_core::completion::Reason::as_str)
+    }
+
+    /// How many branches have been admitted.
+    #[getter]
+    fn admitted(&self) -> usize {
+        self.lock().admitted()
+    }
+
+    /// Each branch's status as the wire spells it; None for one that was not admitted.
+    fn statuses(&self) -> Vec<Option<&'static str>> {
+        let status = |branch: &Branch| match branch {
+            Branch::Waiting => None,
+            Branch::Running | Branch::Suspended(_) => Some("STARTED"),
+            Branch::Succeeded => Some("SUCCEEDED"),
+            Branch::Failed => Some("FAILED"),
+        };
+        self.lock().branches().iter().map(status).collect()
+    }
+}

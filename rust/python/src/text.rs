@@ -1,0 +1,62 @@
+//! What the engine carries about: references to the Python objects that came in, read only where they are needed.
+
+use perdure_core::operation::{Payload, json_text_len};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+
+/// A string (payload, callback id, token) or an error object (a dict), with its length as JSON.
+#[derive(Debug)]
+pub struct Text {
+    object: Py<PyAny>,
+    json_len: usize,
+}
+
+impl Payload for Text {
+    fn json_len(&self) -> usize {
+        self.json_len
+    }
+}
+
+impl Text {
+    /// Something recorded, which is never sent again and so need not be measured.
+    pub fn recorded(object: Bound<'_, PyAny>) -> Self {
+        Self { object: object.unbind(), json_len: 0 }
+    }
+
+    /// A string on its way out.
+    pub fn outgoing(text: &Bound<'_, PyString>) -> Self {
+        Self { object: text.clone().into_any().unbind(), json_len: string_len(text) }
+    }
+
+    /// An error object on its way out.
+    pub fn error(error: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = error.py();
+        let mut json_len = 2;
+        for key in [intern!(py, "ErrorMessage"), intern!(py, "ErrorType"), intern!(py, "ErrorData")] {
+            if let Some(value) = error.get_item(key)? {
+                json_len += string_len(key) + 4 + string_len(value.cast::<PyString>()?);
+            }
+        }
+        if let Some(lines) = error.get_item(intern!(py, "StackTrace"))? {
+            json_len += "\"StackTrace\": [], ".len();
+            for line in lines.cast::<PyList>()? {
+                json_len += string_len(line.cast::<PyString>()?) + 2;
+            }
+        }
+        Ok(Self { object: error.clone().into_any().unbind(), json_len })
+    }
+
+    /// The object itself.
+    pub fn get<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.object.bind(py).clone()
+    }
+}
+
+fn string_len(text: &Bound<'_, PyString>) -> usize {
+    match text.to_str() {
+        Ok(text) => json_text_len(text),
+        // Lone surrogates: each is replaced by up to three characters here, so the length is never too small.
+        Err(_) => json_text_len(&text.to_string_lossy()),
+    }
+}
