@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke, step, update, wait
 
 from perdure.local import LocalService, VirtualClock
 from perdure.local.clock import DEFAULT_START
+from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke, step, update, wait
 
 NOW = DEFAULT_START
 
@@ -226,9 +226,7 @@ def test_a_callback_of_a_finished_execution_is_not_found() -> None:
         raw.client.send_durable_execution_callback_success(CallbackId=identifier)
 
 
-@pytest.mark.parametrize(
-    ("result", "words"), [(b"\xff", "UTF-8"), (b"x" * 1_048_577, "Result must not exceed")]
-)
+@pytest.mark.parametrize(("result", "words"), [(b"\xff", "UTF-8"), (b"x" * 1_048_577, "Result must not exceed")])
 def test_an_unusable_callback_result_is_refused(result: bytes, words: str) -> None:
     raw = Raw()
     with pytest.raises(raw.client.exceptions.InvalidParameterValueException, match=words):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from support.raw import Raw, context, step, wait
 
 from perdure.local import Limits, LocalEvent, LocalService
+from support.raw import Raw, context, step, wait
 
 Operations = list[dict[str, Any]]
 

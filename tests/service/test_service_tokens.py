@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ClientError
-from support.raw import Raw, execution, step, wait
 
 from perdure.local import LocalService
+from support.raw import Raw, execution, step, wait
 
 INVALID = "Invalid checkpoint token"
 

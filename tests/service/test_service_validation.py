@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke, step, update, wait
 
 from perdure.local import Limits, LocalService
+from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke, step, update, wait
 
 STARTED = step("a", "START", Name="n")
 LONG = "x" * 300

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.local.client import LocalClient
 from perdure.local.clock import to_seconds
-from perdure.local.errors import InvocationCut
 from perdure.local.events import LocalEvent, LocalLambdaContext, error_object, fitting, to_event_operation
 from perdure.local.handle import Invocation
 from perdure.local.validation import function_base_name
@@ -121,8 +120,6 @@ class Driver:
             observer.invocation(handle, invocation)
         try:
             invocation.output = self._outside(function, event, context)
-        except InvocationCut:
-            invocation.cut = True
         except KeyboardInterrupt as error:
             invocation.exception = error
             raise

@@ -45,11 +45,11 @@ class Fault(Exception):  # noqa: N818 - a refusal, not an error of ours
         self.message = message
 
 
-class InvocationCut(BaseException):
-    """Raised by a test's `on_api_call` hook to kill the invocation that makes the call.
+class InvocationCut(Exception):  # noqa: N818 - a command, not an error
+    """Raised by a test's `on_api_call` hook to end the invocation that makes the call, as a crash would.
 
-    From then on every call of that invocation raises it again, and whatever the handler still returns is thrown
-    away: for the service the invocation has crashed.
+    Whatever the handler still returns is thrown away and the invocation is repeated. What is left of the old one
+    finds its token stale, in this call and in every other.
     """
 
 

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter, deque
 from dataclasses import dataclass
+from functools import cache
 from threading import Condition, RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,14 @@ from perdure.local.api import Api
 from perdure.local.client import LocalClient
 from perdure.local.clock import VirtualClock
 from perdure.local.driver import Driver
-from perdure.local.errors import ALREADY_STARTED, Fault, InvocationCut, client_error
+from perdure.local.errors import (
+    ALREADY_STARTED,
+    INVALID_PARAMETER,
+    INVALID_TOKEN,
+    Fault,
+    InvocationCut,
+    client_error,
+)
 from perdure.local.handle import ExecutionHandle, Invocation
 from perdure.local.limits import Limits
 from perdure.local.machine import Execution
@@ -51,6 +59,11 @@ def current_service() -> LocalService:
     if not _latest:
         raise RuntimeError("No local service is running; this code runs outside `perdure run` and LocalService.run().")
     return _latest[-1]
+
+
+@cache
+def _operation_name(method: str) -> str:
+    return "".join(part.capitalize() for part in method.split("_"))
 
 
 class Observer(Protocol):
@@ -89,7 +102,7 @@ class LocalService:
         response_page: the most operations a checkpoint response holds.
         latency: real seconds every API call takes.
         on_api_call: called as `(method name, arguments, "before" | "after")` around each API call; what it raises
-            the caller sees: before, the call never arrived; after, its response was lost. `InvocationCut` kills the
+            the caller sees: before, the call never arrived; after, its response was lost. `InvocationCut` ends the
             invocation.
         on_callback: called once for each open callback when nothing else moves, with the operation and a client.
         retry_delay: seconds until a failed invocation is repeated, given how many have failed in a row.
@@ -251,8 +264,9 @@ class LocalService:
         """Take one API call, by its boto3 method name; what is refused raises as boto3 does."""
         if self.latency:
             time.sleep(self.latency)
+        operation_name = _operation_name(name)
         if invocation is not None and invocation.cut:
-            raise InvocationCut
+            raise client_error(INVALID_PARAMETER, INVALID_TOKEN, operation_name)
         hook = self.on_api_call
         try:
             if hook is not None:
@@ -263,12 +277,12 @@ class LocalService:
             if hook is not None:
                 hook(name, arguments, "after")
         except Fault as fault:
-            operation_name = "".join(part.capitalize() for part in name.split("_"))
             raise client_error(fault.code, fault.message, operation_name) from None
         except InvocationCut:
-            if invocation is not None:
-                invocation.cut = True
-            raise
+            if invocation is None:
+                raise
+            invocation.cut = True
+            raise client_error(INVALID_PARAMETER, INVALID_TOKEN, operation_name) from None
         response.setdefault("ResponseMetadata", _RESPONSE_METADATA)
         return response
 
