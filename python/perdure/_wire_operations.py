@@ -91,7 +91,7 @@ class Operation:
             name=data.get("Name"),
             start_timestamp=data.get("StartTimestamp"),
             end_timestamp=data.get("EndTimestamp"),
-            sub_type=data.get("SubType"),
+            sub_type=data.get("SubType") or None,
             **details,
         )
 
@@ -252,7 +252,7 @@ class OperationUpdate:
             action=OperationAction(data.get("Action")),
             parent_id=data.get("ParentId"),
             name=data.get("Name"),
-            sub_type=data.get("SubType"),
+            sub_type=data.get("SubType") or None,
             payload=data.get("Payload"),
             error=read_error(data),
             **options,

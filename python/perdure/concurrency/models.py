@@ -70,7 +70,7 @@ class BatchCompletionError(DurableOperationError):
         data: str | None = None,
         stack_trace: list[str] | None = None,
     ) -> None:
-        if message is None:
+        if not message:
             message = f"should_complete ended the batch, and its reason counts as failure: {completion_reason.value}"
         super().__init__(message, error_type, data, stack_trace)
         self.completion_reason = completion_reason
@@ -312,11 +312,11 @@ class CompletionRecord:
         reason = _REASONS.get(name) if isinstance(name, str) else None
         if reason is None or total is None:
             return None
-        given = data.get("startedIndexes")
-        indexes = _indexes(data.get("completedIndexes") if given is None else given, total)
+        listed = isinstance(data.get("startedIndexes"), list)
+        indexes = _indexes(data.get("startedIndexes" if listed else "completedIndexes"), total)
         if indexes is None:
             return None
-        started = frozenset(range(total)).difference(indexes) if given is None else frozenset(indexes)
+        started = frozenset(indexes) if listed else frozenset(range(total)).difference(indexes)
         return cls(reason, total, started)
 
     @staticmethod
