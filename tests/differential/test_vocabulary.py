@@ -103,10 +103,11 @@ def parameters(function: object) -> list[inspect.Parameter]:
 
 
 def assert_same_signature(theirs: object, our: object, what: str) -> None:
-    """Names, order, kinds and defaults agree; ours may have more parameters, if they are optional."""
+    """Names, order, kinds and defaults agree; ours may have more optional parameters, and fewer required."""
     expected, actual = parameters(theirs), parameters(our)
     shared = [parameter for parameter in actual if parameter.name in {p.name for p in expected}]
-    assert [(p.name, p.kind, plain(p.default)) for p in shared] == [
+    required = {p.name for p in expected if p.default is inspect.Parameter.empty}
+    assert [(p.name, p.kind, "none" if p.name in required else plain(p.default)) for p in shared] == [
         (p.name, p.kind, plain(p.default)) for p in expected
     ], f"{what}: {inspect.signature(our)} instead of {inspect.signature(theirs)}"
     positional = [p for p in actual if p.kind is not inspect.Parameter.KEYWORD_ONLY]
