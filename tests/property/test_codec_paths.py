@@ -59,6 +59,15 @@ def test_the_fast_path_takes_what_is_usual_by_itself() -> None:
     assert encode_extended(decode_extended(text)) == text
 
 
+def test_records_keep_their_own_keys_however_many_and_in_whatever_order() -> None:
+    keys = [f"key {index}" for index in range(40)] + ["é", "\n", "", '"']
+    records = [dict.fromkeys(keys[start:] + keys[:start:-1], start) for start in range(0, 40, 7)]
+    value = [{"record": record, "more": records[index - 1]} for index, record in enumerate(records)]
+    read = decode_extended(encode_extended(value))
+    assert read == value
+    assert [list(one["record"]) for one in read] == [list(record) for record in records]
+
+
 def wrapped(levels: int, kind: str) -> Any:
     value: Any = 1
     for _ in range(levels):
