@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use jiter::NumberAny;
+use jiter::{NumberAny, cached_py_string};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::{IntoPyObjectExt, intern};
@@ -107,6 +107,8 @@ impl<'py> Reader<'_, 'py> {
     #[inline]
     fn key(&mut self) -> Result<Bound<'py, PyString>, Halt> {
         match self.cursor.simple_string()? {
+            // The outermost dict has each of its keys once: remembering them would be work for nothing.
+            Some(key) if self.depth.is_outermost() => Ok(cached_py_string(self.py, key)),
             Some(key) => Ok(self.keys.get(self.py, key)),
             None => self.cursor.py_string(self.py),
         }
