@@ -15,9 +15,10 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from perdure._core import decode_extended, decode_json, encode_extended, encode_json
+from perdure._frozen import Frozen
 from perdure.exceptions import DurableExecutionsError, RetryableSerDesError, SerDesError
 
 if TYPE_CHECKING:
@@ -48,42 +49,7 @@ class TypeTag(StrEnum):
     BATCH_RESULT = "br"
 
 
-class _Frozen:
-    """A record that cannot change: equality, hash and repr by its fields, without the import cost of a dataclass."""
-
-    __slots__ = ()
-    __match_args__: tuple[str, ...] = ()
-
-    def _fields(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__match_args__)
-
-    def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
-            return NotImplemented
-        return self._fields() == other._fields()
-
-    def __hash__(self) -> int:
-        return hash(self._fields())
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
-        return f"{type(self).__qualname__}({fields})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._fields()
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        from dataclasses import FrozenInstanceError  # noqa: PLC0415 - only here, and slow to import
-
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        from dataclasses import FrozenInstanceError  # noqa: PLC0415 - the same
-
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
-
-
-class SerDesContext(_Frozen):
+class SerDesContext(Frozen):
     """What a `SerDes` may know about the value in its hands.
 
     Args:
@@ -103,7 +69,7 @@ class SerDesContext(_Frozen):
         object.__setattr__(self, "durable_execution_arn", durable_execution_arn)
 
 
-class EncodedValue(_Frozen):
+class EncodedValue(Frozen):
     """A value of the envelope before it is text: its tag, and what stands under `v`."""
 
     __slots__ = ("tag", "value")

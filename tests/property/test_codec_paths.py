@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 
 from perdure import serdes
-from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 from perdure.exceptions import SerDesError
 
 BOUND = 512
@@ -57,6 +57,15 @@ def test_the_fast_path_takes_what_is_usual_by_itself() -> None:
         serdes.encode_reference(value)
     assert encode_extended(value) == text
     assert encode_extended(decode_extended(text)) == text
+
+
+def test_records_keep_their_own_keys_however_many_and_in_whatever_order() -> None:
+    keys = [f"key {index}" for index in range(40)] + ["é", "\n", "", '"']
+    records = [dict.fromkeys(keys[start:] + keys[:start:-1], start) for start in range(0, 40, 7)]
+    value = [{"record": record, "more": records[index - 1]} for index, record in enumerate(records)]
+    read = decode_extended(encode_extended(value))
+    assert read == value
+    assert [list(one["record"]) for one in read] == [list(record) for record in records]
 
 
 def wrapped(levels: int, kind: str) -> Any:

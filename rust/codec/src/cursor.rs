@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::halt::Halt;
+use crate::unescape::unescape;
 
 /// Reads forward only; a step that does not find what it expects says [`Halt::Unusual`].
 pub struct Cursor<'a> {
@@ -75,7 +76,7 @@ impl<'a> Cursor<'a> {
 
     /// A string without escapes, as a piece of the text; nothing, and no step, if it has any.
     #[inline]
-    fn simple_string(&mut self) -> Result<Option<&'a str>, Halt> {
+    pub fn simple_string(&mut self) -> Result<Option<&'a str>, Halt> {
         if self.peek() != Some(b'"') {
             return Err(Halt::Unusual);
         }
@@ -96,10 +97,9 @@ impl<'a> Cursor<'a> {
         if let Some(simple) = self.simple_string()? {
             return Ok(make(simple));
         }
-        let mut jiter = Jiter::new(&self.bytes()[self.at..]);
-        let value = make(jiter.known_str().map_err(|_| Halt::Unusual)?);
-        self.at += jiter.current_index();
-        Ok(value)
+        let (text, length) = unescape(&self.text[self.at + 1..])?;
+        self.at += 1 + length;
+        Ok(make(&text))
     }
 
     /// A number that is written as an int, of at most 18 digits; nothing, and no step, if it is another.
@@ -139,7 +139,7 @@ impl<'a> Cursor<'a> {
 
 /// The index of the first quote, backslash or control character.
 #[inline]
-fn stop_of_string(bytes: &[u8]) -> usize {
+pub fn stop_of_string(bytes: &[u8]) -> usize {
     const LANES: usize = 16;
     let mut at = 0;
     while let Some(chunk) = bytes.get(at..at + LANES) {

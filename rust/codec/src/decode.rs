@@ -10,6 +10,7 @@ use pyo3::{IntoPyObjectExt, intern};
 use crate::cursor::Cursor;
 use crate::depth::Depth;
 use crate::halt::Halt;
+use crate::keys::Keys;
 use crate::rare;
 
 type Decoded<'py> = Result<Bound<'py, PyAny>, Halt>;
@@ -17,7 +18,7 @@ type Decoded<'py> = Result<Bound<'py, PyAny>, Halt>;
 pub fn extended<'py>(text: &Bound<'py, PyString>) -> Decoded<'py> {
     // A text with lone surrogates of its own has no UTF-8.
     let source = text.to_str().map_err(|_| Halt::Unusual)?;
-    let mut reader = Reader { py: text.py(), cursor: Cursor::new(source), depth: Depth::new() };
+    let mut reader = Reader { py: text.py(), cursor: Cursor::new(source), keys: Keys::new(), depth: Depth::new() };
     reader.cursor.skip_space();
     let value = if reader.cursor.peek() == Some(b'{') { reader.envelope()? } else { reader.plain()? };
     reader.cursor.skip_space();
@@ -28,6 +29,7 @@ pub fn extended<'py>(text: &Bound<'py, PyString>) -> Decoded<'py> {
 struct Reader<'a, 'py> {
     py: Python<'py>,
     cursor: Cursor<'a>,
+    keys: Keys<'a, 'py>,
     depth: Depth,
 }
 
@@ -89,7 +91,7 @@ impl<'py> Reader<'_, 'py> {
         self.cursor.expect(b'{')?;
         if !self.cursor.take(b'}') {
             loop {
-                let key = self.cursor.string(|key| cached_py_string(self.py, key))?;
+                let key = self.key()?;
                 self.cursor.expect(b':')?;
                 dict.set_item(key, self.envelope()?)?;
                 if !self.cursor.take(b',') {
@@ -100,6 +102,16 @@ impl<'py> Reader<'_, 'py> {
         }
         self.depth.leave();
         Ok(dict)
+    }
+
+    #[inline]
+    fn key(&mut self) -> Result<Bound<'py, PyString>, Halt> {
+        match self.cursor.simple_string()? {
+            // The outermost dict has each of its keys once: remembering them would be work for nothing.
+            Some(key) if self.depth.is_outermost() => Ok(cached_py_string(self.py, key)),
+            Some(key) => Ok(self.keys.get(self.py, key)),
+            None => self.cursor.py_string(self.py),
+        }
     }
 
     fn items(&mut self) -> Result<Vec<Bound<'py, PyAny>>, Halt> {

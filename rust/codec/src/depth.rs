@@ -17,6 +17,12 @@ impl Depth {
         if self.0 > MAX_DEPTH { Err(Halt::TooDeep) } else { Ok(()) }
     }
 
+    /// Whether only one container is open.
+    #[inline]
+    pub fn is_outermost(&self) -> bool {
+        self.0 == 1
+    }
+
     #[inline]
     pub fn leave(&mut self) {
         self.0 -= 1;

@@ -50,9 +50,12 @@ fn escape(out: &mut Vec<u8>, text: &str) {
             other => other.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| unicode_escape(out, unit)),
         }
         rest = &rest[character.len_utf8()..];
-        let plain = plain_prefix(rest.as_bytes());
-        out.extend_from_slice(&rest.as_bytes()[..plain]);
-        rest = &rest[plain..];
+        // Escapes come in runs, in most languages: look for plain text only where some begins.
+        if rest.as_bytes().first().is_some_and(|&byte| is_plain(byte)) {
+            let plain = plain_prefix(rest.as_bytes());
+            out.extend_from_slice(&rest.as_bytes()[..plain]);
+            rest = &rest[plain..];
+        }
     }
 }
 
