@@ -45,19 +45,18 @@ def user_line() -> str | None:
     return None
 
 
-def non_deterministic(id_: str, place: int, recorded: str, called: str | None) -> NonDeterministicExecutionError:
+def non_deterministic(id_: str, place: int, recorded: str, called: str) -> NonDeterministicExecutionError:
     """Build the error for an operation that differs from its recorded history.
 
     Args:
         id_: The operation's id.
         place: Its position in its context, as the code counts.
         recorded: What the history holds.
-        called: What the code asks for; None for a virtual context, of which nothing is ever recorded.
+        called: What the code asks for.
 
     """
     line = user_line()
     where = f" at {line}" if line else ""
-    called = called or "a virtual context, of which nothing is ever recorded"
     return NonDeterministicExecutionError(
         f"operation {place} of its context is {recorded} in the recorded history, but the code{where} now asks for "
         f"{called}. Replay needs the same operations in the same order: deploy the code that began this execution, or "

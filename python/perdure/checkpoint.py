@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import time
 from _thread import allocate_lock, start_new_thread
-from random import random
 from typing import TYPE_CHECKING, Any
 
+from perdure._control import CheckpointsBroken
 from perdure.exceptions import CheckpointError, GetExecutionStateError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from perdure.client import Checkpoint, Client, Wire
 
 DONE, LEAD = 0, 1
+
+_NO_MORE = (None, None)
 
 LINGER = 0.010
 """Seconds that an update which nobody waits for may stay queued."""
@@ -48,7 +50,7 @@ class Checkpointer:
 
     """
 
-    __slots__ = ("_arn", "_client", "_core", "_done", "_now", "_patience", "_watch", "failure", "informed_at")
+    __slots__ = ("_arn", "_client", "_core", "_guard", "_now", "_patience", "_watch", "failure", "informed_at")
 
     def __init__(
         self, core: Execution, client: Client, arn: str, now: Callable[[], float], patience: Callable[[], float]
@@ -58,8 +60,9 @@ class Checkpointer:
         self._arn = arn
         self._now = now
         self._patience = patience
+        # The locks that stop the watching thread and that it releases at its end; None when nobody watches.
         self._watch: Any = None
-        self._done: Any = None
+        self._guard = allocate_lock()
         self.failure: BaseException | None = None
         self.informed_at = 0.0
 
@@ -94,7 +97,7 @@ class Checkpointer:
         while self.informed_at <= since:
             waiter = allocate_lock()
             waiter.acquire()
-            if self._core.lead_news(waiter) == LEAD:
+            if self._core.lead(None, waiter) == LEAD:
                 self._send()
                 return
             waiter.acquire()
@@ -102,35 +105,52 @@ class Checkpointer:
     def watch(self) -> None:
         """See to it that what was queued without a waiter leaves before long."""
         if self._watch is None:
-            self._watch = watch = allocate_lock()
-            self._done = done = allocate_lock()
-            watch.acquire()
+            watch = stop, done = allocate_lock(), allocate_lock()
+            stop.acquire()
             done.acquire()
-            start_new_thread(self._linger, (watch, done))
+            if self._take_watch(None, watch):
+                try:
+                    start_new_thread(self._linger, (watch,))
+                except RuntimeError:  # the system has no more threads: it leaves with the next batch
+                    self._watch = None
 
     def stop_watching(self) -> None:
-        """End the watching thread, and wait for its end."""
-        watch, done = self._watch, self._done
-        if watch is not None:
-            self._watch = None
-            watch.release()
+        """End the watching thread, and wait for its end. Nothing is watched from now on."""
+        with self._guard:
+            watch, self._watch = self._watch, _NO_MORE
+        if watch is not None and watch is not _NO_MORE:
+            stop, done = watch
+            stop.release()
             done.acquire()
 
-    def _linger(self, watch: Any, done: Any) -> None:
+    def _take_watch(self, before: Any, after: Any) -> bool:
+        """Hand the watch on, unless somebody else has it by now."""
+        with self._guard:
+            if self._watch is not before:
+                return False
+            self._watch = after
+            return True
+
+    def _linger(self, watch: tuple[Any, Any]) -> None:
+        stop, done = watch
         try:
             _, seen = self._core.backlog()
-            while not watch.acquire(timeout=LINGER):
+            while not stop.acquire(timeout=LINGER):
                 oldest, latest = self._core.backlog()
                 if not oldest:
-                    return
+                    # What is queued from here on finds nobody watching, or is seen by the second look.
+                    if not self._take_watch(watch, None) or not self._core.backlog()[0]:
+                        return
+                    if not self._take_watch(None, watch):
+                        return
+                    continue
                 if oldest <= seen:
                     self.flush()
                 seen = latest
         except BaseException:  # noqa: BLE001, S110  kept as the failure; every caller is told
             pass
         finally:
-            if self._watch is watch:
-                self._watch = None
+            self._take_watch(watch, None)
             done.release()
 
     def _send(self) -> None:
@@ -148,6 +168,9 @@ class Checkpointer:
             self.failure = error
             for waiter in core.fail():
                 waiter.release()
+            if isinstance(error, Exception):
+                # Not the error itself: user code could catch it, and go on as if this were an operation's failure.
+                raise CheckpointsBroken(str(error)) from error
             raise
         for waiter in waiters:
             waiter.release()
@@ -185,6 +208,8 @@ class Checkpointer:
             except Exception as error:
                 if not _is_passing(error):
                     raise kind.from_exception(error) from error
+                from random import random  # noqa: PLC0415  only in trouble
+
                 now = time.monotonic()
                 if until is None:
                     until = now + self._patience()

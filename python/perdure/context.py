@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._core import Operation, check_sub_type
+from perdure._frozen import Frozen
 from perdure.exceptions import ValidationError
 from perdure.operations import callback as _callback
 from perdure.operations import child as _child
@@ -64,7 +65,7 @@ __all__ = [
 ]
 
 
-class ExecutionContext:
+class ExecutionContext(Frozen):
     """What is known of the execution itself.
 
     Args:
@@ -72,21 +73,15 @@ class ExecutionContext:
 
     """
 
-    __match_args__ = __slots__ = ("durable_execution_arn",)
+    __slots__ = __match_args__ = ("durable_execution_arn",)
+
+    durable_execution_arn: str
 
     def __init__(self, durable_execution_arn: str) -> None:
-        self.durable_execution_arn = durable_execution_arn
+        _set_arn(self, durable_execution_arn)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ExecutionContext):
-            return NotImplemented
-        return self.durable_execution_arn == other.durable_execution_arn
 
-    def __hash__(self) -> int:
-        return hash(self.durable_execution_arn)
-
-    def __repr__(self) -> str:
-        return f"ExecutionContext(durable_execution_arn={self.durable_execution_arn!r})"
+_set_arn = ExecutionContext.durable_execution_arn.__set__  # type: ignore[attr-defined]
 
 
 class _LazyStepContext(StepContext):
@@ -256,7 +251,7 @@ class DurableContext:
             >>> receipt = context.step(charge(100), retry=RetryPresets.critical())
 
         """
-        if name is None:
+        if not name:
             name = getattr(func, "durable_name", None)
         strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
         at_most_once = False
@@ -347,7 +342,7 @@ class DurableContext:
             CallbackExternalError: If the outside answered with a failure.
 
         """
-        if name is None:
+        if not name:
             name = getattr(submitter, "durable_name", None)
         strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
         if config is not None:
@@ -485,7 +480,7 @@ class DurableContext:
             ChildContextError: If the function failed.
 
         """
-        if name is None:
+        if not name:
             name = getattr(func, "durable_name", None)
         if config is not None:
             serdes = serdes or config.serdes
@@ -493,7 +488,7 @@ class DurableContext:
             summary_generator = summary_generator or config.summary_generator
             is_virtual = config.is_virtual if is_virtual is None else is_virtual
         if is_virtual:
-            return _child.run_virtual(self, func)  # type: ignore[no-any-return]
+            return _child.run_virtual(self, func, serdes)  # type: ignore[no-any-return]
         sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
         found = self.scope.child(name, sub_type, None, serdes is not None)
         if type(found) is not Operation:
@@ -536,7 +531,7 @@ class DurableContext:
         """
         from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
 
-        if name is None:
+        if not name:
             name = getattr(func, "durable_name", None)
         given = (
             max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, item_namer,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from typing import TYPE_CHECKING, Any, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, decode_json, encode_json
 from perdure.client import BotoClient, ModelClient, default_client
 from perdure.context import DurableContext
-from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
-from perdure.invocation import RESERVE_SECONDS, RESERVE_SHARE, WALL_CLOCK, Invocation
+from perdure.exceptions import ExecutionError, InvocationError, OrphanedChildException, SuspendExecution, ValidationError
+from perdure.invocation import WALL_CLOCK, Invocation
 from perdure.operations.common import wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
+    from perdure._duration import DurationLike
     from perdure.client import Client
     from perdure.lambda_service import DurableExecutionInvocationOutput
     from perdure.types import LambdaContext
@@ -27,6 +29,12 @@ logger = logging.getLogger("perdure")
 
 LAMBDA_RESPONSE_SIZE_LIMIT = 6 * 1024 * 1024 - 50
 """Bytes that the response of an invocation may have; a larger result goes by a checkpoint."""
+
+DEADLINE_RESERVE = 5.0
+"""Seconds at the end of an invocation in which no operation begins, by default."""
+
+RESERVE_SHARE = 0.2
+"""The reserve takes no larger share than this of the time that the invocation started with."""
 
 CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
 """Bytes of the largest payload that the service model lets a checkpoint carry."""
@@ -66,14 +74,26 @@ def __getattr__(name: str) -> Any:
 
 @overload
 def durable_execution(
-    func: Handler, *, boto3_client: Any | None = None, plugins: list[Any] | None = None
+    func: Handler,
+    *,
+    boto3_client: Any | None = None,
+    plugins: list[Any] | None = None,
+    deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> Callable[[Any, LambdaContext], Any]: ...
 @overload
 def durable_execution(
-    func: None = None, *, boto3_client: Any | None = None, plugins: list[Any] | None = None
+    func: None = None,
+    *,
+    boto3_client: Any | None = None,
+    plugins: list[Any] | None = None,
+    deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> Callable[[Handler], Callable[[Any, LambdaContext], Any]]: ...
 def durable_execution(
-    func: Handler | None = None, *, boto3_client: Any | None = None, plugins: list[Any] | None = None
+    func: Handler | None = None,
+    *,
+    boto3_client: Any | None = None,
+    plugins: list[Any] | None = None,
+    deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> Callable[..., Any]:
     """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
 
@@ -82,6 +102,11 @@ def durable_execution(
         boto3_client: A boto3 Lambda client to use; by default one is made with the first call to the service and kept
             for the life of the process.
         plugins: Must be empty: plugins come in a later version.
+        deadline_reserve: How much time before the invocation's timeout new operations stop to begin, so that the
+            invocation ends in good order: at most this much (a `Duration`, a `timedelta` or seconds), and at most a
+            fifth of the time that the invocation started with. Once it has recorded something new, the invocation then
+            ends at the next operation, and the service continues in another one. None turns this off; so does a Lambda
+            context that does not tell the remaining time.
 
     Returns:
         A handler for Lambda, which takes the service's event and the Lambda context.
@@ -94,12 +119,13 @@ def durable_execution(
     """
     _refuse_plugins(plugins)
     if func is None:
-        return functools.partial(durable_execution, boto3_client=boto3_client)
+        return functools.partial(durable_execution, boto3_client=boto3_client, deadline_reserve=deadline_reserve)
     client = None if boto3_client is None else BotoClient(boto3_client)
+    reserve = _reserve(deadline_reserve)
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return _invoke(event, context, func, client)
+        return _invoke(event, context, func, client, reserve)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__  # type: ignore[attr-defined]
@@ -113,6 +139,7 @@ def run_durable_handler(
     *,
     boto3_client: Any | None = None,
     plugins: list[Any] | None = None,
+    deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> dict[str, Any]:
     """Run one invocation of a durable handler, for callers that cannot decorate it.
 
@@ -122,6 +149,7 @@ def run_durable_handler(
         handler: Takes the user's event and a `DurableContext`.
         boto3_client: A boto3 Lambda client to use.
         plugins: Must be empty: plugins come in a later version.
+        deadline_reserve: As for `durable_execution`.
 
     Returns:
         The response that the service expects: ``{"Status": …}``.
@@ -132,7 +160,8 @@ def run_durable_handler(
 
     """
     _refuse_plugins(plugins)
-    return _invoke(event, context, handler, None if boto3_client is None else BotoClient(boto3_client))
+    client = None if boto3_client is None else BotoClient(boto3_client)
+    return _invoke(event, context, handler, client, _reserve(deadline_reserve))
 
 
 def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
@@ -161,21 +190,35 @@ def _refuse_plugins(plugins: list[Any] | None) -> None:
         )
 
 
-def _invoke(event: Any, lambda_context: Any, handler: Handler, client: Client | None) -> dict[str, Any]:
+def _reserve(given: DurationLike | None) -> float | None:
+    if given is None or type(given) in (int, float):
+        seconds = given
+    else:
+        from perdure._duration import duration_seconds  # noqa: PLC0415  brings dataclasses along
+
+        seconds = duration_seconds(given, "deadline_reserve")
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise ValidationError(f"deadline_reserve must be 0 s or more, not {seconds} s: None turns it off")
+    return seconds  # type: ignore[return-value]
+
+
+def _invoke(
+    event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
+) -> dict[str, Any]:
     event, client, clock = _source(event, client)
     try:
         arn: str = event["DurableExecutionArn"]
         token: str = event["CheckpointToken"]
-        state = event["InitialExecutionState"]
-    except (KeyError, TypeError) as error:
+        operations = event["InitialExecutionState"].get("Operations") or []
+        marker = event["InitialExecutionState"].get("NextMarker")
+    except (KeyError, TypeError, AttributeError) as error:
         raise ExecutionError(
             "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "
             "InitialExecutionState. Configure the function with DurableConfig and invoke a version or alias of it"
         ) from error
     core = Execution(token)
-    core.load(state.get("Operations") or [])
+    core.load(operations)
     invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
-    marker = state.get("NextMarker")
     if marker:
         try:
             core.load(invocation.checkpoints.pages(token, marker))
@@ -184,7 +227,8 @@ def _invoke(event: Any, lambda_context: Any, handler: Handler, client: Client | 
     found, payload = core.input()
     if not found:
         raise ExecutionError("the recorded history has no EXECUTION operation, so there is no input to run with")
-    _set_deadline(invocation)
+    if reserve is not None:
+        _set_deadline(invocation, reserve)
     user_event = decode_json(payload) if payload and not payload.isspace() else {}
     result: Any = None
     error: BaseException | None = None
@@ -224,10 +268,10 @@ def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any]
     return event, client, WALL_CLOCK
 
 
-def _set_deadline(invocation: Invocation) -> None:
+def _set_deadline(invocation: Invocation, reserve: float) -> None:
     remaining = invocation.remaining_seconds()
     if remaining is not None:
-        invocation.core.set_deadline(remaining - min(RESERVE_SECONDS, remaining * RESERVE_SHARE))
+        invocation.core.set_deadline(remaining - min(reserve, remaining * RESERVE_SHARE))
 
 
 def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -> dict[str, Any]:
@@ -241,6 +285,11 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
         except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
             error = unserialisable
     invocation.end()
+    if isinstance(error, OrphanedChildException):
+        error = ExecutionError(
+            f"the handler used the context of a child or branch that has ended ({error}): "
+            f"use each context only inside the function it was handed to"
+        )
     if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
         raise error
     verdict = core.verdict() or verdict
@@ -254,7 +303,8 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
             return {"Status": "PENDING"}
         if verdict == "broken":
             return _failed_by(checkpoints.failure)
-        checkpoints.flush()
+        if verdict != "non-deterministic":
+            checkpoints.flush()
         if verdict == "suspended":
             return {"Status": "PENDING"}
         core.check()

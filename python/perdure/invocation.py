@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("perdure")
 
-RESERVE_SECONDS, RESERVE_SHARE = 5.0, 0.2
-"""The end of an invocation in which no work begins: so many seconds, or this share of its time if that is less."""
-
 PATIENCE_WITHOUT_CLOCK = 30.0
 """Seconds for which a failing call is repeated when the Lambda context does not say how much time is left."""
 

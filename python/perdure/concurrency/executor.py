@@ -11,7 +11,7 @@ import contextvars
 from _thread import allocate_lock, start_new_thread
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import DONE, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
+from perdure._core import DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
 from perdure.concurrency.models import (
     BatchItem,
     BatchItemStatus,
@@ -22,7 +22,9 @@ from perdure.concurrency.models import (
 )
 from perdure.config import CompletionConfig, CompletionItemStatus, CompletionOutcome, CompletionStatus, NestingType
 from perdure.exceptions import (
+    DurableOperationError,
     OrphanedChildException,
+    SerDesError,
     SuspendExecution,
     ValidationError,
 )
@@ -154,6 +156,7 @@ class _BatchRun:
     """The branches of one batch at work."""
 
     __slots__ = (
+        "_alarm",
         "_batch",
         "_bell",
         "_body",
@@ -168,6 +171,7 @@ class _BatchRun:
         "_sub_type",
         "_total",
         "_variables",
+        "_watch",
     )
 
     def __init__(  # noqa: PLR0913
@@ -194,6 +198,10 @@ class _BatchRun:
         # Rung when the caller, if it waits, should look again: a binary semaphore, silent at first.
         self._bell = allocate_lock()
         self._bell.acquire()
+        # Rung for the thread that waits for the next timer while the caller is busy, and held by that thread.
+        self._alarm = allocate_lock()
+        self._alarm.acquire()
+        self._watch = allocate_lock()
         self._judge = allocate_lock() if completion.should_complete else None
         self._batch = Batch(
             total,
@@ -256,17 +264,36 @@ class _BatchRun:
         try:
             while True:
                 code, index, moment = self._batch.next(self._now())
-                if code != RUN_BRANCH:
+                if code == RUN_BRANCH:
+                    self._take(index, moment)
+                elif code != WAIT or moment is None or not self._keep_time(moment):
                     break
-                self._take(index, moment)
         finally:
             _give_thread_back()
             self._ring()
             done.release()
 
+    def _keep_time(self, moment: int) -> bool:
+        """Wait until a timer is due or there are reports; False if another thread does so, or if the clock stands."""
+        timeout = self._invocation.clock.timeout(moment / 1000)
+        if timeout is None or not self._watch.acquire(blocking=False):
+            return False
+        try:
+            self._alarm.acquire(timeout=timeout)
+        finally:
+            self._watch.release()
+        return True
+
+    def _needs_hand(self) -> bool:
+        """Whether one more thread would find something to do, if only to wait for the next timer."""
+        if self._batch.has_more(self._now()):
+            return True
+        due = self._batch.due
+        return due is not None and not self._watch.locked() and self._invocation.clock.timeout(due / 1000) is not None
+
     def _hire(self) -> None:
-        """Start a thread, if there is more to do and the process may have one more."""
-        if self._batch.has_more(self._now()) and _take_thread():
+        """Start a thread, if it would be of use and the process may have one more."""
+        if self._needs_hand() and _take_thread():
             done = allocate_lock()
             done.acquire()
             self._invocation.threads.append(done)
@@ -277,10 +304,11 @@ class _BatchRun:
                 done.release()
 
     def _ring(self) -> None:
-        try:
-            self._bell.release()
-        except RuntimeError:  # rung already
-            pass
+        for bell in (self._bell, self._alarm):
+            try:
+                bell.release()
+            except RuntimeError:  # rung already
+                pass
 
     # ---- one branch
 
@@ -314,11 +342,12 @@ class _BatchRun:
         context, options = self._context, self._options
         if options.flat:
             self._hire()
-            return child.run_virtual(context, lambda inner: self._body(inner, index), index)
+            return child.run_virtual(context, lambda inner: self._body(inner, index), options.item_serdes, index)
         found = context.scope.child(self._name_of(index), self._sub_type, index, options.item_serdes is not None)
         if type(found) is not Operation:
             return found
-        self._hire()
+        if found.decision == RUN:
+            self._hire()
         return child.run(
             context, found, lambda inner: self._body(inner, index), options.item_serdes, None, branch=True
         )
@@ -331,7 +360,7 @@ class _BatchRun:
                 self._batch.finish(index, succeeded)
                 try:
                     done = self._ask_predicate()
-                except Exception as error:  # noqa: BLE001  the predicate's own failure fails the batch
+                except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
                     self._fatal = self._fatal or error
                     self._batch.stop()
                     done = False
@@ -372,6 +401,8 @@ class _BatchRun:
 
 def _item_error(error: Exception) -> ErrorObject:
     """Give the error of a failed item: that of the branch's own failure, not of the context around it."""
+    if isinstance(error, (DurableOperationError, SerDesError)):
+        return ErrorObject(error.message, error.error_type, error.data, error.stack_trace)
     return ErrorObject.from_dict(wire_error(error))
 
 

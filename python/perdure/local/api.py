@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
 
+DEFAULT_PAGE, MAX_PAGE = 100, 1000
+
 Arguments = dict[str, Any]
 Response = dict[str, Any]
 
@@ -56,8 +58,10 @@ class Api:
         handle = self._find(arguments, refuse)
         if not handle.machine.knows_token(arguments["CheckpointToken"]):
             refuse(INVALID_TOKEN)
-        page = self._service.state_page
-        operations, marker = handle.machine.page(arguments.get("Marker"), arguments.get("MaxItems"), whole=page)
+        most = arguments.get("MaxItems") or DEFAULT_PAGE
+        if self._service.state_page is not None:
+            most = min(most, self._service.state_page)
+        operations, marker = handle.machine.page(arguments.get("Marker"), min(most, MAX_PAGE))
         response: Response = {"Operations": operations}
         if marker:
             response["NextMarker"] = marker

@@ -176,11 +176,11 @@ class Driver:
         service, execution = self._service, handle.machine
         everything = len(execution.operations)
         count = everything if service.inline_operations is None else service.inline_operations
-        operations, marker = execution.page(None, None, whole=count)
+        operations, marker = execution.page(None, count)
         if (limit := service.limits.event_bytes) is not None:
             fits = fitting(operations, limit)
             if fits < len(operations):
-                operations, marker = execution.page(None, None, whole=fits)
+                operations, marker = execution.page(None, fits)
         return {
             "DurableExecutionArn": execution.arn,
             "CheckpointToken": execution.token,

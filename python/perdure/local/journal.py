@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _IDEMPOTENCY = timedelta(minutes=15)
 _CALLBACK_RESULT_BYTES = 1_048_576
-_DEFAULT_PAGE = 100
-_MAX_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +234,8 @@ class Journal:
         self._tail = (marker, fresh)
         return {"Operations": fresh[:limit], "NextMarker": f"{marker}-{limit}"}
 
-    def page(self, marker: str | None, limit: int | None, *, whole: int | None = None) -> tuple[list[Operation], str]:
-        """Return one page of the state and the marker of the next, "" after the last.
-
-        `limit` is what a caller may ask for (0 or None: the default of 100, at most 1000); `whole` overrides it.
-        """
-        size = whole if whole is not None else min(limit or _DEFAULT_PAGE, _MAX_PAGE)
+    def page(self, marker: str | None, size: int) -> tuple[list[Operation], str]:
+        """Return `size` operations of the state and the marker of the next page, "" after the last."""
         if marker and marker.startswith("news-"):
             return self._news_tail(marker, size)
         keys = list(self.operations)

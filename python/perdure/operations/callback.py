@@ -15,7 +15,7 @@ from perdure.exceptions import (
     StepError,
 )
 from perdure.operations import child
-from perdure.operations.common import deserialise
+from perdure.operations.common import BRANCH, deserialise
 from perdure.types import WaitForCallbackContext
 
 if TYPE_CHECKING:
@@ -60,7 +60,11 @@ class Callback(Generic[T]):
             CallbackExternalError: If the outside answered with a failure.
 
         """
-        operation = self._context.scope.callback_result(self.operation_id)
+        # The one who suspends is the one who asks, which need not be the context that made the callback.
+        invocation = self._context.invocation
+        branch = BRANCH.get()
+        scope = branch[1] if branch is not None and branch[0] is invocation else invocation.core.root()
+        operation = scope.callback_result(self.operation_id)
         if operation.decision == FAILED:
             raise _failure(operation)
         payload = operation.payload
@@ -125,7 +129,7 @@ def _surfaced(error: ChildContextError) -> Exception:
     if isinstance(inner, CallbackError):
         return inner
     if isinstance(inner, StepError):
-        surfaced = CallbackSubmitterError(error.message, error.error_type, error.data, error.stack_trace)
+        surfaced = CallbackSubmitterError(error.message, data=error.data, stack_trace=error.stack_trace)
         surfaced.__cause__ = inner
         return surfaced
     return error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
 from perdure.exceptions import ChildContextError
-from perdure.operations.common import deserialise, failure, passes_through, raise_recorded, serialise, wire_error
+from perdure.operations.common import BRANCH, deserialise, failure, passes_through, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,8 @@ def run(  # noqa: PLR0913
     if operation.ticket:
         checkpoints.watch()
     inner = operation.open(branch)
+    if branch:
+        BRANCH.set((context.invocation, inner))
     write = operation.write
     try:
         result = func(context.child(inner, operation.id))
@@ -78,19 +80,29 @@ def run(  # noqa: PLR0913
 
 def settle(context: DurableContext, inner: Scope) -> None:
     """Raise again what the code inside must not swallow: a suspension, and whatever stops the invocation."""
-    if inner.suspension() is not None:
+    if inner.is_suspended():
         inner.check()
     context.scope.check()
 
 
 def run_virtual(
-    context: DurableContext, func: Callable[[DurableContext], Any], index: int | None = None
+    context: DurableContext,
+    func: Callable[[DurableContext], Any],
+    serdes: SerDes[Any] | None,
+    index: int | None = None,
 ) -> Any:
-    """Run a function in a context of which nothing is recorded; ``index`` makes it a branch."""
+    """Run a function in a context of which nothing is recorded; ``index`` makes it a branch.
+
+    The result makes the round trip through its serdes all the same, so that going virtual changes no values.
+    """
     inner = context.scope.open_virtual(index, index is not None)
+    if index is not None:
+        BRANCH.set((context.invocation, inner))
+    id_ = inner.operation_id or ""
     try:
-        result = func(context.child(inner, inner.operation_id or "", is_virtual=True))
+        result = func(context.child(inner, id_, is_virtual=True))
         settle(context, inner)
+        result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)
     except Exception as error:
         settle(context, inner)
         if passes_through(error):

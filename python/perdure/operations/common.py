@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure.exceptions import (
@@ -14,14 +15,18 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from perdure._core import Operation
+    from perdure._core import Operation, Scope
     from perdure.context import DurableContext
+    from perdure.invocation import Invocation
     from perdure.serdes import SerDes
 
 MAX_ERROR_BYTES = 32 * 1024
 """The service refuses larger error objects."""
 
-_ROOM_FOR_REST = 2048
+_ROOM_FOR_REST = 4096
+
+BRANCH: ContextVar[tuple[Invocation, Scope] | None] = ContextVar("perdure_branch", default=None)
+"""The branch whose code runs: a suspension there is the branch's, whichever context's operation it waits for."""
 
 
 def wire_error(error: BaseException) -> dict[str, Any]:
@@ -56,14 +61,13 @@ def _cut(wire: dict[str, Any]) -> dict[str, Any]:
     import json  # noqa: PLC0415  only for errors that are too large
 
     message = wire.get("ErrorMessage") or ""
-    note = f" … (cut by perdure: the service takes error objects of at most {MAX_ERROR_BYTES} bytes)"
-    cut: dict[str, Any] = {"ErrorMessage": "", "ErrorType": wire["ErrorType"][:512]}
+    note = f" ... (cut by perdure: the service takes error objects of at most {MAX_ERROR_BYTES} bytes)"
     room = MAX_ERROR_BYTES - _ROOM_FOR_REST
-    keep = min(len(message), room)
-    while len(json.dumps(message[:keep])) > room:
-        keep -= max(1, (len(json.dumps(message[:keep])) - room) // 6)
-    cut["ErrorMessage"] = message[:keep] + note
-    return cut
+    # Escaped, a character takes up to twelve bytes; what is cut off is in proportion to what is too much.
+    kept = message[:room]
+    while (size := len(json.dumps(kept))) > room:
+        kept = kept[: min(len(kept) - 1, len(kept) * room // size)]
+    return {"ErrorMessage": kept + note, "ErrorType": wire["ErrorType"][:256]}
 
 
 def failure(cls: type[DurableOperationError], error: dict[str, Any] | None) -> DurableOperationError | SerDesError:

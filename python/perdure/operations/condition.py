@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
-from perdure.exceptions import WaitForConditionError
+from perdure.exceptions import RetryableSerDesError, WaitForConditionError
 from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def run(  # noqa: PLR0913
         payload = serialise(context, serdes, state, id_)
         state = deserialise(context, serdes, payload, id_)
         verdict = wait_strategy(state, operation.attempt)
+    except RetryableSerDesError:
+        raise
     except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation
         recorded = wire_error(error)
     else:

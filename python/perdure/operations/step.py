@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, START
-from perdure.exceptions import SerDesError, StepError, StepInterruptedError
+from perdure.exceptions import ExecutionError, SerDesError, StepError, StepInterruptedError
 from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
@@ -49,10 +49,15 @@ def run(
     failed: Exception | None = None
     try:
         result = func(context.step_context(operation))
-    except Exception as error:  # noqa: BLE001  whatever the user's function raises goes to the retry strategy
+    except ExecutionError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
         failed = error
+    if isinstance(failed, SerDesError):
+        return end_attempt(context, operation, failed, _never)
     if failed is not None:
         return end_attempt(context, operation, failed, retry_strategy)
+    unserialisable: dict[str, Any] | None = None
     try:
         if serdes is None:
             ticket, value = operation.succeed_value(result)
@@ -61,10 +66,18 @@ def run(
             value = deserialise(context, serdes, payload, operation.id)
             ticket = operation.succeed(payload)
     except SerDesError as error:
-        checkpoints.wait(operation.fail(wire_error(error)))
-        raise
+        unserialisable = wire_error(error)
+    if unserialisable is not None:
+        checkpoints.wait(operation.fail(unserialisable))
+        raise failure(StepError, unserialisable)
     checkpoints.wait(ticket)
     return value  # type: ignore[no-any-return]
+
+
+def _never(_error: Exception, _attempt: int) -> RetryDecision:
+    from perdure.retries import RetryDecision  # noqa: PLC0415  only when a step fails
+
+    return RetryDecision.no_retry()
 
 
 def end_attempt(

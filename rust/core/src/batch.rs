@@ -101,7 +101,7 @@ impl Batch {
             self.enter(index);
             return Next::Run { index, since: None };
         }
-        let due = self.sleeping.first().map(|&(due, _)| due);
+        let due = self.due();
         if self.running == 0 { Next::Suspend(due) } else { Next::Wait(due) }
     }
 
@@ -113,6 +113,11 @@ impl Batch {
             && (!self.resumable.is_empty()
                 || self.sleeping.first().is_some_and(|&(due, _)| due <= now)
                 || self.admitted < self.policy.total && in_flight < self.limit)
+    }
+
+    /// When the first of the branches suspended until a moment is due.
+    pub fn due(&self) -> Option<Millis> {
+        self.sleeping.first().map(|&(due, _)| due)
     }
 
     /// A branch returned or raised. A custom batch is judged only once the predicate has been asked ([`Batch::decide`]).

@@ -38,21 +38,30 @@ struct Pending<P> {
     bytes: usize,
 }
 
-/// What waits to be sent.
+/// What waits to be sent, and who waits for it (`W`: whatever the driver wakes a caller with).
 #[derive(Debug)]
-pub struct Queue<P> {
+pub struct Queue<P, W> {
     pending: VecDeque<Pending<P>>,
     in_flight: Option<Batch<P>>,
     issued: u64,
     durable: u64,
     leading: bool,
     token: Option<P>,
+    waiters: Vec<(Ticket, W)>,
 }
 
-impl<P: Payload> Queue<P> {
+impl<P: Payload, W> Queue<P, W> {
     /// An empty queue; `token` goes with the first call.
     pub fn new(token: P) -> Self {
-        Self { pending: VecDeque::new(), in_flight: None, issued: 0, durable: 0, leading: false, token: Some(token) }
+        Self {
+            pending: VecDeque::new(),
+            in_flight: None,
+            issued: 0,
+            durable: 0,
+            leading: false,
+            token: Some(token),
+            waiters: Vec::new(),
+        }
     }
 
     /// Appends an update.
@@ -73,11 +82,6 @@ impl<P: Payload> Queue<P> {
         Ticket(self.issued)
     }
 
-    /// The latest ticket that is durable.
-    pub fn durable(&self) -> Ticket {
-        Ticket(self.durable)
-    }
-
     /// The ticket of the update that has waited longest.
     pub fn oldest(&self) -> Option<Ticket> {
         (!self.pending.is_empty()).then(|| Ticket(self.issued - self.pending.len() as u64 + 1))
@@ -90,11 +94,7 @@ impl<P: Payload> Queue<P> {
 
     /// What the holder of `ticket` is to do; makes it the leader when nobody leads.
     pub fn lead(&mut self, ticket: Ticket) -> Role {
-        if ticket.0 <= self.durable {
-            Role::Done
-        } else {
-            self.take_lead()
-        }
+        if ticket.0 <= self.durable { Role::Done } else { self.take_lead() }
     }
 
     /// Makes the caller the leader when nobody leads, whatever is queued (to ask for news).
@@ -105,6 +105,22 @@ impl<P: Payload> Queue<P> {
             self.leading = true;
             Role::Lead
         }
+    }
+
+    /// Registers a follower.
+    pub fn follow(&mut self, ticket: Ticket, waiter: W) {
+        self.waiters.push((ticket, waiter));
+    }
+
+    /// Those to wake: whose ticket is durable, and one more to lead next.
+    pub fn release(&mut self) -> Vec<W> {
+        let durable = self.durable;
+        let waiters = std::mem::take(&mut self.waiters).into_iter();
+        let (mut released, waiting): (Vec<_>, Vec<_>) = waiters.partition(|(ticket, _)| ticket.0 <= durable);
+        let mut waiting = waiting.into_iter();
+        released.extend(waiting.next());
+        self.waiters.extend(waiting);
+        released.into_iter().map(|(_, waiter)| waiter).collect()
     }
 
     /// The next updates to send, which the leader keeps trying to send until [`Queue::acknowledge`] or [`Queue::clear`].
@@ -137,11 +153,12 @@ impl<P: Payload> Queue<P> {
         batch
     }
 
-    /// Forgets everything unsent: nothing more will be sent in this invocation.
-    pub fn clear(&mut self) -> VecDeque<Update<P>> {
+    /// Forgets everything unsent, since nothing more will be sent in this invocation; gives all who wait.
+    pub fn clear(&mut self) -> Vec<W> {
         self.in_flight = None;
         self.leading = false;
-        std::mem::take(&mut self.pending).into_iter().map(|pending| pending.update).collect()
+        self.pending.clear();
+        std::mem::take(&mut self.waiters).into_iter().map(|(_, waiter)| waiter).collect()
     }
 }
 
@@ -187,7 +204,7 @@ mod tests {
         }
     }
 
-    fn queue(updates: impl IntoIterator<Item = Update<String>>) -> Queue<String> {
+    fn queue(updates: impl IntoIterator<Item = Update<String>>) -> Queue<String, u32> {
         let mut queue = Queue::new("token".to_owned());
         for update in updates {
             queue.push(update);
@@ -196,7 +213,7 @@ mod tests {
     }
 
     /// Sends everything, and gives the batches that were sent.
-    fn drain(queue: &mut Queue<String>) -> Vec<Batch<String>> {
+    fn drain(queue: &mut Queue<String, u32>) -> Vec<Batch<String>> {
         let mut batches = Vec::new();
         while !queue.is_empty() {
             assert_eq!(queue.lead(queue.latest()), Role::Lead);
@@ -206,7 +223,7 @@ mod tests {
         batches
     }
 
-    fn sizes(queue: &mut Queue<String>) -> Vec<usize> {
+    fn sizes(queue: &mut Queue<String, u32>) -> Vec<usize> {
         drain(queue).iter().map(|batch| batch.len()).collect()
     }
 
@@ -290,8 +307,23 @@ mod tests {
         queue.take_batch();
         queue.acknowledge(None);
         assert_eq!(queue.token(), None);
-        assert_eq!(queue.clear().len(), 0);
+        queue.push(update(3, Kind::Wait, Action::Start, 0));
+        queue.follow(Ticket(3), 7);
+        assert_eq!(queue.clear(), [7]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_batch_wakes_those_it_made_durable_and_one_to_lead() {
+        let mut queue = queue((0..4).map(|n| update(n, Kind::Wait, Action::Start, 0)));
+        assert_eq!(queue.take_lead(), Role::Lead);
+        queue.take_batch();
+        for (ticket, waiter) in [(5, 50), (2, 20), (6, 60), (4, 40)] {
+            queue.follow(Ticket(ticket), waiter);
+        }
+        queue.acknowledge(Some(String::new()));
+        assert_eq!(queue.release(), [20, 40, 50]);
+        assert_eq!(queue.clear(), [60]);
     }
 
     fn any_update() -> impl Strategy<Value = Update<String>> {

@@ -1,15 +1,27 @@
 //! One invocation: the history, the scopes and the queue put together, and the one pop-or-write primitive that serves
 //! replay and first run alike.
 
+use std::fmt::Write;
+use std::sync::Arc;
+
 use thiserror::Error;
 
-use crate::checkpoint::{Queue, Ticket};
+use crate::checkpoint::{Queue, Role, Ticket};
 use crate::decision::{Decision, Look};
 use crate::history::History;
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Operation, Payload, Status, SubType};
-use crate::scope::{Scope, ScopeId};
+use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub scope: ScopeId,
+    pub id: OperationId,
+    /// The context it belongs to; none at the root.
+    pub parent: Option<OperationId>,
+}
 
 /// What the handler asks for: an operation as the code has it.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +36,17 @@ pub struct Call<'a> {
 /// An operation that has begun and will be written about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
-    pub scope: ScopeId,
-    pub id: OperationId,
+    pub place: Place,
     pub kind: Kind,
     pub sub_type: SubType,
     pub name: Option<Box<str>>,
-    pub parent: Option<OperationId>,
+}
+
+impl Begun {
+    /// The operation that `call` asked for, at its place.
+    pub fn new(place: Place, call: &Call<'_>) -> Self {
+        Self { place, kind: call.kind, sub_type: SubType::new(call.sub_type), name: call.name.map(Into::into) }
+    }
 }
 
 /// One side of a mismatch: what an operation is.
@@ -41,15 +58,44 @@ pub struct Identity {
     pub parent: Option<OperationId>,
 }
 
+impl Identity {
+    /// The identity in words; with the parent where that is part of the difference.
+    fn in_words(&self, with_parent: bool) -> String {
+        let mut text = self.kind.as_str().to_owned();
+        if let Some(sub_type) = &self.sub_type {
+            let _ = write!(text, " of subtype {}", sub_type.as_str());
+        }
+        text += &self.name.as_deref().map_or_else(|| " without a name".to_owned(), |name| format!(" named {name:?}"));
+        if with_parent {
+            text +=
+                &self.parent.map_or_else(|| " at the root".to_owned(), |parent| format!(" inside context {parent}"));
+        }
+        text
+    }
+}
+
 /// The history holds something else than what the code now asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     pub id: OperationId,
-    /// The place of the operation in its context, as the code counts.
-    pub place: u64,
+    /// The position of the operation in its context, as the code counts.
+    pub position: u64,
     pub recorded: Identity,
     /// What the code asks for; none for a virtual context, which is never recorded.
     pub called: Option<Identity>,
+}
+
+impl Mismatch {
+    /// Both sides in words: what is recorded, and what the code asks for.
+    pub fn in_words(&self) -> (String, String) {
+        match &self.called {
+            None => (self.recorded.in_words(false), "a virtual context, of which nothing is ever recorded".to_owned()),
+            Some(called) => {
+                let with_parent = self.recorded.parent != called.parent;
+                (self.recorded.in_words(with_parent), called.in_words(with_parent))
+            }
+        }
+    }
 }
 
 /// Why the engine does not go on.
@@ -74,10 +120,10 @@ pub enum Refusal {
 
 /// One invocation of an execution.
 #[derive(Debug)]
-pub struct Engine<P> {
+pub struct Engine<P, W> {
     history: History<P>,
     scopes: Vec<Scope>,
-    queue: Queue<P>,
+    queue: Queue<P, W>,
     /// Set once nothing may go on any more; the first reason stands.
     gate: Option<Refusal>,
     /// Whether this invocation has recorded anything new.
@@ -87,7 +133,7 @@ pub struct Engine<P> {
 /// A transition table: what a recorded operation (or its absence) calls for.
 pub type Table<P> = fn(Option<&Operation<P>>, Look) -> Decision<'_, P>;
 
-impl<P: Payload> Engine<P> {
+impl<P: Payload, W> Engine<P, W> {
     /// An invocation that knows nothing yet; `token` goes with its first call.
     pub fn new(token: P) -> Self {
         Self {
@@ -110,12 +156,12 @@ impl<P: Payload> Engine<P> {
     }
 
     /// What waits to be sent.
-    pub fn queue(&self) -> &Queue<P> {
+    pub fn queue(&self) -> &Queue<P, W> {
         &self.queue
     }
 
     /// What waits to be sent, to be sent.
-    pub fn queue_mut(&mut self) -> &mut Queue<P> {
+    pub fn queue_mut(&mut self) -> &mut Queue<P, W> {
         &mut self.queue
     }
 
@@ -124,9 +170,42 @@ impl<P: Payload> Engine<P> {
         self.gate.as_ref()
     }
 
-    /// Stops every operation for `reason`, unless something stopped them before.
-    pub fn close(&mut self, reason: Refusal) {
+    /// What a caller is to do who needs `ticket` durable (any news, without one): a follower leaves `waiter` behind.
+    pub fn lead(&mut self, ticket: Option<Ticket>, waiter: W) -> Result<Role, Refusal> {
+        let role = match ticket {
+            Some(ticket) => self.queue.lead(ticket),
+            None => self.queue.take_lead(),
+        };
+        if role != Role::Done
+            && let Some(refusal @ (Refusal::Revoked | Refusal::Broken)) = &self.gate
+        {
+            return Err(refusal.clone());
+        }
+        if role == Role::Follow {
+            // Any answer is news: the zeroth ticket is always durable.
+            self.queue.follow(ticket.unwrap_or_default(), waiter);
+        }
+        Ok(role)
+    }
+
+    /// The service has answered the batch in flight, at `now`; gives whom to wake.
+    ///
+    /// An answer without a token, to anything but the execution's own outcome, revokes the invocation.
+    pub fn acknowledge(&mut self, token: Option<P>, operations: Vec<Operation<P>>, now: Millis) -> Vec<W> {
+        let revoked = token.is_none();
+        let updates = self.queue.acknowledge(token).and_then(Arc::into_inner).unwrap_or_default();
+        let ended = updates.last().is_some_and(|update| update.kind == Kind::Execution);
+        self.apply(updates, now);
+        for operation in operations {
+            self.history.record(operation);
+        }
+        if revoked && !ended { self.stop(Refusal::Revoked) } else { self.queue.release() }
+    }
+
+    /// Ends all sending for `reason`, unless something ended it before; gives whom to wake.
+    pub fn stop(&mut self, reason: Refusal) -> Vec<W> {
         self.gate.get_or_insert(reason);
+        self.queue.clear()
     }
 
     /// Stops every operation because time is up, but never before the invocation has recorded something new: an
@@ -155,15 +234,14 @@ impl<P: Payload> Engine<P> {
         !scope.fresh && self.history.contains(&scope.upcoming())
     }
 
-    /// The suspension that the code of `scope` was told of, if it was.
-    pub fn suspension(&self, scope: ScopeId) -> Option<Option<Millis>> {
-        self.scopes[scope.0].suspended
+    /// Whether the code of `scope` was told to suspend.
+    pub fn is_suspended(&self, scope: ScopeId) -> bool {
+        self.scopes[scope.0].suspended.is_some()
     }
 
-    /// The id of the context, and what its operations name as their parent.
-    pub fn place(&self, scope: ScopeId) -> (Option<OperationId>, Option<OperationId>) {
-        let scope = &self.scopes[scope.0];
-        (scope.prefix, scope.parent)
+    /// The id of the operation whose context this is; none for the root.
+    pub fn prefix(&self, scope: ScopeId) -> Option<OperationId> {
+        self.scopes[scope.0].prefix
     }
 
     /// Comes to the next operation of `scope`: takes its position, holds it against the history, and decides.
@@ -172,83 +250,81 @@ impl<P: Payload> Engine<P> {
     pub fn begin(
         &mut self,
         scope: ScopeId,
-        call: Call<'_>,
+        call: &Call<'_>,
         table: Table<P>,
-    ) -> Result<(OperationId, Decision<'_, P>), Refusal> {
-        self.check(scope)?;
-        let place = &mut self.scopes[scope.0];
-        let position = call.index.unwrap_or_else(|| {
-            place.counter += 1;
-            place.counter
-        });
-        let id = OperationId::at(place.prefix.as_ref(), position);
-        let parent = place.parent;
-        let recorded = self.history.visit(&id);
-        if let Some(recorded) = recorded {
-            if !matches(recorded, &call, parent) {
-                let called = Identity {
-                    kind: call.kind,
-                    sub_type: Some(SubType::new(call.sub_type)),
-                    name: call.name.map(Into::into),
-                    parent,
-                };
-                let mismatch = Mismatch { id, place: position, recorded: identity(recorded), called: Some(called) };
-                return Err(self.refuse(mismatch));
+    ) -> Result<(Place, Decision<'_, P>), Refusal> {
+        let (place, position) = self.take_position(scope, call.index)?;
+        let entry = self.history.visit(&place.id);
+        match entry {
+            Some(entry) => {
+                let recorded = self.history.at(entry);
+                if !matches(recorded, call, place.parent) {
+                    let called = Identity {
+                        kind: call.kind,
+                        sub_type: Some(SubType::new(call.sub_type)),
+                        name: call.name.map(Into::into),
+                        parent: place.parent,
+                    };
+                    let recorded = identity(recorded);
+                    return Err(self.refuse(Mismatch { id: place.id, position, recorded, called: Some(called) }));
+                }
             }
-        } else {
-            place.fresh = true;
+            None => self.scopes[scope.0].fresh = true,
         }
-        self.decide(scope, id, table, Look::First).map(|decision| (id, decision))
+        self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
     }
 
     /// Looks at an operation once more, after its START has become durable.
     pub fn again(&mut self, begun: &Begun, table: Table<P>) -> Result<Decision<'_, P>, Refusal> {
-        self.check(begun.scope)?;
-        self.history.visit(&begun.id);
-        self.decide(begun.scope, begun.id, table, Look::Again)
+        self.check(begun.place.scope)?;
+        let entry = self.history.visit(&begun.place.id);
+        self.decide(begun.place.scope, entry, table, Look::Again)
     }
 
     /// Looks at the outcome of an operation that began earlier in `scope` (a callback's result).
-    pub fn look(&mut self, scope: ScopeId, id: OperationId, table: Table<P>) -> Result<Decision<'_, P>, Refusal> {
+    pub fn look(
+        &mut self,
+        scope: ScopeId,
+        id: OperationId,
+        table: Table<P>,
+    ) -> Result<(Place, Decision<'_, P>), Refusal> {
         self.check(scope)?;
-        self.decide(scope, id, table, Look::First)
+        let place = Place { scope, id, parent: self.scopes[scope.0].parent };
+        let entry = self.history.visit(&id);
+        self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
     }
 
-    /// Takes the position of a virtual context, which the history must not know.
-    pub fn begin_virtual(&mut self, scope: ScopeId, index: Option<u64>) -> Result<OperationId, Refusal> {
-        self.check(scope)?;
-        let place = &mut self.scopes[scope.0];
-        let position = index.unwrap_or_else(|| {
-            place.counter += 1;
-            place.counter
-        });
-        let id = OperationId::at(place.prefix.as_ref(), position);
-        match self.history.visit(&id) {
-            None => Ok(id),
-            Some(recorded) => {
-                let mismatch = Mismatch { id, place: position, recorded: identity(recorded), called: None };
-                Err(self.refuse(mismatch))
+    /// Takes the position of a virtual context, which the history must not know, and opens its scope.
+    pub fn open_virtual(&mut self, scope: ScopeId, index: Option<u64>, branch: bool) -> Result<ScopeId, Refusal> {
+        let (place, position) = self.take_position(scope, index)?;
+        match self.history.visit(&place.id) {
+            None => Ok(self.open(place, place.parent, branch)),
+            Some(entry) => {
+                let recorded = identity(self.history.at(entry));
+                Err(self.refuse(Mismatch { id: place.id, position, recorded, called: None }))
             }
         }
     }
 
-    /// An operation that is about to be written about.
-    pub fn begun(&self, scope: ScopeId, id: OperationId, call: Call<'_>) -> Begun {
-        Begun {
-            scope,
-            id,
-            kind: call.kind,
-            sub_type: SubType::new(call.sub_type),
-            name: call.name.map(Into::into),
-            parent: self.scopes[scope.0].parent,
-        }
+    /// Opens the scope of a context or branch that is recorded at `place`.
+    pub fn open_context(&mut self, place: Place, branch: bool) -> ScopeId {
+        self.open(place, Some(place.id), branch)
     }
 
-    /// Opens the scope of a context or branch whose operation is `id`.
-    pub fn open(&mut self, outer: ScopeId, id: OperationId, is_virtual: bool, branch: bool) -> ScopeId {
-        let parent = if is_virtual { self.scopes[outer.0].parent } else { Some(id) };
-        self.scopes.push(Scope { prefix: Some(id), parent, outer: Some(outer), branch, ..Scope::root() });
+    fn open(&mut self, place: Place, parent: Option<OperationId>, branch: bool) -> ScopeId {
+        self.scopes.push(Scope { prefix: Some(place.id), parent, outer: Some(place.scope), branch, ..Scope::root() });
         ScopeId(self.scopes.len() - 1)
+    }
+
+    fn take_position(&mut self, scope: ScopeId, index: Option<u64>) -> Result<(Place, u64), Refusal> {
+        self.check(scope)?;
+        let inside = &mut self.scopes[scope.0];
+        let position = index.unwrap_or_else(|| {
+            inside.counter += 1;
+            inside.counter
+        });
+        let id = OperationId::at(inside.prefix.as_ref(), position);
+        Ok((Place { scope, id, parent: inside.parent }, position))
     }
 
     /// Ends a scope: whatever still runs inside is an orphan from now on.
@@ -265,16 +341,16 @@ impl<P: Payload> Engine<P> {
         error: Option<P>,
         options: Options<P>,
     ) -> Result<Ticket, Refusal> {
-        self.check(begun.scope)?;
+        self.check(begun.place.scope)?;
         self.advanced = true;
-        self.scopes[begun.scope.0].fresh = true;
+        self.scopes[begun.place.scope.0].fresh = true;
         Ok(self.queue.push(Update {
-            subject: Subject::Operation(begun.id),
+            subject: Subject::Operation(begun.place.id),
             kind: begun.kind,
             action,
             sub_type: Some(begun.sub_type.clone()),
             name: begun.name.clone(),
-            parent: begun.parent,
+            parent: begun.place.parent,
             payload,
             error,
             options,
@@ -302,7 +378,7 @@ impl<P: Payload> Engine<P> {
         let mut next = Some(scope);
         while let Some(ScopeId(place)) = next {
             let scope = &mut self.scopes[place];
-            scope.suspended = Some(until);
+            scope.suspended = Some(Suspension(until));
             next = if scope.branch { None } else { scope.outer };
         }
     }
@@ -318,7 +394,7 @@ impl<P: Payload> Engine<P> {
             if scope.done {
                 return Err(Refusal::Orphaned(scope.prefix.unwrap_or_else(|| scope.upcoming())));
             }
-            if let Some(until) = scope.suspended {
+            if let Some(Suspension(until)) = scope.suspended {
                 return Err(Refusal::Suspended(until));
             }
             next = scope.outer;
@@ -327,7 +403,7 @@ impl<P: Payload> Engine<P> {
     }
 
     /// Records that a batch became durable at `now`. What the service then says of the same operations goes over it.
-    pub fn apply(&mut self, updates: Vec<Update<P>>, now: Millis) {
+    fn apply(&mut self, updates: Vec<Update<P>>, now: Millis) {
         for update in updates {
             let Subject::Operation(id) = update.subject else { continue };
             if self.history.get(&id).is_none() {
@@ -371,16 +447,16 @@ impl<P: Payload> Engine<P> {
     fn decide(
         &mut self,
         scope: ScopeId,
-        id: OperationId,
+        entry: Option<usize>,
         table: Table<P>,
         look: Look,
     ) -> Result<Decision<'_, P>, Refusal> {
-        // Looked up twice, since a suspension must change the scopes while a decision borrows the history.
-        if let Decision::Suspend(until) = table(self.history.get(&id), look) {
+        // Asked twice, since a suspension must change the scopes while a decision borrows the history.
+        if let Decision::Suspend(until) = table(entry.map(|entry| self.history.at(entry)), look) {
             self.suspend(scope, until);
             return Err(Refusal::Suspended(until));
         }
-        Ok(table(self.history.get(&id), look))
+        Ok(table(entry.map(|entry| self.history.at(entry)), look))
     }
 
     fn refuse(&mut self, mismatch: Mismatch) -> Refusal {

@@ -1,6 +1,6 @@
 //! The replay index: id → operation, what has been visited, what was left unvisited.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use crate::id::{IdState, OperationId};
 use crate::operation::{Kind, Operation};
@@ -33,10 +33,10 @@ impl<P> History<P> {
 
     /// Records what the service says of an operation, over what was known before.
     pub fn record(&mut self, operation: Operation<P>) {
-        match self.places.get(&operation.id) {
-            Some(&place) => self.entries[place].operation = operation,
-            None => {
-                self.places.insert(operation.id, self.entries.len());
+        match self.places.entry(operation.id) {
+            hash_map::Entry::Occupied(place) => self.entries[*place.get()].operation = operation,
+            hash_map::Entry::Vacant(place) => {
+                place.insert(self.entries.len());
                 self.entries.push(Entry { operation, visited: false });
             }
         }
@@ -52,13 +52,16 @@ impl<P> History<P> {
         self.places.get(id).map(|&place| &mut self.entries[place].operation)
     }
 
-    /// What is recorded of an operation that the handler has now come to.
-    pub fn visit(&mut self, id: &OperationId) -> Option<&Operation<P>> {
-        self.places.get(id).map(|&place| {
-            let entry = &mut self.entries[place];
-            entry.visited = true;
-            &entry.operation
-        })
+    /// Where an operation is recorded that the handler has now come to.
+    pub fn visit(&mut self, id: &OperationId) -> Option<usize> {
+        let place = *self.places.get(id)?;
+        self.entries[place].visited = true;
+        Some(place)
+    }
+
+    /// What is recorded at a place that [`History::visit`] gave.
+    pub fn at(&self, place: usize) -> &Operation<P> {
+        &self.entries[place].operation
     }
 
     /// Whether an operation is recorded at all.
@@ -83,8 +86,7 @@ impl<P> History<P> {
             && operation.parent.is_none_or(|parent| {
                 self.places.get(&parent).is_none_or(|&place| {
                     let parent = &self.entries[place];
-                    parent.operation.kind == Kind::Execution
-                        || parent.visited && !parent.operation.status.is_terminal()
+                    parent.operation.kind == Kind::Execution || parent.visited && !parent.operation.status.is_terminal()
                 })
             })
     }

@@ -1,11 +1,12 @@
-//! Operation ids: BLAKE2b of the position, kept as 32 bytes, hexadecimal only at the edge.
+//! Operation ids: `BLAKE2b` of the position, kept as 32 bytes, hexadecimal only at the edge.
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::OnceLock;
 
 use blake2b_simd::Params;
 
-/// The identity of an operation: the first half of the BLAKE2b-512 digest of its position.
+/// The identity of an operation: the first half of the `BLAKE2b`-512 digest of its position.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OperationId([u8; 32]);
 
@@ -17,7 +18,15 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 impl OperationId {
     /// The id of the `n`-th operation of the context whose id is `prefix` (the root has none). `n` counts from 1 in
     /// call order; branches of a batch take their index, from 0.
+    ///
+    /// Ids depend on nothing else, so those of the root are remembered for the life of the process.
     pub fn at(prefix: Option<&OperationId>, n: u64) -> Self {
+        static ROOT: [OnceLock<OperationId>; 3_001] = [const { OnceLock::new() }; 3_001];
+        let remembered = usize::try_from(n).ok().filter(|_| prefix.is_none()).and_then(|n| ROOT.get(n));
+        remembered.map_or_else(|| Self::compute(prefix, n), |id| *id.get_or_init(|| Self::compute(prefix, n)))
+    }
+
+    fn compute(prefix: Option<&OperationId>, n: u64) -> Self {
         // 64 digits, a dash and 20 digits of a u64.
         let mut position = [0_u8; 85];
         let mut length = 0;
@@ -119,8 +128,8 @@ impl fmt::Debug for OperationId {
 
 impl Hash for OperationId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        let start = self.0.first_chunk().copied().unwrap_or_default();
+        state.write_u64(u64::from_le_bytes(start));
     }
 }
 

@@ -199,6 +199,13 @@ impl<P> Operation<P> {
         }
     }
 
+    /// The operation in a few words, for a message.
+    pub fn in_words(&self) -> String {
+        let kind = self.sub_type.as_ref().map_or(self.kind.as_str(), SubType::as_str);
+        let id = self.id;
+        self.name.as_deref().map_or_else(|| format!("{kind} {id}"), |name| format!("{kind} {name:?}"))
+    }
+
     /// Whether the service itself will wake the execution for it.
     pub fn is_awaited(&self) -> bool {
         match self.kind {

@@ -40,6 +40,7 @@ pub fn whole_seconds(delay: f64) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the arithmetic is exact for these numbers")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -15,6 +15,10 @@ impl ScopeId {
     pub const ROOT: Self = Self(0);
 }
 
+/// What the code of a scope was told: to wait until a moment, or for news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspension(pub Option<Millis>);
+
 /// One context's position.
 #[derive(Debug)]
 pub struct Scope {
@@ -28,8 +32,8 @@ pub struct Scope {
     pub(crate) fresh: bool,
     /// Whether the context has ended: what still runs inside is an orphan.
     pub(crate) done: bool,
-    /// Whether the code inside was told to suspend, and until when.
-    pub(crate) suspended: Option<Option<Millis>>,
+    /// Whether the code inside was told to suspend.
+    pub(crate) suspended: Option<Suspension>,
     /// The scope around it.
     pub(crate) outer: Option<ScopeId>,
     /// Whether it is a branch: a suspension inside is the batch's business, not the surroundings'.

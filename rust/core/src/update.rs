@@ -178,7 +178,10 @@ mod tests {
         for (options, tail) in [
             (Options::None, String::new()),
             (Options::Context { replay_children: true }, r#", "ContextOptions": {"ReplayChildren": true}"#.to_owned()),
-            (Options::Context { replay_children: false }, r#", "ContextOptions": {"ReplayChildren": false}"#.to_owned()),
+            (
+                Options::Context { replay_children: false },
+                r#", "ContextOptions": {"ReplayChildren": false}"#.to_owned(),
+            ),
             (Options::Step { delay_seconds: 10 }, r#", "StepOptions": {"NextAttemptDelaySeconds": 10}"#.to_owned()),
             (Options::Wait { seconds: 9 }, r#", "WaitOptions": {"WaitSeconds": 9}"#.to_owned()),
             (

@@ -35,7 +35,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pymethods]
 impl Batch {
     #[new]
-    #[pyo3(signature = (total, limit, min_successful, tolerated_failures, tolerated_percentage, custom, /))]
     fn new(
         total: usize,
         limit: Option<usize>,
@@ -49,7 +48,6 @@ impl Batch {
     }
 
     /// What a worker is to do now: the code, the branch to run, and a moment in Unix milliseconds.
-    #[pyo3(signature = (now, /))]
     fn next(&self, now: Millis) -> (u8, usize, Option<Millis>) {
         match self.lock().next(now) {
             Next::Run { index, since } => (RUN_BRANCH, index, since),
@@ -60,25 +58,27 @@ impl Batch {
         }
     }
 
-    #[pyo3(signature = (now, /))]
     fn has_more(&self, now: Millis) -> bool {
         self.lock().has_more(now)
     }
 
+    /// When the first of the branches suspended until a moment is due.
+    #[getter]
+    fn due(&self) -> Option<Millis> {
+        self.lock().due()
+    }
+
     /// Reports a branch that returned or raised; true when the batch is done.
-    #[pyo3(signature = (index, succeeded, /))]
     fn finish(&self, index: usize, succeeded: bool) -> bool {
         let mut batch = self.lock();
         batch.finish(index, succeeded);
         batch.reason().is_some()
     }
 
-    #[pyo3(signature = (index, until, now, /))]
     fn suspend(&self, index: usize, until: Option<Millis>, now: Millis) {
         self.lock().suspend(index, until, now);
     }
 
-    #[pyo3(signature = (index, /))]
     fn abort(&self, index: usize) {
         self.lock().abort(index);
     }
@@ -88,7 +88,6 @@ impl Batch {
     }
 
     /// Reports what the predicate said (None: go on); true when the batch is done.
-    #[pyo3(signature = (succeeded, /))]
     fn decide(&self, succeeded: Option<bool>) -> bool {
         let mut batch = self.lock();
         batch.decide(match succeeded {

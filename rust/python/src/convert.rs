@@ -6,7 +6,7 @@ use perdure_core::update::{Options, Update};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyInt, PyString};
+use pyo3::types::{PyDict, PyInt, PyString};
 
 use crate::text::Text;
 
@@ -67,9 +67,8 @@ fn details(operation: &mut Operation<Text>, details: &Bound<'_, PyDict>) -> PyRe
         }
         Kind::Callback => operation.callback_id = get(intern!(py, "CallbackId"))?.map(Text::recorded),
         Kind::Context => {
-            operation.replay_children = get(intern!(py, "ReplayChildren"))?.is_some_and(|flag| {
-                flag.cast::<PyBool>().is_ok_and(|flag| flag.is_true())
-            });
+            operation.replay_children =
+                get(intern!(py, "ReplayChildren"))?.is_some_and(|flag| flag.is_truthy().unwrap_or_default());
         }
         _ => {}
     }
@@ -162,5 +161,7 @@ fn missing(key: &str) -> PyErr {
 }
 
 fn unknown(key: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    PyValueError::new_err(format!("an operation of the history has the {key} {value}, which this version does not know"))
+    PyValueError::new_err(format!(
+        "an operation of the history has the {key} {value}, which this version does not know"
+    ))
 }

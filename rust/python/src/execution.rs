@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use crate::convert;
 use crate::errors::Error;
 use crate::scope::Scope;
-use crate::shared::{Shared, State};
+use crate::shared::Shared;
 use crate::text::Text;
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -51,26 +51,17 @@ impl Execution {
         Scope::new(Arc::clone(&self.shared), ScopeId::ROOT)
     }
 
-    #[pyo3(signature = (seconds, /))]
     fn set_deadline(&self, seconds: f64) {
         let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         self.shared.lock().deadline = Instant::now().checked_add(wait);
     }
 
-    /// 0: the ticket is durable. 1: lead. 2: wait for `waiter` to be released, then ask again.
-    #[pyo3(signature = (ticket, waiter, /))]
-    fn lead(&self, ticket: u64, waiter: Py<PyAny>) -> Result<u8, Error> {
-        let mut state = self.shared.lock();
-        let role = state.engine.queue_mut().lead(Ticket(ticket));
-        take_role(&mut state, role, Ticket(ticket), waiter)
-    }
-
-    /// Like `lead`, for whoever wants news rather than a ticket; never 0.
-    #[pyo3(signature = (waiter, /))]
-    fn lead_news(&self, waiter: Py<PyAny>) -> Result<u8, Error> {
-        let mut state = self.shared.lock();
-        let role = state.engine.queue_mut().take_lead();
-        take_role(&mut state, role, Ticket(u64::MAX), waiter)
+    fn lead(&self, ticket: Option<u64>, waiter: Py<PyAny>) -> Result<u8, Error> {
+        Ok(match self.shared.lock().engine.lead(ticket.map(Ticket), waiter)? {
+            Role::Done => 0,
+            Role::Lead => 1,
+            Role::Follow => 2,
+        })
     }
 
     fn take_batch<'py>(&self, py: Python<'py>) -> PyResult<(Option<Bound<'py, PyAny>>, Bound<'py, PyList>)> {
@@ -86,7 +77,6 @@ impl Execution {
         Ok((token, updates))
     }
 
-    #[pyo3(signature = (token, operations, now, /))]
     fn acknowledge(
         &self,
         token: Option<&Bound<'_, PyString>>,
@@ -94,35 +84,11 @@ impl Execution {
         now: Millis,
     ) -> Result<Vec<Py<PyAny>>, Error> {
         let operations = read(operations)?;
-        let token = token.map(Text::outgoing);
-        let mut state = self.shared.lock();
-        let revoked = token.is_none();
-        let batch = state.engine.queue_mut().acknowledge(token);
-        let updates = batch.and_then(Arc::into_inner).unwrap_or_default();
-        let ended = updates.last().is_some_and(|update| update.kind == Kind::Execution);
-        state.engine.apply(updates, now);
-        for operation in operations {
-            state.engine.history_mut().record(operation);
-        }
-        if revoked && !ended {
-            state.engine.close(Refusal::Revoked);
-            let unsent = state.engine.queue_mut().clear();
-            let waiters = state.release_all();
-            drop(state);
-            drop(unsent);
-            return Ok(waiters);
-        }
-        Ok(state.release())
+        Ok(self.shared.lock().engine.acknowledge(token.map(Text::outgoing), operations, now))
     }
 
     fn fail(&self) -> Vec<Py<PyAny>> {
-        let mut state = self.shared.lock();
-        state.engine.close(Refusal::Broken);
-        let unsent = state.engine.queue_mut().clear();
-        let waiters = state.release_all();
-        drop(state);
-        drop(unsent);
-        waiters
+        self.shared.lock().engine.stop(Refusal::Broken)
     }
 
     /// The oldest ticket that waits to be sent (0: none), and the latest ticket of all.
@@ -132,7 +98,6 @@ impl Execution {
         (queue.oldest().map_or(0, |ticket| ticket.0), queue.latest().0)
     }
 
-    #[pyo3(signature = (now, payload, error, /))]
     fn write_outcome(
         &self,
         now: Millis,
@@ -154,7 +119,7 @@ impl Execution {
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
             Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {
-                state.engine.suspension(ScopeId::ROOT).map(|_| "suspended")
+                state.engine.is_suspended(ScopeId::ROOT).then_some("suspended")
             }
         }
     }
@@ -168,7 +133,7 @@ impl Execution {
     /// The recorded operations that the handler never came to.
     fn unvisited(&self) -> Vec<String> {
         let state = self.shared.lock();
-        state.engine.history().unvisited().map(describe).collect()
+        state.engine.history().unvisited().map(Operation::in_words).collect()
     }
 
     /// How many operations are recorded, the execution itself included.
@@ -179,24 +144,4 @@ impl Execution {
 
 fn read(operations: &Bound<'_, PyList>) -> PyResult<Vec<Operation<Text>>> {
     operations.iter().map(|operation| convert::operation(&operation)).collect()
-}
-
-fn take_role(state: &mut State, role: Role, ticket: Ticket, waiter: Py<PyAny>) -> Result<u8, Error> {
-    if role == Role::Done {
-        return Ok(0);
-    }
-    if let Some(refusal @ (Refusal::Revoked | Refusal::Broken)) = state.engine.gate() {
-        return Err(refusal.clone().into());
-    }
-    if role == Role::Lead {
-        return Ok(1);
-    }
-    state.waiters.push((ticket, waiter));
-    Ok(2)
-}
-
-fn describe(operation: &Operation<Text>) -> String {
-    let kind = operation.sub_type.as_ref().map_or(operation.kind.as_str(), |sub_type| sub_type.as_str());
-    let id = operation.id;
-    operation.name.as_deref().map_or_else(|| format!("{kind} {id}"), |name| format!("{kind} {name:?}"))
 }

@@ -4,132 +4,16 @@ use std::sync::Arc;
 
 use perdure_core::decision::Decision;
 use perdure_core::engine::{Begun, Table};
+use perdure_core::limits;
 use perdure_core::operation::Status;
 use perdure_core::update::{Action, Options};
-use perdure_core::limits;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors::Error;
-use crate::scope::{self, Scope};
+use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::text::Text;
-
-/// How a recorded result becomes a value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    /// Not here: a serdes of the user's does it.
-    Raw,
-    Extended,
-    Json,
-}
-
-impl Codec {
-    pub fn extended_unless(raw: bool) -> Self {
-        if raw { Self::Raw } else { Self::Extended }
-    }
-
-    pub fn decode<'py>(self, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(payload) = payload else { return Ok(py.None().into_bound(py)) };
-        match self {
-            Self::Raw => Ok(payload),
-            Self::Extended => perdure_codec::decode_extended(payload.cast::<PyString>()?),
-            Self::Json => perdure_codec::decode_json(payload.cast::<PyString>()?),
-        }
-    }
-}
-
-type Object<'py> = Option<Bound<'py, PyAny>>;
-
-/// A decision whose references into the history have become references to the Python objects.
-pub enum Outcome<'py> {
-    Value(Object<'py>),
-    Failure(Status, Object<'py>),
-    Run { attempt: u32, start: bool, state: Object<'py>, write: bool },
-    Start,
-    Interrupted { attempt: u32 },
-}
-
-pub fn outcome<'py>(py: Python<'py>, decision: Decision<'_, Text>) -> Outcome<'py> {
-    let object = |text: Option<&Text>| text.map(|text| text.get(py));
-    match decision {
-        Decision::Value(value) => Outcome::Value(object(value)),
-        Decision::Failure { status, error } => Outcome::Failure(status, object(error)),
-        Decision::Run(run) => {
-            Outcome::Run { attempt: run.attempt, start: run.start, state: object(run.state), write: run.write }
-        }
-        // The engine turns a suspension into a refusal; seen as a start it would be asked about again.
-        Decision::Start | Decision::Suspend(_) => Outcome::Start,
-        Decision::Interrupted { attempt } => Outcome::Interrupted { attempt },
-    }
-}
-
-impl Outcome<'_> {
-    /// Whether there is work to do that an invocation short of time should leave to the next.
-    pub fn is_work(&self) -> bool {
-        match self {
-            Self::Run { write, .. } => *write,
-            Self::Start | Self::Interrupted { .. } => true,
-            Self::Value(_) | Self::Failure(..) => false,
-        }
-    }
-
-    /// Whether a START is due.
-    pub fn is_start(&self) -> bool {
-        matches!(self, Self::Start | Self::Run { start: true, .. })
-    }
-}
-
-/// What is known of an operation once the lock is released.
-pub struct Handle<'py> {
-    pub begun: Begun,
-    pub ticket: u64,
-    pub found: Outcome<'py>,
-}
-
-impl<'py> Handle<'py> {
-    pub fn into_operation(
-        self,
-        py: Python<'py>,
-        shared: Arc<Shared>,
-        table: Table<Text>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let mut operation = Operation {
-            shared,
-            table,
-            begun: self.begun,
-            ticket: self.ticket,
-            decision: RUN,
-            attempt: 0,
-            write: true,
-            status: None,
-            payload: None,
-            error: None,
-        };
-        match self.found {
-            Outcome::Value(payload) => {
-                operation.decision = RECORDED;
-                operation.payload = payload.map(Bound::unbind);
-            }
-            Outcome::Failure(status, error) => {
-                operation.decision = FAILED;
-                operation.status = Some(status);
-                operation.error = error.map(Bound::unbind);
-            }
-            Outcome::Run { attempt, state, write, .. } => {
-                operation.attempt = attempt;
-                operation.payload = state.map(Bound::unbind);
-                operation.write = write;
-            }
-            Outcome::Start => operation.decision = START,
-            Outcome::Interrupted { attempt } => {
-                operation.decision = INTERRUPTED;
-                operation.attempt = attempt;
-            }
-        }
-        Ok(Bound::new(py, operation)?.into_any())
-    }
-}
 
 const RUN: u8 = 0;
 const START: u8 = 1;
@@ -137,13 +21,13 @@ const INTERRUPTED: u8 = 2;
 const RECORDED: u8 = 3;
 const FAILED: u8 = 4;
 
-/// Adds the decisions' names to the module.
+/// Adds the class and the decisions' names to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("RUN", RUN)?;
-    module.add("START", START)?;
-    module.add("INTERRUPTED", INTERRUPTED)?;
-    module.add("RECORDED", RECORDED)?;
-    module.add("FAILED", FAILED)?;
+    let decisions =
+        [("RUN", RUN), ("START", START), ("INTERRUPTED", INTERRUPTED), ("RECORDED", RECORDED), ("FAILED", FAILED)];
+    for (name, decision) in decisions {
+        module.add(name, decision)?;
+    }
     module.add_class::<Operation>()
 }
 
@@ -151,30 +35,82 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 pub struct Operation {
     shared: Arc<Shared>,
     table: Table<Text>,
-    begun: Begun,
-    /// What to do: one of the constants above.
+    pub begun: Begun,
     #[pyo3(get)]
     decision: u8,
-    /// Which attempt this is, from 1.
     #[pyo3(get)]
     attempt: u32,
-    /// The ticket of the START that was queued; 0 if none was.
     #[pyo3(get)]
-    ticket: u64,
-    /// Whether the outcome is recorded.
+    pub ticket: u64,
     #[pyo3(get)]
     write: bool,
+    /// Whether a START is due that was not written yet.
+    pub starts: bool,
     status: Option<Status>,
-    /// The recorded result, a condition's state, a callback's id, the summary of a context that is run again.
     #[pyo3(get)]
     payload: Option<Py<PyAny>>,
-    /// The recorded error object.
     #[pyo3(get)]
     error: Option<Py<PyAny>>,
 }
 
 impl Operation {
-    fn write_update(
+    /// What was decided, with references to the Python objects in place of those into the history.
+    pub fn new(
+        py: Python<'_>,
+        shared: &Arc<Shared>,
+        table: Table<Text>,
+        begun: Begun,
+        decision: Decision<'_, Text>,
+    ) -> Self {
+        let object = |text: Option<&Text>| text.map(|text| text.get(py).unbind());
+        let mut operation = Self {
+            shared: Arc::clone(shared),
+            table,
+            begun,
+            decision: RUN,
+            attempt: 0,
+            ticket: 0,
+            write: true,
+            starts: false,
+            status: None,
+            payload: None,
+            error: None,
+        };
+        match decision {
+            Decision::Value(value) => {
+                operation.decision = RECORDED;
+                operation.payload = object(value);
+            }
+            Decision::Failure { status, error } => {
+                operation.decision = FAILED;
+                operation.status = Some(status);
+                operation.error = object(error);
+            }
+            Decision::Run(run) => {
+                operation.attempt = run.attempt;
+                operation.payload = object(run.state);
+                operation.write = run.write;
+                operation.starts = run.start;
+            }
+            // The engine has turned a suspension into a refusal before it comes to this.
+            Decision::Start | Decision::Suspend(_) => {
+                operation.decision = START;
+                operation.starts = true;
+            }
+            Decision::Interrupted { attempt } => {
+                operation.decision = INTERRUPTED;
+                operation.attempt = attempt;
+            }
+        }
+        operation
+    }
+
+    /// Whether there is work to do that an invocation short of time should leave to the next.
+    pub fn is_work(&self) -> bool {
+        matches!(self.decision, RUN | START | INTERRUPTED) && self.write
+    }
+
+    fn update(
         &self,
         action: Action,
         payload: Option<&Bound<'_, PyString>>,
@@ -189,48 +125,32 @@ impl Operation {
 
 #[pymethods]
 impl Operation {
-    /// The operation's id, in hexadecimal.
     #[getter]
     fn id(&self) -> String {
-        self.begun.id.to_string()
+        self.begun.place.id.to_string()
     }
 
-    /// The operation's name.
     #[getter]
     fn name(&self) -> Option<&str> {
         self.begun.name.as_deref()
     }
 
-    /// The id of the context around it.
-    #[getter]
-    fn parent_id(&self) -> Option<String> {
-        self.begun.parent.map(|parent| parent.to_string())
-    }
-
-    /// The terminal status of an operation that failed.
     #[getter]
     fn status(&self) -> Option<&'static str> {
         self.status.map(Status::as_str)
     }
 
-    /// Looks once more, now that the START is durable.
-    fn again<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>, Error> {
-        let handle = {
-            let mut state = self.shared.lock();
-            let decision = state.engine.again(&self.begun, self.table)?;
-            Handle { found: outcome(py, decision), begun: self.begun.clone(), ticket: 0 }
-        };
-        Ok(handle.into_operation(py, Arc::clone(&self.shared), self.table)?)
+    fn again(&self, py: Python<'_>) -> Result<Self, Error> {
+        let mut state = self.shared.lock();
+        let decision = state.engine.again(&self.begun, self.table)?;
+        Ok(Self::new(py, &self.shared, self.table, self.begun.clone(), decision))
     }
 
-    /// Opens the scope of a context.
-    #[pyo3(signature = (branch, /))]
     fn open(&self, branch: bool) -> Scope {
-        scope::open(&self.shared, &self.begun, branch)
+        let scope = self.shared.lock().engine.open_context(self.begun.place, branch);
+        Scope::new(Arc::clone(&self.shared), scope)
     }
 
-    /// Queues the START of an invoke.
-    #[pyo3(signature = (payload, function, tenant, trace, /))]
     fn start_invoke(
         &self,
         payload: Option<&Bound<'_, PyString>>,
@@ -240,46 +160,38 @@ impl Operation {
     ) -> Result<u64, Error> {
         let (tenant, trace) = (tenant.map(Text::outgoing), trace.map(Text::outgoing));
         let options = Options::Invoke { function: Text::outgoing(function), tenant, trace };
-        self.write_update(Action::Start, payload, None, options)
+        self.update(Action::Start, payload, None, options)
     }
 
-    /// Serialises `value` by the default codec and queues the success; gives the ticket and the value as replay will.
-    #[pyo3(signature = (value, /))]
     fn succeed_value<'py>(&self, value: &Bound<'py, PyAny>) -> Result<(u64, Bound<'py, PyAny>), Error> {
         let payload = perdure_codec::encode_extended(value)?;
         let value = perdure_codec::decode_extended(&payload)?;
-        Ok((self.write_update(Action::Succeed, Some(&payload), None, Options::None)?, value))
+        Ok((self.succeed(Some(&payload))?, value))
     }
 
-    #[pyo3(signature = (payload, /))]
     fn succeed(&self, payload: Option<&Bound<'_, PyString>>) -> Result<u64, Error> {
-        self.write_update(Action::Succeed, payload, None, Options::None)
+        self.update(Action::Succeed, payload, None, Options::None)
     }
 
-    #[pyo3(signature = (inner, payload, replay_children, /))]
     fn succeed_context(
         &self,
         inner: &Scope,
         payload: Option<&Bound<'_, PyString>>,
         replay_children: bool,
     ) -> Result<u64, Error> {
-        inner.finish();
-        self.write_update(Action::Succeed, payload, None, Options::Context { replay_children })
+        inner.end();
+        self.update(Action::Succeed, payload, None, Options::Context { replay_children })
     }
 
-    #[pyo3(signature = (inner, error, /))]
     fn fail_context(&self, inner: &Scope, error: &Bound<'_, PyDict>) -> Result<u64, Error> {
-        inner.finish();
-        self.write_update(Action::Fail, None, Some(error), Options::None)
+        inner.end();
+        self.fail(error)
     }
 
-    #[pyo3(signature = (error, /))]
     fn fail(&self, error: &Bound<'_, PyDict>) -> Result<u64, Error> {
-        self.write_update(Action::Fail, None, Some(error), Options::None)
+        self.update(Action::Fail, None, Some(error), Options::None)
     }
 
-    /// Queues another attempt after `delay` seconds, with the error or the state of this one.
-    #[pyo3(signature = (delay, error, payload, /))]
     fn retry(
         &self,
         delay: i64,
@@ -287,6 +199,6 @@ impl Operation {
         payload: Option<&Bound<'_, PyString>>,
     ) -> Result<u64, Error> {
         let delay_seconds = limits::wait(delay.clamp(1, limits::MAX_WAIT))?;
-        self.write_update(Action::Retry, payload, error, Options::Step { delay_seconds })
+        self.update(Action::Retry, payload, error, Options::Step { delay_seconds })
     }
 }

@@ -1,0 +1,68 @@
+# The two commands of the README are `make run` and `make test`. Each target sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-rust test-python lint format typecheck bench soak wheel clean
+
+help: ## List what one can do
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+run: .stamps/built ## Run the example order workflow on the embedded service
+	cd examples && ../$(BIN)/perdure run order:handler --event order.json --skip-time
+
+test: .stamps/built test-rust test-python ## Pass every test
+
+test-rust: .stamps/venv
+	cargo test --locked --quiet -p perdure-core -p perdure-codec
+
+test-python: .stamps/built
+	$(PYTEST) -q $(PYTEST_ARGS)
+
+lint: .stamps/built ## Check formats, lints, types and the stub
+	cargo fmt --check
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+	$(BIN)/ruff format --check python tests benches examples
+	$(BIN)/ruff check python tests benches examples
+	$(BIN)/mypy
+	$(BIN)/basedpyright --level error
+	$(BIN)/python -m mypy.stubtest perdure._core --allowlist tests/typing/stubtest-allowlist.txt
+
+format: .stamps/venv ## Format everything
+	cargo fmt
+	$(BIN)/ruff check --fix-only --quiet python tests benches examples
+	$(BIN)/ruff format --quiet python tests benches examples
+
+bench: .stamps/release ## Measure perdure against the official SDK and a bare loop, and check the bars
+	$(BIN)/python benches/table.py --check
+	$(PYTEST) benches --benchmark-only -q
+
+soak: .stamps/built ## The long runs: deep property tests, repeated loads
+	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or not soak"
+
+wheel: .stamps/venv ## Build a release wheel into dist/
+	$(BIN)/maturin build --release --locked --out dist
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf $(VENV) .stamps dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -f python/perdure/_core*.so
+	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.stamps/venv: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --group dev
+	@mkdir -p .stamps && touch $@
+
+.stamps/built: .stamps/venv $(CORE)
+	$(BIN)/maturin develop --locked --quiet --extras local
+	@touch $@
+
+.stamps/release: .stamps/venv $(CORE)
+	$(BIN)/maturin develop --locked --release --quiet --extras local
+	@touch .stamps/built $@
