@@ -403,8 +403,6 @@ def _item_error(error: Exception) -> ErrorObject:
     """Give the error of a failed item: that of the branch's own failure, not of the context around it."""
     if isinstance(error, (DurableOperationError, SerDesError)):
         return ErrorObject(error.message, error.error_type, error.data, error.stack_trace)
-    if isinstance(error, (DurableOperationError, SerDesError)):
-        return ErrorObject(error.message, error.error_type, error.data, error.stack_trace)
     return ErrorObject.from_dict(wire_error(error))
 
 

@@ -58,7 +58,6 @@ def run(
     if failed is not None:
         return end_attempt(context, operation, failed, retry_strategy)
     unserialisable: dict[str, Any] | None = None
-    unserialisable: dict[str, Any] | None = None
     try:
         if serdes is None:
             ticket, value = operation.succeed_value(result)
@@ -73,12 +72,6 @@ def run(
         raise failure(StepError, unserialisable)
     checkpoints.wait(ticket)
     return value  # type: ignore[no-any-return]
-
-
-def _never(_error: Exception, _attempt: int) -> RetryDecision:
-    from perdure.retries import RetryDecision  # noqa: PLC0415  only when a step fails
-
-    return RetryDecision.no_retry()
 
 
 def _never(_error: Exception, _attempt: int) -> RetryDecision:
