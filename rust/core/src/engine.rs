@@ -231,7 +231,8 @@ impl<P: Payload, W> Engine<P, W> {
     /// Whether the context replays: its next operation is recorded, and none before it was new.
     pub fn is_replaying(&self, scope: ScopeId) -> bool {
         let scope = &self.scopes[scope.0];
-        !scope.fresh && self.history.contains(&scope.upcoming())
+        let is_inside = scope.inner.is_some_and(|inner| !self.scopes[inner.0].done);
+        !scope.fresh && (is_inside || self.history.contains(&scope.upcoming()))
     }
 
     /// Whether the code of `scope` was told to suspend.
@@ -308,7 +309,9 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Opens the scope of a context or branch that is recorded at `place`.
     pub fn open_context(&mut self, place: Place, branch: bool) -> ScopeId {
-        self.open(place, Some(place.id), branch)
+        let inner = self.open(place, Some(place.id), branch);
+        self.scopes[place.scope.0].inner = Some(inner);
+        inner
     }
 
     fn open(&mut self, place: Place, parent: Option<OperationId>, branch: bool) -> ScopeId {

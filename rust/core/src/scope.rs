@@ -30,6 +30,8 @@ pub struct Scope {
     pub(crate) counter: u64,
     /// Whether an operation inside was new.
     pub(crate) fresh: bool,
+    /// The context inside that was opened last.
+    pub(crate) inner: Option<ScopeId>,
     /// Whether the context has ended: what still runs inside is an orphan.
     pub(crate) done: bool,
     /// Whether the code inside was told to suspend.
@@ -47,6 +49,7 @@ impl Scope {
             parent: None,
             counter: 0,
             fresh: false,
+            inner: None,
             done: false,
             suspended: None,
             outer: None,
