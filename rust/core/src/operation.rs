@@ -206,12 +206,14 @@ impl<P> Operation<P> {
         self.name.as_deref().map_or_else(|| format!("{kind} {id}"), |name| format!("{kind} {name:?}"))
     }
 
-    /// Whether the service itself will wake the execution for it.
+    /// Whether the service will wake the execution for it, whatever the execution does until then.
+    ///
+    /// Not for a callback: its answer may depend on work that the execution has yet to do.
     pub fn is_awaited(&self) -> bool {
         match self.kind {
             Kind::Step => matches!(self.status, Status::Pending | Status::Ready),
-            Kind::Wait | Kind::Callback | Kind::ChainedInvoke => !self.status.is_terminal(),
-            Kind::Execution | Kind::Context => false,
+            Kind::Wait | Kind::ChainedInvoke => !self.status.is_terminal(),
+            Kind::Execution | Kind::Context | Kind::Callback => false,
         }
     }
 }
