@@ -341,12 +341,14 @@ def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
         now = int(invocation.clock.time() * 1000)
         invocation.checkpoints.wait(invocation.core.write_outcome(now, payload, None))
         payload = ""
+    else:
+        invocation.checkpoints.flush()
     return {"Status": "SUCCEEDED", "Result": payload}
 
 
 def _raised(invocation: Invocation, error: BaseException) -> dict[str, Any]:
+    invocation.checkpoints.flush()
     if isinstance(error, SuspendExecution):
-        invocation.checkpoints.flush()
         return {"Status": "PENDING"}
     if isinstance(error, InvocationError) and error.is_retryable():
         raise error
