@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# ruff: noqa: S106 - a client token is no password
 import pytest
 from botocore.exceptions import ClientError
 

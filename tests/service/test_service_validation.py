@@ -12,6 +12,14 @@ from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke,
 
 STARTED = step("a", "START", Name="n")
 LONG = "x" * 300
+NUMBER = {"ReplayChildren": 1}
+
+
+def options(member: str, value: Any) -> dict[str, Any]:
+    """Build a chained invoke with one option more."""
+    return update("CHAINED_INVOKE", "a", "START", ChainedInvokeOptions={"FunctionName": "f", member: value})
+
+
 Case = tuple[str, list[list[dict[str, Any]]], list[dict[str, Any]], str]
 
 CASES: list[Case] = [
@@ -128,13 +136,13 @@ CASES: list[Case] = [
     ("wait without options", [], [update("WAIT", "a", "START")], "needs WaitSeconds"),
     ("timeout negative", [], [callback("a", -1)], "from 0 to 99999999"),
     ("heartbeat too long", [], [callback("a", 0, 100_000_000)], "from 0 to 99999999"),
-    ("replay children", [[context("a", "START")]], [context("a", "SUCCEED", ContextOptions={"ReplayChildren": 1})], "bool"),
+    ("replay children", [[context("a", "START")]], [context("a", "SUCCEED", ContextOptions=NUMBER)], "bool"),
     ("invoke without options", [], [update("CHAINED_INVOKE", "a", "START")], "requires ChainedInvokeOptions"),
     ("invoke a nothing", [], [invoke("a", "")], "FunctionName must be"),
     ("invoke a sentence", [], [invoke("a", "no such name")], "FunctionName must be"),
-    ("tenant", [], [update("CHAINED_INVOKE", "a", "START", ChainedInvokeOptions={"FunctionName": "f", "TenantId": "*"})], "TenantId"),
-    ("trace", [], [update("CHAINED_INVOKE", "a", "START", ChainedInvokeOptions={"FunctionName": "f", "XAmznTraceId": "x" * 9000})], "XAmznTraceId"),
-    ("trace type", [], [update("CHAINED_INVOKE", "a", "START", ChainedInvokeOptions={"FunctionName": "f", "XAmznTraceId": 1})], "must be a string"),
+    ("tenant", [], [options("TenantId", "*")], "TenantId"),
+    ("trace", [], [options("XAmznTraceId", "x" * 9000)], "XAmznTraceId"),
+    ("trace type", [], [options("XAmznTraceId", 1)], "must be a string"),
 ]  # fmt: skip
 
 

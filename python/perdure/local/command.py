@@ -128,7 +128,10 @@ def _open(service: LocalService) -> list[str]:
 
 
 def _own_threads(others: set[threading.Thread]) -> bool:
-    return any(thread.is_alive() for thread in threading.enumerate() if thread not in others)
+    """Tell whether a thread of the handler's lives on; the one that redraws the screen is not."""
+    return any(
+        not type(thread).__module__.startswith("rich.") for thread in threading.enumerate() if thread not in others
+    )
 
 
 def _prompt(service: LocalService, display: Display) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -80,8 +81,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if self.interactive:
-            self._live = Live(get_renderable=self._tree, console=self._console, refresh_per_second=8)
-            self._live.start()
+            self._draw()
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -99,7 +99,12 @@ class Display:
             yield self._console
         finally:
             if self._live is not None:
-                self._live.start()
+                self._draw()
+
+    def _draw(self) -> None:
+        """Begin a drawing below whatever has been printed so far."""
+        self._live = Live(get_renderable=self._tree, console=self._console, refresh_per_second=8)
+        self._live.start()
 
     # -- what the service tells ------------------------------------------------------------------------------------
 
@@ -117,10 +122,10 @@ class Display:
             line = f"{'  ' * self._depth(*self._rows[key])}{kind} {name} {status}"
             self._say(f"{line} ({detail})" if detail else line)
 
-    def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:
+    def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:  # noqa: ARG002 - of the Observer
         """Take an invocation that began or ended."""
         if invocation.outcome == "RUNNING":
-            self._note = f"invocation {invocation.number} of {handle.name}"
+            self._note = f"invocation {invocation.number}"
         elif invocation.outcome in ("RAISED", "INVALID"):
             self._say(f"invocation {invocation.number} {invocation.outcome.lower()}: {invocation.exception!r}")
 
@@ -169,7 +174,7 @@ class Display:
             duration,
         )
 
-    def _tree(self) -> Table:
+    def _tree(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("operation", "name", "status", "attempt", "time"):
             table.add_column(column, overflow="fold" if column == "name" else "ellipsis")
@@ -181,9 +186,7 @@ class Display:
             table.add_row(
                 Text(indent + kind), Text(name), Text(status, style=style), attempt.removeprefix("attempt "), duration
             )
-        if self._note:
-            table.add_row(Text(self._note, style="dim"))
-        return table
+        return Group(table, Text(self._note, style="dim")) if self._note else Group(table)
 
     def _ordered(self) -> list[tuple[str, str]]:
         """Return the rows as a tree: an operation, then what is below it, each level in the order it came."""

@@ -1,0 +1,216 @@
+"""`perdure run` as a user calls it: what it prints, and what it exits with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from perdure import cli
+from perdure.local.command import app
+from perdure.local.display import span
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULE = """
+import threading
+from perdure.local import current_service
+
+def op(kind, key, action, **members):
+    return {"Id": key, "Type": kind, "SubType": kind.title(), "Action": action, **members}
+
+def send(event, *updates):
+    answer = event.client.checkpoint_durable_execution(
+        DurableExecutionArn=event["DurableExecutionArn"], CheckpointToken=event["CheckpointToken"], Updates=updates)
+    return answer["NewExecutionState"]["Operations"]
+
+def state(event):
+    return {o["Id"]: o for o in event["InitialExecutionState"]["Operations"]}
+
+def payload(event):
+    return next(iter(event["InitialExecutionState"]["Operations"]))["ExecutionDetails"].get("InputPayload")
+
+def good(event, context):
+    if "w" not in state(event):
+        print("hello from the handler")
+        send(event, op("CONTEXT", "c", "START", Name="outer"), op("STEP", "s", "START", Name="inner", ParentId="c"),
+             op("STEP", "s", "SUCCEED", Name="inner", ParentId="c"),
+             op("WAIT", "w", "START", Name="nap", WaitOptions={"WaitSeconds": 7200}))
+        return {"Status": "PENDING"}
+    return {"Status": "SUCCEEDED", "Result": payload(event)}
+
+def bad(event, context):
+    try:
+        raise ValueError("the reason")
+    except ValueError as error:
+        event.failures.append(error)
+    return {"Status": "FAILED", "Error": {"ErrorType": "ValueError", "ErrorMessage": "the reason"}}
+
+def ask(event, context):
+    callback = state(event).get("cb")
+    if callback is None:
+        send(event, op("CALLBACK", "cb", "START", Name="approval", CallbackOptions={"TimeoutSeconds": 0}))
+    elif callback["Status"] == "SUCCEEDED":
+        return {"Status": "SUCCEEDED", "Result": callback["CallbackDetails"]["Result"]}
+    return {"Status": "PENDING"}
+
+def answers(event, context):
+    output = ask(event, context)
+    if output["Status"] == "PENDING":
+        (callback,) = current_service().handles[event["DurableExecutionArn"]].open_callbacks
+        answer = current_service().client.send_durable_execution_callback_success
+        key = callback["CallbackDetails"]["CallbackId"]
+        threading.Timer(0.02, answer, kwargs={"CallbackId": key, "Result": b"7"}).start()
+    return output
+
+def calls(event, context):
+    done = state(event).get("i")
+    if done is None:
+        send(event, op("CHAINED_INVOKE", "i", "START", Payload="4", ChainedInvokeOptions={"FunctionName": "double"}))
+        return {"Status": "PENDING"}
+    return {"Status": "SUCCEEDED", "Result": done["ChainedInvokeDetails"]["Result"]}
+
+def double(event, context):
+    return event * 2
+
+thing = 5
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "demo_app.py").write_text(MODULE)
+    (tmp_path / "demo_broken.py").write_text("import no_such_module_anywhere\n")
+    (tmp_path / "event.json").write_text('{"from": "a file"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("demo_app", "demo_broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+def perdure(*arguments: str, **options: Any) -> tuple[int, str, str]:
+    """Run the command in this process; return its exit code, output and errors."""
+    result = CliRunner().invoke(app, ["run", *arguments], **options)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_a_run_shows_operations_nested_skipped_time_and_the_result() -> None:
+    code, out, _ = perdure("demo_app:good", "--event", '{"a": 1}', "--skip-time")
+    assert code == 0
+    lines = out.splitlines()
+    assert "hello from the handler" in lines
+    assert "Context outer STARTED" in lines
+    assert any(line.startswith("  Step inner SUCCEEDED") for line in lines)
+    assert "skipping 2 h" in lines
+    assert "Wait nap SUCCEEDED (2 h, skipped)" in lines
+    assert json.loads(out[out.index("{") :]) == {"a": 1}
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("event", "stdin", "value"),
+    [("event.json", None, {"from": "a file"}), ("-", "[1]", [1]), ('"x"', None, "x")],
+)
+def test_an_event_comes_as_text_file_or_standard_input(event: str, stdin: str | None, value: Any) -> None:
+    code, out, _ = perdure("demo_app:good", "--event", event, "--skip-time", "--json", input=stdin)
+    assert (code, json.loads(out[out.index("{") :])["result"]) == (0, value)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_failure_shows_the_users_traceback() -> None:
+    code, out, _ = perdure("demo_app:bad")
+    assert code == 1
+    assert 'raise ValueError("the reason")' in out
+    assert "demo_app.py" in out
+    assert out.rstrip().endswith("ValueError: the reason")
+
+
+@pytest.mark.usefixtures("project")
+def test_an_open_callback_blocks_and_says_how_to_answer() -> None:
+    code, out, _ = perdure("demo_app:ask")
+    assert code == 3
+    assert 'callback "approval": ' in out
+    assert "send_durable_execution_callback_success" in out
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("clock", [[], ["--skip-time"]])
+def test_a_thread_of_the_handler_may_answer(clock: list[str]) -> None:
+    code, out, _ = perdure("demo_app:answers", *clock)
+    assert (code, out.splitlines()[-1]) == (0, "7")
+
+
+@pytest.mark.usefixtures("project")
+def test_other_functions_may_be_invoked() -> None:
+    code, out, _ = perdure("demo_app:calls", "--plain", "double=demo_app:double", "--skip-time")
+    assert (code, out.splitlines()[-1]) == (0, "8")
+
+
+@pytest.mark.usefixtures("project")
+def test_json_is_one_document() -> None:
+    code, out, _ = perdure("demo_app:ask", "--json")
+    document = json.loads(out)
+    assert code == 3
+    assert document["status"] == "BLOCKED"
+    assert [o["name"] for o in document["operations"]] == ["approval"]
+    assert len(document["openCallbacks"]) == 1
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo_app"], "MODULE:HANDLER"),
+        (["demo_app:missing"], "missing"),
+        (["demo_app:thing"], "int"),
+        (["demo_nowhere:handler"], "demo_nowhere"),
+        (["demo_nowhere.py:handler"], "demo_nowhere.py"),
+        (["demo_broken:handler"], "no_such_module_anywhere"),
+        (["demo_app:good", "--event", "{no json"], "neither"),
+        (["demo_app:good", "--plain", "double"], "NAME=MODULE"),
+    ],
+)
+def test_a_mistake_in_the_call_exits_with_2_and_says_which(arguments: list[str], words: str) -> None:
+    code, out, err = perdure(*arguments)
+    assert code == 2
+    assert words in out + err
+
+
+def test_the_version_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.setattr(sys, "argv", ["perdure", "--version"])
+    cli.main()
+    assert capsys.readouterr().out == f"perdure {cli.version()}\n"
+
+
+def test_a_missing_extra_is_named(project: Path) -> None:
+    (project / "without.py").write_text(
+        "import sys\nsys.modules['typer'] = None\nsys.argv = ['perdure', 'run', 'a:b']\n"
+        "from perdure.cli import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "without.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'perdure[local]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0, "0 ms"),
+        (0.25, "250 ms"),
+        (1, "1 s"),
+        (12.345, "12.3 s"),
+        (60, "1 min"),
+        (3661, "1 h 1 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_duration_is_said_as_one_says_it(seconds: float, said: str) -> None:
+    assert span(seconds) == said
