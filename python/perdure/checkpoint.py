@@ -8,10 +8,11 @@ gone when there is nothing more to watch.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from _thread import allocate_lock, start_new_thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._control import CheckpointsBroken
 from perdure.exceptions import CheckpointError, GetExecutionStateError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from perdure._core import Execution
     from perdure.client import Checkpoint, Client, Wire
+    from perdure.exceptions import BotoClientError
+
+T = TypeVar("T")
 
 DONE, LEAD = 0, 1
 
@@ -50,7 +54,19 @@ class Checkpointer:
 
     """
 
-    __slots__ = ("_arn", "_client", "_core", "_guard", "_now", "_patience", "_watch", "failure", "informed_at")
+    __slots__ = (
+        "_arn",
+        "_calls",
+        "_client",
+        "_core",
+        "_guard",
+        "_now",
+        "_patience",
+        "_prefix",
+        "_watch",
+        "failure",
+        "informed_at",
+    )
 
     def __init__(
         self, core: Execution, client: Client, arn: str, now: Callable[[], float], patience: Callable[[], float]
@@ -63,6 +79,8 @@ class Checkpointer:
         # The locks that stop the watching thread and that it releases at its end; None when nobody watches.
         self._watch: Any = None
         self._guard = allocate_lock()
+        self._calls = 0
+        self._prefix = ""
         self.failure: BaseException | None = None
         self.informed_at = 0.0
 
@@ -176,11 +194,18 @@ class Checkpointer:
             waiter.release()
 
     def _checkpoint(self, token: str, updates: list[Wire]) -> Checkpoint:
-        # The same token each time: a call whose answer was lost is not carried out twice.
-        client_token = os.urandom(16).hex()
-        return self._persist(
-            lambda: self._client.checkpoint(self._arn, token, updates, client_token), CheckpointError
-        )
+        # Unique to the call, and the same each time it is repeated: a call whose answer was lost is not carried out
+        # twice. Drawn with the first call, not with the process, which a snapshot may have started many times over.
+        if self._calls == 0:
+            self._prefix = os.urandom(16).hex()
+        self._calls += 1
+        client_token = f"{self._prefix}-{self._calls}"
+        try:
+            return self._client.checkpoint(self._arn, token, updates, client_token)
+        except Exception as error:  # noqa: BLE001  classified there
+            return self._repeat(
+                lambda: self._client.checkpoint(self._arn, token, updates, client_token), CheckpointError, error
+            )
 
     def pages(self, token: str, marker: str | None) -> list[Wire]:
         """Read all further pages of the recorded operations.
@@ -191,33 +216,31 @@ class Checkpointer:
         """
         operations: list[Wire] = []
         while marker:
-            page = marker
-            found, marker = self._persist(
-                lambda page=page: self._client.state(self._arn, token, page), GetExecutionStateError  # type: ignore[misc]
-            )
-            operations += found
+            read = functools.partial(self._client.state, self._arn, token, marker)
+            try:
+                page, marker = read()
+            except Exception as error:  # noqa: BLE001  classified there
+                page, marker = self._repeat(read, GetExecutionStateError, error)
+            operations += page
         return operations
 
-    def _persist(self, call: Callable[[], Any], kind: type[CheckpointError | GetExecutionStateError]) -> Any:
+    def _repeat(self, call: Callable[[], T], kind: type[BotoClientError], error: Exception) -> T:
         """Repeat a throttled or lost call while the invocation's time allows."""
-        pause = FIRST_PAUSE
-        until = None
+        from random import random  # noqa: PLC0415  only in trouble
+
+        pause, until = FIRST_PAUSE, None
         while True:
+            now = time.monotonic()
+            delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
+            until = now + self._patience() if until is None else until
+            if not _is_passing(error) or now + delay > until:
+                raise kind.from_exception(error) from error
+            sleep(delay)
+            pause = min(pause * 2, LONGEST_PAUSE)
             try:
                 return call()
-            except Exception as error:
-                if not _is_passing(error):
-                    raise kind.from_exception(error) from error
-                from random import random  # noqa: PLC0415  only in trouble
-
-                now = time.monotonic()
-                if until is None:
-                    until = now + self._patience()
-                delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
-                if now + delay > until:
-                    raise kind.from_exception(error) from error
-                sleep(delay)
-                pause = min(pause * 2, LONGEST_PAUSE)
+            except Exception as again:  # noqa: BLE001  classified above
+                error = again
 
 
 def _is_passing(error: Exception) -> bool:

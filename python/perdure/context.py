@@ -253,19 +253,21 @@ class DurableContext:
         """
         if not name:
             name = getattr(func, "durable_name", None)
-        strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
-        at_most_once = False
-        if config is not None:
-            strategy = strategy or config.retry_strategy
-            step_semantics = step_semantics or config.step_semantics
-            serdes = serdes or config.serdes
-            sub_type = sub_type or config.sub_type
-        if step_semantics is not None:
-            at_most_once = step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
-        found = self.scope.step(name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None)
+        if retry_strategy is not None:
+            retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
+        if config is None and step_semantics is None and serdes is None and sub_type is None:
+            found = self.scope.step(name)
+        else:
+            if config is not None:
+                retry = retry or config.retry_strategy
+                step_semantics = step_semantics or config.step_semantics
+                serdes = serdes or config.serdes
+                sub_type = sub_type or config.sub_type
+            at_most_once = step_semantics is not None and step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
+            found = self.scope.step(name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None)
         if type(found) is not Operation:
             return found  # type: ignore[no-any-return]
-        return _step.run(self, found, func, strategy, serdes)
+        return _step.run(self, found, func, retry, serdes)
 
     def wait(self, duration: DurationLike, name: str | None = None) -> None:
         """Suspend the execution for a length of time, at no cost.
