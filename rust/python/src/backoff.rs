@@ -5,17 +5,17 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 #[pyfunction]
-fn exponential_delay(attempt: u32, initial: f64, rate: f64, cap: f64) -> f64 {
+pub fn exponential_delay(attempt: u32, initial: f64, rate: f64, cap: f64) -> f64 {
     retry::exponential(attempt, initial, rate, cap)
 }
 
 #[pyfunction]
-fn linear_delay(attempt: u32, initial: f64, increment: f64, cap: f64) -> f64 {
+pub fn linear_delay(attempt: u32, initial: f64, increment: f64, cap: f64) -> f64 {
     retry::linear(attempt, initial, increment, cap)
 }
 
 #[pyfunction]
-fn jittered_delay(delay: f64, jitter: &str, random: f64) -> PyResult<f64> {
+pub fn jittered_delay(delay: f64, jitter: &str, random: f64) -> PyResult<f64> {
     let jitter = match jitter {
         "NONE" => Jitter::None,
         "FULL" => Jitter::Full,
@@ -26,13 +26,6 @@ fn jittered_delay(delay: f64, jitter: &str, random: f64) -> PyResult<f64> {
 }
 
 #[pyfunction]
-fn whole_seconds(delay: f64) -> u32 {
+pub fn whole_seconds(delay: f64) -> u32 {
     retry::whole_seconds(delay)
-}
-
-pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(exponential_delay, module)?)?;
-    module.add_function(wrap_pyfunction!(linear_delay, module)?)?;
-    module.add_function(wrap_pyfunction!(jittered_delay, module)?)?;
-    module.add_function(wrap_pyfunction!(whole_seconds, module)?)
 }

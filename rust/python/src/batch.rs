@@ -22,15 +22,9 @@ const SUSPEND: u8 = 2;
 const DONE: u8 = 3;
 const ABORT: u8 = 4;
 
-/// Adds the class and the names of what is next to the module.
-pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("RUN_BRANCH", RUN_BRANCH)?;
-    module.add("WAIT", WAIT)?;
-    module.add("SUSPEND", SUSPEND)?;
-    module.add("DONE", DONE)?;
-    module.add("ABORT", ABORT)?;
-    module.add_class::<Batch>()
-}
+/// What may be next, by name.
+pub const STEPS: [(&str, u8); 5] =
+    [("RUN_BRANCH", RUN_BRANCH), ("WAIT", WAIT), ("SUSPEND", SUSPEND), ("DONE", DONE), ("ABORT", ABORT)];
 
 #[pymethods]
 impl Batch {

@@ -15,12 +15,9 @@ pub fn operation(raw: &Bound<'_, PyAny>) -> PyResult<Operation<Text>> {
     let py = raw.py();
     let raw = raw.cast::<PyDict>()?;
     let get = |key| get(raw, key);
-    let id = get(intern!(py, "Id"))?.ok_or_else(|| missing("Id"))?;
-    let id = OperationId::parse(str_of(&id)?);
-    let kind = get(intern!(py, "Type"))?.ok_or_else(|| missing("Type"))?;
-    let kind = Kind::parse(str_of(&kind)?).ok_or_else(|| unknown("Type", &kind))?;
-    let status = get(intern!(py, "Status"))?.ok_or_else(|| missing("Status"))?;
-    let status = Status::parse(str_of(&status)?).ok_or_else(|| unknown("Status", &status))?;
+    let id = member(raw, intern!(py, "Id"), |id| Some(OperationId::parse(id)))?;
+    let kind = member(raw, intern!(py, "Type"), Kind::parse)?;
+    let status = member(raw, intern!(py, "Status"), Status::parse)?;
     let mut operation = Operation::new(id, kind, status);
     if let Some(sub_type) = get(intern!(py, "SubType"))? {
         operation.sub_type = Some(SubType::new(str_of(&sub_type)?));
@@ -96,10 +93,10 @@ pub fn millis(at: &Bound<'_, PyAny>) -> PyResult<Millis> {
 pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item(intern!(py, "Id"), update.subject.to_string())?;
-    dict.set_item(intern!(py, "Type"), interned(py, update.kind.as_str()))?;
-    dict.set_item(intern!(py, "Action"), interned(py, update.action.as_str()))?;
+    dict.set_item(intern!(py, "Type"), PyString::intern(py, update.kind.as_str()))?;
+    dict.set_item(intern!(py, "Action"), PyString::intern(py, update.action.as_str()))?;
     if let Some(sub_type) = &update.sub_type {
-        dict.set_item(intern!(py, "SubType"), interned(py, sub_type.as_str()))?;
+        dict.set_item(intern!(py, "SubType"), PyString::intern(py, sub_type.as_str()))?;
     }
     if let Some(parent) = &update.parent {
         dict.set_item(intern!(py, "ParentId"), parent.hex().as_str())?;
@@ -135,11 +132,8 @@ pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py
         }
         Options::Invoke { function, tenant, trace } => {
             options.set_item(intern!(py, "FunctionName"), function.get(py))?;
-            if let Some(tenant) = tenant {
-                options.set_item(intern!(py, "TenantId"), tenant.get(py))?;
-            }
-            if let Some(trace) = trace {
-                options.set_item(intern!(py, "XAmznTraceId"), trace.get(py))?;
+            for (key, value) in [(intern!(py, "TenantId"), tenant), (intern!(py, "XAmznTraceId"), trace)] {
+                value.as_ref().map_or(Ok(()), |value| options.set_item(key, value.get(py)))?;
             }
             intern!(py, "ChainedInvokeOptions")
         }
@@ -148,20 +142,13 @@ pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py
     Ok(dict)
 }
 
-fn interned<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyString> {
-    PyString::intern(py, text)
-}
-
 fn str_of<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     text.cast::<PyString>()?.to_str()
 }
 
-fn missing(key: &str) -> PyErr {
-    PyValueError::new_err(format!("an operation of the history has no {key}"))
-}
-
-fn unknown(key: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    PyValueError::new_err(format!(
-        "an operation of the history has the {key} {value}, which this version does not know"
-    ))
+fn member<T>(raw: &Bound<'_, PyDict>, key: &Bound<'_, PyString>, parse: fn(&str) -> Option<T>) -> PyResult<T> {
+    let value = raw.get_item(key)?;
+    let text = value.as_ref().map_or(Ok(""), str_of)?;
+    let unknown = || PyValueError::new_err(format!("this version does not know operations whose {key} is {text:?}"));
+    Some(text).filter(|text| !text.is_empty()).and_then(parse).ok_or_else(unknown)
 }

@@ -135,11 +135,6 @@ impl Execution {
         let state = self.shared.lock();
         state.engine.history().unvisited().map(Operation::in_words).collect()
     }
-
-    /// How many operations are recorded, the execution itself included.
-    fn __len__(&self) -> usize {
-        self.shared.lock().engine.history().operations().count()
-    }
 }
 
 fn read(operations: &Bound<'_, PyList>) -> PyResult<Vec<Operation<Text>>> {

@@ -10,23 +10,28 @@ mod scope;
 mod shared;
 mod text;
 
-use perdure_core::limits;
 use pyo3::prelude::*;
 
 /// Raises a `ValidationError` for a subtype that the service refuses.
 #[pyfunction]
-#[pyo3(signature = (text, /))]
 fn check_sub_type(text: &str) -> Result<(), errors::Error> {
-    Ok(limits::sub_type(text)?)
+    Ok(perdure_core::limits::sub_type(text)?)
 }
 
 #[pymodule]
-fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<execution::Execution>()?;
-    module.add_class::<scope::Scope>()?;
-    module.add_function(wrap_pyfunction!(check_sub_type, module)?)?;
-    operation::register(module)?;
-    batch::register(module)?;
-    backoff::register(module)?;
-    perdure_codec::register(module)
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::backoff::{exponential_delay, jittered_delay, linear_delay, whole_seconds};
+    #[pymodule_export]
+    use super::{batch::Batch, check_sub_type, execution::Execution, operation::Operation, scope::Scope};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        for (name, code) in super::operation::DECISIONS.into_iter().chain(super::batch::STEPS) {
+            module.add(name, code)?;
+        }
+        perdure_codec::register(module)
+    }
 }

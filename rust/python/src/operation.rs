@@ -21,15 +21,9 @@ const INTERRUPTED: u8 = 2;
 const RECORDED: u8 = 3;
 const FAILED: u8 = 4;
 
-/// Adds the class and the decisions' names to the module.
-pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let decisions =
-        [("RUN", RUN), ("START", START), ("INTERRUPTED", INTERRUPTED), ("RECORDED", RECORDED), ("FAILED", FAILED)];
-    for (name, decision) in decisions {
-        module.add(name, decision)?;
-    }
-    module.add_class::<Operation>()
-}
+/// The decisions by name.
+pub const DECISIONS: [(&str, u8); 5] =
+    [("RUN", RUN), ("START", START), ("INTERRUPTED", INTERRUPTED), ("RECORDED", RECORDED), ("FAILED", FAILED)];
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Operation {
@@ -63,46 +57,23 @@ impl Operation {
         decision: Decision<'_, Text>,
     ) -> Self {
         let object = |text: Option<&Text>| text.map(|text| text.get(py).unbind());
-        let mut operation = Self {
-            shared: Arc::clone(shared),
-            table,
-            begun,
-            decision: RUN,
-            attempt: 0,
-            ticket: 0,
-            write: true,
-            starts: false,
-            status: None,
-            payload: None,
-            error: None,
-        };
+        let (shared, attempt, ticket, write, starts) = (Arc::clone(shared), 0, 0, true, false);
+        let (status, payload, error) = (None, None, None);
+        let blank =
+            Self { shared, table, begun, decision: RUN, attempt, ticket, write, starts, status, payload, error };
         match decision {
-            Decision::Value(value) => {
-                operation.decision = RECORDED;
-                operation.payload = object(value);
-            }
+            Decision::Value(value) => Self { decision: RECORDED, payload: object(value), ..blank },
             Decision::Failure { status, error } => {
-                operation.decision = FAILED;
-                operation.status = Some(status);
-                operation.error = object(error);
+                Self { decision: FAILED, status: Some(status), error: object(error), ..blank }
             }
             Decision::Run(run) => {
-                operation.attempt = run.attempt;
-                operation.payload = object(run.state);
-                operation.write = run.write;
-                operation.starts = run.start;
+                let (write, starts) = (run.write, run.start);
+                Self { attempt: run.attempt, payload: object(run.state), write, starts, ..blank }
             }
             // The engine has turned a suspension into a refusal before it comes to this.
-            Decision::Start | Decision::Suspend(_) => {
-                operation.decision = START;
-                operation.starts = true;
-            }
-            Decision::Interrupted { attempt } => {
-                operation.decision = INTERRUPTED;
-                operation.attempt = attempt;
-            }
+            Decision::Start | Decision::Suspend(_) => Self { decision: START, starts: true, ..blank },
+            Decision::Interrupted { attempt } => Self { decision: INTERRUPTED, attempt, ..blank },
         }
-        operation
     }
 
     /// Whether there is work to do that an invocation short of time should leave to the next.

@@ -1,9 +1,8 @@
 //! What the engine carries about: references to the Python objects that came in, read only where they are needed.
 
 use perdure_core::operation::{Payload, json_text_len};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyString};
 
 /// A string (payload, callback id, token) or an error object (a dict), with its length as JSON.
 #[derive(Debug)]
@@ -31,19 +30,7 @@ impl Text {
 
     /// An error object on its way out.
     pub fn error(error: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let py = error.py();
-        let mut json_len = 2;
-        for key in [intern!(py, "ErrorMessage"), intern!(py, "ErrorType"), intern!(py, "ErrorData")] {
-            if let Some(value) = error.get_item(key)? {
-                json_len += string_len(key) + 4 + string_len(value.cast::<PyString>()?);
-            }
-        }
-        if let Some(lines) = error.get_item(intern!(py, "StackTrace"))? {
-            json_len += "\"StackTrace\": [], ".len();
-            for line in lines.cast::<PyList>()? {
-                json_len += string_len(line.cast::<PyString>()?) + 2;
-            }
-        }
+        let json_len = perdure_codec::encode_json(error)?.len()?;
         Ok(Self { object: error.clone().into_any().unbind(), json_len })
     }
 
