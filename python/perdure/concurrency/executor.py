@@ -20,7 +20,14 @@ from perdure.concurrency.models import (
     CompletionRecord,
     envelope_summary_generator,
 )
-from perdure.config import CompletionConfig, CompletionItemStatus, CompletionOutcome, CompletionStatus, NestingType
+from perdure.config import (
+    CompletionConfig,
+    CompletionItemStatus,
+    CompletionOutcome,
+    CompletionStatus,
+    NestingType,
+    ParallelBranch,
+)
 from perdure.exceptions import (
     DurableOperationError,
     OrphanedChildException,
@@ -35,7 +42,7 @@ from perdure.operations.common import passes_through, wire_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from perdure.config import MapConfig, ParallelBranch, ParallelConfig
+    from perdure.config import MapConfig, ParallelConfig
     from perdure.context import DurableContext
 
 MAX_THREADS = 256
@@ -101,13 +108,14 @@ def run_map(
     """Run a map: see `DurableContext.map`."""
     namer = options.item_namer
 
-    def name_of(index: int) -> str:
-        return namer(inputs[index], index) if namer else f"map-item-{index}"
+    def names() -> list[str | None]:
+        return [namer(item, index) for index, item in enumerate(inputs)] if namer else []
 
     def body(inner: DurableContext, index: int) -> Any:
         return func(inner, inputs[index], index, inputs)
 
-    return _run(context, len(inputs), body, name_of, name, options, ("Map", "MapIteration", "MapResult"))
+    kinds = ("Map", "MapIteration", "MapResult", "map-item-")
+    return _run(context, len(inputs), body, names, name, options, kinds)
 
 
 def run_parallel(
@@ -119,24 +127,24 @@ def run_parallel(
     """Run a parallel: see `DurableContext.parallel`."""
     branches = list(functions)
 
-    def name_of(index: int) -> str:
-        return getattr(branches[index], "name", None) or f"parallel-branch-{index}"
+    def names() -> list[str | None]:
+        return [branch.name if isinstance(branch, ParallelBranch) else None for branch in branches]
 
     def body(inner: DurableContext, index: int) -> Any:
         return branches[index](inner)
 
-    kinds = ("Parallel", "ParallelBranch", "ParallelResult")
-    return _run(context, len(branches), body, name_of, name, options, kinds)
+    kinds = ("Parallel", "ParallelBranch", "ParallelResult", "parallel-branch-")
+    return _run(context, len(branches), body, names, name, options, kinds)
 
 
 def _run(  # noqa: PLR0913
     context: DurableContext,
     total: int,
     body: Callable[[DurableContext, int], Any],
-    name_of: Callable[[int], str],
+    names: Callable[[], list[str | None]],
     name: str | None,
     options: Options,
-    kinds: tuple[str, str, str],
+    kinds: tuple[str, str, str, str],
 ) -> Any:
     options.check(total)
     found = context.scope.child(name, kinds[0], None, options.serdes is not None)
@@ -145,7 +153,7 @@ def _run(  # noqa: PLR0913
     record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
 
     def work(inner: DurableContext) -> Any:
-        run = _BatchRun(inner, total, body, name_of, options, kinds[1])
+        run = _BatchRun(inner, total, body, names(), options, kinds)
         return run.drive() if record is None else run.rebuild(record)
 
     summary = envelope_summary_generator(kinds[2], options.summary_generator)
@@ -165,8 +173,9 @@ class _BatchRun:
         "_fatal",
         "_invocation",
         "_judge",
-        "_name_of",
+        "_names",
         "_options",
+        "_prefix",
         "_results",
         "_sub_type",
         "_total",
@@ -179,18 +188,19 @@ class _BatchRun:
         context: DurableContext,
         total: int,
         body: Callable[[DurableContext, int], Any],
-        name_of: Callable[[int], str],
+        names: list[str | None],
         options: Options,
-        sub_type: str,
+        kinds: tuple[str, str, str, str],
     ) -> None:
         completion = options.completion
         self._context = context
         self._invocation = context.invocation
         self._total = total
         self._body = body
-        self._name_of = name_of
+        self._names = names
+        self._prefix = kinds[3]
         self._options = options
-        self._sub_type = sub_type
+        self._sub_type = kinds[1]
         self._results: list[Any] = [None] * total
         self._errors: dict[int, ErrorObject] = {}
         self._fatal: BaseException | None = None
@@ -321,8 +331,7 @@ class _BatchRun:
         except SuspendExecution as suspension:
             moment = getattr(suspension, "scheduled_timestamp", None)
             until = None if moment is None else round(moment * 1000)
-            self._batch.suspend(index, until, self._now())
-            self._ring()
+            self._pause(index, until)
         except OrphanedChildException:
             self._batch.suspend(index, None, 0)
             self._ring()
@@ -343,7 +352,7 @@ class _BatchRun:
         if options.flat:
             self._hire()
             return child.run_virtual(context, lambda inner: self._body(inner, index), options.item_serdes, index)
-        found = context.scope.child(self._name_of(index), self._sub_type, index, options.item_serdes is not None)
+        found = context.scope.child(self._name(index), self._sub_type, index, options.item_serdes is not None)
         if type(found) is not Operation:
             return found
         if found.decision == RUN:
@@ -352,21 +361,38 @@ class _BatchRun:
             context, found, lambda inner: self._body(inner, index), options.item_serdes, None, branch=True
         )
 
+    def _name(self, index: int) -> str:
+        custom = self._names[index] if self._names else None
+        return f"{self._prefix}{index}" if custom is None else custom
+
+    def _pause(self, index: int, until: int | None) -> None:
+        if self._judge is None:
+            self._batch.suspend(index, until, self._now())
+        else:
+            with self._judge:
+                self._batch.suspend(index, until, self._now())
+                if self._is_done():
+                    self._context.scope.end()
+        self._ring()
+
     def _finish(self, index: int, *, succeeded: bool) -> None:
         if self._judge is None:
             done = self._batch.finish(index, succeeded)
         else:
             with self._judge:
                 self._batch.finish(index, succeeded)
-                try:
-                    done = self._ask_predicate()
-                except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
-                    self._fatal = self._fatal or error
-                    self._batch.stop()
-                    done = False
+                done = self._is_done()
         if done:
             self._context.scope.end()
         self._ring()
+
+    def _is_done(self) -> bool:
+        try:
+            return self._ask_predicate()
+        except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
+            self._fatal = self._fatal or error
+            self._batch.stop()
+            return False
 
     def _give_up(self, index: int, error: BaseException) -> None:
         if self._fatal is None:
@@ -379,7 +405,11 @@ class _BatchRun:
         statuses = self._batch.statuses()
         succeeded, failed = statuses.count("SUCCEEDED"), statuses.count("FAILED")
         items = tuple(
-            CompletionItemStatus(index, self._name_of(index), None if status is None else BatchItemStatus(status))
+            CompletionItemStatus(
+                index,
+                self._names[index] if self._names else None,
+                None if status is None else BatchItemStatus(status),
+            )
             for index, status in enumerate(statuses)
         )
         status = CompletionStatus(succeeded, failed, succeeded + failed, self._total, items)
