@@ -1,0 +1,526 @@
+"""The replay engine, bound to Python: what every durable operation does next, and the codec of payloads.
+
+Nothing here talks to a service, starts a thread or runs a user's function; the modules around it do. Errors come as
+the classes of `perdure.exceptions` and `perdure._control`. Objects may be used from any thread; none of them calls
+Python code while it holds its lock.
+
+Moments are Unix milliseconds, tickets are counted from 1, and an operation or update is the dict that the API has
+for it.
+"""
+
+from typing import Any, Final, Literal, TypeVar, final
+
+_T = TypeVar("_T")
+_Wire = dict[str, Any]
+
+__all__ = [
+    "ABORT",
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "RECORDED",
+    "RUN",
+    "RUN_BRANCH",
+    "START",
+    "SUSPEND",
+    "WAIT",
+    "Batch",
+    "Execution",
+    "Operation",
+    "Scope",
+    "check_sub_type",
+    "decode_extended",
+    "decode_json",
+    "encode_extended",
+    "encode_json",
+    "exponential_delay",
+    "jittered_delay",
+    "linear_delay",
+    "whole_seconds",
+]
+
+# ---- what an operation calls for: the values of `Operation.decision`
+
+RUN: Final = 0
+"""Do the work now."""
+
+START: Final = 1
+"""Wait until START is durable (`Operation.start_invoke` queues that of an invoke), then look `Operation.again`."""
+
+INTERRUPTED: Final = 2
+"""An earlier invocation began this attempt and never reported back: the retry strategy decides, the work is not done."""
+
+RECORDED: Final = 3
+"""It has ended well; `Operation.payload` is what was recorded."""
+
+FAILED: Final = 4
+"""It has ended otherwise; `Operation.error` and `Operation.status` say how."""
+
+# ---- what a worker of a batch does next: the first value of what `Batch.next` gives
+
+RUN_BRANCH: Final = 0
+"""Run the branch with the index given."""
+
+WAIT: Final = 1
+"""Nothing now: something is due at the moment given, or when another worker reports."""
+
+SUSPEND: Final = 2
+"""All branches that may run are suspended, and so the batch is: until the moment given, or until there is news."""
+
+DONE: Final = 3
+"""The batch is done; `Batch.reason` says why."""
+
+ABORT: Final = 4
+"""A branch, or the predicate, ended in what is no item: that is to be raised now that nothing runs any more."""
+
+@final
+class Execution:
+    """One invocation of an execution: its history, its contexts, and what is still to be sent.
+
+    Args:
+        token: The checkpoint token for the first call.
+
+    """
+
+    def __new__(cls, token: str) -> Execution: ...
+    def load(self, operations: list[_Wire]) -> None:
+        """Add recorded operations to the history.
+
+        Raises:
+            ValueError: For an operation without id, type or status, or with one that is not known.
+
+        """
+
+    def input(self) -> tuple[bool, str | None]:
+        """Tell whether the execution itself is in the history, and give its input payload."""
+
+    def root(self) -> Scope:
+        """Give the context of the handler."""
+
+    def set_deadline(self, seconds: float) -> None:
+        """Begin no work once so many seconds have passed, provided that something new was recorded before.
+
+        An operation then raises `perdure._control.OutOfTime`; so do all that follow.
+        """
+
+    def lead(self, ticket: int | None, waiter: Any) -> int:
+        """Say what somebody is to do who needs an update durable, or who needs any news of the service.
+
+        Args:
+            ticket: Of the update; None for news.
+            waiter: Kept if the answer is to follow, and given back by `acknowledge` or `fail` when it is time to ask
+                again.
+
+        Returns:
+            0: nothing, it is durable. 1: lead, that is `take_batch`, send it, and `acknowledge` or `fail`. 2: follow.
+
+        Raises:
+            SuspendExecution: If the service has revoked the checkpoint token.
+            CheckpointsBroken: If an earlier call has failed.
+
+        """
+
+    def take_batch(self) -> tuple[str | None, list[_Wire]]:
+        """Take the token and the updates of the next call, within the service's limits; for the leader only."""
+
+    def acknowledge(self, token: str | None, operations: list[_Wire], now: int) -> list[Any]:
+        """Take the service's answer to the batch that the leader took, and end the leader's turn.
+
+        Args:
+            token: For the next call; None revokes the invocation, unless the execution's own outcome was sent.
+            operations: What the service says has changed.
+            now: The present moment.
+
+        Returns:
+            The waiters to wake: those whose update is durable, and the next leader.
+
+        """
+
+    def fail(self) -> list[Any]:
+        """End all sending after a call that failed; gives all waiters, to be woken."""
+
+    def backlog(self) -> tuple[int, int]:
+        """Give the oldest ticket that waits to be sent (0: none), and the latest ticket of all."""
+
+    def write_outcome(self, now: int, payload: str | None, error: _Wire | None) -> int:
+        """Queue the outcome of the execution itself: success, or with an error failure. Gives the ticket.
+
+        Args:
+            now: The present moment, which goes into the update's id.
+            payload: The handler's result.
+            error: An error object.
+
+        """
+
+    def verdict(self) -> Literal["revoked", "broken", "non-deterministic", "suspended", "late"] | None:
+        """Say how the invocation must end, whatever the handler returned or raised; None leaves it to the handler.
+
+        ``"late"`` is an invocation out of time that no operation of its own will wake; where one will, it is
+        ``"suspended"``.
+        """
+
+    def check(self) -> None:
+        """Raise what stopped the invocation, if something did.
+
+        Raises:
+            NonDeterministicExecutionError: If an operation differed from the history.
+            SuspendExecution: If the service has revoked the checkpoint token.
+            CheckpointsBroken: If a call has failed.
+            OutOfTime: If the deadline has passed.
+
+        """
+
+    def unvisited(self) -> list[str]:
+        """Describe the recorded operations that the code has not come to."""
+
+@final
+class Scope:
+    """A context's position in the history: the root, a child context, or a branch.
+
+    The methods `step` to `child` come to the context's next operation. Each gives either what was recorded as its
+    result (read by the default codec, unless ``raw`` says otherwise), or an `Operation` with what is to be done. Each
+    raises the following, and so does every other method that says so.
+
+    Raises:
+        SuspendExecution: If the operation cannot go on now, or the context was told to suspend before.
+            `TimedSuspendExecution`, which is one, if it is known until when.
+        NonDeterministicExecutionError: If the history holds something else; from then on every operation does.
+        OrphanedChildException: If the context, or one around it, has ended.
+        OutOfTime: If work is to be begun and the deadline has passed.
+        CheckpointsBroken: If a call to the service has failed.
+        ValidationError: If the service would refuse a name or a number of seconds.
+
+    """
+
+    @property
+    def operation_id(self) -> str | None:
+        """The id of the context's operation; None at the root."""
+
+    def step(
+        self, name: str | None, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False, /
+    ) -> Any | Operation:
+        """Come to a step.
+
+        Args:
+            name: Of the operation; None or empty for none.
+            sub_type: Of the operation.
+            at_most_once: Whether an attempt must not run unless its START is known to be durable.
+            raw: Whether to give an `Operation` with the payload in place of the recorded value.
+
+        """
+
+    def condition(self, name: str | None, raw: bool) -> Any | Operation:
+        """Come to a condition that is polled for. `Operation.payload` is the state of the last check.
+
+        Args:
+            name: Of the operation.
+            raw: As for `step`.
+
+        """
+
+    def wait(self, name: str | None, seconds: int) -> Operation | None:
+        """Come to a wait.
+
+        Args:
+            name: Of the operation.
+            seconds: 1 to 31,622,400.
+
+        """
+
+    def callback(self, name: str | None, sub_type: str, timeout: int, heartbeat: int) -> Operation:
+        """Come to a callback, whose outcome `callback_result` gives. `Operation.payload` is its id for the outside.
+
+        Args:
+            name: Of the operation.
+            sub_type: Of the operation.
+            timeout: Seconds until it fails; 0 for never.
+            heartbeat: Seconds between signs of life until it fails; 0 for never.
+
+        """
+
+    def callback_result(self, id: str) -> Operation:  # noqa: A002  its name in the binding
+        """Look at the outcome of a callback that this context or another has come to.
+
+        Args:
+            id: Of its operation.
+
+        """
+
+    def invoke(self, name: str | None, raw: bool) -> Any | Operation:
+        """Come to an invoke of another function, whose result is read as plain JSON unless ``raw``.
+
+        Args:
+            name: Of the operation.
+            raw: As for `step`.
+
+        """
+
+    def child(self, name: str | None, sub_type: str, index: int | None, raw: bool) -> Any | Operation:
+        """Come to a context: a child, a map, a parallel, a branch.
+
+        Args:
+            name: Of the operation.
+            sub_type: Of the operation.
+            index: Of a branch, which takes its position from it; None for the next position in call order.
+            raw: As for `step`.
+
+        """
+
+    def open_virtual(self, index: int | None, branch: bool) -> Scope:
+        """Come to a context of which nothing is recorded, and open it.
+
+        Args:
+            index: As for `child`.
+            branch: As for `Operation.open`.
+
+        """
+
+    def is_replaying(self) -> bool:
+        """Tell whether the next operation is recorded, and none before it was new."""
+
+    def is_suspended(self) -> bool:
+        """Tell whether the context's code was told to suspend."""
+
+    def suspend(self, until: int | None) -> None:
+        """Suspend the context, and those around it up to the next branch.
+
+        Args:
+            until: A moment; None until there is news.
+
+        Raises:
+            SuspendExecution: Always, unless there is something worse.
+
+        """
+
+    def check(self) -> None:
+        """Raise what keeps the context's code from going on, if something does."""
+
+    def end(self) -> None:
+        """End the context: what still runs inside is an orphan, and its next operation raises."""
+
+@final
+class Operation:
+    """An operation that is not simply replayed, until its outcome is queued. `Scope` makes them.
+
+    The methods that queue an update give its ticket, for `Execution.lead`. They raise as `Scope.check` does.
+    """
+
+    @property
+    def id(self) -> str:
+        """The operation's id."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name; None for none."""
+
+    @property
+    def decision(self) -> int:
+        """What to do: `RUN`, `START`, `INTERRUPTED`, `RECORDED` or `FAILED`."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, counted from 1; 0 where there are no attempts."""
+
+    @property
+    def ticket(self) -> int:
+        """The ticket of the START that was queued; 0 if none was."""
+
+    @property
+    def write(self) -> bool:
+        """Whether the outcome is to be recorded; not where a finished context only runs again for its large result."""
+
+    @property
+    def payload(self) -> Any:
+        """The recorded result, a condition's state or a callback's id, as text; None without one."""
+
+    @property
+    def error(self) -> Any:
+        """The recorded error object, a dict; None without one."""
+
+    @property
+    def status(self) -> str | None:
+        """The recorded status of what did not end well; else None."""
+
+    def again(self) -> Operation:
+        """Look once more, after what was queued has become durable.
+
+        Raises:
+            SuspendExecution: If the operation cannot go on now.
+
+        """
+
+    def open(self, branch: bool) -> Scope:
+        """Open the context of this operation.
+
+        Args:
+            branch: Whether a suspension inside is the batch's business, and leaves the surroundings alone.
+
+        """
+
+    def start_invoke(self, payload: str | None, function: str, tenant: str | None, trace: str | None) -> int:
+        """Queue START of an invoke.
+
+        Args:
+            payload: For the function.
+            function: Its name or ARN.
+            tenant: On whose behalf it runs.
+            trace: The trace header that it gets.
+
+        """
+
+    def succeed_value(self, value: _T) -> tuple[int, _T]:
+        """Queue SUCCEED with a value written by the default codec; give the ticket, and the value as it reads back.
+
+        Raises:
+            SerDesError: If the value cannot be written; then nothing was queued.
+
+        """
+
+    def succeed(self, payload: str | None) -> int:
+        """Queue SUCCEED."""
+
+    def succeed_context(self, inner: Scope, payload: str | None, replay_children: bool) -> int:
+        """End a context and queue its SUCCEED.
+
+        Args:
+            inner: The context.
+            payload: Its result, or the summary of a large one.
+            replay_children: Whether the payload is a summary, so that replay runs the context again.
+
+        """
+
+    def fail_context(self, inner: Scope, error: _Wire) -> int:
+        """End a context and queue its FAIL."""
+
+    def fail(self, error: _Wire) -> int:
+        """Queue FAIL with an error object."""
+
+    def retry(self, delay: int, error: _Wire | None, payload: str | None) -> int:
+        """Queue RETRY.
+
+        Args:
+            delay: Seconds until the next attempt; less than 1 counts as 1, more than 366 days as that.
+            error: That of a failed attempt.
+            payload: The state that a condition's check left.
+
+        """
+
+@final
+class Batch:
+    """The schedule of a map or parallel: which branch runs next, and when it is done. It decides; others run.
+
+    Args:
+        total: How many branches there are.
+        limit: How many may be in flight; None for all.
+        min_successful: Done with so many successes.
+        tolerated_failures: Done when more than so many have failed.
+        tolerated_percentage: The same in percent of all branches.
+        custom: Whether a predicate decides instead (see `decide`).
+
+    """
+
+    def __new__(
+        cls,
+        total: int,
+        limit: int | None,
+        min_successful: int | None,
+        tolerated_failures: int | None,
+        tolerated_percentage: float | None,
+        custom: bool,
+    ) -> Batch: ...
+    @property
+    def due(self) -> int | None:
+        """When the first of the branches that are suspended until a moment is due."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the batch is done, as the wire spells it; None while it is not."""
+
+    @property
+    def admitted(self) -> int:
+        """How many branches were admitted: those with the indexes below."""
+
+    def next(self, now: int) -> tuple[int, int, int | None]:
+        """Say what a worker is to do: `RUN_BRANCH`, `WAIT`, `SUSPEND`, `DONE` or `ABORT`, an index, and a moment.
+
+        The moment that comes with `RUN_BRANCH` is the one until which the branch was suspended: what the service says
+        must be newer than that.
+        """
+
+    def has_more(self, now: int) -> bool:
+        """Tell whether one more worker would find a branch to run."""
+
+    def finish(self, index: int, succeeded: bool) -> bool:
+        """Report a branch that returned or raised; tells whether the batch is done."""
+
+    def suspend(self, index: int, until: int | None, now: int) -> None:
+        """Report a branch that was suspended, until a moment or until there is news."""
+
+    def abort(self, index: int) -> None:
+        """Report a branch that ended in something that is no item. Nothing new starts."""
+
+    def stop(self) -> None:
+        """Report that the predicate failed. Nothing new starts."""
+
+    def decide(self, succeeded: bool | None) -> bool:
+        """Report what the predicate said: done, and how, or None to go on; tells whether the batch is done."""
+
+    def statuses(self) -> list[str | None]:
+        """Give the status of each branch as the wire spells it; None for one that was not admitted."""
+
+# ---- checks and backoff
+
+def check_sub_type(text: str) -> None:
+    """Check a user's subtype.
+
+    Raises:
+        ValidationError: If the service would refuse it.
+
+    """
+
+def exponential_delay(attempt: int, initial: float, rate: float, cap: float) -> float:
+    """Give ``initial * rate ** (attempt - 1)``, at most ``cap``, in seconds."""
+
+def linear_delay(attempt: int, initial: float, increment: float, cap: float) -> float:
+    """Give ``initial + increment * (attempt - 1)``, at most ``cap``, in seconds."""
+
+def jittered_delay(delay: float, jitter: str, random: float) -> float:
+    """Spread a delay.
+
+    Args:
+        delay: Seconds.
+        jitter: ``"NONE"``, ``"FULL"`` (anything up to the delay) or ``"HALF"`` (from half the delay on).
+        random: A random number, from 0 to below 1.
+
+    Raises:
+        ValueError: For another jitter.
+
+    """
+
+def whole_seconds(delay: float) -> int:
+    """Round a delay up to whole seconds, at least 1."""
+
+# ---- the codec
+
+def encode_extended(value: Any, /) -> str:
+    """Write a value for the record: plain JSON where that says it all, else an envelope of types and values.
+
+    Raises:
+        SerDesError: If there is a value of a type that the envelope does not know.
+
+    """
+
+def decode_extended(text: str, /) -> Any:
+    """Read what `encode_extended` wrote.
+
+    Raises:
+        ValueError: If the text is no JSON.
+        SerDesError: If it is no envelope that this version knows.
+
+    """
+
+def encode_json(value: Any, /) -> str:
+    """Write what ``json.dumps(value)`` writes, and raise what it raises."""
+
+def decode_json(text: str | bytes | bytearray, /) -> Any:
+    """Read what ``json.loads(text)`` reads, and raise what it raises."""
