@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Self, TypedDict
 
 # HTTP statuses and error codes by which the Lambda API tells transient trouble from permanent trouble.
 BAD_REQUEST_ERROR: int = 400
@@ -21,21 +21,31 @@ _KEY_ERROR_CODES: Final = frozenset(
 )
 
 
-class AwsErrorObj(TypedDict):
-    """The ``Error`` part of a botocore error response."""
+if TYPE_CHECKING:
 
-    Code: str | None
-    Message: str | None
+    class AwsErrorObj(TypedDict):
+        """The ``Error`` part of a botocore error response."""
 
+        Code: str | None
+        Message: str | None
 
-class AwsErrorMetadata(TypedDict):
-    """The ``ResponseMetadata`` part of a botocore error response."""
+    class AwsErrorMetadata(TypedDict):
+        """The ``ResponseMetadata`` part of a botocore error response."""
 
-    RequestId: str | None
-    HostId: str | None
-    HTTPStatusCode: int | None
-    HTTPHeaders: str | None
-    RetryAttempts: str | None
+        RequestId: str | None
+        HostId: str | None
+        HTTPStatusCode: int | None
+        HTTPHeaders: str | None
+        RetryAttempts: str | None
+
+else:
+    # Making typed dicts takes longer than importing the rest of this module, and no first invocation needs them.
+
+    class AwsErrorObj(dict):
+        """The ``Error`` part of a botocore error response."""
+
+    class AwsErrorMetadata(dict):
+        """The ``ResponseMetadata`` part of a botocore error response."""
 
 
 class TerminationReason(Enum):
