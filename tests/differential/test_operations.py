@@ -10,6 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from support.duel import USER, Answer, World, compare
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ def test_both_sdks_agree_on(body: Callable[[Stage], Any], world: World | None) -
     compare(body, world)
 
 
-class OutOfStock(Exception):
+class OutOfStock(Exception):  # noqa: N818 - users name theirs as they like
     """A user's own error."""
 
 
-class Quiet(Exception):
+class Quiet(Exception):  # noqa: N818 - users name theirs as they like
     """An error without a message."""
 
 
@@ -61,7 +62,8 @@ def until(attempt: int, value: Any = "done") -> Callable[[Any], Any]:
 
 VALUES = [
     None, True, 0, -(2**70), 1.5, "", "text ü \ud83d\ude00", b"\x00\xff", uuid.UUID(int=7), decimal.Decimal("1.10"),
-    dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC), dt.datetime(2026, 1, 2), dt.date(2026, 1, 2),
+    dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC), dt.datetime(2026, 1, 2),  # noqa: DTZ001 - naive ones too
+    dt.date(2026, 1, 2),
     (1, "a"), [1, [2, None]], {"a": 1}, {"a": (1,)}, [], {}, (), [(1,), {"x": b"y"}],
 ]  # fmt: skip
 
@@ -72,8 +74,8 @@ VALUES = [
 @case()
 def values_of_every_kind(stage: Stage) -> Any:
     for index, value in enumerate(VALUES):
-        stage.see(f"step {index}", lambda value=value: stage.ctx.step(lambda _: value, f"s{index}"))
-        stage.see(f"child {index}", lambda value=value: stage.ctx.run_in_child_context(lambda _: value))
+        stage.see(f"step {index}", lambda value=value: stage.ctx.step(lambda _: value))
+        stage.see(f"child {index}", lambda value=value: stage.ctx.run_in_child_context(lambda _, value=value: value))
     return "end"
 
 
@@ -187,7 +189,7 @@ def errors_of_the_sdk_raised_by_a_step(stage: Stage) -> Any:
     return None
 
 
-def serdes_of(stage: Stage, kind: str) -> Any:
+def serdes_of(stage: Stage, kind: str) -> Any:  # noqa: C901 - one branch a kind
     base = stage.sdk.serdes.SerDes
     errors = stage.sdk.exceptions
 
@@ -285,6 +287,12 @@ def waits(stage: Stage) -> Any:
     return None
 
 
+DENIED = Answer(
+    "failure",
+    error={"ErrorMessage": USER + "denied", "ErrorType": "Denied", "ErrorData": "why", "StackTrace": ["l1"]},
+)
+
+
 @case(World(answers={"a": Answer(result="A"), "b": Answer(result=None), "c": Answer(result="")}))
 def callbacks_that_are_answered(stage: Stage) -> Any:
     a = stage.ctx.create_callback("a")
@@ -310,8 +318,7 @@ def callbacks_that_fail(stage: Stage) -> Any:
     return f.result()
 
 
-@case(World(answers={"f create callback id": Answer("failure", error={"ErrorMessage": "user: denied",
-    "ErrorType": "Denied", "ErrorData": "why", "StackTrace": ["l1"]}), "n create callback id": Answer("none")}))  # fmt: skip
+@case(World(answers={"f create callback id": DENIED, "n create callback id": Answer("none")}))
 def waits_for_callbacks(stage: Stage) -> Any:
     config = stage.sdk.config.WaitForCallbackConfig
     ctx = stage.ctx
@@ -327,7 +334,9 @@ def waits_for_callbacks(stage: Stage) -> Any:
     stage.see("sub", lambda: ctx.wait_for_callback(submit, "s", config(sub_type="Approval")))
     failing = config(retry_strategy=stage.retries(2, 3))
     stage.see("submitter", lambda: ctx.wait_for_callback(boom("sub", OutOfStock), "x", failing))
-    stage.see("again", lambda: ctx.wait_for_callback(boom("sub", OutOfStock), None, config(retry_strategy=stage.retries(1))))
+    stage.see(
+        "again", lambda: ctx.wait_for_callback(boom("sub", OutOfStock), None, config(retry_strategy=stage.retries(1)))
+    )
     return ctx.wait_for_callback(submit, "f")
 
 
@@ -564,7 +573,7 @@ def logging_and_replaying(stage: Stage) -> Any:
     ctx.run_in_child_context(child, "c")
     ctx.logger.info("after child")
     ctx.wait(stage.seconds(1))
-    ctx.logger.exception("after wait")
+    ctx.logger.exception("after wait")  # noqa: LOG004 - all levels pass through
     waits = stage.sdk.waits
 
     def check(state: int, context: Any) -> int:

@@ -257,7 +257,7 @@ def replay_writes_nothing(body: Callable[[Stage], Any], handle: ExecutionHandle,
             calls.append(arguments["Updates"])
             return {"CheckpointToken": "spent", "NewExecutionState": {"Operations": []}}
 
-        def get_durable_execution_state(self, **arguments: Any) -> Any:
+        def get_durable_execution_state(self, **_arguments: Any) -> Any:
             raise AssertionError("everything was in the event")
 
     notes: dict[str, list[Any]] = {}
@@ -354,7 +354,7 @@ def _normal_json(value: Any) -> Any:
     return [_normal_json(inner) for inner in value] if isinstance(value, list) else value
 
 
-def show(value: Any) -> Any:
+def show(value: Any) -> Any:  # noqa: PLR0911 - one return a kind
     """Give a value as something that compares across SDKs: exceptions in all their fields, SDK classes by name."""
     if isinstance(value, BaseException):
         return _show_error(value)
@@ -366,7 +366,10 @@ def show(value: Any) -> Any:
             shown["message"] = normal_message(value.message)
         return (type(value).__name__, shown)
     if isinstance(value, dict):
-        return {key: show(inner) for key, inner in value.items()}
+        shown = {key: show(inner) for key, inner in value.items()}
+        if isinstance(value.get("ErrorMessage"), str):
+            shown["ErrorMessage"] = normal_message(value["ErrorMessage"])
+        return shown
     if isinstance(value, (list, tuple)):
         return type(value)(show(inner) for inner in value)
     text = repr(value)
