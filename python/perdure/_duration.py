@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 
         def __get__(self, instance: object, owner: Any = None) -> Duration:
             """Read the duration."""
+            ...
 
         def __set__(self, instance: object, value: DurationLike) -> None:
             """Write the duration."""

@@ -29,7 +29,7 @@ class Frozen:
         self.__setattr__(name, None)
 
     def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
+        if not isinstance(other, Frozen) or type(other) is not type(self):
             return NotImplemented
         return self._values() == other._values()
 

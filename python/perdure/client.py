@@ -26,9 +26,11 @@ class Client(Protocol):
 
     def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
         """Record updates; repeating a call with the same ``client_token`` records them once."""
+        ...
 
     def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
         """Read a further page of the recorded operations."""
+        ...
 
 
 class BotoClient:

@@ -89,6 +89,9 @@ class _LazyStepContext(StepContext):
 
     __slots__ = ("_context", "_operation")
 
+    _context: DurableContext
+    _operation: Operation
+
     def __init__(self, context: DurableContext, operation: Operation) -> None:
         _set_context(self, context)
         _set_operation(self, operation)
@@ -104,8 +107,8 @@ class _LazyStepContext(StepContext):
         return self._context.operation_logger(self._operation)
 
 
-_set_context = _LazyStepContext._context.__set__  # type: ignore[attr-defined]  # noqa: SLF001
-_set_operation = _LazyStepContext._operation.__set__  # type: ignore[attr-defined]  # noqa: SLF001
+_set_context = _LazyStepContext.__dict__["_context"].__set__  # past the immutability
+_set_operation = _LazyStepContext.__dict__["_operation"].__set__
 
 
 class DurableContext:
@@ -174,7 +177,7 @@ class DurableContext:
         return self._logger
 
     def _target(self) -> LoggerInterface:
-        return self._log_target or logging.getLogger()  # type: ignore[return-value]
+        return self._log_target or logging.getLogger()
 
     def set_logger(self, new_logger: LoggerInterface) -> None:
         """Send the lines of this context, and of contexts opened from it later, to another logger.
@@ -267,7 +270,7 @@ class DurableContext:
             found = self.scope.step(name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None)
         if type(found) is not Operation:
             return found  # type: ignore[no-any-return]
-        return _step.run(self, found, func, retry, serdes)
+        return _step.run(self, found, func, retry, serdes)  # type: ignore[no-any-return]
 
     def wait(self, duration: DurationLike, name: str | None = None) -> None:
         """Suspend the execution for a length of time, at no cost.
@@ -538,7 +541,8 @@ class DurableContext:
         given = (
             max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, item_namer,
         )
-        return executor.run_map(self, inputs, func, name, executor.Options.of(config, *given))
+        options = executor.Options.of(config, *given)
+        return executor.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
 
     def parallel(  # noqa: PLR0913
         self,
@@ -573,7 +577,8 @@ class DurableContext:
         from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
 
         given = (max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, None)
-        return executor.run_parallel(self, functions, name, executor.Options.of(config, *given))
+        options = executor.Options.of(config, *given)
+        return executor.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
 
 
 def _seconds(duration: Any, what: str, name: str | None = None) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from perdure._duration import DurationLike
-    from perdure.client import Client
+    from perdure.client import Checkpoint, Client, Wire
     from perdure.lambda_service import DurableExecutionInvocationOutput
     from perdure.types import LambdaContext
 
@@ -128,7 +128,7 @@ def durable_execution(
         return _invoke(event, context, func, client, reserve)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
-    del handler.__wrapped__  # type: ignore[attr-defined]
+    del handler.__wrapped__
     return handler
 
 
@@ -191,7 +191,8 @@ def _refuse_plugins(plugins: list[Any] | None) -> None:
 
 
 def _reserve(given: DurationLike | None) -> float | None:
-    if given is None or type(given) in (int, float):
+    seconds: float | None
+    if given is None or isinstance(given, (int, float)):
         seconds = given
     else:
         from perdure._duration import duration_seconds  # noqa: PLC0415  brings dataclasses along
@@ -199,7 +200,7 @@ def _reserve(given: DurationLike | None) -> float | None:
         seconds = duration_seconds(given, "deadline_reserve")
     if seconds is not None and not 0 <= seconds < math.inf:
         raise ValidationError(f"deadline_reserve must be 0 s or more, not {seconds} s: None turns it off")
-    return seconds  # type: ignore[return-value]
+    return seconds
 
 
 def _invoke(
@@ -211,19 +212,19 @@ def _invoke(
         token: str = event["CheckpointToken"]
         operations = event["InitialExecutionState"].get("Operations") or []
         marker = event["InitialExecutionState"].get("NextMarker")
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as malformed:
         raise ExecutionError(
             "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "
             "InitialExecutionState. Configure the function with DurableConfig and invoke a version or alias of it"
-        ) from error
+        ) from malformed
     core = Execution(token)
     core.load(operations)
     invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
     if marker:
         try:
             core.load(invocation.checkpoints.pages(token, marker))
-        except InvocationError as error:
-            return _failed_by(error)
+        except InvocationError as unread:
+            return _failed_by(unread)
     found, payload = core.input()
     if not found:
         raise ExecutionError("the recorded history has no EXECUTION operation, so there is no input to run with")
@@ -246,11 +247,11 @@ def _invoke(
 class _Lazy:
     """The process's client, made with the first call."""
 
-    def checkpoint(self, *args: Any) -> Any:
-        return default_client().checkpoint(*args)
+    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+        return default_client().checkpoint(arn, token, updates, client_token)
 
-    def state(self, *args: Any) -> Any:
-        return default_client().state(*args)
+    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+        return default_client().state(arn, token, marker)
 
 
 def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any], Client | None, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         @property
         def durable_execution_arn(self) -> str:
             """The execution's ARN."""
+            ...
 
 
 class LogInfo(Frozen):

@@ -50,13 +50,11 @@ def run(  # noqa: PLR0913
     except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation
         recorded = wire_error(error)
     else:
-        recorded = None
-    if recorded is not None:
-        checkpoints.wait(operation.fail(recorded))
-        raise failure(WaitForConditionError, recorded)
-    if verdict.should_continue:
-        checkpoints.wait(operation.retry(verdict.delay_seconds, None, payload))
-        operation.again()
-        context.scope.suspend(None)
-    checkpoints.wait(operation.succeed(payload))
-    return state
+        if verdict.should_continue:
+            checkpoints.wait(operation.retry(verdict.delay_seconds, None, payload))
+            operation.again()
+            context.scope.suspend(None)
+        checkpoints.wait(operation.succeed(payload))
+        return state
+    checkpoints.wait(operation.fail(recorded))
+    raise failure(WaitForConditionError, recorded)

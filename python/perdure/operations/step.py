@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, START
 from perdure.exceptions import ExecutionError, SerDesError, StepError, StepInterruptedError
@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from perdure.serdes import SerDes
     from perdure.types import StepContext
 
-T = TypeVar("T")
-
 
 def run(
     context: DurableContext,
     operation: Operation,
-    func: Callable[[StepContext], T],
+    func: Callable[[StepContext], Any],
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,
     serdes: SerDes[Any] | None,
-) -> T:
+) -> Any:
     """Carry out what the core decided for a step."""
     checkpoints = context.invocation.checkpoints
     decision = operation.decision
@@ -37,7 +35,7 @@ def run(
     elif operation.ticket:
         checkpoints.watch()
     if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id)  # type: ignore[no-any-return]
+        return deserialise(context, serdes, operation.payload, operation.id)
     if decision == FAILED:
         raise_recorded(StepError, operation)
     if decision == INTERRUPTED:
@@ -46,32 +44,32 @@ def run(
             f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
         )
         return end_attempt(context, operation, interrupted, retry_strategy)
-    failed: Exception | None = None
+    # What is raised in the end is raised outside the handlers: the recorded error is its cause, on replay as here.
     try:
         result = func(context.step_context(operation))
     except ExecutionError:
         raise
+    except SerDesError as error:
+        failed: Exception = error
+        retry_strategy = _never
     except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
         failed = error
-    if isinstance(failed, SerDesError):
-        return end_attempt(context, operation, failed, _never)
-    if failed is not None:
-        return end_attempt(context, operation, failed, retry_strategy)
-    unserialisable: dict[str, Any] | None = None
-    try:
-        if serdes is None:
-            ticket, value = operation.succeed_value(result)
+    else:
+        try:
+            if serdes is None:
+                ticket, value = operation.succeed_value(result)
+            else:
+                payload = serialise(context, serdes, result, operation.id)
+                value = deserialise(context, serdes, payload, operation.id)
+                ticket = operation.succeed(payload)
+        except SerDesError as error:
+            unserialisable = wire_error(error)
         else:
-            payload = serialise(context, serdes, result, operation.id)
-            value = deserialise(context, serdes, payload, operation.id)
-            ticket = operation.succeed(payload)
-    except SerDesError as error:
-        unserialisable = wire_error(error)
-    if unserialisable is not None:
+            checkpoints.wait(ticket)
+            return value
         checkpoints.wait(operation.fail(unserialisable))
         raise failure(StepError, unserialisable)
-    checkpoints.wait(ticket)
-    return value  # type: ignore[no-any-return]
+    return end_attempt(context, operation, failed, retry_strategy)
 
 
 def _never(_error: Exception, _attempt: int) -> RetryDecision:
