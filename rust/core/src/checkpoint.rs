@@ -112,15 +112,16 @@ impl<P: Payload, W> Queue<P, W> {
         self.waiters.push((ticket, waiter));
     }
 
-    /// Those to wake: whose ticket is durable, and one more to lead next.
+    /// Those to wake: first one to lead next, so that the line is busy again before the others work on, then all whose
+    /// ticket is durable.
     pub fn release(&mut self) -> Vec<W> {
         let durable = self.durable;
         let waiters = std::mem::take(&mut self.waiters).into_iter();
-        let (mut released, waiting): (Vec<_>, Vec<_>) = waiters.partition(|(ticket, _)| ticket.0 <= durable);
+        let (released, waiting): (Vec<_>, Vec<_>) = waiters.partition(|(ticket, _)| ticket.0 <= durable);
         let mut waiting = waiting.into_iter();
-        released.extend(waiting.next());
+        let leader = waiting.next();
         self.waiters.extend(waiting);
-        released.into_iter().map(|(_, waiter)| waiter).collect()
+        leader.into_iter().chain(released).map(|(_, waiter)| waiter).collect()
     }
 
     /// The next updates to send, which the leader keeps trying to send until [`Queue::acknowledge`] or [`Queue::clear`].
@@ -322,7 +323,7 @@ mod tests {
             queue.follow(Ticket(ticket), waiter);
         }
         queue.acknowledge(Some(String::new()));
-        assert_eq!(queue.release(), [20, 40, 50]);
+        assert_eq!(queue.release(), [50, 20, 40]);
         assert_eq!(queue.clear(), [60]);
     }
 
