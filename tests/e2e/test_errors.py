@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +26,9 @@ from perdure.local import LocalService
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionDecision
 from support.hand import ARN, PENDING, Recorder, error, event, execution, invoke, op, op_id, succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OFFICIAL = "aws_durable_execution_sdk_python.exceptions."
 NEVER = RetryPresets.none()
@@ -117,7 +119,7 @@ def test_a_failure_is_the_same_first_and_again(what: str, kind: str) -> None:
     def handler(_event: Any, context: DurableContext) -> None:
         try:
             fail(context, problem)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001
             caught.append(failure)
         context.wait(1)
 
@@ -240,7 +242,7 @@ SWALLOWED: list[str] = []
 def swallow(call: Callable[[], Any]) -> None:
     try:
         call()
-    except BaseException as caught:
+    except BaseException as caught:  # noqa: BLE001
         SWALLOWED.append(type(caught).__name__)
 
 
@@ -426,7 +428,7 @@ def test_an_execution_error_ends_the_execution_from_anywhere() -> None:
     ],
 )
 def test_an_event_that_is_not_durable_is_refused_with_advice(given: Any) -> None:
-    with pytest.raises(ExecutionError, match="not of a durable execution.*DurableConfig"):
+    with pytest.raises(ExecutionError, match=r"not of a durable execution.*DurableConfig"):
         run_durable_handler(given, None, raising(AssertionError()), boto3_client=Recorder())
 
 
