@@ -55,6 +55,7 @@ __all__ = [
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Numeric = int | float
 
@@ -310,7 +311,7 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True)
-class ParallelBranch(Generic[T]):
+class ParallelBranch(Generic[T_co]):
     """A branch of ``context.parallel`` with a name of its own.
 
     Args:
@@ -322,10 +323,10 @@ class ParallelBranch(Generic[T]):
 
     """
 
-    func: Callable[..., T]
+    func: Callable[..., T_co]
     name: str | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> T:
+    def __call__(self, *args: Any, **kwargs: Any) -> T_co:
         """Call the branch's function."""
         return self.func(*args, **kwargs)
 

@@ -114,10 +114,11 @@ class BatchItem(Generic[R]):
             ValueError: For a status that is not known.
 
         """
+        index, status = data["index"], BatchItemStatus(data["status"])
         error = data.get("error")
         return cls(
-            index=data["index"],
-            status=BatchItemStatus(data["status"]),
+            index=index,
+            status=status,
             result=data.get("result"),
             error=ErrorObject.from_dict(error) if error else None,
         )
