@@ -1,0 +1,99 @@
+"""The bars: what perdure promises, against the unmodified official SDK measured in the same run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from peers.results import difference, ratio, seconds
+
+if TYPE_CHECKING:
+    from peers.results import Results
+
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One promise.
+
+    Attributes:
+        title: What is promised of.
+        measured: What came out; None if the run did not measure it.
+        limit: The promise.
+        unit: Of both; `TIMES` stands for "times as fast as the official SDK".
+        at_least: Whether more is better.
+
+    """
+
+    title: str
+    measured: float | None
+    limit: float
+    unit: str
+    at_least: bool
+
+    @property
+    def met(self) -> bool:
+        """Whether the promise holds; what was not measured does not."""
+        if self.measured is None:
+            return False
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'met   ' if self.met else 'MISSED'} {self.title}: {self.shown} ({self.promise})"
+
+    @property
+    def promise(self) -> str:
+        """The limit, in words."""
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g} {self.unit}".rstrip()
+
+    @property
+    def shown(self) -> str:
+        """The measurement, in words."""
+        if self.measured is None:
+            return "not measured"
+        digits = 0 if abs(self.measured) >= 100 else 1 if abs(self.measured) >= 10 else 2
+        return f"{self.measured:,.{digits}f} {self.unit}".rstrip()
+
+
+def bars(results: Results) -> list[Bar]:
+    """Hold a run against the promises."""
+
+    def faster(title: str, work: str, limit: float) -> Bar:
+        return Bar(title, ratio(results, work, "official"), limit, TIMES, at_least=True)
+
+    def at_most(title: str, measured: float | None, limit: float, unit: str) -> Bar:
+        return Bar(title, measured, limit, unit, at_least=False)
+
+    processes = results["processes"]["perdure"]
+    empty = seconds(results, "empty", "perdure")
+    loop = seconds(results, "fresh-20-5ms", "json")
+    ours = seconds(results, "fresh-20-5ms", "perdure")
+    per_step = difference(results, "fresh-20-0ms", "fresh-200-0ms", "perdure")
+    theirs = difference(results, "fresh-20-0ms", "fresh-200-0ms", "official")
+    return [
+        faster("empty invocation", "empty", 100),
+        at_most("empty invocation", None if empty is None else empty * 1e3, 0.5, "ms"),
+        faster("replay of 1,000 steps, 45 B", "replay-1000-45 B", 20),
+        faster("replay of 1,000 steps, 1 KB of 60 leaves", "replay-1000-1 KB", 15),
+        Bar(
+            "one more fresh step, 0 ms service",
+            None if per_step is None or theirs is None else theirs / per_step,
+            30,
+            TIMES,
+            at_least=True,
+        ),
+        at_most(
+            "fresh steps, 5 ms service, against the bare loop",
+            None if ours is None or loop is None else (ours / loop - 1) * 100,
+            8,
+            "% more",
+        ),
+        faster("map of 1,000, all done, still open", "map-open-1000-none", 15),
+        faster("map of 1,000, fresh, unlimited, 5 ms service", "map-fresh-none-5ms", 2.5),
+        faster("large structured result, first run", "structured-first", 15),
+        faster("large structured result, replay", "structured-replay", 15),
+        at_most("import", processes["import_median"] * 1e3, 15, "ms"),
+        at_most("boto3 imported along (0 = no)", float(processes["boto3"]), 0, ""),
+    ]

@@ -1,0 +1,123 @@
+"""The contenders: perdure, the official SDK as it is, the official SDK without its waits, and bare loops.
+
+The unmodified official SDK is what users have. Its return from an invocation waits for up to 100 ms, and a caller
+blocked on a checkpoint looks every 1 ms; so that nobody has to take those waits for the whole story, it also runs with
+both shortened to 0.1 ms. Both are module constants; nothing else of it is touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OFFICIAL_PACKAGE = "aws_durable_execution_sdk_python"
+WAITS = ("_STOP_SIGNAL_POLL_SECONDS", "_BLOCKED_CALLER_WAIT_SECONDS")
+PATCHED_SECONDS = 0.0001
+
+
+class LambdaContext:
+    """What Lambda hands to a handler."""
+
+    function_name = "bench"
+    function_version = "1"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:bench:1"
+    memory_limit_in_mb = 1024
+    aws_request_id = "4b6c0c64-7d3c-4d0a-9a3f-0d9a2f0d4b11"
+    log_group_name = "/aws/lambda/bench"
+    log_stream_name = "bench"
+    identity = None
+    client_context = None
+    tenant_id = None
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the time that is left."""
+        return 900_000
+
+
+LAMBDA_CONTEXT = LambdaContext()
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """One SDK, maybe with other waits.
+
+    Attributes:
+        name: In tables and results.
+        package: What it is imported as.
+        seconds: What its waits are set to; None leaves them alone.
+
+    """
+
+    name: str
+    package: str
+    seconds: float | None = None
+
+    def module(self, name: str) -> Any:
+        """Import one of its modules: both have them under the same names."""
+        return importlib.import_module(f"{self.package}.{name}")
+
+    def durable(self, body: Callable[[Any, Any], Any], client: Any) -> Callable[[Any, Any], Any]:
+        """Make a durable handler that talks to ``client``."""
+        decorate = self.module("execution").durable_execution
+        return decorate(boto3_client=client)(body)  # type: ignore[no-any-return]
+
+    def map_config(self, concurrency: int | None) -> Any:
+        """Give the configuration of a map."""
+        return self.module("config").MapConfig(max_concurrency=concurrency)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Set its waits while it runs."""
+        if self.seconds is None:
+            yield
+            return
+        state = self.module("state")
+        before = {name: getattr(state, name) for name in WAITS}
+        for name in WAITS:
+            setattr(state, name, self.seconds)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(state, name, value)
+
+
+PERDURE = Sdk("perdure", "perdure")
+OFFICIAL = Sdk("official", OFFICIAL_PACKAGE)
+PATCHED = Sdk("patched", OFFICIAL_PACKAGE, PATCHED_SECONDS)
+SDKS = (PERDURE, OFFICIAL, PATCHED)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A plain loop: no durability, no engine, only what cannot be left out."""
+
+    name: str
+    loads: Callable[[str], Any]
+    dumps: Callable[[Any], str]
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Need nothing."""
+        yield
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _orjson_text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+JSON = Bare("json", json.loads, _compact)
+ORJSON = Bare("orjson", orjson.loads, _orjson_text)
+BARE = (JSON, ORJSON)

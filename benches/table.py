@@ -1,0 +1,140 @@
+"""Measure perdure against the official SDK and bare loops; print the tables, keep the figures, hold the bars.
+
+python benches/table.py                     all works, under ten minutes
+python benches/table.py --quick             what the bars need, under 90 seconds
+python benches/table.py --check             exit 1 if a bar is missed
+python benches/table.py --write README.md   put the tables between the document's markers
+python benches/table.py --from bench-results/latest.json --write README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peers import works
+from peers.bars import bars
+from peers.processes import processes
+from peers.race import Effort, parse_cost, race
+from peers.report import full, summary, written_into
+from peers.results import machine, of_processes, of_work, warn_of_debug
+from peers.values import nested, small
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peers.race import Work
+    from peers.results import Results
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL = Effort(seconds=7.0, fewest=5, most=41)
+QUICK = Effort(seconds=1.5, fewest=3, most=11)
+EVENTS_TO_PARSE = 30_000_000
+
+
+def main() -> int:
+    """Do what the command line says; give the exit status."""
+    options = _options()
+    results = json.loads(Path(options.given).read_text(encoding="utf-8")) if options.given else _measure(options)
+    sys.stdout.write((summary(results) if options.summary else full(results)) + "\n")
+    if options.write:
+        document = Path(options.write)
+        document.write_text(written_into(document.read_text(encoding="utf-8"), results), encoding="utf-8")
+    missed = [bar for bar in bars(results) if not bar.met]
+    if options.check:
+        sys.stderr.writelines(f"{bar}\n" for bar in bars(results))
+    return 1 if options.check and missed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
+    parser.add_argument("--quick", action="store_true", help="only what the bars need, in fewer rounds")
+    parser.add_argument("--only", metavar="TEXT", help="only works whose key contains TEXT (no --check, no --write)")
+    parser.add_argument("--summary", action="store_true", help="print what --write would write")
+    parser.add_argument("--write", metavar="FILE", help="put the tables between the markers of this document")
+    parser.add_argument("--from", dest="given", metavar="FILE", help="use the figures of an earlier run")
+    parser.add_argument("--output", metavar="FOLDER", default=ROOT / "bench-results", type=Path, help="for the figures")
+    options = parser.parse_args()
+    if options.only and (options.check or options.write):
+        parser.error("--only measures a part, which neither --check nor --write can use")
+    return options
+
+
+def _measure(options: argparse.Namespace) -> Results:
+    warn_of_debug()
+    works.check_recorders()
+    effort = QUICK if options.quick else FULL
+    results: Results = {"machine": machine(), "quick": options.quick, "works": {}}
+    began = time.perf_counter()
+    for make in _makers(quick=options.quick):
+        for work in make():
+            if options.only and options.only not in work.key:
+                continue
+            _say(began, work.title)
+            text = work.event_text
+            parse = parse_cost(text) if text is not None and len(text) < EVENTS_TO_PARSE else None
+            results["works"][work.key] = of_work(work, race(work, effort), parse)
+    _say(began, "imports and memory")
+    results["processes"] = of_processes(processes(10 if options.quick else 20))
+    results["machine"]["load_after"] = machine()["load"]
+    results["took"] = round(time.perf_counter() - began, 1)
+    _say(began, "done")
+    if not options.only:
+        _keep(options.output, results)
+    return results
+
+
+def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
+    """Give the works, each made when its turn comes: their histories are large."""
+    counts = (100, 1000) if quick else (10, 100, 1000, 10_000)
+    makers: list[Callable[[], list[Work]]] = [lambda: [works.empty()]]
+    makers += [
+        lambda count=count, value=value, label=label: [works.replay(count, value, label)]  # type: ignore[misc]
+        for value, label in ((small, "45 B"), (nested, "1 KB"))
+        for count in counts
+    ]
+    makers += [
+        lambda: [works.pages()],
+        works.structured_works,
+        lambda: [works.fresh(20, 0.0)],
+        lambda: [works.fresh(200, 0.0)],
+        lambda: [works.fresh(20, 0.005, weight=4)],
+        lambda: [works.map_replay(parent_open=True, count=100)],
+        lambda: [works.map_replay(parent_open=True)],
+        lambda: [works.map_fresh(None, 0.005, weight=2)],
+    ]
+    if not quick:
+        makers += [
+            lambda: [works.fresh(200, 0.005)],
+            lambda: [works.map_replay(parent_open=False)],
+            *(
+                lambda limit=limit: [works.map_replay(parent_open=True, concurrency=limit)]  # type: ignore[misc]
+                for limit in (1, 10, 100)
+            ),
+            *(lambda limit=limit: [works.map_fresh(limit)] for limit in (1, 10, 100, None)),  # type: ignore[misc]
+            lambda: [works.map_fresh(10, 0.005)],
+        ]
+    return makers
+
+
+def _keep(folder: Path, results: Results) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=1)
+    for name in (time.strftime("%Y%m%d-%H%M%S"), "latest"):
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _say(began: float, what: str) -> None:
+    sys.stderr.write(f"[{time.perf_counter() - began:5.1f} s] {what}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
