@@ -228,11 +228,18 @@ impl<P: Payload, W> Engine<P, W> {
         self.history.operations().any(Operation::is_awaited)
     }
 
-    /// Whether the context replays: its next operation is recorded, and none before it was new.
+    /// Whether the context replays: none of its operations was new, and it is inside a recorded one or comes to one.
+    ///
+    /// The next position need not be recorded: a virtual context takes one and leaves no record. Virtual contexts
+    /// themselves share their parent with others, so of them only the next position counts.
     pub fn is_replaying(&self, scope: ScopeId) -> bool {
         let scope = &self.scopes[scope.0];
         let is_inside = scope.inner.is_some_and(|inner| !self.scopes[inner.0].done);
-        !scope.fresh && (is_inside || self.history.contains(&scope.upcoming()))
+        let is_virtual = scope.prefix != scope.parent;
+        !scope.fresh
+            && (is_inside
+                || self.history.contains(&scope.upcoming())
+                || !is_virtual && self.history.expects(scope.parent))
     }
 
     /// Whether the code of `scope` was told to suspend.

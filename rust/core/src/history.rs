@@ -69,6 +69,13 @@ impl<P> History<P> {
         self.places.contains_key(id)
     }
 
+    /// Whether something is recorded in a context that the handler has not come to.
+    pub fn expects(&self, parent: Option<OperationId>) -> bool {
+        self.entries.iter().any(|entry| {
+            !entry.visited && entry.operation.kind != Kind::Execution && entry.operation.parent == parent
+        })
+    }
+
     /// Every recorded operation, in the order of its first record.
     pub fn operations(&self) -> impl Iterator<Item = &Operation<P>> {
         self.entries.iter().map(|entry| &entry.operation)
