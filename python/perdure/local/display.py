@@ -118,7 +118,7 @@ class Display:
         self._rows[key] = (handle, operation)
         if self._live is None:
             kind, name, status, attempt, duration = self._cells(key)
-            detail = " ".join(part for part in (attempt, duration) if part)
+            detail = ", ".join(part for part in (attempt, duration) if part)
             line = f"{'  ' * self._depth(*self._rows[key])}{kind} {name} {status}"
             self._say(f"{line} ({detail})" if detail else line)
 

@@ -1,0 +1,154 @@
+"""The examples as a reader runs them: by the command, and on a local service."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure.local import LocalService, VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perdure.local import ExecutionHandle
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ORDER = json.loads((EXAMPLES / "order.json").read_text(encoding="utf-8"))
+
+RESULTS: dict[str, tuple[Any, Any]] = {
+    "order": (
+        ORDER,
+        {
+            "order": "A-1001",
+            "total": "91.90 EUR",
+            "payment": "payment-A-1001",
+            "checks": ["Ada is known", "7 items held"],
+            "picked": ["1 x teapot from shelf 1", "4 x cup from shelf 2", "2 x assam-250g from shelf 3"],
+            "tracking": "PX-A-1001",
+        },
+    ),
+    "shops": (
+        {"shops": 12},
+        {"reported": 10, "missing": ["shop-4", "shop-9"], "total": 1053, "why": "ALL_COMPLETED"},
+    ),
+    "approval": ({}, {"approved": False, "by": None}),
+    "trip": (
+        {"sold_out": "car"},
+        {"booked": [], "undone": ["hotel-4711 cancelled", "flight-4711 cancelled"], "because": "no car left"},
+    ),
+    "render": ({}, {"job": "job-metropolis", "percent": 100}),
+}
+
+
+@pytest.fixture(autouse=True)
+def _examples_importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.delenv("WAREHOUSE_QUEUE_URL", raising=False)
+    yield
+    for name in ("warehouse", *RESULTS):
+        sys.modules.pop(name, None)
+
+
+def start(example: str, event: Any) -> tuple[LocalService, ExecutionHandle]:
+    service = LocalService(clock=VirtualClock())
+    service.register(example, importlib.import_module(example).handler)
+    return service, service.start(example, event=event)
+
+
+def test_every_example_is_tested() -> None:
+    files = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert files == {"warehouse", *RESULTS}
+
+
+@pytest.mark.parametrize("example", RESULTS)
+def test_an_example_runs_from_the_command_line(example: str) -> None:
+    event, expected = RESULTS[example]
+    given = "order.json" if example == "order" else json.dumps(event)
+    code = "from perdure.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", f"{example}:handler", "--event", given, "--skip-time", "--json"]
+    done = subprocess.run(
+        command, cwd=EXAMPLES, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"] == expected
+
+
+@pytest.mark.parametrize("example", RESULTS)
+def test_an_example_gives_its_result_on_a_local_service(example: str) -> None:
+    event, expected = RESULTS[example]
+    service, handle = start(example, event)
+    # Real time for those who answer from outside; where nobody does, the callback's own timeout then passes.
+    service.drive(handle, stop_at_callback=True, wait=30 if example == "order" else 0)
+    service.drive(handle)
+    assert (handle.status, handle.value, handle.error) == ("SUCCEEDED", expected, None)
+
+
+def test_the_order_shows_each_kind_of_operation() -> None:
+    service, handle = start("order", ORDER)
+    service.drive(handle, stop_at_callback=True, wait=30)
+    kinds = {operation.get("SubType") for operation in handle.operations}
+    assert kinds >= {"Step", "Wait", "Parallel", "ParallelBranch", "Map", "MapIteration", "WaitForCallback", "Callback"}
+    assert handle.operation("charge")["StepDetails"]["Attempt"] == 3
+
+
+def test_the_order_waits_for_a_real_warehouse_where_there_is_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Queue:
+        def send_message(self, **message: Any) -> None:
+            sent.append(message)
+
+    monkeypatch.setenv("WAREHOUSE_QUEUE_URL", "https://queue.example/warehouse")
+    monkeypatch.setattr("boto3.client", {"sqs": Queue()}.__getitem__)
+    service, handle = start("order", ORDER)
+    service.drive(handle, stop_at_callback=True)
+    (message,) = sent
+    assert message["QueueUrl"] == "https://queue.example/warehouse"
+    callback_id = json.loads(message["MessageBody"])["callback"]
+    assert callback_id == handle.callback_id("dispatch")
+    answer = service.client.send_durable_execution_callback_success
+    answer(CallbackId=callback_id, Result=b'{"tracking": "PX-7"}')
+    assert service.drive(handle).value["tracking"] == "PX-7"
+
+
+@pytest.mark.parametrize(("answer", "approved"), [(b'"yes"', True), (b'"no"', False)])
+def test_the_first_who_answers_decides_on_an_expense(answer: bytes, approved: bool) -> None:
+    service, handle = start("approval", {"approvers": ["Barbara", "Donald"]})
+    service.drive(handle, stop_at_callback=True)
+    service.client.send_durable_execution_callback_success(CallbackId=handle.callback_id("ask-Barbara"), Result=answer)
+    assert service.drive(handle).value == {"approved": approved, "by": "Barbara"}
+
+
+def test_the_manager_decides_on_an_expense_after_three_days() -> None:
+    service, handle = start("approval", {})
+    began = service.clock.time()
+
+    def answer_the_second(operation: Any, client: Any) -> None:
+        if "Edsger" in operation["Name"]:
+            callback_id = operation["CallbackDetails"]["CallbackId"]
+            client.send_durable_execution_callback_success(CallbackId=callback_id, Result=b'"yes"')
+
+    service.on_callback = answer_the_second
+    assert service.drive(handle).value == {"approved": True, "by": "Edsger"}
+    assert service.clock.time() - began == 3 * 86_400
+
+
+def test_too_many_unreachable_shops_end_the_report_early() -> None:
+    _, handle = start("shops", {"shops": 5})
+    handle.drive()
+    assert handle.value["why"] == "ALL_COMPLETED"
+    _, handle = start("shops", {"shops": 3})
+    handle.drive()
+    assert handle.value == {"reported": 3, "missing": [], "total": 303, "why": "ALL_COMPLETED"}
+
+
+def test_a_trip_without_trouble_is_booked_whole() -> None:
+    _, handle = start("trip", {})
+    handle.drive()
+    assert handle.value == {"booked": ["flight-4711", "hotel-4711", "car-4711"], "undone": [], "because": None}

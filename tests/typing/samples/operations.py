@@ -1,0 +1,128 @@
+"""What a type checker makes of the operations."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, assert_type
+
+from perdure import (
+    BatchResult,
+    DurableContext,
+    ParallelBranch,
+    StepContext,
+    WithRetryConfig,
+    durable_parallel_branch,
+    durable_step,
+    durable_wait_for_callback,
+    durable_with_child_context,
+    with_retry,
+)
+from perdure.concurrency.models import BatchItem
+from perdure.config import (
+    CallbackConfig,
+    ChildConfig,
+    CompletionConfig,
+    Duration,
+    MapConfig,
+    ParallelConfig,
+    StepConfig,
+    StepSemantics,
+    WaitForCallbackConfig,
+)
+from perdure.context import Callback
+from perdure.lambda_service import ErrorObject
+from perdure.retries import RetryDecision, RetryPresets
+from perdure.types import LoggerInterface, WaitForCallbackContext, WaitForConditionCheckContext
+from perdure.waits import WaitForConditionConfig, WaitStrategyConfig, create_wait_strategy
+
+
+@durable_step
+def add(step: StepContext, a: int, b: int) -> int:
+    assert_type(step.attempt, int)
+    assert_type(step.logger, LoggerInterface)
+    return a + b
+
+
+@durable_with_child_context
+def book(context: DurableContext, order: str, *, express: bool = False) -> list[str]:
+    return [context.step(lambda _: order), str(express)]
+
+
+@durable_wait_for_callback
+def ask(callback_id: str, context: WaitForCallbackContext, person: str) -> None:
+    context.logger.info("%s %s", callback_id, person)
+
+
+@durable_parallel_branch()
+def fetch(context: DurableContext, key: str) -> bytes:
+    return context.step(lambda _: key.encode())
+
+
+def plain(step: StepContext) -> dict[str, int]:
+    return {"attempt": step.attempt}
+
+
+def double(context: DurableContext, item: int, index: int, items: Sequence[int]) -> str:
+    return context.step(lambda _: f"{item * 2} {index} {len(items)}")
+
+
+def poll(state: int, check: WaitForConditionCheckContext) -> int:
+    return state + check.attempt
+
+
+def steps(context: DurableContext) -> None:
+    assert_type(context.step(add(1, 2)), int)
+    assert_type(context.step(add(a=1, b=2), name="sum"), int)
+    assert_type(context.step(plain), dict[str, int])
+    assert_type(context.step(lambda _: "x"), str)
+    assert_type(context.step(plain, config=StepConfig(retry_strategy=RetryPresets.none())), dict[str, int])
+    assert_type(
+        context.step(plain, retry=RetryPresets.none(), step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY),
+        dict[str, int],
+    )
+    assert_type(RetryPresets.critical(), Callable[[Exception, int], RetryDecision])
+
+
+def waits(context: DurableContext) -> None:
+    context.wait(5)
+    context.wait(timedelta(minutes=1), name="pause")
+    context.wait(duration=Duration.from_hours(1))
+    check = create_wait_strategy(WaitStrategyConfig[int](lambda state: state < 3, initial_delay=1))
+    assert_type(context.wait_for_condition(poll, WaitForConditionConfig(check, 0)), int)
+    assert_type(context.wait_for_condition(poll, wait_strategy=check, initial_state=0), int)
+
+
+def callbacks(context: DurableContext) -> None:
+    callback = context.create_callback("reply", timeout=timedelta(days=1))
+    assert_type(callback, Callback[Any])
+    assert_type(callback.callback_id, str)
+    assert_type(context.create_callback(config=CallbackConfig(timeout=Duration(5))), Callback[Any])
+    assert_type(context.wait_for_callback(ask("Ada"), timeout=60), Any)
+    assert_type(context.wait_for_callback(ask("Ada"), config=WaitForCallbackConfig(timeout=Duration(5))), Any)
+    assert_type(context.invoke("other:1", {"a": 1}), Any)
+
+
+def contexts(context: DurableContext) -> None:
+    assert_type(context.run_in_child_context(book("A-1", express=True)), list[str])
+    assert_type(context.run_in_child_context(lambda inner: inner.step(add(1, 2))), int)
+    assert_type(context.run_in_child_context(book("A-1"), config=ChildConfig(is_virtual=True)), list[str])
+    assert_type(with_retry(context, lambda inner, _: inner.step(add(1, 2)), WithRetryConfig()), int)
+
+
+def batches(context: DurableContext) -> None:
+    batch = context.map([1, 2], double, max_concurrency=2, completion_config=CompletionConfig.all_completed())
+    assert_type(batch, BatchResult[str])
+    assert_type(batch.get_results(), list[str])
+    assert_type(batch.all, list[BatchItem[str]])
+    assert_type(batch.get_errors(), list[ErrorObject | None])
+    assert_type(context.map([1], double, config=MapConfig(item_namer=lambda item, _: str(item))), BatchResult[str])
+    assert_type(context.parallel([fetch("a"), fetch("b")]), BatchResult[bytes])
+    assert_type(context.parallel([ParallelBranch(book("a"), "a")], config=ParallelConfig()), BatchResult[list[str]])
+    functions: list[Callable[[DurableContext], int]] = [lambda inner: inner.step(add(1, 2))]
+    assert_type(context.parallel(functions), BatchResult[int])
+
+
+def surroundings(context: DurableContext) -> None:
+    assert_type(context.logger, LoggerInterface)
+    assert_type(context.is_replaying(), bool)
+    assert_type(context.lambda_context.get_remaining_time_in_millis(), int)
+    assert_type(context.execution_context.durable_execution_arn, str)
