@@ -394,7 +394,8 @@ def test_a_step_that_is_recorded_never_runs_again(name: str) -> None:
 
     def hurt(_name: str, arguments: dict[str, Any], when: str) -> None:
         invocations = len(handle.invocations)
-        if not _name.startswith("send_") and when == "after" and invocations not in died and invocations % 7 in (1, 2, 4, 5):
+        mine = when == "after" and not _name.startswith("send_")
+        if mine and invocations not in died and invocations % 7 in (1, 2, 4, 5):
             died.add(invocations)
             raise InvocationCut
 
