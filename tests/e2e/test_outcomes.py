@@ -265,7 +265,8 @@ def test_a_failed_flush_fails_every_waiter() -> None:
         def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
             if len(self.calls) == 1:
                 self.calls.append(call)
-                raise PERMANENT["parameter"]
+                problem = PERMANENT["parameter"]()
+                raise problem
             return super().checkpoint_durable_execution(**call)
 
     def branch(context: DurableContext, *_: Any) -> None:
