@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _HERE = __name__.partition(".")[0]
+_OUTERMOST = f"{_HERE}.execution"
 
 
 class CheckpointsBroken(BaseException):  # noqa: N818  control flow, like KeyboardInterrupt
@@ -35,10 +36,12 @@ class OutOfTime(BaseException):  # noqa: N818  control flow, like KeyboardInterr
 
 
 def user_line() -> str | None:
-    """Find the user's line that called the operation: the innermost frame outside this package."""
+    """Find the user's line that called the operation: the innermost frame outside this package, up to the handler."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  the documented way to look at the stack
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
+        if module == _OUTERMOST:
+            return None
         if module != _HERE and not module.startswith(_HERE + "."):
             return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
         frame = frame.f_back

@@ -11,7 +11,14 @@ from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, decode_json, encode_json
 from perdure.client import BotoClient, ModelClient, default_client
 from perdure.context import DurableContext
-from perdure.exceptions import ExecutionError, InvocationError, OrphanedChildException, SuspendExecution, ValidationError
+from perdure.exceptions import (
+    ExecutionError,
+    InvocationError,
+    NonDeterministicExecutionError,
+    OrphanedChildException,
+    SuspendExecution,
+    ValidationError,
+)
 from perdure.invocation import WALL_CLOCK, Invocation
 from perdure.operations.common import wire_error
 
@@ -320,7 +327,9 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
     except InvocationError as failed:
         return _failed_by(failed)
     except ExecutionError as different:
-        return {"Status": "FAILED", "Error": wire_error(different)}
+        # The one that the handler raised knows the user's line.
+        known = error if isinstance(error, NonDeterministicExecutionError) else different
+        return {"Status": "FAILED", "Error": wire_error(known)}
     raise AssertionError(f"an invocation ended with the unknown verdict {verdict!r}")
 
 
