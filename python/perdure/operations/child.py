@@ -100,7 +100,7 @@ def run_virtual(
         BRANCH.set((context.invocation, inner))
     id_ = inner.operation_id or ""
     try:
-        result = func(context.child(inner, id_, is_virtual=True))
+        result = func(context.child(inner, None, is_virtual=True))
         settle(context, inner)
         result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)
     except Exception as error:
