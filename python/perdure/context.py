@@ -196,7 +196,11 @@ class DurableContext:
     def child(self, scope: Scope, operation_id: str | None, *, is_virtual: bool = False) -> DurableContext:
         """Make the context of an inner scope; a virtual one has no operation of its own. Used by the operations."""
         return DurableContext(
-            self.invocation, scope, log_parent=operation_id or self._log_parent, is_virtual=is_virtual, log_target=self._log_target
+            self.invocation,
+            scope,
+            log_parent=operation_id or self._log_parent,
+            is_virtual=is_virtual,
+            log_target=self._log_target,
         )
 
     def step_context(self, operation: Operation) -> StepContext:
