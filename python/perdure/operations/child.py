@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
-from perdure.exceptions import ChildContextError
+from perdure.exceptions import ChildContextError, NonDeterministicExecutionError
 from perdure.operations.common import BRANCH, deserialise, failure, passes_through, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913
         if large:
             payload = summary_generator(result) if summary_generator else ""
     except Exception as error:
-        settle(context, inner)
+        settle(context, inner, error)
         if passes_through(error) or not write:
             inner.end()
             raise
@@ -78,8 +78,10 @@ def run(  # noqa: PLR0913
     raise failure(error_class, recorded)
 
 
-def settle(context: DurableContext, inner: Scope) -> None:
+def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
     """Raise again what the code inside must not swallow: a suspension, and whatever stops the invocation."""
+    if isinstance(raised, NonDeterministicExecutionError):
+        return  # not swallowed, and made anew it would not know the user's line
     if inner.is_suspended():
         inner.check()
     context.scope.check()
@@ -104,7 +106,7 @@ def run_virtual(
         settle(context, inner)
         result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)
     except Exception as error:
-        settle(context, inner)
+        settle(context, inner, error)
         if passes_through(error):
             raise
         recorded = wire_error(error)
