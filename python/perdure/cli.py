@@ -23,7 +23,8 @@ def main() -> None:
         sys.stdout.write(f"perdure {version()}\n")
         return
     try:
-        from perdure.local.command import app  # noqa: PLC0415 - needs the extra
+        from perdure.local import bench_command  # noqa: F401, PLC0415 - adds itself to the app; needs the extra
+        from perdure.local.command import app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise

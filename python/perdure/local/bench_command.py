@@ -1,0 +1,138 @@
+"""`perdure bench`: how long a handler of the user's takes to replay a history of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from perdure.bench import FRESH_WORK, BenchError, Measurement, measure
+from perdure.local.command import FAILED, SUCCEEDED, USAGE, _load, app
+
+_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+_NO_SHARE = 1e-12
+
+
+@app.command()
+def bench(
+    handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
+    event: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help='What Lambda sent to a durable invocation, or a history {"Operations": […]}.'
+        ),
+    ],
+    rounds: Annotated[int, typer.Option(min=1, help="How often to replay it.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Measure the replay of a recorded history: nothing is sent, and no step runs again."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    target = _load(handler)
+    try:
+        found = measure(target, event.read_text(encoding="utf-8"), rounds)
+    except OSError as problem:
+        raise typer.BadParameter(f"{event} cannot be read: {problem}", param_hint="--event") from None
+    except BenchError as problem:
+        typer.echo(f"{event} cannot be replayed: {problem}", err=True)
+        raise typer.Exit(USAGE) from None
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        show(Console(soft_wrap=True, highlight=False), found)
+    raise typer.Exit(FAILED if found.outcome == "FAILED" else SUCCEEDED)
+
+
+def show(console: Console, found: Measurement) -> None:
+    """Print a measurement for people."""
+    recorded = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.recorded.items()))
+    console.print(f"[bold]{found.operations:,} operations[/] recorded{f': {recorded}' if recorded else ''}")
+    console.print(f"event {_size(found.event_bytes)}, payloads in it {_size(found.payload_bytes)}")
+    console.print(_outcome(found))
+    console.print()
+    total = found.engine + found.decoding + found.your_code
+    if found.kinds:
+        console.print(_kinds(found, total))
+        console.print()
+    console.print(_split(found, total))
+    replay, parse = found.replay, found.parse
+    each = f", {_time(replay.median / found.operations)} an operation" if found.operations else ""
+    console.print(
+        f"\n[bold]Replay {_time(replay.median)}[/] (fastest {_time(replay.minimum)}){each}; "
+        f"parsing the event {_time(parse.median)} before it. Medians of {len(replay.samples)} rounds."
+    )
+    if found.threads:
+        console.print("Branches ran in threads: the times above overlap, and add up to more than the replay.")
+
+
+def _outcome(found: Measurement) -> str:
+    match found.outcome:
+        case "SUCCEEDED":
+            return "The handler ran to its end on the record alone; no API calls."
+        case "PENDING":
+            return "The handler ran until it waits for something, on the record alone; no API calls."
+        case outcome if outcome == FRESH_WORK:
+            return f"[yellow]The replay was stopped where the record ends:[/] {_plain(found.detail)}. Nothing was sent."
+        case _:
+            return f"[red]The invocation failed:[/] {_plain(found.detail)}"
+
+
+def _plain(text: str | None) -> str:
+    """Keep brackets of the user's from being read as markup."""
+    return (text or "").replace("[", r"\[")
+
+
+def _kinds(found: Measurement, total: float) -> Table:
+    table = Table("operation", box=None, header_style="bold", pad_edge=False)
+    for heading in ("calls", "each", "together", "decoding", "payloads", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.columns[0].no_wrap = True
+    for kind in found.kinds:
+        table.add_row(
+            kind.name,
+            f"{kind.calls:,}",
+            _time(kind.seconds / kind.calls),
+            _time(kind.seconds),
+            _time(kind.decoding) if kind.decoding else "",
+            _size(kind.payload_bytes) if kind.payload_bytes else "",
+            _share(kind.seconds, total),
+        )
+    return table
+
+
+def _split(found: Measurement, total: float) -> Table:
+    table = Table("where the time goes", box=None, header_style="bold", pad_edge=False)
+    table.add_column("together", justify="right")
+    table.add_column("share", justify="right")
+    rows = (
+        ("loading the history, answering", found.history),
+        ("operations", found.engine - found.history),
+        ("decoding payloads", found.decoding),
+        ("your code", found.your_code),
+    )
+    for name, seconds in rows:
+        table.add_row(name, _time(seconds), _share(seconds, total))
+    return table
+
+
+def _share(seconds: float, total: float) -> str:
+    return f"{seconds / max(total, _NO_SHARE):.0%}"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("MB", 1_000_000), ("KB", 1_000)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
