@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from peers.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
-FULL = Effort(seconds=7.0, fewest=5, most=41)
+FULL = Effort(seconds=5.0, fewest=5, most=41)
 QUICK = Effort(seconds=1.5, fewest=3, most=11)
 EVENTS_TO_PARSE = 30_000_000
 
@@ -82,7 +82,7 @@ def _measure(options: argparse.Namespace) -> Results:
             parse = parse_cost(text) if text is not None and len(text) < EVENTS_TO_PARSE else None
             results["works"][work.key] = of_work(work, race(work, effort), parse)
     _say(began, "imports and memory")
-    results["processes"] = of_processes(processes(10 if options.quick else 20))
+    results["processes"] = of_processes(processes(12 if options.quick else 30))
     results["machine"]["load_after"] = machine()["load"]
     results["took"] = round(time.perf_counter() - began, 1)
     _say(began, "done")
@@ -96,7 +96,9 @@ def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
     counts = (100, 1000) if quick else (10, 100, 1000, 10_000)
     makers: list[Callable[[], list[Work]]] = [lambda: [works.empty()]]
     makers += [
-        lambda count=count, value=value, label=label: [works.replay(count, value, label)]  # type: ignore[misc]
+        lambda count=count, value=value, label=label: [  # type: ignore[misc]
+            works.replay(count, value, label, weight=1.0 if count <= works.ITEMS else 0.5)
+        ]
         for value, label in ((small, "45 B"), (nested, "1 KB"))
         for count in counts
     ]
@@ -118,8 +120,8 @@ def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
                 lambda limit=limit: [works.map_replay(parent_open=True, concurrency=limit)]  # type: ignore[misc]
                 for limit in (1, 10, 100)
             ),
-            *(lambda limit=limit: [works.map_fresh(limit)] for limit in (1, 10, 100, None)),  # type: ignore[misc]
-            lambda: [works.map_fresh(10, 0.005)],
+            *(lambda limit=limit: [works.map_fresh(limit, weight=0.5)] for limit in (1, 10, 100, None)),  # type: ignore[misc]
+            lambda: [works.map_fresh(10, 0.005, weight=0.5)],
         ]
     return makers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from dataclasses import dataclass, field
 from statistics import median
@@ -61,7 +62,7 @@ class Work:
         operations: How many operations one call does, for costs per operation.
         repeatable: Whether the prepared call can be made again and again.
         event_text: The event, for the cost of parsing it.
-        weight: Share of the time in relation to other works.
+        weight: Share of the time, and of the rounds at least, in relation to other works.
 
     """
 
@@ -119,7 +120,8 @@ def race(work: Work, effort: Effort) -> dict[str, Samples]:
     first_round = time.perf_counter() - began
     for samples in results.values():
         samples.seconds.clear()
-    rounds = max(effort.fewest, min(effort.most, int(effort.seconds * work.weight / max(first_round, 1e-6))))
+    fewest = max(3, math.ceil(effort.fewest * min(work.weight, 1.0)))
+    rounds = max(fewest, min(effort.most, int(effort.seconds * work.weight / first_round)))
     for number in range(rounds):
         turn = number % len(work.entries)
         for entry in work.entries[turn:] + work.entries[:turn]:
