@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^(?:<!-- test (?P<test>\{.*\}) -->\n)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- test (?P<test>\{[^\n]*\}) -->\n)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTS = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
 
 
@@ -31,6 +31,10 @@ def blocks(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
     for block in BLOCK.finditer(text):
         line = text[: block.start("code")].count("\n")
         yield line, block["code"], json.loads(block["test"] or "{}")
+
+
+def without_code(path: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def run_handler(names: dict[str, Any], test: dict[str, Any]) -> None:
@@ -74,5 +78,5 @@ def test_the_python_of_a_document_runs_as_it_says(document: str) -> None:
 def test_the_documents_point_at_files_that_exist() -> None:
     for document in [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"]:
         path = ROOT / document
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
+        for target in re.findall(r"(?<!\w)\[[^]\n]+\]\((?!https?:|#)([^)#]+)", without_code(path)):
             assert (path.parent / target).exists(), f"{document} points at {target}"
