@@ -1,0 +1,31 @@
+"""Workflows that hypothesis writes: the same under both SDKs, under any mixture of them, and when replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.duel import OFFICIAL, PERDURE, compare, play
+from support.workflows import WORKFLOWS, WORLD, Workflow
+
+
+# A workflow takes a few hundredths of a second, so there can be many.
+MANY = settings(max_examples=settings.default.max_examples * 5)
+
+
+@MANY
+@given(WORKFLOWS)
+def test_both_sdks_run_a_workflow_alike(workflow: Workflow) -> None:
+    compare(workflow, WORLD)
+
+
+@MANY
+@given(WORKFLOWS, st.lists(st.booleans(), min_size=1, max_size=12))
+def test_a_history_begun_by_one_sdk_is_finished_by_the_other(workflow: Workflow, turns: list[bool]) -> None:
+    _, alone = play(workflow, PERDURE, WORLD)
+    mixture: list[Any] = [PERDURE if turn else OFFICIAL for turn in turns]
+    _, mixed = play(workflow, mixture, WORLD)
+    different = alone.differences(mixed)
+    assert not different, "perdure alone first, then the mixture\n" + "\n".join(different)
