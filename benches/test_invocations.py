@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,7 +42,6 @@ def test_invocation(benchmark: BenchmarkFixture, key: str) -> None:
     def setup() -> None:
         nonlocal call
         call = entry.prepare()
-        gc.collect()
 
     def run() -> Any:
         return call.run()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-SHORT = 0.002
+SHORT = 0.01
 """Seconds: a sample of a repeatable work repeats it until it takes about so long."""
 
 MOST_REPEATS = 200
