@@ -51,6 +51,7 @@ _MODELS = (
     "DurableExecutionInvocationInputWithClient",
     "InitialExecutionState",
 )
+_OUTPUT_MODELS = ("DurableExecutionInvocationOutput", "InvocationStatus")
 
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
@@ -76,6 +77,10 @@ def __getattr__(name: str) -> Any:
         from perdure import _invocation_input  # noqa: PLC0415  dataclasses, which no invocation needs
 
         return getattr(_invocation_input, name)
+    if name in _OUTPUT_MODELS:
+        from perdure import lambda_service  # noqa: PLC0415  the same
+
+        return getattr(lambda_service, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
