@@ -8,10 +8,10 @@ Moments are Unix milliseconds, tickets are counted from 1, and an operation or u
 for it.
 """
 
-from typing import Any, Final, Literal, TypeVar, final
+from typing import Any, Final, Literal, TypeAlias, TypeVar, final
 
 _T = TypeVar("_T")
-_Wire = dict[str, Any]
+_Wire: TypeAlias = dict[str, Any]
 
 __all__ = [
     "ABORT",
