@@ -59,7 +59,10 @@ def outcomes(handle: Any) -> list[str]:
 
 def test_an_execution_ends_with_what_the_handler_returns() -> None:
     service, script = service_of(([], DONE))
-    handle = service.run("f", event={"a": 1}, name="mine")
+    handle = service.start("f", event={"a": 1}, name="mine")
+    running = service.client.get_durable_execution(DurableExecutionArn=handle.arn)
+    assert running["ExpectedExecutionTimeoutTimestamp"] == DEFAULT_START + timedelta(days=366)
+    handle.drive()
     assert (handle.status, handle.result, handle.value, handle.error) == ("SUCCEEDED", "1", 1, None)
     assert handle.arn.startswith("arn:aws:lambda:us-east-1:123456789012:function:f:$LATEST/durable-execution/mine/")
     root = script.events[0]["InitialExecutionState"]["Operations"][0]
@@ -67,7 +70,7 @@ def test_an_execution_ends_with_what_the_handler_returns() -> None:
     described = service.client.get_durable_execution(DurableExecutionArn=handle.arn)
     assert described["Status"] == "SUCCEEDED"
     assert described["EndTimestamp"] == DEFAULT_START
-    assert described["ExpectedExecutionTimeoutTimestamp"] == DEFAULT_START + timedelta(days=366)
+    assert "ExpectedExecutionTimeoutTimestamp" not in described
 
 
 def test_an_execution_fails_with_what_the_handler_returns() -> None:

@@ -86,6 +86,13 @@ class Raw:
     def operation(self, key: str) -> dict[str, Any]:
         return self.handle.machine.operations[key]
 
+    def leave(self, output: Any) -> None:
+        """End the invocation with what it returns."""
+        with self.service.wake:
+            self.handle.machine.end_invocation(output, self.service.clock.now())
+            self.service.executions.absorb(self.handle)
+            self.service.executions.commit()
+
     def advance(self, seconds: float) -> None:
         """Move the virtual clock."""
         clock: Any = self.service.clock

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from perdure.local import history
 from perdure.local.errors import INVALID_TOKEN, NOT_FOUND, Fault, refuse
+from perdure.local.store import Query
+from perdure.local.validation import check_error_object, error_bytes, function_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from perdure.local.service import LocalService
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
+_MAX_STATUSES, _MAX_REASON, _ERROR_BYTES = 10, 1024, 1_048_576
+_STATUSES = frozenset({"RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING", "PAUSING", "PAUSED"})
 
 Arguments = dict[str, Any]
 Response = dict[str, Any]
@@ -28,7 +34,12 @@ class Api:
             "checkpoint_durable_execution": self._checkpoint,
             "get_durable_execution_state": self._state,
             "get_durable_execution": self._describe,
+            "get_durable_execution_history": self._history,
+            "list_durable_executions_by_function": self._list,
             "stop_durable_execution": self._stop,
+            "pause_durable_execution": self._pause,
+            "resume_durable_execution": self._resume,
+            "delete_durable_execution": self._delete,
             "send_durable_execution_callback_success": self._callback_success,
             "send_durable_execution_callback_failure": self._callback_failure,
             "send_durable_execution_callback_heartbeat": self._callback_heartbeat,
@@ -51,17 +62,19 @@ class Api:
             handle.updates.extend(updates)
             handle.batches.append(list(updates))
         if machine.invokes or machine.terminal:
-            service.absorb(handle)
+            service.executions.absorb(handle)
+        else:
+            service.executions.touch(machine)
         return response
 
     def _state(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, refuse)
         if not handle.machine.knows_token(arguments["CheckpointToken"]):
             refuse(INVALID_TOKEN)
-        most = arguments.get("MaxItems") or DEFAULT_PAGE
+        most = _page_size(arguments)
         if self._service.state_page is not None:
             most = min(most, self._service.state_page)
-        operations, marker = handle.machine.page(arguments.get("Marker"), min(most, MAX_PAGE))
+        operations, marker = handle.machine.page(arguments.get("Marker"), most)
         response: Response = {"Operations": operations}
         if marker:
             response["NextMarker"] = marker
@@ -69,27 +82,110 @@ class Api:
 
     def _describe(self, arguments: Arguments) -> Response:
         machine = self._find(arguments, _not_found).machine
+        with_data = arguments.get("IncludeExecutionData", True)
+        config = {"RetentionPeriodInDays": machine.origin.retention_days}
+        if machine.timeout_seconds is not None:
+            config["ExecutionTimeout"] = max(1, round(machine.timeout_seconds))
         described = {
             "DurableExecutionArn": machine.arn,
             "DurableExecutionName": machine.name,
             "FunctionArn": machine.function_arn,
-            "InputPayload": machine.payload,
-            "Result": machine.result,
-            "Error": machine.error,
+            "InputPayload": machine.payload if with_data else None,
+            "Result": machine.result if with_data else None,
+            "Error": machine.error if with_data else None,
             "StartTimestamp": machine.started_at,
-            "Status": machine.status,
+            "Status": machine.shown_status,
             "EndTimestamp": machine.ended_at,
-            "Version": "$LATEST",
-            "ExecutionDataIncluded": True,
-            "ExpectedExecutionTimeoutTimestamp": machine.deadline,
+            "Version": machine.version,
+            "ExecutionDataIncluded": with_data,
+            "DurableConfig": config,
+            "ExpectedExecutionTimeoutTimestamp": None if machine.terminal else machine.deadline,
         }
+        pause = machine.pause
+        if pause is not None and not machine.terminal:
+            described["PauseDetails"] = {
+                "PauseRequestTimestamp": pause.requested_at,
+                "ExecutionTimeoutPaused": pause.stops_timeout,
+            }
+            if pause.reason is not None and with_data:
+                described["PauseDetails"]["Reason"] = pause.reason
         return {key: value for key, value in described.items() if value is not None}
+
+    def _history(self, arguments: Arguments) -> Response:
+        service, machine = self._service, self._find(arguments, _not_found).machine
+        size, count = _page_size(arguments), machine.event_count
+        service.executions.commit()  # a store tells only what it has kept
+        start = _read_marker(arguments.get("Marker"), 1)
+        if arguments.get("ReverseOrder", False):
+            last = count if start is None else start[0]
+            first = max(1, last - size + 1)
+            events = service.store.history(machine, first, last)[::-1]
+            following = first - 1
+        else:
+            first = 1 if start is None else start[0]
+            events = service.store.history(machine, first, first + size - 1)
+            following = first + size if first + size <= count else 0
+        if not arguments.get("IncludeExecutionData", True):
+            events = [history.without_data(event) for event in events]
+        response: Response = {"Events": events}
+        if following:
+            response["NextMarker"] = _marker(following)
+        return response
+
+    def _list(self, arguments: Arguments) -> Response:
+        service = self._service
+        name, own = function_parts(arguments["FunctionName"])
+        if name not in service.functions:
+            service.functions.resolve(name)  # which says that there is none
+        version = arguments.get("Qualifier") or own
+        if version is not None:
+            version = service.functions.resolve(name, version).version
+        statuses = arguments.get("Statuses") or ()
+        if isinstance(statuses, str) or len(statuses) > _MAX_STATUSES or not _STATUSES.issuperset(statuses):
+            refuse(f"Statuses must be at most {_MAX_STATUSES} of {', '.join(sorted(_STATUSES))}.")
+        position = _read_marker(arguments.get("Marker"), 2)
+        query = Query(
+            name,
+            version,
+            arguments.get("DurableExecutionName"),
+            frozenset(statuses),
+            _moment(arguments.get("StartedAfter")),
+            _moment(arguments.get("StartedBefore")),
+            bool(arguments.get("ReverseOrder", False)),
+            None if position is None else (position[0], position[1]),
+        )
+        service.executions.purge(service.clock.now())
+        executions, following = service.store.page(query, _page_size(arguments))
+        response: Response = {"DurableExecutions": executions}
+        if following is not None:
+            response["NextMarker"] = _marker(*following)
+        return response
 
     def _stop(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, _not_found)
-        moment = handle.machine.stop(self._service.clock.now(), arguments.get("Error"))
-        self._service.absorb(handle)
+        moment = handle.machine.stop(self._service.clock.now(), _error(arguments))
+        self._service.executions.absorb(handle)
         return {"StopTimestamp": moment}
+
+    def _pause(self, arguments: Arguments) -> Response:
+        handle = self._find(arguments, _not_found)
+        stops_timeout = arguments.get("ExecutionTimeoutPaused", True)
+        now, reason = self._service.clock.now(), _reason(arguments)
+        handle.machine.request_pause(now, reason, arguments.get("ClientToken"), stops_timeout=stops_timeout)
+        self._service.executions.absorb(handle)
+        return {}
+
+    def _resume(self, arguments: Arguments) -> Response:
+        handle = self._find(arguments, _not_found)
+        handle.machine.resume(self._service.clock.now(), _reason(arguments), arguments.get("ClientToken"))
+        self._service.executions.absorb(handle)
+        return {}
+
+    def _delete(self, arguments: Arguments) -> Response:
+        handle = self._find(arguments, _not_found)
+        handle.machine.delete()
+        self._service.executions.touch(handle.machine)
+        return {"DeletionRequestTimestamp": self._service.clock.now()}
 
     def _callback_success(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
@@ -101,19 +197,19 @@ class Api:
         except UnicodeDecodeError:
             refuse("The Result of a callback must be text in UTF-8.")
         handle.machine.answer_callback(operation_id, self._service.clock.now(), result=result or None)
-        self._service.absorb(handle)
+        self._service.executions.absorb(handle)
         return {}
 
     def _callback_failure(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
-        handle.machine.answer_callback(operation_id, self._service.clock.now(), error=arguments.get("Error", {}))
-        self._service.absorb(handle)
+        handle.machine.answer_callback(operation_id, self._service.clock.now(), error=_error(arguments) or {})
+        self._service.executions.absorb(handle)
         return {}
 
     def _callback_heartbeat(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
         handle.machine.beat_callback(operation_id, self._service.clock.now())
-        self._service.absorb(handle)
+        self._service.executions.absorb(handle)
         return {}
 
     def _callback(self, arguments: Arguments) -> tuple[ExecutionHandle, str]:
@@ -122,21 +218,81 @@ class Api:
             arn, _, operation_id = base64.b64decode(callback_id, validate=True).decode().partition("|")
         except ValueError:
             _not_found(f"No callback has the id {callback_id}.")
-        handle = self._service.handles.get(arn)
+        handle = self._service.executions.lookup(arn)
         if handle is None or operation_id not in handle.machine.operations:
             _not_found(f"No callback has the id {callback_id}.")
-        if handle.machine.fire_due(self._service.clock.now()):
-            self._service.absorb(handle)
+        self._catch_up(handle)
         if handle.terminal:
             _not_found(f"The execution of the callback {callback_id} has ended ({handle.status}).")
         return handle, operation_id
 
     def _find(self, arguments: Arguments, missing: Callable[[str], NoReturn]) -> ExecutionHandle:
         arn = arguments["DurableExecutionArn"]
-        handle = self._service.handles.get(arn)
+        service = self._service
+        service.executions.purge(service.clock.now())
+        handle = service.executions.lookup(arn)
         if handle is None:
             missing(f"No durable execution has the ARN {arn}.")
         return handle
+
+    def _catch_up(self, handle: ExecutionHandle) -> None:
+        """Let what is due happen before the call does."""
+        if handle.machine.fire_due(self._service.clock.now()):
+            self._service.executions.absorb(handle)
+
+
+def _page_size(arguments: Arguments) -> int:
+    size = arguments.get("MaxItems") or DEFAULT_PAGE
+    if not isinstance(size, int) or size < 0:
+        refuse(f"MaxItems must be a whole number from 0 to {MAX_PAGE}.")
+    return min(size, MAX_PAGE)
+
+
+def _marker(*numbers: int) -> str:
+    return base64.urlsafe_b64encode(".".join(map(str, numbers)).encode()).decode()
+
+
+def _read_marker(marker: str | None, count: int) -> list[int] | None:
+    if not marker:
+        return None
+    try:
+        numbers = [int(part) for part in base64.urlsafe_b64decode(marker.encode("ascii")).decode("ascii").split(".")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or min(numbers) < 0 or max(numbers) >= 1 << 62:
+        refuse(f"Invalid marker: {marker}.")
+    return numbers
+
+
+def _moment(value: Any) -> datetime | None:
+    """Read a moment as boto3 takes it: a datetime, Unix seconds, or text."""
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else _parse(value)
+    except (ValueError, OverflowError, OSError, TypeError):
+        refuse(f"{value!r} is not a timestamp.")
+    return moment if moment.tzinfo is not None else moment.astimezone()
+
+
+def _parse(value: Any) -> datetime:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else datetime.fromisoformat(value)
+
+
+def _reason(arguments: Arguments) -> str | None:
+    reason: str | None = arguments.get("Reason")
+    if reason is not None and len(reason) > _MAX_REASON:
+        refuse(f"Reason must be at most {_MAX_REASON} characters.")
+    return reason
+
+
+def _error(arguments: Arguments) -> dict[str, Any] | None:
+    error: dict[str, Any] | None = arguments.get("Error")
+    if error is not None:
+        check_error_object(error, "the request")
+        if error_bytes(error) > _ERROR_BYTES:
+            refuse(f"Error must not exceed {_ERROR_BYTES} bytes.")
+    return error
 
 
 def _not_found(message: str) -> NoReturn:

@@ -2,18 +2,19 @@
 
 One loop invokes what is due, lets time pass when nothing is, and stops when only the outside can help.
 Handlers run in the thread that drives, one at a time; a second thread that drives the same service takes what the
-first has not claimed.
+first has not claimed. While `Workers` run, they do the work and a driver only waits.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure.local.calls import Call, lambda_context
 from perdure.local.client import LocalClient
 from perdure.local.clock import to_seconds
-from perdure.local.events import LocalEvent, LocalLambdaContext, error_object, fitting, to_event_operation
+from perdure.local.events import LocalEvent, error_object, fitting, to_event_operation
 from perdure.local.handle import Invocation
 from perdure.local.validation import function_base_name
 
@@ -21,59 +22,113 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from perdure.local.handle import ExecutionHandle
-    from perdure.local.journal import StartedInvoke
-    from perdure.local.service import Function, LocalService
+    from perdure.local.service import LocalService
 
+_LOG = logging.getLogger("perdure.local")
 _CUT = {"ErrorMessage": "The invocation was cut off.", "ErrorType": "Runtime.ExitError"}
 _OF_THE_OUTSIDE = frozenset({"timeout", "heartbeat", "deadline"})
-_TIMEOUT_SECONDS = 900.0
+
+
+class Target(Protocol):
+    """What one drives: an execution, or a call of a plain function."""
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended."""
 
 
 class Driver:
-    """The loop of a service."""
+    """The loop of a service. Everything is called with the service's lock held, unless it says otherwise."""
 
     def __init__(self, service: LocalService) -> None:
         self._service = service
-        self._busy = 0
         self._asked: set[str] = set()
+        self.busy = 0
+        """How many jobs run now; whoever calls `run_job` counts them."""
 
-    def drive(self, target: ExecutionHandle, *, stop_at_callback: bool, wait: float) -> None:
-        """Run until `target` has ended or only the outside can move it."""
+    def drive(self, target: Target, *, stop_at_callback: bool, wait: float) -> None:
+        """Run until `target` has ended or only the outside can move it; takes the lock itself."""
         service = self._service
         patience = time.monotonic() + wait
         with service.wake:
             while not target.terminal:
-                if self._step():
+                if service.workers is None and self._step():
                     continue
-                if self._busy:
+                if self.busy or (service.workers is not None and self._moving()):
                     service.wake.wait()
                     continue
                 if self._ask():
                     continue
-                moment = self._next_moment(stop_at_callback=stop_at_callback)
-                if moment is not None:
-                    self._pass_time(moment)
-                    continue
+                if service.workers is None:
+                    moment = self._next_moment(stop_at_callback=stop_at_callback)
+                    if moment is not None:
+                        self.pass_time(moment)
+                        continue
                 remaining = patience - time.monotonic()
                 if remaining <= 0:
                     return
                 service.wake.wait(remaining)
 
-    def _step(self) -> bool:
-        """Do one thing that is due; tell whether there was one."""
+    def fire(self) -> None:
+        """Let everything happen whose moment has come."""
         service = self._service
         now = service.clock.now()
-        for execution in service.store.running():
-            if execution.fire_due(now):
-                service.absorb(service.handles[execution.arn])
+        while (execution := service.executions.schedule.take_due(now)) is not None:
+            execution.fire_due(now)
+            service.executions.absorb(service.executions.handle_of(execution))
+        service.executions.purge(now)
+
+    def next_job(self) -> ExecutionHandle | Call | None:
+        """Return the next thing to run, struck off the list."""
+        service = self._service
         if service.tasks:
-            self._call(*service.tasks.popleft())
-            return True
-        for execution in service.store.running():
-            if execution.runnable(now):
-                self._invoke(service.handles[execution.arn])
-                return True
-        return False
+            return service.tasks.popleft()
+        while (execution := service.executions.schedule.take_ready()) is not None:
+            if function_base_name(execution.function_arn) in service.functions:
+                return service.executions.handle_of(execution)
+            _LOG.warning("%s waits: its function is not registered.", execution.arn)  # register() takes it up
+        return None
+
+    def run_job(self, job: ExecutionHandle | Call) -> None:
+        """Run one thing; the lock is let go while the function runs."""
+        if isinstance(job, Call):
+            self._call(job)
+        else:
+            self._invoke(job)
+
+    def pass_time(self, moment: datetime) -> None:
+        """Let `moment` come, or return early when something happens."""
+        service = self._service
+        seconds = to_seconds(moment) - service.clock.time()
+        if seconds > 0:
+            for observer in service.observers:
+                observer.waiting(seconds, skipped=service.clock.virtual)
+        service.executions.commit()
+        service.clock.sleep_until(moment, service.wake)
+
+    def _step(self) -> bool:
+        """Do one thing that is due; tell whether there was one."""
+        self.fire()
+        job = self.next_job()
+        if job is None:
+            self._service.executions.commit()
+            return False
+        self.busy += 1
+        try:
+            self.run_job(job)
+        finally:
+            self.busy -= 1
+            self._service.wake.notify_all()
+        return True
+
+    def _moving(self) -> bool:
+        """Tell whether anything will move without help from outside."""
+        service = self._service
+        return (
+            service.executions.schedule.has_ready
+            or bool(service.tasks)
+            or service.executions.schedule.next_moment() is not None
+        )
 
     def _ask(self) -> bool:
         """Offer open callbacks to whoever answers them; tell whether one was offered."""
@@ -81,7 +136,7 @@ class Driver:
         if service.on_callback is None:
             return False
         for execution in service.store.running():
-            for operation in service.handles[execution.arn].open_callbacks:
+            for operation in service.executions.handle_of(execution).open_callbacks:
                 callback_id = operation["CallbackDetails"]["CallbackId"]
                 if callback_id not in self._asked:
                     self._asked.add(callback_id)
@@ -90,36 +145,28 @@ class Driver:
         return False
 
     def _next_moment(self, *, stop_at_callback: bool) -> datetime | None:
-        moments = [moment for execution in self._service.store.running() if (moment := execution.next_moment())]
-        if not moments:
+        moment = self._service.executions.schedule.next_moment()
+        if moment is None or (stop_at_callback and moment[1] in _OF_THE_OUTSIDE):
             return None
-        earliest, what = min(moments)
-        return None if stop_at_callback and what in _OF_THE_OUTSIDE else earliest
-
-    def _pass_time(self, moment: datetime) -> None:
-        service = self._service
-        seconds = to_seconds(moment) - service.clock.time()
-        if seconds > 0:
-            for observer in service.observers:
-                observer.waiting(seconds, skipped=service.clock.virtual)
-        service.clock.sleep_until(moment, service.wake)
+        return moment[0]
 
     # -- calling functions, with the lock let go -------------------------------------------------------------------
 
     def _invoke(self, handle: ExecutionHandle) -> None:
         service, execution = self._service, handle.machine
-        updated = execution.begin_invocation()
-        invocation = Invocation(execution.invocations, service.clock.now())
+        now = service.clock.now()
+        function = service.functions.at(function_base_name(execution.function_arn), execution.version)
+        context = lambda_context(function, execution.function_arn, execution.origin.tenant_id)
+        updated = execution.begin_invocation(now, context.aws_request_id)
+        invocation = Invocation(execution.invocations, now)
         handle.invocations.append(invocation)
-        name = function_base_name(execution.function_arn)
-        function = service.functions[name]
         event = LocalEvent(self._event(handle, updated), LocalClient(service, invocation), service.clock)
         invocation.failures = event.failures
-        context = self._context(function, None)
         for observer in service.observers:
             observer.invocation(handle, invocation)
+        service.executions.touch(execution)
         try:
-            invocation.output = self._outside(function, event, context)
+            invocation.output = self._outside(function.handler, event, context)
         except KeyboardInterrupt as error:
             invocation.exception = error
             raise
@@ -140,37 +187,27 @@ class Driver:
             execution.end_invocation(invocation.output, now)
         for observer in service.observers:
             observer.invocation(handle, invocation)
-        service.absorb(handle)
+        service.executions.absorb(handle)
+        service.executions.commit()
 
-    def _call(self, handle: ExecutionHandle, invoke: StartedInvoke, function: Function) -> None:
-        """Run a plain function for a chained invoke."""
+    def _call(self, call: Call) -> None:
+        """Run a plain function."""
         service = self._service
-        status, result, error = "SUCCEEDED", None, None
-        try:
-            payload = json.loads(invoke.payload) if invoke.payload and invoke.payload.strip() else {}
-            output = self._outside(function, payload, self._context(function, invoke.tenant_id))
-            result = json.dumps(output)
-        except Exception as problem:  # noqa: BLE001 - the caller gets it as the error of the invoke
-            status, error = "FAILED", error_object(problem)
-        handle.machine.complete_invoke(invoke.operation_id, service.clock.now(), status, result=result, error=error)
-        service.absorb(handle)
+        function = call.function
+        context = lambda_context(function, service.function_arn(function.name, function.version), call.tenant_id)
+        outcome = self._outside(call.run, context)
+        call.settle(*outcome)
+        service.executions.commit()
 
-    def _outside(self, function: Function, event: Any, context: LocalLambdaContext) -> Any:
-        """Call a function with the lock let go."""
-        handler, wake = function.handler, self._service.wake
-        if handler is None:
-            raise LookupError(f"The function {function.name!r} has no handler.")
-        self._busy += 1
-        wake.release()
+    def _outside(self, call: Any, *arguments: Any) -> Any:
+        """Call something with the lock let go, and everything kept that led to it."""
+        service = self._service
+        service.executions.commit()
+        service.wake.release()
         try:
-            return handler(event, context)
+            return call(*arguments)
         finally:
-            wake.acquire()
-            self._busy -= 1
-
-    def _context(self, function: Function, tenant_id: str | None) -> LocalLambdaContext:
-        arn = self._service.function_arn(function.name)
-        return LocalLambdaContext(function.name, arn, tenant_id, function.timeout_seconds or _TIMEOUT_SECONDS)
+            service.wake.acquire()
 
     def _event(self, handle: ExecutionHandle, updated: list[str]) -> dict[str, Any]:
         service, execution = self._service, handle.machine

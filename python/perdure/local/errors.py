@@ -17,6 +17,8 @@ CALLBACK_CLOSED = "CallbackTimeoutException"
 ALREADY_STARTED = "DurableExecutionAlreadyStartedException"
 THROTTLED = "TooManyRequestsException"
 SERVICE = "ServiceException"
+BAD_CONTENT = "InvalidRequestContentException"
+TOO_LARGE = "RequestTooLargeException"
 INVALID_TOKEN = "Invalid checkpoint token"  # noqa: S105 - the words of a message
 
 # The HTTP status of each error, and how the service model spells its message field.
@@ -28,6 +30,8 @@ _SHAPES: dict[str, tuple[int, str]] = {
     ALREADY_STARTED: (409, "Message"),
     THROTTLED: (429, "message"),
     SERVICE: (500, "Message"),
+    BAD_CONTENT: (400, "message"),
+    TOO_LARGE: (413, "message"),
     "KMSAccessDeniedException": (502, "Message"),
     "KMSDisabledException": (502, "Message"),
     "KMSInvalidStateException": (502, "Message"),
@@ -58,6 +62,11 @@ def refuse(message: str) -> NoReturn:
     raise Fault(INVALID_PARAMETER, message)
 
 
+def http_shape(code: str) -> tuple[int, str]:
+    """Return the HTTP status of an error, and how the service model spells its message field."""
+    return _SHAPES.get(code, (400, "message"))
+
+
 @cache
 def error_class(code: str) -> type[Exception]:
     """Return the exception class that stands for an error code, as `client.exceptions` has it."""
@@ -74,7 +83,7 @@ def client_error(code: str, message: str, operation_name: str) -> Exception:
 
     Use it in tests, too, for answers the local service never gives by itself, such as throttling.
     """
-    status, field = _SHAPES.get(code, (400, "message"))
+    status, field = http_shape(code)
     request_id = str(uuid.uuid4())
     response: dict[str, Any] = {
         "Error": {"Message": message, "Code": code},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from perdure.local.machine import Execution
@@ -44,11 +45,13 @@ class Invocation:
 class ExecutionHandle:
     """One execution of a local service."""
 
-    def __init__(self, service: LocalService, execution: Execution, parent: tuple[str, str] | None) -> None:
+    def __init__(self, service: LocalService, execution: Execution) -> None:
         self.service = service
         self.machine = execution
-        self.parent = parent
-        """(ARN, operation id) of the chained invoke that started this execution."""
+        self.listeners: list[Callable[[], None]] = []
+        """Called once when the execution ends, under the service's lock."""
+        self.reported = False
+        """Whether the execution that invoked this one has heard of its end."""
         self.invocations: list[Invocation] = []
         self.updates: list[Update] = []
         """Every update the service has received and applied, in order."""
@@ -57,6 +60,11 @@ class ExecutionHandle:
 
     def __repr__(self) -> str:
         return f"<ExecutionHandle {self.name} {self.status}>"
+
+    @property
+    def parent(self) -> tuple[str, str] | None:
+        """(ARN, operation id) of the chained invoke that started this execution."""
+        return self.machine.origin.parent
 
     @property
     def arn(self) -> str:
@@ -70,8 +78,8 @@ class ExecutionHandle:
 
     @property
     def status(self) -> str:
-        """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED."""
-        return self.machine.status
+        """RUNNING, PAUSING, PAUSED, SUCCEEDED, FAILED, TIMED_OUT or STOPPED; DELETING on the way out."""
+        return self.machine.shown_status
 
     @property
     def terminal(self) -> bool:

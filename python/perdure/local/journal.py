@@ -1,7 +1,8 @@
 """The operations of one execution, and everything that may happen to them: a pure state machine.
 
 No clock, lock, store or thread: every call is handed the moment it happens at. What the journal tells the outside:
-`changed` (operations whose news no response has carried yet), `next_due()`, and `invokes` (chained invokes to start).
+`changed` (operations whose news no response has carried yet), `next_due()`, `invokes` (chained invokes to start),
+`log` (the records of the history) and `unsaved` (operations a store has not seen yet).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from perdure.local import transitions
+from perdure.local.clock import from_millis, to_millis
 from perdure.local.errors import CALLBACK_CLOSED, INVALID_PARAMETER, INVALID_TOKEN, Fault, refuse
+from perdure.local.history import Record, name_of_end, name_of_update
 from perdure.local.transitions import TERMINAL, Operation
 from perdure.local.validation import check_batch, label, text_bytes
 
@@ -67,9 +70,13 @@ class Journal:
         self._sequence = 0
         self._epoch = 0
         self._callback_prefix = callback_prefix
+        self.notes: dict[str, dict[str, Any]] = {}
+        """What the journal knows of open callbacks and chained invokes besides the operation; plain JSON."""
+        self.log: list[Record] = []
+        self.event_count = 0
+        self.unsaved: dict[str, None] = {execution_id: None}
         self._timers: list[tuple[datetime, int, str, str]] = []
         self._timer_count = 0
-        self._heartbeats: dict[str, tuple[int, datetime]] = {}
         self._answer: _Answer | None = None
         self._tail: tuple[str, list[Operation]] = ("", [])
 
@@ -91,6 +98,37 @@ class Journal:
         except ValueError:
             return False
 
+    def dump(self) -> dict[str, Any]:
+        """Return the tokens and what is still to be told, as plain JSON; `restore` takes it back."""
+        answer = self._answer
+        told: list[Any] | None = None
+        if answer is not None:
+            ids = [operation["Id"] for operation in answer.response["NewExecutionState"]["Operations"]]
+            next_token = answer.response.get("CheckpointToken")
+            told = [answer.client_token, answer.token, next_token, ids, to_millis(answer.until)]
+        return {
+            "sequence": self._sequence,
+            "epoch": self._epoch,
+            "token": self.token,
+            "changed": list(self.changed),
+            "news": list(self.news),
+            "readied": sorted(self.readied),
+            "answer": told,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `dump` left off, and set the timers; the operations must be there already."""
+        self._sequence, self._epoch, self.token = state["sequence"], state["epoch"], state["token"]
+        self.changed, self.news = dict.fromkeys(state["changed"]), dict.fromkeys(state["news"])
+        self.readied = set(state["readied"])
+        if state["answer"] is not None:
+            client_token, token, next_token, ids, until = state["answer"]
+            response: dict[str, Any] = {"NewExecutionState": {"Operations": [self.operations[key] for key in ids]}}
+            if next_token is not None:
+                response["CheckpointToken"] = next_token
+            self._answer = _Answer(client_token, token, response, from_millis(until))
+        self.rearm()
+
     def _next_token(self) -> None:
         self._sequence += 1
         self.token = base64.b64encode(f"{self.execution_id}.{self._epoch}.{self._sequence}".encode()).decode()
@@ -111,12 +149,19 @@ class Journal:
         client_token: str | None,
         now: datetime,
         preflight: Callable[[str], dict[str, Any] | None],
+        *,
+        revoke: bool = False,
     ) -> tuple[dict[str, Any], Update | None]:
-        """Apply a batch, all of it or nothing; return the response and the EXECUTION update the batch ended with."""
+        """Apply a batch, all of it or nothing; return the response and the EXECUTION update the batch ended with.
+
+        With `revoke` the invocation gets no further token: this was its last checkpoint.
+        """
         if token != self.token:
             refuse(INVALID_TOKEN)
         closing = self._apply(updates, now, preflight) if updates else None
-        if closing is None:
+        if revoke:
+            self._next_token()
+        if closing is None and not revoke:
             self._next_token()
             response: dict[str, Any] = {"CheckpointToken": self.token, "NewExecutionState": self._news_page()}
         else:
@@ -149,6 +194,11 @@ class Journal:
         for operation in overlay.values():
             self._commit(operation)
         return closing
+
+    def record(self, kind: str, moment: datetime, operation: Operation | None, extra: dict[str, Any]) -> None:
+        """Add to the history."""
+        self.event_count += 1
+        self.log.append(Record(self.event_count, kind, moment, operation, extra))
 
     def _transition(
         self,
@@ -186,37 +236,51 @@ class Journal:
             parent = context.get("ParentId")
 
     def _after(self, update: Update, operation: Operation, now: datetime) -> None:
-        """Set the timers an update asks for, and note the functions to call."""
-        key, kind, status = operation["Id"], operation["Type"], operation["Status"]
+        """Write the history, set the timers an update asks for, and note the functions to call."""
+        key, kind, status, starts = operation["Id"], operation["Type"], operation["Status"], update["Action"] == "START"
+        extra: dict[str, Any] = {}
         if kind == "STEP":
-            if status == "PENDING" and update["Action"] == "RETRY":
-                self._timer(operation["StepDetails"]["NextAttemptTimestamp"], key, "retry")
-            elif status == "READY":
+            if update["Action"] == "RETRY":
+                extra["delay"] = update["StepOptions"]["NextAttemptDelaySeconds"]
+                if status == "PENDING":
+                    self._timer(operation["StepDetails"]["NextAttemptTimestamp"], key, "retry")
+            if status == "READY":
                 self.readied.add(key)
             else:
                 self.readied.discard(key)
-        elif status != "STARTED":
-            return
-        elif kind == "WAIT":
+        elif kind == "WAIT" and status == "STARTED":
             self._timer(operation["WaitDetails"]["ScheduledEndTimestamp"], key, "wait")
         elif kind == "CALLBACK":
             options = update.get("CallbackOptions") or {}
-            if seconds := options.get("TimeoutSeconds"):
-                self._timer(now + timedelta(seconds=seconds), key, "timeout")
-            if seconds := options.get("HeartbeatTimeoutSeconds"):
-                self._beat(key, seconds, now)
+            extra["timeout"], extra["heartbeat"] = options.get("TimeoutSeconds"), options.get("HeartbeatTimeoutSeconds")
+            self.notes[key] = extra
+            self._watch_callback(key, operation)
         elif kind == "CHAINED_INVOKE":
-            options = update["ChainedInvokeOptions"]
-            self.invokes.append(
-                StartedInvoke(key, options["FunctionName"], update.get("Payload"), options.get("TenantId"))
-            )
+            extra = self._note_invoke(key, update, status)
+        self.record(name_of_update(update), now, operation, extra)
+        if starts and (ended := name_of_end(operation)) is not None and kind in ("WAIT", "CHAINED_INVOKE"):
+            self.record(ended, now, operation, {})
 
-    def _commit(self, operation: Operation, *, service: bool = False) -> None:
+    def _note_invoke(self, key: str, update: Update, status: str) -> dict[str, Any]:
+        options = update["ChainedInvokeOptions"]
+        function, payload, tenant = options["FunctionName"], update.get("Payload"), options.get("TenantId")
+        note = {"function": function, "payload": payload, "tenant": tenant}
+        if status == "STARTED":
+            self.notes[key] = note
+            self.invokes.append(StartedInvoke(key, function, payload, tenant))
+        return note
+
+    def _commit(self, operation: Operation, *, service: bool = False, now: datetime | None = None) -> None:
         key = operation["Id"]
         self.operations[key] = operation
         self.changed[key] = None
+        self.unsaved[key] = None
         if service:
             self.news[key] = None
+            ended = name_of_end(operation)
+            if ended is not None and now is not None:
+                self.notes.pop(key, None)
+                self.record(ended, now, operation, {})
         if self.on_change is not None:
             self.on_change(operation)
 
@@ -299,7 +363,7 @@ class Journal:
             fired = True
             operation = self.operations[key]
             if what == "wait":
-                self._commit(transitions.finish(operation, "SUCCEEDED", now), service=True)
+                self._commit(transitions.finish(operation, "SUCCEEDED", now), service=True, now=now)
             elif what == "retry":
                 details = {k: v for k, v in operation["StepDetails"].items() if k != "NextAttemptTimestamp"}
                 self.readied.add(key)
@@ -308,7 +372,7 @@ class Journal:
                 error = {"ErrorMessage": "Callback timed out", "ErrorType": "Callback.Timeout"}
                 if what == "heartbeat":
                     error = {"ErrorMessage": "Callback timed out on heartbeat", "ErrorType": "Callback.Heartbeat"}
-                self._commit(transitions.finish(operation, "TIMED_OUT", now, Error=error), service=True)
+                self._commit(transitions.finish(operation, "TIMED_OUT", now, Error=error), service=True, now=now)
         return fired
 
     def _timer(self, due: datetime, key: str, what: str) -> None:
@@ -321,17 +385,35 @@ class Journal:
             return operation["Status"] == "PENDING" and bool(operation["StepDetails"]["NextAttemptTimestamp"] == due)
         if operation["Status"] != "STARTED":
             return False
-        return what != "heartbeat" or self._heartbeats[key][1] == due
+        return what != "heartbeat" or bool(self.notes[key]["beat"] == to_millis(due))
+
+    def rearm(self) -> None:
+        """Set every timer and queue every call anew, after the journal was read from a store."""
+        self._timers.clear()
+        for key, operation in self.operations.items():
+            kind, status = operation["Type"], operation["Status"]
+            if kind == "STEP" and status == "PENDING":
+                self._timer(operation["StepDetails"]["NextAttemptTimestamp"], key, "retry")
+            elif kind == "WAIT" and status == "STARTED":
+                self._timer(operation["WaitDetails"]["ScheduledEndTimestamp"], key, "wait")
+            elif kind == "CALLBACK" and status == "STARTED":
+                self._watch_callback(key, operation)
+            elif kind == "CHAINED_INVOKE" and status == "STARTED" and not self.notes[key].get("child"):
+                note = self.notes[key]  # nobody can tell how far it came: it is called again, as Lambda would
+                self.invokes.append(StartedInvoke(key, note["function"], note["payload"], note["tenant"]))
+
+    def _watch_callback(self, key: str, operation: Operation) -> None:
+        note, start = self.notes[key], operation["StartTimestamp"]
+        if seconds := note["timeout"]:
+            self._timer(start + timedelta(seconds=seconds), key, "timeout")
+        if seconds := note["heartbeat"]:
+            beat = note.setdefault("beat", to_millis(start + timedelta(seconds=seconds)))
+            self._timer(from_millis(beat), key, "heartbeat")
 
     # -- the outside -----------------------------------------------------------------------------------------------
 
     def _callback_id(self, operation_id: str) -> str:
         return base64.b64encode(f"{self._callback_prefix}|{operation_id}".encode()).decode()
-
-    def _beat(self, key: str, seconds: int, now: datetime) -> None:
-        due = now + timedelta(seconds=seconds)
-        self._heartbeats[key] = (seconds, due)
-        self._timer(due, key, "heartbeat")
 
     def open_callback(self, operation_id: str) -> Operation:
         """Return a callback that still waits for its answer, or refuse."""
@@ -352,13 +434,17 @@ class Journal:
                 INVALID_PARAMETER, f"Result must not exceed {_CALLBACK_RESULT_BYTES} bytes: {label(operation)}."
             )
         status = "SUCCEEDED" if error is None else "FAILED"
-        self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True)
+        self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True, now=now)
 
     def beat_callback(self, operation_id: str, now: datetime) -> None:
         """Take a heartbeat: the heartbeat timeout starts again, the callback's own timeout does not."""
         self.open_callback(operation_id)
-        if operation_id in self._heartbeats:
-            self._beat(operation_id, self._heartbeats[operation_id][0], now)
+        note = self.notes[operation_id]
+        if seconds := note["heartbeat"]:
+            due = now + timedelta(seconds=seconds)
+            note["beat"] = to_millis(due)
+            self.unsaved[operation_id] = None
+            self._timer(due, operation_id, "heartbeat")
 
     def complete_invoke(
         self, operation_id: str, now: datetime, status: str, *, result: str | None, error: dict[str, Any] | None
@@ -366,7 +452,7 @@ class Journal:
         """Complete a chained invoke; one that has already ended stays as it is."""
         operation = self.operations[operation_id]
         if operation["Status"] == "STARTED":
-            self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True)
+            self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True, now=now)
 
     def has_pending(self) -> bool:
         """Tell whether any operation waits for time or for the outside."""

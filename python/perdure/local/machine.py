@@ -3,14 +3,21 @@
 The rules of the invocations: a return of SUCCEEDED or FAILED ends the execution; PENDING parks it until an operation
 moves; PENDING with nothing pending is a mistake, and the third one fails the execution; a raised error is retried,
 and the fifth in a row fails the execution.
+
+The rules of a pause: nothing is invoked, everything else goes on. An invocation under way may still make one
+checkpoint, whose response carries no token; what it returns after that counts for nothing, and the execution is
+invoked again once it is resumed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.errors import INVALID_PARAMETER, INVALID_TOKEN, Fault, refuse
+from perdure.local import history
+from perdure.local.clock import from_millis, to_millis
+from perdure.local.errors import CONFLICT, INVALID_PARAMETER, INVALID_TOKEN, Fault, refuse
 from perdure.local.journal import Journal
 from perdure.local.validation import text_bytes
 
@@ -23,7 +30,32 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 5
 MAX_IDLE_RETURNS = 3
-_OPERATION_STATUS = {"SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED", "TIMED_OUT": "TIMED_OUT", "STOPPED": "STOPPED"}
+DEFAULT_RETENTION_DAYS = 30
+_IDEMPOTENCY = timedelta(minutes=15)
+_ENDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "STOPPED": "Stopped"}
+_STOPPED = {"ErrorMessage": "Execution stopped by user request"}
+_TIMED_OUT = {"ErrorMessage": "Execution timed out", "ErrorType": "Execution.Timeout"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an execution comes from: who started it, for whom, on which version of its function."""
+
+    parent: tuple[str, str] | None = None
+    """(ARN, operation id) of the chained invoke that started it."""
+    tenant_id: str | None = None
+    trace_id: str | None = None
+    retention_days: int = DEFAULT_RETENTION_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause that was asked for, and since when it holds (None while an invocation is still on its way out)."""
+
+    requested_at: datetime
+    reason: str | None
+    stops_timeout: bool
+    since: datetime | None = None
 
 
 class Execution(Journal):
@@ -38,40 +70,76 @@ class Execution(Journal):
         *,
         retry_delay: Callable[[int], float],
         timeout_seconds: float | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        function_arn, _, tail = arn.partition("/durable-execution/")
-        name, execution_id = tail.split("/")
-        details = {} if payload is None else {"InputPayload": payload}
+        self.arn = arn
+        self.function_arn, _, tail = arn.partition("/durable-execution/")
+        self.name, execution_id = tail.split("/")
+        self.version = self.function_arn.rpartition(":")[2]
+        self.origin = origin or Origin()
         root = {
             "Id": execution_id,
             "Type": "EXECUTION",
             "Status": "STARTED",
-            "Name": name,
+            "Name": self.name,
             "StartTimestamp": now,
-            "ExecutionDetails": details,
+            "ExecutionDetails": {} if payload is None else {"InputPayload": payload},
         }
         super().__init__(execution_id, root, limits, callback_prefix=arn)
-        self.arn, self.name, self.function_arn, self.payload = arn, name, function_arn, payload
         self.started_at = now
         self.ended_at: datetime | None = None
         self.status = "RUNNING"
         self.result: str | None = None
         self.error: dict[str, Any] | None = None
+        self.deleting = False
+        self.pause: Pause | None = None
         self.invocations = 0
         self.invoking = False
+        self.revoked = False
         self.wanted = True
         self.retry_at: datetime | None = None
         self.explicit_timeout = timeout_seconds is not None
-        seconds = timeout_seconds if timeout_seconds is not None else limits.duration_seconds
-        self.deadline = None if seconds is None else now + timedelta(seconds=seconds)
+        self.timeout_seconds = timeout_seconds if timeout_seconds is not None else limits.duration_seconds
+        self.due_at = None if self.timeout_seconds is None else now + timedelta(seconds=self.timeout_seconds)
+        self.failures = 0
+        self.idle_returns = 0
+        self.last_request: tuple[str, str, str | None, int] | None = None
         self._retry_delay = retry_delay
-        self._failures = 0
-        self._idle_returns = 0
+        self._invocation: tuple[datetime, str] = (now, "")
+        started = {"Input": history.payload(payload), "ExecutionTimeout": round(self.timeout_seconds or 0)}
+        self.record("ExecutionStarted", now, root, started)
+
+    @property
+    def payload(self) -> str | None:
+        """The user's event, as JSON text."""
+        payload: str | None = self.operations[self.execution_id]["ExecutionDetails"].get("InputPayload")
+        return payload
 
     @property
     def terminal(self) -> bool:
         """Whether the execution has ended."""
         return self.status != "RUNNING"
+
+    @property
+    def shown_status(self) -> str:
+        """The status as the API tells it, with PAUSING, PAUSED and DELETING."""
+        if self.deleting:
+            return "DELETING"
+        if self.pause is None or self.terminal:
+            return self.status
+        return "PAUSING" if self.pause.since is None else "PAUSED"
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the execution times out; a pause that holds the timeout leaves only the longest life there is."""
+        if self.pause is not None and self.pause.since is not None and self.pause.stops_timeout:
+            return self._last_moment()
+        return self.due_at
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When a finished execution is forgotten."""
+        return None if self.ended_at is None else self.ended_at + timedelta(days=self.origin.retention_days)
 
     # -- the API ---------------------------------------------------------------------------------------------------
 
@@ -95,16 +163,59 @@ class Execution(Journal):
             if token != self.token:
                 refuse(INVALID_TOKEN)
             return {"NewExecutionState": {"Operations": []}}
-        response, closing = self.take(token, updates, client_token, now, preflight)
+        pausing = self.pause is not None
+        response, closing = self.take(token, updates, client_token, now, preflight, revoke=pausing)
         if closing is not None:
             status = "SUCCEEDED" if closing["Action"] == "SUCCEED" else "FAILED"
             self.end(status, now, result=closing.get("Payload"), error=closing.get("Error"))
+        elif pausing:
+            self.revoked = True
+            self._hold(now)
         return response
 
     def stop(self, now: datetime, error: dict[str, Any] | None) -> datetime:
         """Stop the execution; return when it ended, which for one that had ended before is then."""
-        self.end("STOPPED", now, error=error)
+        self.end("STOPPED", now, error=error or _STOPPED)
         return self.ended_at or now
+
+    def request_pause(
+        self, now: datetime, reason: str | None, client_token: str | None, *, stops_timeout: bool
+    ) -> None:
+        """Ask for a pause; it holds at once unless an invocation is under way."""
+        if self._repeated("pause", client_token, reason, now):
+            return
+        if self.terminal or self.pause is not None:
+            raise Fault(CONFLICT, f"Cannot pause an execution that is {self.shown_status}.")
+        self.pause = Pause(now, reason, stops_timeout)
+        self._remember("pause", client_token, reason, now)
+        if not self.invoking:
+            self._hold(now)
+
+    def resume(self, now: datetime, reason: str | None, client_token: str | None) -> None:
+        """End a pause, or call off one that does not hold yet."""
+        if self._repeated("resume", client_token, reason, now):
+            return
+        if self.terminal or self.pause is None:
+            raise Fault(CONFLICT, f"Cannot resume an execution that is {self.shown_status}.")
+        pause, self.pause = self.pause, None
+        self._remember("resume", client_token, reason, now)
+        if pause.since is None:
+            return
+        if pause.stops_timeout and self.due_at is not None:
+            self.due_at += now - pause.since
+            last = self._last_moment()
+            self.due_at = self.due_at if last is None else min(self.due_at, last)
+        resumed: dict[str, Any] = {"ResumeRequestTimestamp": now}
+        if reason is not None:
+            resumed["Reason"] = history.payload(reason)
+        self.record("ExecutionResumed", now, None, resumed)
+        self.settle()
+
+    def delete(self) -> None:
+        """Mark a finished execution for deletion."""
+        if not self.terminal:
+            raise Fault(CONFLICT, f"Cannot delete an execution that is {self.shown_status}; stop it first.")
+        self.deleting = True
 
     def end(
         self, status: str, now: datetime, *, result: str | None = None, error: Mapping[str, Any] | None = None
@@ -115,11 +226,37 @@ class Execution(Journal):
         self.status, self.result, self.ended_at = status, result, now
         self.error = None if error is None else dict(error)
         self.wanted, self.retry_at = False, None
-        root = self.operations[self.execution_id]
-        root = {**root, "Status": _OPERATION_STATUS[status], "EndTimestamp": now}
+        root = {**self.operations[self.execution_id], "Status": status, "EndTimestamp": now}
         self.operations[self.execution_id] = root
+        self.unsaved[self.execution_id] = None
+        outcome = {"Result": history.payload(result)} if status == "SUCCEEDED" else {"Error": history.payload(error)}
+        self.record(f"Execution{_ENDS[status]}", now, root, outcome)
         if self.on_change is not None:
             self.on_change(root)
+
+    def _hold(self, now: datetime) -> None:
+        """Let a pause begin to hold."""
+        pause = self.pause
+        if pause is None or pause.since is not None:
+            return
+        self.pause = Pause(pause.requested_at, pause.reason, pause.stops_timeout, now)
+        paused = {"PauseRequestTimestamp": pause.requested_at, "ExecutionTimeoutPaused": pause.stops_timeout}
+        if pause.reason is not None:
+            paused["Reason"] = history.payload(pause.reason)
+        self.record("ExecutionPaused", now, None, paused)
+
+    def _last_moment(self) -> datetime | None:
+        seconds = self.limits.duration_seconds
+        return None if seconds is None else self.started_at + timedelta(seconds=seconds)
+
+    def _repeated(self, action: str, client_token: str | None, reason: str | None, now: datetime) -> bool:
+        last = self.last_request
+        known = client_token is not None and last is not None and last[:3] == (action, client_token, reason)
+        return known and last is not None and now <= from_millis(last[3])
+
+    def _remember(self, action: str, client_token: str | None, reason: str | None, now: datetime) -> None:
+        if client_token is not None:
+            self.last_request = (action, client_token, reason, to_millis(now + _IDEMPOTENCY))
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -128,10 +265,11 @@ class Execution(Journal):
         if self.terminal:
             return False
         if self.deadline is not None and now >= self.deadline:
-            error = {"ErrorMessage": "Execution timed out", "ErrorType": "Execution.Timeout"}
-            self.end("TIMED_OUT", now, error=error)
+            self.end("TIMED_OUT", now, error=_TIMED_OUT)
             return True
         fired = super().fire_due(now)
+        if self.retry_at is not None and self.retry_at <= now and not self.invoking:
+            self.wanted, self.retry_at = True, None
         self.settle()
         return fired
 
@@ -147,31 +285,30 @@ class Execution(Journal):
         moments = [] if (due := self.next_due()) is None else [due]
         if self.retry_at is not None:
             moments.append((self.retry_at, "invocation"))
-        if self.explicit_timeout and self.deadline is not None:
-            moments.append((self.deadline, "deadline"))
+        if self.explicit_timeout and self.due_at is not None and self.deadline == self.due_at:
+            moments.append((self.due_at, "deadline"))
         return min(moments, default=None)
 
-    def runnable(self, now: datetime) -> bool:
-        """Tell whether the handler should be invoked now."""
-        if self.terminal or self.invoking:
-            return False
-        return self.wanted or (self.retry_at is not None and self.retry_at <= now)
+    @property
+    def runnable(self) -> bool:
+        """Whether the handler should be invoked now."""
+        return self.wanted and not self.invoking and self.pause is None and not self.terminal
 
     # -- invocations -----------------------------------------------------------------------------------------------
 
-    def begin_invocation(self) -> list[str]:
+    def begin_invocation(self, now: datetime | None = None, request_id: str = "local") -> list[str]:
         """Begin an invocation with a token of its own; return the ids the service changed since the last one."""
         updated = list(self.news)
         self.new_epoch()
         self.invocations += 1
-        self.invoking, self.wanted, self.retry_at = True, False, None
+        self.invoking, self.revoked, self.wanted, self.retry_at = True, False, False, None
+        self._invocation = (now or self.started_at, request_id)
         return updated
 
     def end_invocation(self, output: Any, now: datetime) -> None:
         """Take what the handler returned."""
-        self.invoking = False
-        self.fire_due(now)
-        if self.terminal:
+        failed = output.get("Error") if isinstance(output, dict) else None
+        if self._left(now, failed if isinstance(failed, dict) else None):
             return
         try:
             status = self._read_output(output)
@@ -179,36 +316,56 @@ class Execution(Journal):
             error = {"ErrorMessage": fault.message, "ErrorType": fault.code}
             self.end("FAILED", now, error=error)
             return
-        self._failures = 0
+        self.failures = 0
         if status == "PENDING":
             self._park(now)
+            self._hold(now)
         else:
             self.end(status, now, result=output.get("Result"), error=output.get("Error"))
 
     def fail_invocation(self, error: Mapping[str, Any], now: datetime) -> None:
         """Take an invocation that raised, timed out or died; it is repeated, but not for ever."""
-        self.invoking = False
-        self.fire_due(now)
-        if self.terminal:
+        if self._left(now, error):
             return
-        self._failures += 1
-        if self._failures >= MAX_FAILURES:
+        self.failures += 1
+        if self.failures >= MAX_FAILURES:
             self.end("FAILED", now, error=error)
         else:
-            self._again(self._failures, now)
+            self._again(self.failures, now)
+            self._hold(now)
+
+    def _left(self, now: datetime, error: Mapping[str, Any] | None) -> bool:
+        """Note that the invocation is over; tell whether its outcome no longer matters."""
+        self.invoking = False
+        started, request_id = self._invocation
+        completed: dict[str, Any] = {"StartTimestamp": started, "EndTimestamp": now, "RequestId": request_id}
+        if error is not None:
+            completed["Error"] = history.payload(dict(error))
+        self.record("InvocationCompleted", now, None, completed)
+        self.fire_due(now)
+        if self.revoked and not self.terminal:
+            self.wanted = True
+            return True
+        return self.terminal
+
+    def abandon_invocation(self) -> None:
+        """Give up an invocation that died with the process that ran it; it counts as no failure of the function."""
+        self.invoking, self.wanted = False, True
+        if self.pause is not None and self.pause.since is None:
+            self._hold(self.pause.requested_at)
 
     def _park(self, now: datetime) -> None:
         if self.news or self.readied:
-            self._idle_returns, self.wanted = 0, True
+            self.idle_returns, self.wanted = 0, True
         elif self.has_pending():
-            self._idle_returns = 0
+            self.idle_returns = 0
         else:
-            self._idle_returns += 1
-            if self._idle_returns >= MAX_IDLE_RETURNS:
+            self.idle_returns += 1
+            if self.idle_returns >= MAX_IDLE_RETURNS:
                 message = "Cannot return PENDING status with no pending operations."
                 self.end("FAILED", now, error={"ErrorMessage": message, "ErrorType": INVALID_PARAMETER})
             else:
-                self._again(self._idle_returns, now)
+                self._again(self.idle_returns, now)
 
     def _again(self, attempt: int, now: datetime) -> None:
         self.wanted = False

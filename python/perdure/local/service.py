@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections import Counter, deque
-from dataclasses import dataclass
 from functools import cache
 from threading import Condition, RLock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from perdure.local.api import Api
 from perdure.local.client import LocalClient
@@ -26,17 +24,21 @@ from perdure.local.errors import (
     InvocationCut,
     client_error,
 )
+from perdure.local.executions import Executions
+from perdure.local.functions import LATEST, Function, Functions
 from perdure.local.handle import ExecutionHandle, Invocation
+from perdure.local.invoking import Invoking
 from perdure.local.limits import Limits
-from perdure.local.machine import Execution
+from perdure.local.machine import Origin
 from perdure.local.store import MemoryStore
-from perdure.local.validation import function_base_name
+from perdure.local.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.local.calls import Call
     from perdure.local.clock import Clock
-    from perdure.local.journal import StartedInvoke
+    from perdure.local.driver import Target
     from perdure.local.store import Store
     from perdure.local.transitions import Operation
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecutionHandle", "Function", "Invocation", "LocalService", "Observer", "current_service"]
 
 _RESPONSE_METADATA = {"HTTPStatusCode": 200, "HTTPHeaders": {}, "RetryAttempts": 0}
+_ACCEPTED = frozenset({"pause_durable_execution", "resume_durable_execution", "delete_durable_execution"})
 _MISSING: Any = object()
 _latest: list[LocalService] = []
 
@@ -79,17 +82,6 @@ class Observer(Protocol):
         """See time pass in which nothing happens; a virtual clock skips it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A registered function: durable, plain, or (without a handler) answered from outside."""
-
-    name: str
-    handler: Handler | None
-    durable: bool
-    timeout_seconds: float | None = None
-    execution_timeout: float | None = None
-
-
 class LocalService:
     """A durable execution service inside this process.
 
@@ -107,6 +99,8 @@ class LocalService:
         on_callback: called once for each open callback when nothing else moves, with the operation and a client.
         retry_delay: seconds until a failed invocation is repeated, given how many have failed in a row.
         record: keep every update in `ExecutionHandle.updates` and `batches`.
+        sync_timeout: real seconds a synchronous `Invoke` waits for what only the outside can move; None is 15 minutes
+            with a real clock, and no time at all with a virtual one.
 
     """
 
@@ -124,6 +118,7 @@ class LocalService:
         on_callback: Callable[[Operation, LocalClient], None] | None = None,
         retry_delay: Callable[[int], float] = lambda _failures: 5.0,
         record: bool = True,
+        sync_timeout: float | None = None,
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
@@ -139,15 +134,56 @@ class LocalService:
         self.retry_delay = retry_delay
         self.record = record
         self.region, self.account_id = region, account_id
+        self.sync_timeout = sync_timeout if sync_timeout is not None else 0.0 if self.clock.virtual else 900.0
         self.calls: Counter[str] = Counter()
         self.observers: list[Observer] = []
-        self.functions: dict[str, Function] = {}
-        self.handles: dict[str, ExecutionHandle] = {}
-        self.tasks: deque[tuple[ExecutionHandle, StartedInvoke, Function]] = deque()
+        self.functions = Functions()
+        self.tasks: deque[Call] = deque()
         self.wake = Condition(RLock())
         self.client = LocalClient(self)
+        self.workers: Workers | None = None
+        self.executions = Executions(self, self.store)
         self._api = Api(self)
+        self.invoking = Invoking(self)
         self._driver = Driver(self)
+        self.executions.open()
+
+    @property
+    def handles(self) -> dict[str, ExecutionHandle]:
+        """The executions by ARN: all of them with a store in memory, else those that have not ended."""
+        return self.executions.handles
+
+    def __enter__(self) -> Self:
+        """Return the service."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the service."""
+        self.close()
+
+    def close(self, grace: float = 5.0) -> None:
+        """Stop the workers, waiting up to `grace` seconds for what runs, and let go of the store."""
+        self.stop_workers(grace)
+        with self.wake:
+            self.executions.commit()
+            self.store.close()
+
+    def start_workers(self, limit: int = 64) -> None:
+        """Run functions in background threads from now on, at most `limit` at a time; `drive` then only waits."""
+        _latest[:] = [self]
+        with self.wake:
+            if self.workers is None:
+                self.workers = Workers(self, self._driver, limit)
+                self.workers.start()
+
+    def stop_workers(self, grace: float = 5.0) -> bool:
+        """Begin no more invocations, and wait for those under way; tell whether all came to their end."""
+        workers = self.workers
+        if workers is None:
+            return True
+        idle = workers.stop(grace)
+        self.workers = None
+        return idle
 
     # -- functions -------------------------------------------------------------------------------------------------
 
@@ -159,22 +195,37 @@ class LocalService:
         durable: bool = True,
         timeout_seconds: float | None = None,
         execution_timeout: float | None = None,
+        retention_days: int | None = None,
     ) -> LocalService:
         """Register a function under a name: a durable handler, or with `durable=False` a plain one.
 
         A durable handler is called with a `LocalEvent`, a plain one with its payload; both with a Lambda context.
+        Registering again replaces `$LATEST`; `functions.publish` keeps a version, `functions.alias` names one.
+
+        Args:
+            function_name: what it is invoked by.
+            handler: called with the event and a Lambda context.
+            durable: whether it is a durable function.
+            timeout_seconds: of one invocation; the context shows it, nothing enforces it.
+            execution_timeout: seconds until an execution of it is TIMED_OUT.
+            retention_days: how long a finished execution is kept, 1 to 90 days.
+
         """
-        self.functions[function_name] = Function(function_name, handler, durable, timeout_seconds, execution_timeout)
+        function = Function(function_name, handler, durable, timeout_seconds, execution_timeout, retention_days)
+        with self.wake:
+            self.functions.add(function)
+            self.executions.resume()
+            self.wake.notify_all()
         return self
 
     def register_external(self, function_name: str) -> LocalService:
         """Register a function nobody runs: invokes of it wait for `complete_invoke`."""
-        self.functions[function_name] = Function(function_name, None, durable=False)
+        self.functions.add(Function(function_name, None, durable=False))
         return self
 
-    def function_arn(self, function_name: str) -> str:
+    def function_arn(self, function_name: str, version: str = LATEST) -> str:
         """Return the qualified ARN of a function."""
-        return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{function_name}:$LATEST"
+        return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{function_name}:{version}"
 
     # -- executions ------------------------------------------------------------------------------------------------
 
@@ -203,9 +254,16 @@ class LocalService:
         text = payload if event is _MISSING else json.dumps(event)
         try:
             with self.wake:
-                return self.begin(function_name, text, name, execution_timeout, None)
+                function = self.functions.resolve(function_name)
+                if not function.durable:
+                    raise LookupError(f"{function_name!r} is not a durable function; register() it as one.")
+                handle = self.executions.begin(function, text, name, Origin(), execution_timeout)
+                self.executions.commit()
+                return handle
         except Fault as fault:
-            raise client_error(fault.code, fault.message, "Invoke") from None
+            if fault.code == ALREADY_STARTED:
+                raise client_error(fault.code, fault.message, "Invoke") from None
+            raise LookupError(fault.message) from None
 
     def run(
         self,
@@ -231,14 +289,22 @@ class LocalService:
             wait: real seconds to wait for the outside when nothing else moves.
 
         """
-        if not _latest or _latest[-1] is not self:
-            _latest[:] = [self]
-        self._driver.drive(handle, stop_at_callback=stop_at_callback, wait=wait)
+        self.drive_target(handle, stop_at_callback=stop_at_callback, wait=wait)
         return handle
 
+    def drive_target(self, target: Target, *, stop_at_callback: bool = False, wait: float = 0.0) -> None:
+        """Run until `target`, an execution or a call, has ended or only the outside can move it; see `drive`."""
+        if not _latest or _latest[-1] is not self:
+            _latest[:] = [self]
+        self._driver.drive(target, stop_at_callback=stop_at_callback, wait=wait)
+
     def execution(self, arn: str) -> ExecutionHandle:
-        """Return the handle of an execution by its ARN."""
-        return self.handles[arn]
+        """Return the handle of an execution by its ARN; `KeyError` when there is none."""
+        with self.wake:
+            handle = self.executions.lookup(arn)
+        if handle is None:
+            raise KeyError(arn)
+        return handle
 
     def complete_invoke(
         self,
@@ -252,7 +318,8 @@ class LocalService:
         """Complete a chained invoke from outside, in the place of the function it called."""
         with self.wake:
             handle.machine.complete_invoke(operation_id, self.clock.now(), status, result=result, error=error)
-            self.absorb(handle)
+            self.executions.absorb(handle)
+            self.executions.commit()
 
     def client_for(self, handle: ExecutionHandle) -> LocalClient:
         """Return a client that counts as the running invocation of an execution."""
@@ -271,9 +338,11 @@ class LocalService:
         try:
             if hook is not None:
                 hook(name, arguments, "before")
-            with self.wake:
+            if name == "invoke":
                 self.calls[name] += 1
-                response = self._api.handle(name, arguments)
+                response = self.invoking.invoke(arguments)
+            else:
+                response = self.answer(name, arguments)
             if hook is not None:
                 hook(name, arguments, "after")
         except Fault as fault:
@@ -283,79 +352,38 @@ class LocalService:
                 raise
             invocation.cut = True
             raise client_error(INVALID_PARAMETER, INVALID_TOKEN, operation_name) from None
-        response.setdefault("ResponseMetadata", _RESPONSE_METADATA)
+        status = response.get("StatusCode", 202 if name in _ACCEPTED else 200)
+        response.setdefault("ResponseMetadata", {**_RESPONSE_METADATA, "HTTPStatusCode": status})
         return response
+
+    def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Carry out any action but Invoke, and make it last; what is refused raises `Fault`."""
+        with self.wake:
+            self.calls[name] += 1
+            try:
+                return self._api.handle(name, arguments)
+            finally:
+                self.executions.commit()
+
+    def begin_invoke(self, arguments: dict[str, Any]) -> ExecutionHandle | Call | None:
+        """Begin an `Invoke`; return what to wait for, None for a dry run. What is refused raises `Fault`."""
+        with self.wake:
+            self.calls["invoke"] += 1
+            try:
+                return self.invoking.begin(arguments)
+            finally:
+                self.executions.commit()
+
+    def invoke_answer(self, arguments: dict[str, Any], target: ExecutionHandle | Call | None) -> dict[str, Any]:
+        """Return the response of an `Invoke` as things stand now."""
+        return self.invoking.answer(arguments, target)
 
     # -- inner doors, under the lock -------------------------------------------------------------------------------
 
-    def begin(
-        self,
-        function_name: str,
-        payload: str | None,
-        name: str | None,
-        execution_timeout: float | None,
-        parent: tuple[str, str] | None,
-    ) -> ExecutionHandle:
-        """Add an execution, or return the one that has its name and payload already."""
-        base = function_base_name(function_name)
-        function = self.functions.get(base)
-        if function is None or not function.durable:
-            raise LookupError(f"No durable function is registered as {function_name!r}; call register() first.")
-        function_arn = self.function_arn(base)
-        if name is not None and (known := self.store.find(function_arn, name)) is not None:
-            if known.payload != payload:
-                raise Fault(ALREADY_STARTED, f"An execution named {name} was started with another payload.")
-            return self.handles[known.arn]
-        execution_id = str(uuid.uuid4())
-        execution = Execution(
-            f"{function_arn}/durable-execution/{name or uuid.uuid4()}/{execution_id}",
-            payload,
-            self.clock.now(),
-            self.limits,
-            retry_delay=self.retry_delay,
-            timeout_seconds=execution_timeout if execution_timeout is not None else function.execution_timeout,
-        )
-        execution.response_page = self.response_page
-        handle = ExecutionHandle(self, execution, parent)
-        if self.observers:
-            execution.on_change = lambda operation: self._show(handle, operation)
-        self.handles[execution.arn] = handle
-        self.store.add(execution)
-        self.wake.notify_all()
-        return handle
-
     def preflight(self, function_name: str) -> dict[str, Any] | None:
         """Return the error of an invoke that cannot be made, None when it can."""
-        if function_base_name(function_name) in self.functions:
-            return None
-        return {
-            "ErrorMessage": f"Function not found: {function_name}. Register it with LocalService.register().",
-            "ErrorType": "ResourceNotFoundException",
-        }
-
-    def absorb(self, handle: ExecutionHandle) -> None:
-        """Follow up on what a call changed: start chained invokes, tell the parent of an end, wake the drivers."""
-        execution = handle.machine
-        execution.settle()
-        while execution.invokes:
-            invoke = execution.invokes.popleft()
-            function = self.functions[function_base_name(invoke.function_name)]
-            if function.durable:
-                self.begin(function.name, invoke.payload, None, None, (execution.arn, invoke.operation_id))
-            elif function.handler is not None:
-                self.tasks.append((handle, invoke, function))
-        self.store.save(execution)
-        if execution.terminal and handle.parent is not None:
-            self._report(handle, *handle.parent)
-        self.wake.notify_all()
-
-    def _report(self, child: ExecutionHandle, parent_arn: str, operation_id: str) -> None:
-        parent = self.handles[parent_arn]
-        if not parent.terminal:
-            status, result, error = child.status, child.result, child.error
-            parent.machine.complete_invoke(operation_id, self.clock.now(), status, result=result, error=error)
-            self.absorb(parent)
-
-    def _show(self, handle: ExecutionHandle, operation: Operation) -> None:
-        for observer in self.observers:
-            observer.operation(handle, operation)
+        try:
+            self.functions.resolve(function_name)
+        except Fault as fault:
+            return {"ErrorMessage": fault.message, "ErrorType": fault.code}
+        return None

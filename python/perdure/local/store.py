@@ -1,66 +1,202 @@
-"""Where executions live between calls. The service goes through this interface only; SQLite will be another one."""
+"""Where executions live between calls. The service goes through this interface only; `sqlite.py` has another one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perdure.local import history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
+    from datetime import datetime
 
+    from perdure.local.history import Event
+    from perdure.local.limits import Limits
     from perdure.local.machine import Execution
+
+Summary = dict[str, Any]
+"""An `Execution` of the service model, as `ListDurableExecutionsByFunction` returns it."""
+Position = tuple[int, int]
+"""Where an execution stands in the order of starts: its start in Unix milliseconds, and its number in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What `ListDurableExecutionsByFunction` asks for."""
+
+    function: str
+    version: str | None = None
+    name: str | None = None
+    statuses: frozenset[str] = field(default_factory=frozenset)
+    after: datetime | None = None
+    before: datetime | None = None
+    oldest_first: bool = False
+    position: Position | None = None
+    """The last execution of the page before."""
 
 
 class Store(Protocol):
     """What the service asks of a store. Calls come one at a time, under the service's lock."""
 
-    def add(self, execution: Execution) -> None:
-        """Take a new execution."""
-        ...
+    evicts: bool
+    """Whether finished executions live outside this process, so that the service need not keep them."""
+
+    def open(self, limits: Limits, retry_delay: Callable[[int], float]) -> None:
+        """Get ready: what the executions that are read need to know."""
+
+    def add(self, execution: Execution, function: str) -> None:
+        """Take a new execution of a function; it is kept from the next `commit` on."""
 
     def get(self, arn: str) -> Execution | None:
         """Return an execution by its ARN."""
-        ...
 
-    def find(self, function_arn: str, name: str) -> Execution | None:
-        """Return the execution of a function that bears a name."""
-        ...
+    def find(self, function: str, name: str) -> Execution | None:
+        """Return the execution of a function that bears a name, whatever version it runs on."""
 
     def running(self) -> Iterable[Execution]:
         """Return the executions that have not ended, oldest first."""
-        ...
 
-    def save(self, execution: Execution) -> None:
-        """Keep what has changed in an execution."""
-        ...
+    def commit(self, executions: Collection[Execution]) -> None:
+        """Keep what has changed in these executions, all of it or nothing; what returns is safe."""
+
+    def delete(self, arn: str) -> None:
+        """Forget an execution and its history."""
+
+    def history(self, execution: Execution, first: int, last: int) -> list[Event]:
+        """Return the events of a committed execution with numbers from `first` to `last`, both included."""
+
+    def page(self, query: Query, size: int) -> tuple[list[Summary], Position | None]:
+        """Return up to `size` executions, and the position to go on from when there are more."""
+
+    def expired(self, now: datetime) -> list[str]:
+        """Return the ARNs of the executions whose retention has ended."""
+
+    def next_expiry(self) -> datetime | None:
+        """Return when the next retention ends."""
+
+    def close(self) -> None:
+        """Let go of files and locks."""
+
+
+def summary(execution: Execution) -> Summary:
+    """Describe an execution as a list does."""
+    described = {
+        "DurableExecutionArn": execution.arn,
+        "DurableExecutionName": execution.name,
+        "FunctionArn": execution.function_arn,
+        "Status": execution.shown_status,
+        "StartTimestamp": execution.started_at,
+    }
+    if execution.ended_at is not None:
+        described["EndTimestamp"] = execution.ended_at
+    return described
 
 
 class MemoryStore:
     """Executions in a dict, for as long as the process lives."""
 
+    evicts = False
+
     def __init__(self) -> None:
         self._all: dict[str, Execution] = {}
         self._names: dict[tuple[str, str], Execution] = {}
         self._running: dict[str, Execution] = {}
+        self._functions: dict[str, list[tuple[datetime, int, str]]] = {}
+        self._keys: dict[str, tuple[str, tuple[datetime, int, str]]] = {}
+        self._expiries: list[tuple[datetime, str]] = []
+        self._count = 0
 
-    def add(self, execution: Execution) -> None:
+    def open(self, limits: Limits, retry_delay: Callable[[int], float]) -> None:
+        """Do nothing: there is nothing to read."""
+
+    def add(self, execution: Execution, function: str) -> None:
         """Take a new execution."""
+        self._count += 1
+        key = (execution.started_at, self._count, execution.arn)
         self._all[execution.arn] = execution
-        self._names[execution.function_arn, execution.name] = execution
+        self._names[function, execution.name] = execution
         self._running[execution.arn] = execution
+        insort(self._functions.setdefault(function, []), key)
+        self._keys[execution.arn] = (function, key)
 
     def get(self, arn: str) -> Execution | None:
         """Return an execution by its ARN."""
         return self._all.get(arn)
 
-    def find(self, function_arn: str, name: str) -> Execution | None:
+    def find(self, function: str, name: str) -> Execution | None:
         """Return the execution of a function that bears a name."""
-        return self._names.get((function_arn, name))
+        return self._names.get((function, name))
 
     def running(self) -> Iterable[Execution]:
         """Return the executions that have not ended, oldest first."""
         return tuple(self._running.values())
 
-    def save(self, execution: Execution) -> None:
-        """Keep what has changed: in memory only whether the execution still runs."""
-        if execution.terminal:
-            self._running.pop(execution.arn, None)
+    def commit(self, executions: Collection[Execution]) -> None:
+        """Note which executions have ended; everything else is kept already."""
+        for execution in executions:
+            execution.unsaved.clear()
+            if execution.terminal and self._running.pop(execution.arn, None) is not None:
+                expires = execution.expires_at
+                if expires is not None:
+                    insort(self._expiries, (expires, execution.arn))
+
+    def delete(self, arn: str) -> None:
+        """Forget an execution."""
+        execution = self._all.pop(arn, None)
+        if execution is None:
+            return
+        function, key = self._keys.pop(arn)
+        self._functions[function].remove(key)
+        del self._names[function, execution.name]
+        self._running.pop(arn, None)
+        self._expiries = [entry for entry in self._expiries if entry[1] != arn]
+
+    def history(self, execution: Execution, first: int, last: int) -> list[Event]:
+        """Return events by their numbers."""
+        return [history.render(record) for record in execution.log[first - 1 : last]]
+
+    def page(self, query: Query, size: int) -> tuple[list[Summary], Position | None]:
+        """Return a page of summaries."""
+        keys: Iterable[tuple[datetime, int, str]] = self._functions.get(query.function, ())
+        if not query.oldest_first:
+            keys = reversed(list(keys))
+        page: list[Summary] = []
+        last: Position | None = None
+        for _, number, arn in keys:
+            execution = self._all[arn]
+            if not self._matches(execution, number, query):
+                continue
+            if len(page) == size:
+                return page, last
+            page.append(summary(execution))
+            last = (0, number)
+        return page, None
+
+    @staticmethod
+    def _matches(execution: Execution, number: int, query: Query) -> bool:
+        if query.position is not None:
+            passed = query.position[1]
+            if not (number > passed if query.oldest_first else number < passed):
+                return False
+        if query.version is not None and execution.version != query.version:
+            return False
+        if query.name is not None and execution.name != query.name:
+            return False
+        if query.statuses and execution.shown_status not in query.statuses:
+            return False
+        if query.after is not None and execution.started_at <= query.after:
+            return False
+        return query.before is None or execution.started_at < query.before
+
+    def expired(self, now: datetime) -> list[str]:
+        """Return the ARNs of the executions whose retention has ended."""
+        return [arn for expires, arn in self._expiries if expires <= now]
+
+    def next_expiry(self) -> datetime | None:
+        """Return when the next retention ends."""
+        return self._expiries[0][0] if self._expiries else None
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -37,8 +37,9 @@ _STRINGS = {
 }
 _FUNCTION_NAME = re.compile(
     r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?"
-    r"(?P<name>[a-zA-Z0-9\-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9\-_]+))?"
+    r"(?P<name>[a-zA-Z0-9\-_\.]+)(:(?P<qualifier>\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9\-_]+))?"
 )
+EXECUTION_NAME = re.compile(r"[a-zA-Z0-9\-_]{1,64}")
 _TENANT = re.compile(r"[a-zA-Z0-9\._:\/=+\-@ ]+")
 _SECONDS_IN_A_YEAR = 31_622_400  # 366 days
 _CALLBACK_SECONDS = 99_999_999
@@ -74,6 +75,12 @@ def function_base_name(reference: str) -> str:
     """Return the bare function name of a name, a partial ARN or an ARN, with or without qualifier."""
     match = _FUNCTION_NAME.fullmatch(reference)
     return match["name"] if match else reference
+
+
+def function_parts(reference: str) -> tuple[str, str | None]:
+    """Return the bare function name of a name or an ARN, and its qualifier."""
+    match = _FUNCTION_NAME.fullmatch(reference)
+    return (match["name"], match["qualifier"]) if match else (reference, None)
 
 
 def text_bytes(text: str) -> int:
@@ -181,7 +188,7 @@ def _check_shape(update: Update) -> None:
     if payload is not None and not isinstance(payload, str):
         refuse(f"Payload must be a string: {label(update)}.")
     if error is not None:
-        _check_error(update, error)
+        check_error_object(error, label(update))
     for member, (kind, integers) in _OPTIONS.items():
         options = update.get(member)
         if options is not None:
@@ -190,13 +197,14 @@ def _check_shape(update: Update) -> None:
             _check_options(update, member, options, integers)
 
 
-def _check_error(update: Update, error: Any) -> None:
+def check_error_object(error: Any, where: str) -> None:
+    """Check the shape of an error object."""
     if not isinstance(error, dict) or not _ERROR_MEMBERS.issuperset(error):
-        refuse(f"Error must be an object of {', '.join(sorted(_ERROR_MEMBERS))}: {label(update)}.")
+        refuse(f"Error must be an object of {', '.join(sorted(_ERROR_MEMBERS))}: {where}.")
     for member, value in error.items():
         good = isinstance(value, list) and all(isinstance(line, str) for line in value)
         if not (good if member == "StackTrace" else isinstance(value, str)):
-            refuse(f"{member} of Error has the wrong type: {label(update)}.")
+            refuse(f"{member} of Error has the wrong type: {where}.")
 
 
 def _check_options(update: Update, member: str, options: Any, integers: Mapping[str, tuple[int, int]]) -> None:

@@ -1,0 +1,80 @@
+"""A call of a plain function: one that waits for its turn, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from perdure.local.errors import BAD_CONTENT, Fault
+from perdure.local.events import LocalLambdaContext, error_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.local.functions import Function
+
+_TIMEOUT_SECONDS = 900.0
+
+
+class Call:
+    """One call of a plain function. `done` hears of its end under the service's lock."""
+
+    __slots__ = ("done", "error", "function", "listeners", "payload", "result", "status", "tenant_id")
+
+    def __init__(
+        self,
+        function: Function,
+        payload: str | None,
+        tenant_id: str | None = None,
+        done: Callable[[Call], None] | None = None,
+    ) -> None:
+        self.function = function
+        self.payload = payload
+        self.tenant_id = tenant_id
+        self.done = done
+        self.status = "RUNNING"
+        self.result: str | None = None
+        self.error: dict[str, Any] | None = None
+        self.listeners: list[Callable[[], None]] = []
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the function has returned."""
+        return self.status != "RUNNING"
+
+    def run(self, context: LocalLambdaContext) -> tuple[str, str | None, dict[str, Any] | None]:
+        """Call the function; return what came of it. Not under the lock."""
+        handler = self.function.handler
+        if handler is None:
+            raise LookupError(f"The function {self.function.name!r} has no handler.")
+        try:
+            return "SUCCEEDED", json.dumps(handler(parse_payload(self.payload), context)), None
+        except Exception as problem:  # noqa: BLE001 - the caller gets it as the error of the call
+            return "FAILED", None, error_object(problem)
+
+    def settle(self, status: str, result: str | None, error: dict[str, Any] | None) -> None:
+        """Take what came of the call, and tell whoever waits. Under the lock."""
+        self.status, self.result, self.error = status, result, error
+        if self.done is not None:
+            self.done(self)
+        for listener in self.listeners:
+            listener()
+
+
+def parse_payload(payload: str | None) -> Any:
+    """Read the payload of a call; none is an empty event."""
+    return json.loads(payload) if payload and payload.strip() else {}
+
+
+def check_payload(payload: str | None) -> None:
+    """Refuse a payload that is not JSON."""
+    try:
+        parse_payload(payload)
+    except (ValueError, RecursionError) as problem:
+        raise Fault(BAD_CONTENT, f"Could not parse request body into json: {problem}") from None
+
+
+def lambda_context(function: Function, arn: str, tenant_id: str | None) -> LocalLambdaContext:
+    """Make the Lambda context of a call."""
+    timeout = function.timeout_seconds or _TIMEOUT_SECONDS
+    return LocalLambdaContext(function.name, arn, tenant_id, timeout, function.version)

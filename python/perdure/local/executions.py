@@ -1,0 +1,169 @@
+"""The executions of a service: their handles, what has changed in them, and what follows from an end.
+
+Everything here is called under the service's lock.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from perdure.local.errors import ALREADY_STARTED, Fault
+from perdure.local.handle import ExecutionHandle
+from perdure.local.machine import DEFAULT_RETENTION_DAYS, Execution, Origin
+from perdure.local.schedule import Schedule
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from perdure.local.functions import Function
+    from perdure.local.service import LocalService
+    from perdure.local.store import Store
+    from perdure.local.transitions import Operation
+
+
+class Executions:
+    """What is between the service and its store."""
+
+    def __init__(self, service: LocalService, store: Store) -> None:
+        self._service = service
+        self._store = store
+        self._known: WeakValueDictionary[str, ExecutionHandle] = WeakValueDictionary()
+        self._dirty: dict[str, Execution] = {}
+        self._purge_at: datetime | None = None
+        self.handles: dict[str, ExecutionHandle] = {}
+        self.schedule = Schedule()
+
+    def open(self) -> None:
+        """Take up the executions that have not ended."""
+        service, store = self._service, self._store
+        store.open(service.limits, service.retry_delay)
+        self._purge_at = store.next_expiry()
+        for execution in store.running():
+            self._adopt(execution)
+
+    def resume(self) -> None:
+        """Let everything running be looked at again: a function it waits for may have been registered."""
+        for execution in self._store.running():
+            handle = self.handle_of(execution)
+            if execution.invokes:
+                self.absorb(handle)
+            self.schedule.touch(execution)
+
+    def begin(
+        self,
+        function: Function,
+        payload: str | None,
+        name: str | None,
+        origin: Origin,
+        execution_timeout: float | None = None,
+    ) -> ExecutionHandle:
+        """Add an execution, or return the one that has its name and payload already."""
+        service = self._service
+        if name is not None and (known := self._store.find(function.name, name)) is not None:
+            if known.payload != payload:
+                raise Fault(ALREADY_STARTED, f"An execution named {name} was started with another payload.")
+            return self.handle_of(known)
+        function_arn = service.function_arn(function.name, function.version)
+        days = function.retention_days or DEFAULT_RETENTION_DAYS
+        execution = Execution(
+            f"{function_arn}/durable-execution/{name or uuid.uuid4()}/{uuid.uuid4()}",
+            payload,
+            service.clock.now(),
+            service.limits,
+            retry_delay=service.retry_delay,
+            timeout_seconds=execution_timeout if execution_timeout is not None else function.execution_timeout,
+            origin=Origin(origin.parent, origin.tenant_id, origin.trace_id, days),
+        )
+        self._store.add(execution, function.name)
+        self._adopt(execution)
+        self.touch(execution)
+        self._service.wake.notify_all()
+        return self.handles[execution.arn]
+
+    def handle_of(self, execution: Execution) -> ExecutionHandle:
+        """Return the one handle of an execution."""
+        handle = self.handles.get(execution.arn) or self._known.get(execution.arn)
+        if handle is None:
+            handle = ExecutionHandle(self._service, execution)
+            self._known[execution.arn] = handle
+        return handle
+
+    def lookup(self, arn: str) -> ExecutionHandle | None:
+        """Return the handle of an execution by its ARN, read from the store if need be."""
+        handle = self.handles.get(arn) or self._known.get(arn)
+        if handle is not None:
+            return handle
+        execution = self._store.get(arn)
+        return None if execution is None else self.handle_of(execution)
+
+    def touch(self, execution: Execution) -> None:
+        """Note that an execution has changed: it is to be kept, and its next moment may be another one."""
+        self._dirty[execution.arn] = execution
+        self.schedule.touch(execution)
+
+    def commit(self) -> None:
+        """Make everything that has changed last."""
+        if not self._dirty:
+            return
+        self._store.commit(self._dirty.values())
+        dirty, self._dirty = self._dirty, {}
+        for execution in dirty.values():
+            if execution.deleting and not execution.invoking:
+                self._forget(execution.arn)
+            elif self._store.evicts and execution.terminal and not execution.invoking:
+                self.handles.pop(execution.arn, None)
+
+    def purge(self, now: datetime) -> None:
+        """Forget the executions whose retention has ended."""
+        if self._purge_at is None or now < self._purge_at:
+            return
+        for arn in self._store.expired(now):
+            self._forget(arn)
+        self._purge_at = self._store.next_expiry()
+
+    def absorb(self, handle: ExecutionHandle) -> None:
+        """Follow up on what a call changed: start chained invokes, tell the parent of an end, wake the drivers."""
+        execution = handle.machine
+        execution.settle()
+        while execution.invokes:
+            self._service.invoking.start_chained(handle, execution.invokes.popleft())
+        self.touch(execution)
+        if execution.terminal:
+            self._ended(handle)
+        self._service.wake.notify_all()
+
+    def _ended(self, handle: ExecutionHandle) -> None:
+        expires = handle.machine.expires_at
+        if expires is not None:
+            self._purge_at = expires if self._purge_at is None else min(expires, self._purge_at)
+        listeners, handle.listeners = handle.listeners, []
+        for listener in listeners:
+            listener()
+        if handle.parent is None or handle.reported:
+            return
+        handle.reported = True
+        parent_arn, operation_id = handle.parent
+        parent = self.lookup(parent_arn)
+        if parent is not None and not parent.terminal:
+            status, result, error = handle.machine.status, handle.result, handle.error
+            parent.machine.complete_invoke(operation_id, self._service.clock.now(), status, result=result, error=error)
+            self.absorb(parent)
+
+    def _adopt(self, execution: Execution) -> None:
+        """Take an execution that has not ended into memory, and go on with it."""
+        execution.response_page = self._service.response_page
+        handle = self.handle_of(execution)
+        self.handles[execution.arn] = handle
+        execution.on_change = lambda operation: self._show(handle, operation)
+        self.schedule.touch(execution)
+
+    def _forget(self, arn: str) -> None:
+        self._store.delete(arn)
+        self.handles.pop(arn, None)
+        self._known.pop(arn, None)
+
+    def _show(self, handle: ExecutionHandle, operation: Operation) -> None:
+        for observer in self._service.observers:
+            observer.operation(handle, operation)

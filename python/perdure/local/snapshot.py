@@ -1,0 +1,131 @@
+"""An execution as plain JSON and back, for stores that outlive the process. Pure, like the machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from perdure.local.clock import from_millis, to_millis
+from perdure.local.machine import Execution, Origin, Pause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from perdure.local.history import Event
+    from perdure.local.limits import Limits
+    from perdure.local.transitions import Operation
+
+State = dict[str, Any]
+_MOMENTS = frozenset(
+    {
+        "StartTimestamp",
+        "EndTimestamp",
+        "NextAttemptTimestamp",
+        "ScheduledEndTimestamp",
+        "EventTimestamp",
+        "PauseRequestTimestamp",
+        "ResumeRequestTimestamp",
+    }
+)
+_PLAIN = (
+    "status",
+    "result",
+    "error",
+    "deleting",
+    "invocations",
+    "revoked",
+    "wanted",
+    "explicit_timeout",
+    "timeout_seconds",
+    "failures",
+    "idle_returns",
+    "written_bytes",
+    "event_count",
+    "last_request",
+)
+
+
+def to_plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Turn the moments in an operation or an event into Unix milliseconds."""
+    return {
+        key: to_millis(item) if key in _MOMENTS else to_plain(item) if isinstance(item, dict) else item
+        for key, item in value.items()
+    }
+
+
+def from_plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Turn the Unix milliseconds in an operation or an event into moments."""
+    return {
+        key: from_millis(item) if key in _MOMENTS else from_plain(item) if isinstance(item, dict) else item
+        for key, item in value.items()
+    }
+
+
+def dump(execution: Execution) -> State:
+    """Return everything about an execution but its operations, their notes, and its history."""
+    pause = execution.pause
+    return {
+        **{name: getattr(execution, name) for name in _PLAIN},
+        "journal": execution.dump(),
+        "origin": asdict(execution.origin),
+        "started_at": to_millis(execution.started_at),
+        "ended_at": _millis(execution.ended_at),
+        "retry_at": _millis(execution.retry_at),
+        "due_at": _millis(execution.due_at),
+        "invoking": execution.invoking,
+        "pause": None
+        if pause is None
+        else [to_millis(pause.requested_at), pause.reason, pause.stops_timeout, _millis(pause.since)],
+    }
+
+
+def load(
+    arn: str,
+    state: State,
+    operations: Iterable[tuple[Operation, dict[str, Any] | None]],
+    limits: Limits,
+    retry_delay: Callable[[int], float],
+) -> Execution:
+    """Make an execution out of what `dump` returned and its operations, ready to go on.
+
+    An invocation that was under way is lost with the process that ran it: the execution is invoked again at once,
+    with a new token.
+    """
+    origin = dict(state["origin"])
+    origin["parent"] = tuple(origin["parent"]) if origin["parent"] else None
+    execution = Execution(
+        arn, None, from_millis(state["started_at"]), limits, retry_delay=retry_delay, origin=Origin(**origin)
+    )
+    for name in _PLAIN:
+        setattr(execution, name, state[name])
+    execution.last_request = tuple(state["last_request"]) if state["last_request"] else None
+    execution.operations.clear()
+    for operation, note in operations:
+        execution.operations[operation["Id"]] = operation
+        if note is not None:
+            execution.notes[operation["Id"]] = note
+    execution.log.clear()
+    execution.unsaved.clear()
+    execution.ended_at, execution.retry_at = _moment(state["ended_at"]), _moment(state["retry_at"])
+    execution.due_at = _moment(state["due_at"])
+    if state["pause"] is not None:
+        requested_at, reason, stops_timeout, since = state["pause"]
+        execution.pause = Pause(from_millis(requested_at), reason, stops_timeout, _moment(since))
+    execution.restore(state["journal"])
+    if state["invoking"] and not execution.terminal:
+        execution.abandon_invocation()
+    return execution
+
+
+def event_to_plain(event: Event) -> dict[str, Any]:
+    """Turn an event into JSON."""
+    return to_plain(event)
+
+
+def _millis(moment: datetime | None) -> int | None:
+    return None if moment is None else to_millis(moment)
+
+
+def _moment(millis: int | None) -> datetime | None:
+    return None if millis is None else from_millis(millis)

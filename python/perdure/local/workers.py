@@ -1,0 +1,87 @@
+"""Background workers: what a served service has instead of a caller who drives it.
+
+One thread watches the schedule; each invocation and each call of a plain function gets a thread of its own, up to a
+limit. The threads are daemons: a handler that never returns does not keep the process from ending, and what it had
+checkpointed is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from perdure.local.clock import to_seconds
+
+if TYPE_CHECKING:
+    from perdure.local.calls import Call
+    from perdure.local.driver import Driver
+    from perdure.local.handle import ExecutionHandle
+    from perdure.local.service import LocalService
+
+_LOG = logging.getLogger("perdure.local")
+_PAUSE_AFTER_TROUBLE = 1.0
+
+
+class Workers:
+    """The threads that run a service's functions until `stop`."""
+
+    def __init__(self, service: LocalService, driver: Driver, limit: int) -> None:
+        self._service = service
+        self._driver = driver
+        self._limit = limit
+        self._stopping = False
+        self._watcher = threading.Thread(target=self._watch, name="perdure-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Start to work."""
+        self._watcher.start()
+
+    def stop(self, grace: float) -> bool:
+        """Begin nothing more, and wait for what runs, up to `grace` seconds; tell whether all of it came to its end."""
+        service, deadline = self._service, monotonic() + grace
+        with service.wake:
+            self._stopping = True
+            service.wake.notify_all()
+            while self._driver.busy and (left := deadline - monotonic()) > 0:
+                service.wake.wait(left)
+            idle = not self._driver.busy
+        self._watcher.join(max(0.0, deadline - monotonic()) + 1.0)
+        return idle
+
+    def _watch(self) -> None:
+        service, driver = self._service, self._driver
+        with service.wake:
+            while not self._stopping:
+                try:
+                    driver.fire()
+                    if driver.busy < self._limit and (job := driver.next_job()) is not None:
+                        self._hand_out(job)
+                        continue
+                    service.executions.commit()
+                    moment = service.executions.schedule.next_moment()
+                    wait = None if moment is None else max(0.0, to_seconds(moment[0]) - service.clock.time())
+                    if wait is not None and service.clock.virtual:
+                        driver.pass_time(moment[0]) if moment and not driver.busy else service.wake.wait()
+                        continue
+                    service.wake.wait(wait)
+                except Exception:  # noqa: BLE001 - whatever it is, the others go on
+                    _LOG.exception("The local service could not go on; it tries again.")
+                    service.wake.wait(_PAUSE_AFTER_TROUBLE)
+
+    def _hand_out(self, job: ExecutionHandle | Call) -> None:
+        """Run a job in a thread of its own; it counts as busy from now on."""
+        self._driver.busy += 1
+        threading.Thread(target=self._work, args=(job,), name="perdure-worker", daemon=True).start()
+
+    def _work(self, job: ExecutionHandle | Call) -> None:
+        service = self._service
+        with service.wake:
+            try:
+                self._driver.run_job(job)
+            except Exception:  # noqa: BLE001 - whatever it is, the others go on
+                _LOG.exception("A function could not be run.")
+            finally:
+                self._driver.busy -= 1
+                service.wake.notify_all()
