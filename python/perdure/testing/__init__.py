@@ -1,0 +1,33 @@
+"""Test durable functions: run them here, in virtual time, look at what they did, and search them for what breaks them.
+
+    with DurableFunctionTestRunner(handler) as runner:
+        result = runner.run(event={"order": 7})
+        assert result.value == "shipped"
+        assert result.get_step("charge").attempt == 3
+
+A suite that was written for the official testing package migrates by its imports: ``runner``, ``model``,
+``exceptions`` and the names below are here, too.
+"""
+
+from __future__ import annotations
+
+from perdure.local.budget import Budget, Prices
+from perdure.testing.exceptions import DurableFunctionsTestError
+from perdure.testing.mocks import MockedFunction
+from perdure.testing.runner import (
+    DurableChildContextTestRunner,
+    DurableFunctionCloudTestRunner,
+    DurableFunctionTestResult,
+    DurableFunctionTestRunner,
+)
+
+__all__ = [
+    "Budget",
+    "DurableChildContextTestRunner",
+    "DurableFunctionCloudTestRunner",
+    "DurableFunctionTestResult",
+    "DurableFunctionTestRunner",
+    "DurableFunctionsTestError",
+    "MockedFunction",
+    "Prices",
+]

@@ -1,0 +1,227 @@
+"""The cloud runner: the same tests against a deployed function, over boto3."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from perdure.testing._stage import translated
+from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
+from perdure.testing.history import read_history
+from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
+from perdure.testing.model import GetDurableExecutionHistoryResponse, GetDurableExecutionResponse
+from perdure.testing.result import DurableFunctionTestResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.lambda_service import ErrorObject
+    from perdure.testing.model import Event
+
+_RUNNING = frozenset({"RUNNING", "PAUSED", "PAUSING"})
+
+sleep = time.sleep
+
+
+class DurableFunctionCloudTestRunner:
+    """Runs a function that is deployed, or that a service elsewhere knows.
+
+    Args:
+        function_name: Its name or ARN, with a version or an alias (durable functions need one).
+        region: Where it is.
+        lambda_endpoint: Another endpoint than AWS's, such as ``perdure serve``.
+        poll_interval: Seconds between two looks.
+        client: A boto3 Lambda client, or what has its methods, in the place of the one that would be made.
+
+    """
+
+    def __init__(
+        self,
+        function_name: str,
+        region: str = "us-west-2",
+        lambda_endpoint: str | None = None,
+        poll_interval: float = 1.0,
+        *,
+        client: Any = None,
+    ) -> None:
+        self.function_name = function_name
+        self.region = region
+        self.lambda_endpoint = lambda_endpoint
+        self.poll_interval = poll_interval
+        self.client = client if client is not None else _boto3_client(region, lambda_endpoint)
+
+    def __enter__(self) -> Self:
+        """Give the runner."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Do nothing: executions live on."""
+
+    def run(
+        self,
+        input: str | None = None,  # noqa: A002  of the official signature
+        timeout: float = 60,
+        *,
+        event: Any = UNSET,
+    ) -> DurableFunctionTestResult:
+        """Run an execution to its end.
+
+        Args:
+            input: The event as JSON; text that is no JSON is taken as a string.
+            timeout: Seconds to wait.
+            event: The event as an object, in the place of `input`.
+
+        Raises:
+            TimeoutError: If it takes longer.
+
+        """
+        return self.wait_for_result(self.run_async(input, event=event), timeout)
+
+    def run_async(
+        self,
+        input: str | None = None,  # noqa: A002  of the official signature
+        timeout: float = 60,  # noqa: ARG002  of the official signature
+        *,
+        event: Any = UNSET,
+    ) -> str:
+        """Start an execution and give its ARN; see `run`."""
+        payload = payload_of(input) if event is UNSET else json.dumps(event)
+        with translated():
+            response = self.client.invoke(
+                FunctionName=self.function_name, InvocationType="Event", Payload=payload.encode()
+            )
+        arn = response.get("DurableExecutionArn")
+        if not arn:
+            raise DurableFunctionsTestError(
+                f"{self.function_name} was invoked, but started no durable execution: deploy it with a DurableConfig, "
+                f"and name a version or an alias of it"
+            )
+        return str(arn)
+
+    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult:
+        """Wait for an execution's end, and tell of it.
+
+        Raises:
+            TimeoutError: If it takes longer than ``timeout`` seconds.
+
+        """
+        described: list[GetDurableExecutionResponse] = []
+
+        def ended() -> bool:
+            with translated():
+                response = self.client.get_durable_execution(DurableExecutionArn=execution_arn)
+            described[:] = [GetDurableExecutionResponse.from_dict(response)]
+            return described[0].status not in _RUNNING
+
+        if not self._poll(ended, timeout):
+            raise TimeoutError(f"Execution {execution_arn} is {described[0].status} after {timeout} seconds.")
+        history = GetDurableExecutionHistoryResponse(self._history(execution_arn))
+        return DurableFunctionTestResult.from_execution_history(described[0], history)
+
+    def wait_for_callback(self, execution_arn: str, name: str | None = None, timeout: float = 60) -> str:
+        """Wait for a callback to open, and give its id.
+
+        Args:
+            execution_arn: The execution.
+            name: The callback's, or that of the ``wait_for_callback``; by default the first that is open.
+            timeout: Seconds to wait.
+
+        Raises:
+            TimeoutError: If none opens.
+
+        """
+        found: list[str] = []
+
+        def opened() -> bool:
+            found[:] = _open_callbacks(self._history(execution_arn), name)
+            return bool(found)
+
+        if not self._poll(opened, timeout):
+            wanted = "No callback" if name is None else f"No callback named {name!r}"
+            raise TimeoutError(f"{wanted} became open within {timeout} seconds in {execution_arn}.")
+        return found[0]
+
+    def send_callback_success(self, callback_id: str, result: Any = None) -> None:
+        """Answer a callback: bytes and text as they are, anything else as JSON."""
+        with translated():
+            self.client.send_durable_execution_callback_success(
+                CallbackId=callback_id, **({} if result is None else {"Result": encode_result(result)})
+            )
+
+    def send_callback_failure(self, callback_id: str, error: ErrorObject | BaseException | None = None) -> None:
+        """Answer a callback with a failure."""
+        with translated():
+            self.client.send_durable_execution_callback_failure(CallbackId=callback_id, Error=encode_error(error))
+
+    def send_callback_heartbeat(self, callback_id: str) -> None:
+        """Show that whoever will answer a callback is still alive."""
+        with translated():
+            self.client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
+
+    def pause_execution(self, execution_arn: str, timeout: float = 60) -> None:
+        """Pause an execution, and wait for its running invocation to end.
+
+        Raises:
+            TimeoutError: If that takes longer than ``timeout`` seconds.
+
+        """
+        with translated():
+            self.client.pause_durable_execution(DurableExecutionArn=execution_arn)
+
+        def paused() -> bool:
+            with translated():
+                response = self.client.get_durable_execution(DurableExecutionArn=execution_arn)
+            return response["Status"] not in ("RUNNING", "PAUSING")
+
+        if not self._poll(paused, timeout):
+            raise TimeoutError(f"Execution {execution_arn} still runs {timeout} seconds after it was paused.")
+
+    def resume_execution(self, execution_arn: str) -> None:
+        """Go on with a paused execution."""
+        with translated():
+            self.client.resume_durable_execution(DurableExecutionArn=execution_arn)
+
+    def get_execution_history(
+        self, execution_arn: str, include_execution_data: bool = False
+    ) -> GetDurableExecutionHistoryResponse:
+        """Give the events of an execution."""
+        return GetDurableExecutionHistoryResponse(self._history(execution_arn, data=include_execution_data))
+
+    def _history(self, arn: str, *, data: bool = True) -> list[Event]:
+        with translated():
+            return read_history(self.client, arn, data=data)
+
+    def _poll(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Look until something is so; trouble of the service's that passes is looked past."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if done():
+                    return True
+            except AwsApiException as error:
+                if error.code not in ("TooManyRequestsException", "ServiceException"):
+                    raise
+            if time.monotonic() + self.poll_interval > deadline:
+                return False
+            sleep(self.poll_interval)
+
+
+def _open_callbacks(events: list[Event], name: str | None) -> list[str]:
+    """Give the ids of the open callbacks of a name: their own, or that of the context around them."""
+    contexts = {event.operation_id: event.name for event in events if event.event_type == "ContextStarted"}
+    opened: dict[str | None, str] = {}
+    for event in events:
+        details = event.callback_started_details
+        if event.event_type == "CallbackStarted" and details is not None and details.callback_id:
+            if name is None or name in (event.name, contexts.get(event.parent_id)):
+                opened[event.operation_id] = details.callback_id
+        elif event.event_type.startswith("Callback"):
+            opened.pop(event.operation_id, None)
+    return list(opened.values())
+
+
+def _boto3_client(region: str, endpoint: str | None) -> Any:
+    import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  slow to import
+
+    return boto3.client("lambda", region_name=region, endpoint_url=endpoint)
