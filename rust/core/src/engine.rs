@@ -237,7 +237,8 @@ impl<P: Payload, W> Engine<P, W> {
         let is_inside = scope.inner.is_some_and(|inner| !self.scopes[inner.0].done);
         let is_virtual = scope.prefix != scope.parent;
         !scope.fresh
-            && (is_inside
+            && (scope.ended
+                || is_inside
                 || self.history.contains(&scope.upcoming())
                 || !is_virtual && self.history.expects(scope.parent))
     }
@@ -322,7 +323,12 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     fn open(&mut self, place: Place, parent: Option<OperationId>, branch: bool) -> ScopeId {
-        self.scopes.push(Scope { prefix: Some(place.id), parent, outer: Some(place.scope), branch, ..Scope::root() });
+        let ended = self.history.get(&place.id).map_or_else(
+            || parent == place.parent && self.scopes[place.scope.0].ended,
+            |operation| operation.status.is_terminal(),
+        );
+        let outer = Some(place.scope);
+        self.scopes.push(Scope { prefix: Some(place.id), parent, outer, branch, ended, ..Scope::root() });
         ScopeId(self.scopes.len() - 1)
     }
 

@@ -30,6 +30,8 @@ pub struct Scope {
     pub(crate) counter: u64,
     /// Whether an operation inside was new.
     pub(crate) fresh: bool,
+    /// Whether its operation had ended before: its code runs again only to give its result again.
+    pub(crate) ended: bool,
     /// The context inside that was opened last.
     pub(crate) inner: Option<ScopeId>,
     /// Whether the context has ended: what still runs inside is an orphan.
@@ -49,6 +51,7 @@ impl Scope {
             parent: None,
             counter: 0,
             fresh: false,
+            ended: false,
             inner: None,
             done: false,
             suspended: None,
