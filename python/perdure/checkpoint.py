@@ -15,14 +15,13 @@ from _thread import allocate_lock, start_new_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._control import CheckpointsBroken
-from perdure.exceptions import CheckpointError, GetExecutionStateError
+from perdure.exceptions import BotoClientError, CheckpointError, GetExecutionStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Execution
     from perdure.client import Checkpoint, Client, Wire
-    from perdure.exceptions import BotoClientError
 
 T = TypeVar("T")
 
@@ -234,6 +233,8 @@ class Checkpointer:
             delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
             until = now + self._patience() if until is None else until
             if not _is_passing(error) or now + delay > until:
+                if isinstance(error, kind):  # an injected client has classified it already
+                    raise error
                 raise kind.from_exception(error) from error
             sleep(delay)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -246,6 +247,10 @@ class Checkpointer:
 def _is_passing(error: Exception) -> bool:
     """Whether the same call may succeed a moment later: throttling, the service's own trouble, a lost connection."""
     response = getattr(error, "response", None)
+    if isinstance(error, BotoClientError):
+        if error.response_metadata is None:
+            return error.is_retryable()
+        response = {"Error": error.error, "ResponseMetadata": error.response_metadata}
     if isinstance(response, dict):
         code = str((response.get("Error") or {}).get("Code", ""))
         status = (response.get("ResponseMetadata") or {}).get("HTTPStatusCode") or 0
