@@ -17,11 +17,11 @@ _HERE = __name__.partition(".")[0]
 _OUTERMOST = f"{_HERE}.execution"
 
 
-class CheckpointsBroken(BaseException):  # noqa: N818  control flow, like KeyboardInterrupt
+class CheckpointsBroken(BaseException):
     """A checkpoint failed earlier; the invocation ends by how that failure is classified."""
 
 
-class OutOfTime(BaseException):  # noqa: N818  control flow, like KeyboardInterrupt
+class OutOfTime(BaseException):
     """The invocation has too little time left to begin more work.
 
     Args:

@@ -48,7 +48,7 @@ START: Final = 1
 """Wait until START is durable (`Operation.start_invoke` queues that of an invoke), then look `Operation.again`."""
 
 INTERRUPTED: Final = 2
-"""An earlier invocation began this attempt and never reported back: the retry strategy decides, the work is not done."""
+"""An earlier invocation began this attempt and never reported back: not to be run, the retry strategy decides."""
 
 RECORDED: Final = 3
 """It has ended well; `Operation.payload` is what was recorded."""

@@ -220,7 +220,7 @@ class DurableContext:
 
     # ---- the operations
 
-    def step(  # noqa: PLR0913
+    def step(
         self,
         func: Callable[[StepContext], T],
         name: str | None = None,
@@ -318,7 +318,7 @@ class DurableContext:
         options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type)
         return _callback.create(self, self.scope, name, options)
 
-    def wait_for_callback(  # noqa: PLR0913
+    def wait_for_callback(
         self,
         submitter: Callable[[str, WaitForCallbackContext], Any],
         name: str | None = None,
@@ -419,7 +419,7 @@ class DurableContext:
             return found
         return _condition.run(self, found, check, wait_strategy, initial_state, serdes)
 
-    def invoke(  # noqa: PLR0913
+    def invoke(
         self,
         function_name: str,
         payload: Any,
@@ -459,7 +459,7 @@ class DurableContext:
             return found
         return _invoke.run(self, found, function_name, payload, (serdes_payload, serdes_result, tenant_id))
 
-    def run_in_child_context(  # noqa: PLR0913
+    def run_in_child_context(
         self,
         func: Callable[[DurableContext], T],
         name: str | None = None,
@@ -504,7 +504,7 @@ class DurableContext:
             return found  # type: ignore[no-any-return]
         return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
 
-    def map(  # noqa: PLR0913
+    def map(
         self,
         inputs: Sequence[U],
         func: Callable[[DurableContext, U, int, Sequence[U]], T],
@@ -543,12 +543,18 @@ class DurableContext:
         if not name:
             name = getattr(func, "durable_name", None)
         given = (
-            max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, item_namer,
+            max_concurrency,
+            completion_config,
+            serdes,
+            item_serdes,
+            summary_generator,
+            nesting_type,
+            item_namer,
         )
         options = executor.Options.of(config, *given)
         return executor.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
 
-    def parallel(  # noqa: PLR0913
+    def parallel(
         self,
         functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
         name: str | None = None,

@@ -287,7 +287,9 @@ def _set_deadline(invocation: Invocation, reserve: float) -> None:
         invocation.core.set_deadline(remaining - min(reserve, remaining * RESERVE_SHARE))
 
 
-def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -> dict[str, Any]:
+def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes are sorted
+    invocation: Invocation, result: Any, error: BaseException | None
+) -> dict[str, Any]:
     """Give the response to an invocation whose handler has returned or raised."""
     core, checkpoints = invocation.core, invocation.checkpoints
     verdict = core.verdict()

@@ -18,10 +18,10 @@ import pytest
 from aws_durable_execution_sdk_python.lambda_service import ErrorObject as OfficialErrorObject
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 
 import perdure.concurrency.models as our_models
 import perdure.serdes as ours
+from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 from perdure.lambda_service import ErrorObject
 
 OFFICIAL = official.ExtendedTypeSerDes()

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from support.duel import OFFICIAL, PERDURE, compare, play
 from support.workflows import WORKFLOWS, WORLD, Workflow
 
-
 # A workflow takes a few hundredths of a second, so there can be many.
 MANY = settings(max_examples=settings.default.max_examples * 5)
 

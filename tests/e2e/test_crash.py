@@ -130,9 +130,7 @@ def condition(c: DurableContext, j: Journal) -> Any:
         return state + 1
 
     def strategy(state: int, _attempt: int) -> WaitForConditionDecision:
-        return (
-            WaitForConditionDecision.stop_polling() if state >= 3 else WaitForConditionDecision.continue_waiting(2)
-        )
+        return WaitForConditionDecision.stop_polling() if state >= 3 else WaitForConditionDecision.continue_waiting(2)
 
     value = c.wait_for_condition(check, wait_strategy=strategy, initial_state=0, name="poll")
     return [value, c.step(j.body("s"), "s")]
@@ -234,9 +232,7 @@ class World:
                 CallbackId=operation["CallbackDetails"]["CallbackId"], Result=b"answer"
             )
 
-        self.service = LocalService(
-            on_api_call=self._on_call, on_callback=answer, retry_delay=lambda _: 0.0
-        )
+        self.service = LocalService(on_api_call=self._on_call, on_callback=answer, retry_delay=lambda _: 0.0)
         self.service.register("f", handler)
         self.service.register("other", lambda event, _: event["n"] * 100, durable=False)
 
@@ -259,9 +255,7 @@ def shape(handle: Any) -> Any:
     """Give what must be equal: the end, and each operation but for its times and ids of callbacks."""
 
     def clean(operation: dict[str, Any]) -> dict[str, Any]:
-        kept = {
-            key: operation.get(key) for key in ("Id", "ParentId", "Type", "SubType", "Name", "Status")
-        }
+        kept = {key: operation.get(key) for key in ("Id", "ParentId", "Type", "SubType", "Name", "Status")}
         for key in ("StepDetails", "ContextDetails", "ChainedInvokeDetails", "CallbackDetails"):
             details = dict(operation.get(key) or {})
             details.pop("CallbackId", None)

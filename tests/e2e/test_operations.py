@@ -105,9 +105,7 @@ FRESH: dict[str, tuple[Handler, dict[str, Any], list[list[dict[str, Any]]]]] = {
         [
             [
                 update("STEP", "START", Name="s"),
-                update(
-                    "STEP", "SUCCEED", Name="s", Payload='{"t":"t","v":[{"t":"i","v":1},{"t":"i","v":2}]}'
-                ),
+                update("STEP", "SUCCEED", Name="s", Payload='{"t":"t","v":[{"t":"i","v":1},{"t":"i","v":2}]}'),
             ]
         ],
     ),
@@ -220,9 +218,7 @@ FRESH: dict[str, tuple[Handler, dict[str, Any], list[list[dict[str, Any]]]]] = {
         ],
     ),
     "virtual child inside a child": (
-        lambda c: c.run_in_child_context(
-            lambda k: k.run_in_child_context(lambda v: v.wait(3), is_virtual=True)
-        ),
+        lambda c: c.run_in_child_context(lambda k: k.run_in_child_context(lambda v: v.wait(3), is_virtual=True)),
         PENDING,
         [
             [

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 
 from perdure import serdes
+from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 from perdure.exceptions import SerDesError
 
 BOUND = 512

@@ -93,7 +93,7 @@ def test_a_batch_error_is_rebuilt_without_its_module_having_been_imported(packag
         "from perdure.exceptions import DurableOperationError as E;"
         f"print(type(E.from_error_fields('{package}.concurrency.models.BatchCompletionError','m',None,None)).__name__)"
     )
-    ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603
+    ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "BatchCompletionError"
 
 
@@ -160,5 +160,5 @@ def test_the_hot_modules_import_nothing_heavy(module: str) -> None:
         "print(*({'dataclasses', 'inspect', 'asyncio', 'boto3', 'decimal', 'uuid', 'random'} & set(sys.modules)))"
     )
     folder = exceptions.__file__.rpartition("/")[0]
-    ran = subprocess.run([sys.executable, "-c", script, folder], check=True, capture_output=True, text=True)  # noqa: S603
+    ran = subprocess.run([sys.executable, "-c", script, folder], check=True, capture_output=True, text=True)
     assert not ran.stdout.strip()

@@ -160,7 +160,7 @@ def test_the_module_imports_nothing_that_a_first_invocation_may_not_need() -> No
         "slow = {'dataclasses', 'inspect', 'decimal', 'uuid', 'base64', 'logging', 'datetime'}; "
         "print(*sorted(slow & (set(sys.modules) - before)))"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
 
 
@@ -169,5 +169,5 @@ def test_writing_plain_values_loads_no_module_for_rare_ones() -> None:
         "import sys; import perdure.serdes as s; s.EXTENDED_TYPES_SERDES.serialize({'a': [1, b'x', None]}); "
         "print(*sorted({'decimal', 'uuid', 'datetime', 'perdure.concurrency.models'} & set(sys.modules)))"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 - our own
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""

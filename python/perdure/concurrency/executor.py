@@ -137,7 +137,7 @@ def run_parallel(
     return _run(context, len(branches), body, names, name, options, kinds)
 
 
-def _run(  # noqa: PLR0913
+def _run(
     context: DurableContext,
     total: int,
     body: Callable[[DurableContext, int], Any],
@@ -183,7 +183,7 @@ class _BatchRun:
         "_watch",
     )
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         context: DurableContext,
         total: int,
@@ -315,7 +315,7 @@ class _BatchRun:
 
     def _ring(self) -> None:
         for bell in (self._bell, self._alarm):
-            try:
+            try:  # noqa: SIM105  rung for every branch, and a context manager costs more than the bell
                 bell.release()
             except RuntimeError:  # rung already
                 pass
@@ -357,9 +357,7 @@ class _BatchRun:
             return found
         if found.decision == RUN:
             self._hire()
-        return child.run(
-            context, found, lambda inner: self._body(inner, index), options.item_serdes, None, branch=True
-        )
+        return child.run(context, found, lambda inner: self._body(inner, index), options.item_serdes, None, branch=True)
 
     def _name(self, index: int) -> str:
         custom = self._names[index] if self._names else None

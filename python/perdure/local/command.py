@@ -47,7 +47,7 @@ def perdure(
 
 
 @app.command()
-def run(  # noqa: PLR0917 - the parameters are the options of the command line
+def run(
     handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
     event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
     name: Annotated[str | None, typer.Option(help="The name of the execution.")] = None,

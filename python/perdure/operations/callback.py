@@ -95,7 +95,7 @@ def create(context: DurableContext, scope: Scope, name: str | None, config: tupl
     return Callback(callback_id, operation.id, context, serdes)
 
 
-def run(  # noqa: PLR0913
+def run(
     context: DurableContext,
     operation: Operation,
     submitter: Callable[[str, WaitForCallbackContext], Any],

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
 from perdure.exceptions import ChildContextError, NonDeterministicExecutionError
-from perdure.operations.common import BRANCH, deserialise, failure, passes_through, raise_recorded, serialise, wire_error
+from perdure.operations.common import (
+    BRANCH,
+    deserialise,
+    failure,
+    passes_through,
+    raise_recorded,
+    serialise,
+    wire_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +28,7 @@ MAX_RESULT = 262_144
 """Characters of serialised result above which only a summary is recorded, and replay runs the context again."""
 
 
-def run(  # noqa: PLR0913
+def run(
     context: DurableContext,
     operation: Operation,
     func: Callable[[DurableContext], Any],

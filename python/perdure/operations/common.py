@@ -49,7 +49,9 @@ def wire_error(error: BaseException) -> dict[str, Any]:
 
 def _size(wire: dict[str, Any]) -> int:
     # No character takes more than six bytes, so a short error needs no exact measure.
-    characters = sum(len(value) if isinstance(value, str) else sum(map(len, value)) + 4 * len(value) for value in wire.values())
+    characters = sum(
+        len(value) if isinstance(value, str) else sum(map(len, value)) + 4 * len(value) for value in wire.values()
+    )
     if characters * 6 + 100 <= MAX_ERROR_BYTES:
         return characters
     import json  # noqa: PLC0415  only for errors of some length

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perdure.waits import WaitForConditionDecision
 
 
-def run(  # noqa: PLR0913
+def run(
     context: DurableContext,
     operation: Operation,
     check: Callable[[Any, WaitForConditionCheckContext], Any],

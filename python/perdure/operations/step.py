@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perdure.types import StepContext
 
 
-def run(
+def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
     context: DurableContext,
     operation: Operation,
     func: Callable[[StepContext], Any],

@@ -91,7 +91,7 @@ class DurableFunctionTestRunner:
 
     """
 
-    def __init__(  # noqa: PLR0917  of the official signature
+    def __init__(
         self,
         handler: Handler,
         poll_interval: float = 1.0,  # noqa: ARG002  of the official signature
@@ -203,7 +203,7 @@ class DurableFunctionTestRunner:
 
     # -- running it ------------------------------------------------------------------------------------------------
 
-    def run(  # noqa: PLR0917  of the official signature
+    def run(
         self,
         input: str | None = None,  # noqa: A002  of the official signature
         execution_timeout: int | None = None,
@@ -234,7 +234,7 @@ class DurableFunctionTestRunner:
         handle = self._start(input, event, execution_timeout, function_name, execution_name, account_id, tenant_id)
         return self._finish(handle, _PATIENCE if timeout is None else timeout)
 
-    def run_async(  # noqa: PLR0917  of the official signature
+    def run_async(
         self,
         input: str | None = None,  # noqa: A002  of the official signature
         execution_timeout: int | None = None,
@@ -368,7 +368,7 @@ class DurableFunctionTestRunner:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _start(  # noqa: PLR0917  in the order of the public signature
+    def _start(
         self,
         input: str | None,  # noqa: A002  of the official signature
         event: Any,
