@@ -637,7 +637,7 @@ DIFFERENT: dict[str, tuple[Operate, dict[str, Any], tuple[str, ...]]] = {
     "parent": (
         lambda c: c.step(fail, "a"),
         op("STEP", "STARTED", Name="a", ParentId=op_id(9)),
-        ("inside context " + op_id(9), "inside the execution"),
+        ("inside context " + op_id(9), "at the root"),
     ),
     "virtual": (
         lambda c: c.run_in_child_context(fail, is_virtual=True),
