@@ -612,6 +612,33 @@ def test_operations_that_nobody_came_to_are_named_in_a_warning(caplog: pytest.Lo
     assert "Wait" in record.getMessage()
 
 
+def test_what_an_orphaned_branch_did_not_come_to_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    history = [
+        op("CONTEXT", "STARTED", SubType="Parallel"),
+        *(
+            operation
+            for n in range(2)
+            for operation in (
+                op("CONTEXT", "STARTED", 1, n, SubType="ParallelBranch", Name=f"parallel-branch-{n}"),
+                op("WAIT", "STARTED", 1, n, 1, details={"ScheduledEndTimestamp": 4_000_000_000_000}),
+                op("STEP", "SUCCEEDED", 1, n, 2, details={"Result": "1"}),
+            )
+        ),
+    ]
+    quick: Callable[[DurableContext], Any] = lambda _: 1  # noqa: E731
+    history = [operation for operation in history if operation.get("ParentId") != op_id(1, 1)]
+    got, _ = invoke(
+        lambda c: c.parallel(
+            [lambda k: (k.wait(5), k.step(plain)), quick],
+            completion_config=CompletionConfig(min_successful=1),
+            max_concurrency=2,
+        ).success_count,
+        *history,
+    )
+    assert got == succeeded("1")
+    assert "recorded operation" not in caplog.text
+
+
 def test_many_operations_that_nobody_came_to_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     invoke(lambda _: None, *(op("STEP", "SUCCEEDED", n, Name=f"s{n}", details={}) for n in range(1, 15)))
     assert "14 recorded operation(s)" in caplog.text

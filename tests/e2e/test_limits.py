@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, ValidationError, durable_execution
+from perdure import DurableContext, ValidationError, checkpoint, durable_execution
 from perdure.config import (
     CallbackConfig,
     ChildConfig,
@@ -299,8 +299,9 @@ def test_batches_stay_within_what_the_service_takes(size: int) -> None:
         assert len(batch) == 1 or len(json.dumps(batch)) <= 750 * 1024
 
 
-def test_a_queue_longer_than_a_batch_leaves_in_several() -> None:
+def test_a_queue_longer_than_a_batch_leaves_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contexts within contexts queue a START each before anyone sends."""
+    monkeypatch.setattr(checkpoint.Checkpointer, "watch", lambda _: None)
     limit = sys.getrecursionlimit()
 
     def handler(context: DurableContext) -> int:

@@ -83,19 +83,31 @@ impl<P> History<P> {
 
     /// The recorded operations that the handler never came to, outermost only.
     ///
-    /// What lies inside a finished context is not missed: its result was enough.
+    /// What lies inside a finished context, however deep, is not missed: its result was enough.
     pub fn unvisited(&self) -> impl Iterator<Item = &Operation<P>> {
         self.entries.iter().filter(|entry| !entry.visited && self.was_expected(&entry.operation)).map(|e| &e.operation)
     }
 
     fn was_expected(&self, operation: &Operation<P>) -> bool {
-        operation.kind != Kind::Execution
-            && operation.parent.is_none_or(|parent| {
-                self.places.get(&parent).is_none_or(|&place| {
-                    let parent = &self.entries[place];
-                    parent.operation.kind == Kind::Execution || parent.visited && !parent.operation.status.is_terminal()
-                })
-            })
+        if operation.kind == Kind::Execution {
+            return false;
+        }
+        let mut next = operation.parent;
+        // No chain of parents is longer than the history, unless it goes round.
+        for _ in 0..self.entries.len() {
+            let Some(around) = next.and_then(|parent| self.places.get(&parent)).map(|&place| &self.entries[place])
+            else {
+                return true;
+            };
+            if around.operation.kind == Kind::Execution {
+                return true;
+            }
+            if !around.visited || around.operation.status.is_terminal() {
+                return false;
+            }
+            next = around.operation.parent;
+        }
+        false
     }
 }
 
@@ -146,5 +158,17 @@ mod tests {
         history.visit(&OperationId::at(None, 2));
         let missed: Vec<OperationId> = history.unvisited().map(|o| o.id).collect();
         assert_eq!(missed, [OperationId::at(None, 3), OperationId::at(None, 200)]);
+    }
+
+    #[test]
+    fn what_an_orphaned_branch_did_not_come_to_is_not_missed() {
+        let mut history = History::default();
+        let branch = OperationId::at(None, 100);
+        history.record(operation(1, Kind::Context, Status::Succeeded));
+        history.record(Operation { kind: Kind::Context, status: Status::Started, ..inside(1, 1) });
+        history.record(Operation { parent: Some(branch), ..operation(7, Kind::Step, Status::Succeeded) });
+        history.visit(&OperationId::at(None, 1));
+        history.visit(&branch);
+        assert_eq!(history.unvisited().count(), 0);
     }
 }
