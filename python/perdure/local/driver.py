@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perdure.local.calls import Call, lambda_context
 from perdure.local.client import LocalClient
 from perdure.local.clock import to_seconds
-from perdure.local.events import LocalEvent, error_object, fitting, to_event_operation
+from perdure.local.events import LocalEvent, error_object
 from perdure.local.handle import Invocation
 from perdure.local.validation import function_base_name
 
@@ -35,6 +35,7 @@ class Target(Protocol):
     @property
     def terminal(self) -> bool:
         """Whether it has ended."""
+        ...
 
 
 class Driver:
@@ -214,16 +215,12 @@ class Driver:
         everything = len(execution.operations)
         count = everything if service.inline_operations is None else service.inline_operations
         operations, marker = execution.page(None, count)
-        if (limit := service.limits.event_bytes) is not None:
-            fits = fitting(operations, limit)
-            if fits < len(operations):
-                operations, marker = execution.page(None, fits)
+        forms = handle.forms.of(operations, service.limits.event_bytes)
+        if len(forms) < len(operations):
+            _, marker = execution.page(None, len(forms))
         return {
             "DurableExecutionArn": execution.arn,
             "CheckpointToken": execution.token,
-            "InitialExecutionState": {
-                "Operations": [to_event_operation(operation) for operation in operations],
-                "NextMarker": marker,
-            },
+            "InitialExecutionState": {"Operations": forms, "NextMarker": marker},
             "UpdatedOperationIds": updated,
         }

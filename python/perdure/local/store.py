@@ -57,6 +57,7 @@ class Store(Protocol):
 
     def running(self) -> Iterable[Execution]:
         """Return the executions that have not ended, oldest first."""
+        ...
 
     def commit(self, executions: Collection[Execution]) -> None:
         """Keep what has changed in these executions, all of it or nothing; what returns is safe."""
@@ -66,12 +67,15 @@ class Store(Protocol):
 
     def history(self, execution: Execution, first: int, last: int) -> list[Event]:
         """Return the events of a committed execution with numbers from `first` to `last`, both included."""
+        ...
 
     def page(self, query: Query, size: int) -> tuple[list[Summary], Position | None]:
         """Return up to `size` executions, and the position to go on from when there are more."""
+        ...
 
     def expired(self, now: datetime) -> list[str]:
         """Return the ARNs of the executions whose retention has ended."""
+        ...
 
     def next_expiry(self) -> datetime | None:
         """Return when the next retention ends."""

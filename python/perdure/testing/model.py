@@ -98,6 +98,7 @@ __all__ = [
     "events_to_operations",
 ]
 
+_shape: object = None
 for _shape in vars(_events).copy().values():
     if isinstance(_shape, type) and _shape.__module__ == _events.__name__:
         _shape.__module__ = __name__  # where users import it from
