@@ -172,6 +172,7 @@ class _BatchRun:
         "_errors",
         "_fatal",
         "_invocation",
+        "_is_rebuilding",
         "_judge",
         "_names",
         "_options",
@@ -204,6 +205,7 @@ class _BatchRun:
         self._results: list[Any] = [None] * total
         self._errors: dict[int, ErrorObject] = {}
         self._fatal: BaseException | None = None
+        self._is_rebuilding = False
         self._variables = contextvars.copy_context()
         # Rung when the caller, if it waits, should look again: a binary semaphore, silent at first.
         self._bell = allocate_lock()
@@ -237,6 +239,7 @@ class _BatchRun:
 
     def rebuild(self, record: CompletionRecord) -> BatchResult[Any]:
         """Give the result again that a finished batch had, whose items alone are recorded."""
+        self._is_rebuilding = True
         items: list[BatchItem[Any]] = []
         for index in range(record.started_total):
             if index in record.started_indexes:
@@ -303,7 +306,7 @@ class _BatchRun:
 
     def _hire(self) -> None:
         """Start a thread, if it would be of use and the process may have one more."""
-        if self._needs_hand() and _take_thread():
+        if not self._is_rebuilding and self._needs_hand() and _take_thread():
             done = allocate_lock()
             done.acquire()
             self._invocation.threads.append(done)
