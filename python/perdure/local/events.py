@@ -80,18 +80,32 @@ def to_event_operation(operation: Operation) -> Operation:
     return wire
 
 
-def fitting(operations: Iterable[Operation], limit: int | None) -> int:
-    """Count how many operations from the front fit into an event of `limit` bytes."""
-    count = room = 0
-    for operation in operations:
-        room += _FRAME_BYTES
-        for details in operation.values():
-            if isinstance(details, dict):
-                room += sum(_weight(value) for value in details.values())
-        if limit is not None and room > limit:
-            break
-        count += 1
-    return count
+class EventForms:
+    """What an execution's operations look like in events: made once for each state that an operation was in."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Operation, Operation, int]] = {}
+
+    def of(self, operations: Iterable[Operation], limit: int | None) -> list[Operation]:
+        """Give the forms of as many operations, from the front, as fit into an event of `limit` bytes."""
+        known, forms, room = self._known, [], 0
+        for operation in operations:
+            key = operation["Id"]
+            found = known.get(key)
+            if found is None or found[0] is not operation:
+                found = known[key] = (operation, to_event_operation(operation), _bytes_of(operation))
+            room += found[2]
+            if limit is not None and room > limit:
+                break
+            forms.append(found[1])
+        return forms
+
+
+def _bytes_of(operation: Operation) -> int:
+    details = [part for part in operation.values() if isinstance(part, dict)]
+    return _FRAME_BYTES + sum(_weight(value) for part in details for value in part.values())
 
 
 def _weight(value: Any) -> int:

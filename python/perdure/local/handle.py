@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from perdure.local.events import EventForms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -52,6 +54,7 @@ class ExecutionHandle:
         """Called once when the execution ends, under the service's lock."""
         self.reported = False
         """Whether the execution that invoked this one has heard of its end."""
+        self.forms = EventForms()
         self.invocations: list[Invocation] = []
         self.updates: list[Update] = []
         """Every update the service has received and applied, in order."""
