@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL = Effort(seconds=5.0, fewest=5, most=41)
-QUICK = Effort(seconds=1.5, fewest=3, most=11)
+QUICK = Effort(seconds=1.2, fewest=3, most=11)
 EVENTS_TO_PARSE = 30_000_000
 
 

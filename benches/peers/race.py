@@ -80,7 +80,12 @@ class Samples:
     """What was measured of one contender in one work, in seconds a call."""
 
     seconds: list[float] = field(default_factory=list)
-    calls: int = 0
+    made: list[int] = field(default_factory=list)
+
+    @property
+    def calls(self) -> int:
+        """The middle of the numbers of API calls: under threads they vary."""
+        return round(median(self.made))
 
     @property
     def median(self) -> float:
@@ -120,6 +125,7 @@ def race(work: Work, effort: Effort) -> dict[str, Samples]:
     first_round = time.perf_counter() - began
     for samples in results.values():
         samples.seconds.clear()
+        samples.made.clear()
     fewest = max(3, math.ceil(effort.fewest * min(work.weight, 1.0)))
     rounds = max(fewest, min(effort.most, int(effort.seconds * work.weight / first_round)))
     for number in range(rounds):
@@ -147,7 +153,7 @@ def _sample(entry: Entry, repeats: int, samples: Samples) -> float:
             took = (time.perf_counter() - start) / repeats
     call.verify(output)
     samples.seconds.append(took)
-    samples.calls = call.calls()
+    samples.made.append(call.calls())
     return took
 
 

@@ -104,7 +104,8 @@ def _origin(results: Results) -> str:
     return (
         f"{machine['date']} · {machine['cpu']}, {machine['cores']} cores, {machine['system']} · {machine['python']} · "
         f"perdure {versions['perdure']}, aws-durable-execution-sdk-python {versions['official']}, "
-        f"orjson {versions['orjson']} · `make bench`"
+        f"orjson {versions['orjson']} · load average {machine['load']} before, {machine['load_after']} after · "
+        "`make bench`"
     )
 
 
