@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from perdure.local import LocalClient, LocalService
+from perdure.local import LocalClient, LocalService, MemoryStore, SqliteStore
 from perdure.local.clock import DEFAULT_START
 from support.model import check_response
 from support.raw import ERROR, Raw, callback, step, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DONE = {"Status": "SUCCEEDED", "Result": '"done"'}
 PENDING = {"Status": "PENDING"}
@@ -192,10 +192,10 @@ def test_an_execution_is_described_without_its_data_on_request() -> None:
     assert described["DurableConfig"] == {"RetentionPeriodInDays": 30, "ExecutionTimeout": 366 * 86_400}
 
 
-@pytest.fixture
-def crowd() -> LocalService:
-    """Return a service with eight executions of `f`, a minute apart: four done, three running, one stopped."""
-    service = waiting(3600)
+@pytest.fixture(params=["memory", "sqlite"])
+def crowd(request: pytest.FixtureRequest) -> Iterator[LocalService]:
+    """Give a service with eight executions of `f`, a minute apart: four done, three running, one stopped."""
+    service = waiting(3600, store=MemoryStore() if request.param == "memory" else SqliteStore(":memory:"))
     clock: Any = service.clock
     for number in range(8):
         handle = service.start("f", str(number), f"n{number}")
@@ -208,7 +208,8 @@ def crowd() -> LocalService:
         clock.advance(60)
     with service.wake:
         service.executions.commit()
-    return service
+    yield service
+    service.close()
 
 
 def names(response: dict[str, Any]) -> str:

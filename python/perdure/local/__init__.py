@@ -17,6 +17,7 @@ from perdure.local.events import LocalEvent, LocalLambdaContext
 from perdure.local.handle import ExecutionHandle, Invocation
 from perdure.local.limits import Limits
 from perdure.local.service import LocalService, Observer, current_service
+from perdure.local.sqlite import SqliteStore, StoreError
 from perdure.local.store import MemoryStore, Store
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "MemoryStore",
     "Observer",
     "RealClock",
+    "SqliteStore",
     "Store",
+    "StoreError",
     "VirtualClock",
     "client_error",
     "current_service",

@@ -6,6 +6,7 @@ Everything that decides is in `machine.py` and `journal.py`; here are the lock, 
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections import Counter, deque
 from functools import cache
@@ -20,6 +21,7 @@ from perdure.local.errors import (
     ALREADY_STARTED,
     INVALID_PARAMETER,
     INVALID_TOKEN,
+    SERVICE,
     Fault,
     InvocationCut,
     client_error,
@@ -347,6 +349,8 @@ class LocalService:
                 hook(name, arguments, "after")
         except Fault as fault:
             raise client_error(fault.code, fault.message, operation_name) from None
+        except sqlite3.Error as problem:
+            raise client_error(SERVICE, f"The store failed: {problem}.", operation_name) from problem
         except InvocationCut:
             if invocation is None:
                 raise
