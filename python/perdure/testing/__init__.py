@@ -11,15 +11,19 @@ A suite that was written for the official testing package migrates by its import
 
 from __future__ import annotations
 
-from perdure.local.budget import Budget, Prices
-from perdure.testing.exceptions import DurableFunctionsTestError
-from perdure.testing.mocks import MockedFunction
-from perdure.testing.runner import (
-    DurableChildContextTestRunner,
-    DurableFunctionCloudTestRunner,
-    DurableFunctionTestResult,
-    DurableFunctionTestRunner,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.local.budget import Budget, Prices
+    from perdure.testing.exceptions import DurableFunctionsTestError
+    from perdure.testing.mocks import MockedFunction
+    from perdure.testing.runner import (
+        DurableChildContextTestRunner,
+        DurableFunctionCloudTestRunner,
+        DurableFunctionTestResult,
+        DurableFunctionTestRunner,
+    )
 
 __all__ = [
     "Budget",
@@ -31,3 +35,17 @@ __all__ = [
     "MockedFunction",
     "Prices",
 ]
+
+# Read when they are used: the pytest plugin lives in this package, and is loaded with every run of pytest.
+_HOMES = {
+    "Budget": "perdure.local.budget",
+    "DurableFunctionsTestError": "perdure.testing.exceptions",
+    "MockedFunction": "perdure.testing.mocks",
+    "Prices": "perdure.local.budget",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "perdure.testing.runner")), name)

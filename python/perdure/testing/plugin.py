@@ -1,0 +1,130 @@
+"""The pytest plugin: the ``durable`` fixture and marker, and what executions did in the report of a test that fails.
+
+It is found through its entry point; ``-p perdure.testing.plugin`` loads it by hand.
+
+    def test_by_hand(durable):
+        with durable(handler) as runner:
+            assert runner.run(event={"n": 1}).value == 2
+
+    @pytest.mark.durable(handler=handler, execution_timeout=3600)
+    def test_by_marker(durable):
+        assert durable.run(event={"n": 1}).value == 2
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure.testing import _recent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from perdure.local import ExecutionHandle
+    from perdure.testing.result import DurableFunctionTestResult
+    from perdure.testing.runner import DurableFunctionTestRunner
+
+SECTION = "durable executions"
+
+_AROUND = ("functions", "mocks", "answers")
+
+
+class Durable:
+    """What the ``durable`` fixture gives: makes runners, and closes them when the test is over.
+
+    Args:
+        options: Those of each marker, the nearest last: the handler, functions to register by their names, what mocks
+            return by theirs, answers to callbacks by theirs, and arguments of `DurableFunctionTestRunner`.
+
+    """
+
+    def __init__(self, *options: dict[str, Any]) -> None:
+        self._options = options
+        self._runners: list[DurableFunctionTestRunner] = []
+        self._own: DurableFunctionTestRunner | None = None
+
+    def __call__(self, handler: Callable[[Any, Any], Any] | None = None, **options: Any) -> DurableFunctionTestRunner:
+        """Make a runner, of the handler given here or by the marker; options here go before those of the marker."""
+        from perdure.testing.runner import DurableFunctionTestRunner  # noqa: PLC0415  only for tests that use it
+
+        levels = [*self._options, options]
+        merged = {key: value for level in levels for key, value in level.items() if key not in _AROUND}
+        made_of = merged.pop("handler", None)
+        if handler is None and made_of is None:
+            raise pytest.UsageError(
+                "durable needs a handler: call durable(handler), or mark the test with "
+                "@pytest.mark.durable(handler=...)"
+            )
+        runner = DurableFunctionTestRunner(handler or made_of, **merged)
+        self._runners.append(runner)
+        for level in levels:
+            for name, function in (level.get("functions") or {}).items():
+                runner.register_function(name, function)
+            for name, returns in (level.get("mocks") or {}).items():
+                runner.mock_invoke(name, returns=returns)
+            for name, result in (level.get("answers") or {}).items():
+                runner.answer_callback(name, result)
+        return runner
+
+    @property
+    def runner(self) -> DurableFunctionTestRunner:
+        """The test's own runner, of the marker's handler."""
+        if self._own is None:
+            self._own = self()
+        return self._own
+
+    def run(self, *arguments: Any, **options: Any) -> DurableFunctionTestResult:
+        """Run an execution on the test's own runner; see `DurableFunctionTestRunner.run`."""
+        return self.runner.run(*arguments, **options)
+
+    def close(self) -> None:
+        """Close all runners."""
+        for runner in self._runners:
+            runner.close()
+
+
+@pytest.fixture
+def durable(request: pytest.FixtureRequest) -> Iterator[Durable]:
+    """Make runners of durable functions, with the options of the ``durable`` marker, and close them in the end."""
+    markers = list(request.node.iter_markers("durable"))[::-1]
+    if any(marker.args for marker in markers):
+        raise pytest.UsageError("the durable marker takes keyword arguments only: durable(handler=...)")
+    made = Durable(*(marker.kwargs for marker in markers))
+    yield made
+    made.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        "durable(*, handler, functions, mocks, answers, **options): what the durable fixture runs, and how",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001  the hook's signature
+    """Forget the executions of the test before."""
+    _recent.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,  # noqa: ARG001  the hook's signature
+    call: pytest.CallInfo[None],  # noqa: ARG001  the hook's signature
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the executions of a failed test did."""
+    report = yield
+    if report.failed and _recent.started:
+        report.sections.append((SECTION, "\n\n".join(_describe(handle) for handle in _recent.started)))
+    return report
+
+
+def _describe(handle: ExecutionHandle) -> str:
+    from perdure.testing.result import DurableFunctionTestResult, operations_of  # noqa: PLC0415  only for failures
+    from perdure.testing.tree import render  # noqa: PLC0415  only for failures
+
+    if handle.terminal:
+        return DurableFunctionTestResult.create(handle).tree()
+    return f"{handle.name} {handle.status}\n{render(operations_of(handle))}".rstrip()
