@@ -424,6 +424,24 @@ def test_both_sdks_agree_on_large_items(nesting: str) -> None:
     compare(body)
 
 
+@pytest.mark.parametrize("nesting", NESTINGS)
+def test_rebuilding_a_large_batch_runs_each_branch_once(nesting: str) -> None:
+    def body(stage: Stage) -> Any:
+        def item(inner: Any, value: int, _index: int, _all: Any) -> Any:
+            stage.note(f"item {value}", "ran")
+            kept = inner.run_in_child_context(lambda deep: deep.step(lambda _: "x" * 150_000) * 2, "large")
+            stage.note(f"item {value}", "is through")
+            return kept
+
+        given = stage.sdk.config.MapConfig(nesting_type=stage.sdk.config.NestingType[nesting])
+        for _ in range(3):
+            stage.ctx.map(list(range(8)), item, "m", given)
+        stage.ctx.wait(stage.seconds(2))
+        return stage.ctx.step(lambda _: 1)
+
+    compare(body)
+
+
 @pytest.mark.parametrize("completion", ["all", "first", "failed"])
 @pytest.mark.parametrize("summary", ["none", "text", "number", "null", "raises"])
 def test_both_sdks_agree_on_large_batches_and_summaries(completion: str, summary: str) -> None:

@@ -213,21 +213,23 @@ def play(
             made[sdk.name] = handlers(sdk)
         return made[sdk.name](event, context)
 
-    def answer(operation: Any, client: Any) -> None:
-        reply = world.answers.get(operation.get("Name"), Answer())
-        key = operation["CallbackDetails"]["CallbackId"]
-        if reply.kind == "success":
-            result = None if reply.result is None else reply.result.encode()
-            client.send_durable_execution_callback_success(CallbackId=key, Result=result)
-        elif reply.kind == "failure":
-            client.send_durable_execution_callback_failure(CallbackId=key, Error=reply.error)
+    def answer(_operation: Any, client: Any) -> None:
+        # All that are open, so that the order in which branches came to them does not matter.
+        for operation in handle.open_callbacks:
+            reply = world.answers.get(operation.get("Name"), Answer())
+            key = operation["CallbackDetails"]["CallbackId"]
+            if reply.kind == "success":
+                result = None if reply.result is None else reply.result.encode()
+                client.send_durable_execution_callback_success(CallbackId=key, Result=result)
+            elif reply.kind == "failure":
+                client.send_durable_execution_callback_failure(CallbackId=key, Error=reply.error)
 
     service = LocalService(clock=VirtualClock(FAR_AWAY), on_callback=answer, **world.options)
     for name, function in world.functions.items():
         service.register(name, function, durable=False)
     service.register("f", handler)
-    handle = service.run("f", event=world.event)
-    return handle, seen(handle, notes)
+    handle = service.start("f", event=world.event)
+    return handle.drive(), seen(handle, notes)
 
 
 def compare(body: Callable[[Stage], Any], world: World | None = None) -> Seen:
@@ -301,7 +303,12 @@ def seen(handle: ExecutionHandle, notes: dict[str, list[Any]]) -> Seen:
         # Of an invocation that raised, Lambda itself names the class, as it is named in Python.
         error["ErrorType"] = error["ErrorType"].replace("perdure.", f"{OFFICIAL.package}.", 1)
     outcome = (handle.status, normal_payload(handle.result), error)
-    ends = [invocation.outcome for invocation in handle.invocations]
+    ends = [
+        invocation.outcome if invocation.exception is None else f"RAISED {invocation.exception!r}"
+        for invocation in handle.invocations
+    ]
+    # Branches that run at the same time log at the same time.
+    notes = {label: sorted(what, key=str) if label.startswith("unordered") else what for label, what in notes.items()}
     return Seen(outcome, operations, Counter(map(normal_update, handle.updates)), notes, ends)
 
 

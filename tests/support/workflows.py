@@ -5,7 +5,7 @@ keep the two SDKs comparable:
 
 * early completion of a batch only at concurrency 1: elsewhere it is a race;
 * no retryable errors: after one in a branch the official SDK still starts new branches, protocol.md §6 does not;
-* `is_replaying` and loggers neither around nor after virtual contexts, nor inside FLAT branches: the official SDK takes
+* `is_replaying` and loggers neither in nor around virtual contexts, nor inside FLAT branches: the official SDK takes
   them for the end of the recorded history; nor after a callback that was created and not asked for at once: the
   official SDK takes it for the end while it is open;
 * no submitter that fails without a message: the official SDK puts one of its own in its place.
@@ -218,7 +218,7 @@ class Workflow:
     outcome: Outcome
 
     def __call__(self, stage: Stage) -> Any:
-        stage.ctx.set_logger(stage.logger("log"))
+        stage.ctx.set_logger(stage.logger("unordered log"))
         return run_nodes(stage, self.body, self.outcome, stage.ctx, "w", observe=True)
 
 
@@ -227,6 +227,18 @@ def run_nodes(
 ) -> Any:
     """Run descriptions in a context; `path` is where their notes are kept."""
     return _Player(stage).run(body, outcome, ctx, path, observe=observe)
+
+
+def _obscures(node: Any) -> bool:
+    """Whether the official SDK takes a context for replayed no more because of this operation."""
+    match node:
+        case Child():
+            return node.virtual
+        case Ask():
+            return any(map(_obscures, node.between))
+        case Retry():
+            return not node.wrapped and any(isinstance(inner, Ask) or _obscures(inner) for inner in node.body)
+    return False
 
 
 # ---- the interpreter
@@ -241,14 +253,13 @@ class _Player:
 
     def run(self, body: tuple[Any, ...], outcome: Outcome, ctx: Any, path: str, *, observe: bool) -> Any:
         last = None
+        observe = observe and not any(map(_obscures, body))
         for index, node in enumerate(body):
             place = f"{path}.{index}"
-            observe = observe and not getattr(node, "virtual", False)
             if observe:
                 self.stage.note(f"{place} replaying", ctx.is_replaying())
             if isinstance(node, Log):
                 if observe:
-                    # Each line goes to a sequence of its own: branches log at the same time.
                     ctx.logger.info("%s %s", place, node.message, extra={"at": place})
                 continue
             observe = observe and not isinstance(node, Ask)
