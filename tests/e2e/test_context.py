@@ -628,11 +628,13 @@ def test_what_an_orphaned_branch_did_not_come_to_is_no_reason_to_warn(caplog: py
     quick: Callable[[DurableContext], Any] = lambda _: 1  # noqa: E731
     history = [operation for operation in history if operation.get("ParentId") != op_id(1, 1)]
     got, _ = invoke(
-        lambda c: c.parallel(
-            [lambda k: (k.wait(5), k.step(plain)), quick],
-            completion_config=CompletionConfig(min_successful=1),
-            max_concurrency=2,
-        ).success_count,
+        lambda c: (
+            c.parallel(
+                [lambda k: (k.wait(5), k.step(plain)), quick],
+                completion_config=CompletionConfig(min_successful=1),
+                max_concurrency=2,
+            ).success_count
+        ),
         *history,
     )
     assert got == succeeded("1")

@@ -34,6 +34,7 @@ from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, event, op, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 def double(given: Any, context: DurableContext) -> int:
     return context.step(lambda _: 2 * given["n"], "double")
 
