@@ -35,6 +35,9 @@ LINGER = 0.010
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds before a throttled or lost call is repeated: at first, and at most."""
 
+CROWDED, HEAVY = 2_400, 80 * 1024 * 1024
+"""Operations, and bytes written, of which to warn: 80 % of what the service allows an execution."""
+
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
@@ -65,6 +68,8 @@ class Checkpointer:
         "_watch",
         "failure",
         "informed_at",
+        "used",
+        "written",
     )
 
     def __init__(
@@ -82,6 +87,9 @@ class Checkpointer:
         self._prefix = ""
         self.failure: BaseException | None = None
         self.informed_at = 0.0
+        # Operations and bytes of the execution so far, as far as this invocation knows.
+        self.used = 0
+        self.written = 0
 
     def wait(self, ticket: int) -> None:
         """Return once the update with ``ticket`` is durable, sending it if nobody else does.
@@ -191,6 +199,23 @@ class Checkpointer:
             raise
         for waiter in waiters:
             waiter.release()
+        self._count(updates)
+
+    def _count(self, updates: list[Wire]) -> None:
+        """Keep count of what the service limits, and warn when a batch crosses the line."""
+        used, written = self.used, self.written
+        for update in updates:
+            if update["Action"] == "START":
+                used += 1
+            else:
+                written += len(update.get("Payload") or "")
+        crowded = self.used < CROWDED <= used
+        heavy = self.written < HEAVY <= written
+        self.used, self.written = used, written
+        if crowded or heavy:
+            from perdure import _budget  # noqa: PLC0415  only to warn
+
+            _budget.warn(self._arn, used if crowded else None, written if heavy else None)
 
     def _checkpoint(self, token: str, updates: list[Wire]) -> Checkpoint:
         # Unique to the call, and the same each time it is repeated: a call whose answer was lost is not carried out

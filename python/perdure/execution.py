@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from perdure._duration import DurationLike
+    from perdure.checkpoint import Checkpointer
     from perdure.client import Checkpoint, Client, Wire
     from perdure.lambda_service import DurableExecutionInvocationOutput
     from perdure.types import LambdaContext
@@ -232,11 +233,15 @@ def _invoke(
     core = Execution(token)
     core.load(operations)
     invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
+    checkpoints = invocation.checkpoints
+    checkpoints.used = len(operations)
     if marker:
         try:
-            core.load(invocation.checkpoints.pages(token, marker))
+            more = checkpoints.pages(token, marker)
         except InvocationError as unread:
             return _failed_by(unread)
+        core.load(more)
+        _count(checkpoints, more)
     found, payload = core.input()
     if not found:
         raise ExecutionError("the recorded history has no EXECUTION operation, so there is no input to run with")
@@ -254,6 +259,14 @@ def _invoke(
     finally:
         # The traceback of a caught exception would keep the handler's frames alive into the next invocation.
         error = None
+
+
+def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
+    """Add further pages of the history to what is known of the execution's size."""
+    from perdure import _budget  # noqa: PLC0415  only for histories that do not fit into the event
+
+    checkpoints.used += len(more)
+    checkpoints.written += _budget.recorded_bytes(more)
 
 
 class _Lazy:

@@ -1,0 +1,62 @@
+"""A warning for executions that come near what the service allows. Imported when there is something to warn of."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+logger = logging.getLogger("perdure")
+
+OPERATIONS, WRITTEN = 3_000, 100 * 1024 * 1024
+"""What the service allows an execution: operations, and bytes written."""
+
+_DETAILS = ("StepDetails", "ContextDetails", "CallbackDetails", "ChainedInvokeDetails")
+_REMEMBERED = 1_000
+_warned: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+
+def warn(arn: str, operations: int | None, written: int | None) -> None:
+    """Log once a process and execution how much of one limit, or of both, is used.
+
+    Both figures are estimates: what lies below finished contexts is not part of the history that an invocation gets.
+    """
+    if operations is not None and _is_new(arn, "operations"):
+        logger.warning(
+            "execution %s has used about %s of the %s operations that the service allows it; beyond them it fails. "
+            "Move a part of the work into an execution of its own with context.invoke(), or do more in each step.",
+            arn,
+            f"{operations:,}",
+            f"{OPERATIONS:,}",
+        )
+    if written is not None and _is_new(arn, "written"):
+        logger.warning(
+            "execution %s has written about %d of the %d MB that the service allows it; beyond them it fails. "
+            "Keep large results elsewhere (in S3, say) and return references to them.",
+            arn,
+            written // 2**20,
+            WRITTEN // 2**20,
+        )
+
+
+def recorded_bytes(operations: Iterable[dict[str, Any]]) -> int:
+    """Give how much the results of recorded operations take, about."""
+    written = 0
+    for operation in operations:
+        for member in _DETAILS:
+            details = operation.get(member)
+            if details is not None:
+                written += len(details.get("Result") or "")
+    return written
+
+
+def _is_new(arn: str, what: str) -> bool:
+    if (arn, what) in _warned:
+        return False
+    _warned[arn, what] = None
+    if len(_warned) > _REMEMBERED:
+        _warned.popitem(last=False)
+    return True

@@ -1,0 +1,151 @@
+"""What an execution used of what the service allows: in a test's result, by itself, and as a warning at 80 %."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import _budget, checkpoint, durable_execution
+from perdure.local import Limits, LocalService
+from perdure.local.budget import Budget, Prices, budget_of, budget_of_operations, estimate
+from perdure.testing.runner import DurableFunctionTestRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _nobody_warned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    _budget._warned.clear()
+    yield
+    _budget._warned.clear()
+
+
+def steps(event: Any, context: Any) -> int:
+    for count in range(event):
+        context.step(lambda _, count=count: count)
+    return event
+
+
+def run(count: int, **options: Any) -> Any:
+    with DurableFunctionTestRunner(durable_execution(steps), **options) as runner:
+        return runner.run(event=count)
+
+
+def test_a_result_tells_the_operations_and_the_bytes() -> None:
+    with DurableFunctionTestRunner(
+        durable_execution(lambda _event, context: context.step(lambda _: "x" * 98))
+    ) as runner:
+        budget = runner.run().budget
+    assert (budget.operations, budget.written_bytes) == (1, 100)
+    assert (budget.operations_limit, budget.written_limit) == (3_000, 100 * MIB)
+    assert str(budget) == "1 of 3,000 (0.0%) operations, 100 B of 100.0 MiB (0.0%) written"
+    assert budget.price is None
+
+
+def test_a_step_counts_once_however_often_it_is_retried() -> None:
+    def failing(step: Any) -> int:
+        if step.attempt < 4:
+            raise ConnectionError("again")
+        return step.attempt
+
+    with DurableFunctionTestRunner(durable_execution(lambda _event, context: context.step(failing))) as runner:
+        result = runner.run()
+    assert (result.value, result.budget.operations) == (4, 1)
+
+
+def test_the_limits_are_those_of_the_service() -> None:
+    budget = run(3, limits=Limits.off()).budget
+    assert (budget.operations_share, budget.written_share) == (0.0, 0.0)
+    assert str(Budget(3, 2048, None, None)) == "3 operations, 2.0 KiB written"
+    assert run(3, limits=Limits(operations=4)).budget.operations_share == 0.75
+
+
+def test_prices_are_those_that_are_given() -> None:
+    prices = Prices(operation=2.0, written_gb=1000.0, retained_gb_month=3000.0, retention_days=15)
+    assert estimate(10, 1_000_000, prices) == pytest.approx(20 + 1.0 + 1.5)
+    assert estimate(10, 1_000_000, Prices(operation=1.0)) == 10
+    assert estimate(10, 10, Prices()) is None
+    budget = run(2, prices=Prices(operation=0.5)).budget
+    assert (budget.price, str(budget).rpartition(", ")[2]) == (1.0, "about 1.000000")
+    assert budget.to_dict()["price"] == 1.0
+
+
+def test_executions_of_a_local_service_and_operations_of_any_other_have_a_budget() -> None:
+    service = LocalService().register("f", durable_execution(steps))
+    handle = service.run("f", event=5)
+    assert budget_of(handle) == Budget(5, 5)
+    told = service.client.get_durable_execution_state(
+        DurableExecutionArn=handle.arn, CheckpointToken=handle.machine.token
+    )
+    assert budget_of_operations(told["Operations"], Prices(operation=1)) == Budget(5, 5, price=5)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_handler_warns_once_at_80_percent_of_the_operations(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoint, "CROWDED", 8)
+
+    def handler(_event: Any, context: Any) -> None:
+        for count in range(6):
+            context.step(lambda _: 1)
+            context.wait(60, f"wait-{count}")
+
+    with DurableFunctionTestRunner(durable_execution(handler)) as runner:
+        runner.run()
+        [message] = warnings_of(caplog)
+        assert "has used about 8 of the 3,000 operations" in message
+        runner.run()
+    assert len(warnings_of(caplog)) == 2
+
+
+def test_a_handler_below_the_line_does_not_warn(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoint, "CROWDED", 8)
+    run(6)
+    assert warnings_of(caplog) == []
+
+
+def test_a_handler_warns_once_at_80_percent_of_the_bytes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoint, "HEAVY", 5_000)
+
+    def handler(_event: Any, context: Any) -> None:
+        for _ in range(8):
+            context.step(lambda _: "x" * 998)
+
+    with DurableFunctionTestRunner(durable_execution(handler)) as runner:
+        runner.run()
+    [message] = warnings_of(caplog)
+    assert "has written about 0 of the 100 MB" in message
+
+
+def test_what_comes_by_pages_counts(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(checkpoint, "CROWDED", 8)
+    monkeypatch.setattr(checkpoint, "HEAVY", 4_000)
+
+    def handler(_event: Any, context: Any) -> None:
+        for _ in range(8):
+            context.step(lambda _: json.dumps("x" * 600))
+            context.wait(1)
+
+    service = LocalService(inline_operations=2).register("f", durable_execution(handler))
+    service.run("f")
+    assert len(warnings_of(caplog)) == 2
+
+
+def test_the_warnings_remember_the_latest_executions_only() -> None:
+    for count in range(_budget._REMEMBERED + 10):
+        _budget.warn(f"arn-{count}", 2_400, None)
+    assert len(_budget._warned) == _budget._REMEMBERED
