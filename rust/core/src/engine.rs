@@ -237,7 +237,7 @@ impl<P: Payload, W> Engine<P, W> {
         let is_inside = scope.inner.is_some_and(|inner| !self.scopes[inner.0].done);
         let is_virtual = scope.prefix != scope.parent;
         !scope.fresh
-            && (scope.ended
+            && (scope.ended && scope.counter == 0
                 || is_inside
                 || self.history.contains(&scope.upcoming())
                 || !is_virtual && self.history.expects(scope.parent))
