@@ -109,7 +109,7 @@ class Checkpointer:
             elif role == DONE:
                 return
             else:
-                waiter.acquire()
+                self._follow(waiter)
 
     def flush(self) -> None:
         """Return once everything queued so far is durable."""
@@ -125,7 +125,21 @@ class Checkpointer:
             if self._core.lead(None, waiter) == LEAD:
                 self._send()
                 return
+            self._follow(waiter)
+
+    def _follow(self, waiter: Any) -> None:
+        """Wait until the leader reports back."""
+        try:
             waiter.acquire()
+        except BaseException as error:
+            # Interrupted (Ctrl-C), and perhaps the one who was to lead next: nobody would.
+            self._fail(error)
+            raise
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        for waiter in self._core.fail():
+            waiter.release()
 
     def watch(self) -> None:
         """See to it that what was queued without a waiter leaves before long."""
@@ -190,9 +204,7 @@ class Checkpointer:
             waiters = core.acknowledge(answer.token, operations, int(self._now() * 1000))
             self.informed_at = asked_at
         except BaseException as error:
-            self.failure = error
-            for waiter in core.fail():
-                waiter.release()
+            self._fail(error)
             if isinstance(error, Exception):
                 # Not the error itself: user code could catch it, and go on as if this were an operation's failure.
                 raise CheckpointsBroken(str(error)) from error

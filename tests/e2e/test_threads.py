@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import signal
 import threading
 import time
 from _thread import _count
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, InvocationError, StepContext, durable_execution, run_durable_handler
+from perdure import DurableContext, InvocationError, StepContext, checkpoint, durable_execution, run_durable_handler
 from perdure.concurrency import executor
 from perdure.config import CompletionConfig, NestingType, StepSemantics
 from perdure.local import Limits, LocalService, VirtualClock
@@ -654,6 +655,48 @@ def test_a_predicate_that_raises_ends_the_batch(problem: BaseException) -> None:
     else:
         with pytest.raises(SystemExit):
             invoke(handler)
+
+
+# ---- interrupts
+
+
+def test_an_interrupt_while_waiting_for_a_checkpoint_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interrupted caller is the one who would have been woken to lead next."""
+    monkeypatch.setattr(checkpoint.Checkpointer, "watch", lambda _: None)
+    sent, caller_follows, other_follows = threading.Event(), threading.Event(), threading.Event()
+    main = threading.get_ident()
+
+    class Interrupting(Recorder):
+        def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+            if not sent.is_set():
+                sent.set()
+                assert other_follows.wait(10)
+                time.sleep(0.03)  # both are in the queue, and have nothing left to do but to wait
+                signal.pthread_kill(main, signal.SIGINT)
+                time.sleep(0.02)
+            return super().checkpoint_durable_execution(**call)
+
+    def body(_step: StepContext) -> None:
+        if threading.get_ident() == main:
+            assert sent.wait(10)
+            caller_follows.set()
+        elif sent.is_set():
+            assert caller_follows.wait(10)
+            time.sleep(0.02)
+            other_follows.set()
+
+    def leader(context: DurableContext) -> None:
+        context.step(lambda _: 1)
+
+    def follower(context: DurableContext) -> None:
+        if threading.get_ident() != main:
+            assert sent.wait(10)
+        context.step(body)
+
+    with pytest.raises(KeyboardInterrupt):
+        invoke(
+            lambda c: c.parallel([follower, leader, follower], nesting_type=NestingType.FLAT), client=Interrupting()
+        )
 
 
 # ---- threads that do not come back
