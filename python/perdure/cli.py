@@ -18,12 +18,13 @@ def version() -> str:
 
 
 def main() -> None:
-    """Run the command; exit 0 succeeded, 1 failed, 2 usage, 3 blocked on a callback nobody answers."""
+    """Run the command; exit 0 succeeded, 1 failed, 2 usage, 3 blocked or not found, 4 refused by the service."""
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"perdure {version()}\n")
         return
     try:
-        from perdure.local import bench_command  # noqa: F401, PLC0415 - adds itself to the app; needs the extra
+        from perdure.commands import acting, viewing  # noqa: F401, PLC0415 - add themselves to the app; need the extra
+        from perdure.local import bench_command, serve_command  # noqa: F401, PLC0415 - the same
         from perdure.local.command import app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:

@@ -1,0 +1,150 @@
+"""What every command has: a client, a place to print, the options about both, and one way to end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+from rich.console import Console
+
+from perdure.commands.codes import INTERRUPTED, CommandError
+from perdure.commands.connection import Connection
+from perdure.commands.faults import explain
+from perdure.commands.text import clean, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+F = TypeVar("F", bound="Callable[..., None]")
+_WIDTH_OF_A_PIPE = 160
+
+_Endpoint = Annotated[
+    str | None,
+    typer.Option("--endpoint", metavar="URL", help="A local service, as `perdure serve` starts it; else AWS."),
+]
+_Region = Annotated[str | None, typer.Option("--region", help="The AWS region; else as boto3 finds it.")]
+_Profile = Annotated[str | None, typer.Option("--profile", help="The AWS profile; else as boto3 finds it.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+class Desk:
+    """Where a command works.
+
+    Args:
+        connection: Where its requests go.
+        client: A client to use instead, for tests and for programs that have one.
+        as_json: Print one JSON document, and nothing else, on standard output.
+
+    """
+
+    def __init__(self, connection: Connection, *, client: Any = None, as_json: bool = False) -> None:
+        self._connection = connection
+        self._given = client
+        self._client = client
+        self.as_json = as_json
+        self.out = console(stderr=False)
+        self.err = console(stderr=True)
+
+    @property
+    def client(self) -> Any:
+        """The client."""
+        if self._client is None:
+            self._client = self._connection.open()
+        return self._client
+
+    def patient_client(self) -> Any:
+        """Return a client that waits as long as a synchronous invoke may take."""
+        return self._given if self._given is not None else self._connection.open(patient=True)
+
+    def emit(self, document: Any) -> None:
+        """Print a JSON document."""
+        typer.echo(dumps(document))
+
+    def say(self, text: str) -> None:
+        """Print a line for people, as it is; it may hold foreign text."""
+        self.out.print(clean(text), markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print a remark beside the output."""
+        self.err.print(clean(text), markup=False, soft_wrap=True, style="dim")
+
+    def progress(self, text: str) -> AbstractContextManager[Any]:
+        """Show on a terminal that something takes its time; `.update(text)` tells how far it is."""
+        if self.err.is_terminal:
+            return self.err.status(clean(text))
+        return nullcontext(_Silence())
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Turn whatever ends the command into an exit code."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.note("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as problem:
+            if isinstance(problem, typer.Exit | typer.Abort) or (end := explain(problem)) is None:
+                raise
+            self._tell(end)
+            raise typer.Exit(end.code) from None
+
+    def _tell(self, end: CommandError) -> None:
+        if self.as_json:
+            self.emit({"error": {"type": end.kind, "message": end.message, "hint": end.hint, "exitCode": end.code}})
+            return
+        self.err.print(clean(end.message), markup=False, soft_wrap=True, style="red")
+        if end.hint:
+            self.err.print(end.hint, markup=False, soft_wrap=True)
+
+
+class _Silence:
+    def update(self, _text: str) -> None:
+        """Show nothing."""
+
+
+def console(*, stderr: bool) -> Console:
+    """Make a console for what standard output or standard error is now; a pipe gets long lines."""
+    stream = sys.stderr if stderr else sys.stdout
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None and "utf" not in (getattr(stream, "encoding", None) or "").lower():
+        reconfigure(errors="replace")
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in made._environ:  # noqa: SLF001 - what rich itself looks at
+        made.width = _WIDTH_OF_A_PIPE
+    return made
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
+    """Add a function that takes a desk to an app, with the options about the desk behind its own."""
+
+    def add(function: F) -> F:
+        @functools.wraps(function)
+        def called(**given: Any) -> None:
+            context = given.pop("context")
+            connection = Connection(given.pop("endpoint"), given.pop("region"), given.pop("profile"))
+            desk = Desk(connection, client=context.find_root().obj, as_json=given.pop("as_json"))
+            with desk.closing():
+                function(desk, **given)
+
+        hints = get_type_hints(function, include_extras=True)
+        own = list(inspect.signature(function).parameters.values())[1:]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter("context", kind, annotation=typer.Context),
+            *(parameter.replace(kind=kind, annotation=hints[parameter.name]) for parameter in own),
+            inspect.Parameter("endpoint", kind, default=None, annotation=_Endpoint),
+            inspect.Parameter("region", kind, default=None, annotation=_Region),
+            inspect.Parameter("profile", kind, default=None, annotation=_Profile),
+            inspect.Parameter("as_json", kind, default=False, annotation=_AsJson),
+        ]
+        del called.__wrapped__  # typer would read the function's own signature
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name)(called)
+        return function
+
+    return add

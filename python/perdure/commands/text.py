@@ -1,0 +1,120 @@
+"""Words, numbers and moments as the commands write them."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from perdure.local.display import span
+
+_KIB = 1024
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_STYLES = {
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "TIMED_OUT": "red",
+    "STOPPED": "red",
+    "CANCELLED": "yellow",
+    "PENDING": "yellow",
+    "PAUSED": "yellow",
+    "PAUSING": "yellow",
+}
+ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "CANCELLED"})
+BROKEN = frozenset({"FAILED", "TIMED_OUT", "STOPPED"})
+
+
+def style_of(status: str) -> str:
+    """Give the colour of a status on a terminal."""
+    return _STYLES.get(status, "cyan")
+
+
+def clean(value: Any) -> str:
+    """Write a foreign text without anything that could move the cursor, hide, or turn the line around."""
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in _INVISIBLE else sign for sign in text)
+
+
+def line(value: Any, most: int = 100) -> str:
+    """Write a foreign text in one line, cut where it gets long."""
+    text = clean(" ".join(str(value).split()))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def size(count: int | None) -> str:
+    """Write a number of bytes; nothing for none."""
+    if count is None:
+        return ""
+    if count < _KIB:
+        return f"{count} B"
+    kib = count / _KIB
+    return f"{kib:.1f} KiB" if kib < _KIB else f"{kib / _KIB:.1f} MiB"
+
+
+def plural(count: int, what: str) -> str:
+    """Count things."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def duration(length: timedelta | None) -> str:
+    """Write a length of time; nothing for none."""
+    return "" if length is None else span(max(0.0, length.total_seconds()))
+
+
+def milliseconds(length: timedelta | None) -> int | None:
+    """Give a length of time in milliseconds."""
+    return None if length is None else round(length.total_seconds() * 1000)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Write a moment in UTC, with milliseconds, as JSON has it."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock(moment: datetime | None) -> str:
+    """Write a moment in local time, for people."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def dumps(document: Any) -> str:
+    """Write a JSON document."""
+    return json.dumps(document, indent=2, default=_default)
+
+
+def pretty(payload: str) -> str:
+    """Write a payload for people: indented if it is JSON, else as it is."""
+    try:
+        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return payload
+
+
+def parsed(payload: str | None) -> Any:
+    """Read a payload, which stays text where it is not JSON."""
+    if payload is None:
+        return None
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return payload
+
+
+def told(error: dict[str, Any] | None) -> str:
+    """Write an error object in one line."""
+    if not error:
+        return ""
+    parts = (str(error.get("ErrorType") or ""), str(error.get("ErrorMessage") or ""))
+    return line(": ".join(part for part in parts if part), 200)
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    raise TypeError(f"{type(value).__name__} has no place in JSON.")

@@ -1,0 +1,132 @@
+"""An execution as a tree in the terminal: what each operation is, how it went, how long it took, what it weighs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from perdure.commands.text import clean, clock, duration, line, plural, pretty, size, style_of, told
+from perdure.local.budget import Budget
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from perdure.commands.model import Node, Run
+
+_RETRIED = 2
+
+
+def tree(run: Run, *, most: int | None = None, data: bool = True) -> RenderableType:
+    """Draw an execution; only the last `most` operations where there is no room for all."""
+    parts: list[RenderableType] = [_head(run), Text()]
+    if run.nodes:
+        parts += [*_operations(run, most), Text()]
+    parts += _callbacks(run)
+    parts.append(Text(_budget_line(run, data=data), style="dim"))
+    if (outcome := _outcome(run)) is not None:
+        parts += [Text(), outcome]
+    return Group(*parts)
+
+
+def budget_of(run: Run) -> Budget:
+    """Return what an execution has used, as far as its history tells."""
+    return Budget(len(run.nodes), run.written_bytes)
+
+
+def branch(lasts: tuple[bool, ...]) -> str:
+    """Draw the branches of a tree that lead to an operation."""
+    return "".join("   " if last else "│  " for last in lasts[:-1]) + ("└─ " if lasts[-1] else "├─ ")
+
+
+def _head(run: Run) -> Text:
+    version = run.described.get("Version")
+    head = Text.assemble(
+        (clean(run.name), "bold"),
+        f" of {clean(run.function)}{f', version {clean(version)}' if version else ''}\n",
+        (run.status, style_of(run.status)),
+        f", {duration(run.lasted)} from {clock(run.started_at)}",
+    )
+    if run.invocations:
+        head.append(f", {plural(len(run.invocations), 'invocation')}")
+    pause = run.described.get("PauseDetails")
+    if pause:
+        head.append(f"\npaused at {clock(pause['PauseRequestTimestamp'])}", "yellow")
+        if pause.get("Reason"):
+            head.append(f": {line(pause['Reason'], 200)}", "yellow")
+    head.append(f"\n{clean(run.arn)}", "dim")
+    return head
+
+
+def _operations(run: Run, most: int | None) -> list[RenderableType]:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("operation", overflow="fold", min_width=16)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for heading in ("attempts", "time", "in", "out"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold", ratio=1)
+    lines = list(run.walk())
+    shown = lines if most is None else lines[-most:] if most else []
+    for node, lasts in shown:
+        table.add_row(
+            Text(f"{branch(lasts)}{clean(node.label)}"),
+            Text(clean(node.kind)),
+            Text(node.status, style=style_of(node.status)),
+            str(node.attempt_count) if node.attempt_count >= _RETRIED or node.status == "PENDING" else "",
+            _time(node, run),
+            _weight(node, node.input_bytes),
+            _weight(node, node.result_bytes),
+            Text(_remark(node), style="dim"),
+        )
+    above = len(lines) - len(shown)
+    return [table] if not above else [Text(f"… {plural(above, 'operation')} above these", style="dim"), table]
+
+
+def _time(node: Node, run: Run) -> str:
+    if node.duration is not None:
+        return duration(node.duration)
+    return "" if run.ended else f"{duration(run.now - node.started_at)}…"
+
+
+def _weight(node: Node, count: int | None) -> str:
+    return f"≥ {size(count)}" if count is not None and node.truncated else size(count)
+
+
+def _remark(node: Node) -> str:
+    if node.error:
+        retry = f", again at {clock(node.due)}" if node.due is not None else ""
+        return f"{told(node.error)}{retry}"
+    if node.due is not None:
+        return f"until {clock(node.due)}"
+    if node.target is not None:
+        return f"of {clean(node.target)}"
+    return ""
+
+
+def _callbacks(run: Run) -> list[RenderableType]:
+    waiting = [node for node in run.nodes.values() if node.callback_id and node.status == "STARTED"]
+    if run.ended or not waiting:
+        return []
+    text = Text("waiting for an answer, by `perdure callback succeed ID --result JSON`:\n", style="yellow")
+    for node in waiting:
+        text.append(f"{clean(node.label)}: {clean(node.callback_id)}\n")
+    return [text]
+
+
+def _budget_line(run: Run, *, data: bool) -> str:
+    if not data:
+        return f"Budget: {plural(len(run.nodes), 'operation')} of 3,000; without --no-data also the bytes written"
+    return f"Budget: {budget_of(run)} (payloads and errors)"
+
+
+def _outcome(run: Run) -> Text | None:
+    error, result = run.described.get("Error"), run.described.get("Result")
+    if error:
+        trace = "".join(f"\n{clean(part.rstrip())}" for part in error.get("StackTrace") or ())
+        return Text.assemble((told(error), "red"), trace)
+    if result:
+        return Text.assemble(("result ", "dim"), "\n".join(clean(part) for part in pretty(result).splitlines()))
+    return None
