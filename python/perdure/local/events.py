@@ -114,8 +114,11 @@ def _weight(value: Any) -> int:
     return error_bytes(value) if isinstance(value, dict) else 0
 
 
-def error_object(error: BaseException) -> dict[str, str]:
-    """Describe an exception that came out of a function, as Lambda does."""
+def error_object(error: BaseException) -> dict[str, Any]:
+    """Describe an exception that came out of a function, as Lambda does; one from elsewhere brings its description."""
+    described = getattr(error, "error_object", None)
+    if isinstance(described, dict):
+        return described
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return {"ErrorMessage": str(error), "ErrorType": name}

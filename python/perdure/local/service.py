@@ -379,8 +379,9 @@ class LocalService:
                 self.executions.commit()
 
     def invoke_answer(self, arguments: dict[str, Any], target: ExecutionHandle | Call | None) -> dict[str, Any]:
-        """Return the response of an `Invoke` as things stand now."""
-        return self.invoking.answer(arguments, target)
+        """Return the response of an `Invoke` as things stand now, and are kept."""
+        with self.wake:
+            return self.invoking.answer(arguments, target)
 
     # -- inner doors, under the lock -------------------------------------------------------------------------------
 

@@ -1,0 +1,86 @@
+"""Handlers that follow their source: when a file below a folder changes, the modules there are imported anew."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+_LOG = logging.getLogger("perdure.local")
+_GLANCE = 0.5
+
+
+class Reloader:
+    """Looks at the files of the modules below a folder; `on_change` registers the handlers again.
+
+    Args:
+        root: the folder; installed packages below it are left alone.
+        on_change: called when the modules have been forgotten, to import them anew. If it raises, the modules are put
+            back as they were, so that a mistake in a file leaves the last good handlers at work.
+
+    """
+
+    def __init__(self, root: Path, on_change: Callable[[], Any]) -> None:
+        self._root = root.resolve()
+        self._on_change = on_change
+        self._seen = self._stamps()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="perdure-reload", daemon=True)
+
+    def start(self) -> None:
+        """Look every half second from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+
+    def check(self) -> list[Path]:
+        """Look once; return the files that have changed, after the handlers were loaded anew."""
+        stamps = self._stamps()
+        changed = sorted(path for path in stamps.keys() | self._seen.keys() if stamps.get(path) != self._seen.get(path))
+        if changed:
+            self._reload()
+            self._seen = {**stamps, **self._stamps()}
+        return changed
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_GLANCE):
+            for path in self.check():
+                _LOG.warning("%s has changed; the handlers were loaded again.", path)
+
+    def _reload(self) -> None:
+        kept = {name: module for name, module in sys.modules.items() if self._file(module) is not None}
+        for name in kept:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        try:
+            self._on_change()
+        except BaseException:  # noqa: BLE001 - whatever the user's module does at import, SystemExit included
+            _LOG.exception("The changed handlers could not be loaded; the ones before stay at work.")
+            sys.modules.update(kept)
+
+    def _stamps(self) -> dict[Path, tuple[int, int]]:
+        stamps = {}
+        for module in list(sys.modules.values()):
+            path = self._file(module)
+            if path is not None and path.is_file():
+                status = path.stat()
+                stamps[path] = (status.st_mtime_ns, status.st_size)
+        return stamps
+
+    def _file(self, module: ModuleType) -> Path | None:
+        name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None)
+        if not file or name == "__main__" or name.partition(".")[0] == "perdure":
+            return None
+        path = Path(file)
+        if not path.is_relative_to(self._root) or "site-packages" in path.parts or path.suffix != ".py":
+            return None
+        return path
