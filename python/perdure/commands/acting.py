@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from perdure.commands.codes import BLOCKED, FAILED, OK, USAGE, CommandError
 from perdure.commands.desk import Desk, command
 from perdure.commands.follow import describe, wait_for_end
 from perdure.commands.model import has_ended
-from perdure.commands.text import iso, parsed, pretty, told
+from perdure.commands.text import iso, parsed, told
 from perdure.commands.viewing import Execution, Interval, Timeout  # noqa: TC001 - typer reads the annotations
 from perdure.local.command import app
 
@@ -79,9 +78,9 @@ def _finished(desk: Desk, described: dict[str, Any]) -> None:
     else:
         desk.note(f"{described['DurableExecutionArn']}: {status}")
         if described.get("Result"):
-            typer.echo(pretty(described["Result"]))
+            desk.result(described["Result"])
         if described.get("Error"):
-            desk.err.print(told(described["Error"]), markup=False, soft_wrap=True, style="red")
+            desk.failure(told(described["Error"]))
     raise typer.Exit(OK if status == "SUCCEEDED" else FAILED)
 
 
@@ -102,9 +101,9 @@ def _returned(desk: Desk, response: dict[str, Any], function: str) -> None:
         if runs_on:
             desk.note("The execution runs on; `perdure show --follow` waits for its end.")
         elif failed:
-            desk.err.print(told(error), markup=False, soft_wrap=True, style="red")
+            desk.failure(told(error))
         elif text:
-            typer.echo(pretty(text))
+            desk.result(text)
     raise typer.Exit(BLOCKED if runs_on else FAILED if failed else OK)
 
 
@@ -168,8 +167,9 @@ def delete(
 ) -> None:
     """Delete an execution that has ended, with its history."""
     arn = resolve(desk.client, execution)
-    if not yes and not desk.as_json and sys.stdin.isatty():
-        typer.confirm(f"Delete {arn}?", abort=True, err=True)
+    if not yes and desk.interactive and not typer.confirm(f"Delete {arn}?", err=True):
+        desk.note("Nothing was deleted.")
+        raise typer.Exit(FAILED)
     response = desk.client.delete_durable_execution(DurableExecutionArn=arn)
     _done(desk, arn, "Deleted", {"deletionRequestedAt": iso(response.get("DeletionRequestTimestamp"))})
 

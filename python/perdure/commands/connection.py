@@ -36,12 +36,14 @@ class Connection:
         from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415 - the same
 
         endpoint = _with_scheme(self.endpoint) if self.endpoint else None
-        options: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 1 if patient else 4}}
+        local = is_loopback(endpoint or _from_environment())
+        attempts = 1 if patient or local else 4
+        options: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": attempts}}
         if patient:
             options |= {"read_timeout": _LONGEST_INVOKE, "tcp_keepalive": True}
         session = boto3.Session(profile_name=self.profile, region_name=self.region)
         arguments: dict[str, Any] = {}
-        if is_loopback(endpoint or _from_environment()):
+        if local:
             options["proxies"] = {}
             arguments |= {
                 "region_name": session.region_name or _REGION,

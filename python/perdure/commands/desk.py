@@ -14,7 +14,7 @@ from rich.console import Console
 from perdure.commands.codes import INTERRUPTED, CommandError
 from perdure.commands.connection import Connection
 from perdure.commands.faults import explain
-from perdure.commands.text import clean, dumps
+from perdure.commands.text import clean, clean_lines, dumps, pretty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,11 +66,25 @@ class Desk:
 
     def say(self, text: str) -> None:
         """Print a line for people, as it is; it may hold foreign text."""
-        self.out.print(clean(text), markup=False, soft_wrap=True)
+        self.out.print(clean_lines(text), markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a remark beside the output."""
-        self.err.print(clean(text), markup=False, soft_wrap=True, style="dim")
+        self.err.print(clean_lines(text), markup=False, soft_wrap=True, style="dim")
+
+    def result(self, payload: str) -> None:
+        """Print what a function returned: for people on a terminal, else as it is."""
+        text = pretty(payload)
+        typer.echo(clean_lines(text) if self.out.is_terminal else text)
+
+    def failure(self, text: str) -> None:
+        """Print what went wrong."""
+        self.err.print(clean_lines(text), markup=False, soft_wrap=True, style="red")
+
+    @property
+    def interactive(self) -> bool:
+        """Whether there is somebody to be asked."""
+        return sys.stdin.isatty() and not self.as_json
 
     def progress(self, text: str) -> AbstractContextManager[Any]:
         """Show on a terminal that something takes its time; `.update(text)` tells how far it is."""
@@ -83,11 +97,11 @@ class Desk:
         """Turn whatever ends the command into an exit code."""
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             self.note("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as problem:
-            if isinstance(problem, typer.Exit | typer.Abort) or (end := explain(problem)) is None:
+            if isinstance(problem, typer.Exit) or (end := explain(problem)) is None:
                 raise
             self._tell(end)
             raise typer.Exit(end.code) from None
@@ -96,7 +110,7 @@ class Desk:
         if self.as_json:
             self.emit({"error": {"type": end.kind, "message": end.message, "hint": end.hint, "exitCode": end.code}})
             return
-        self.err.print(clean(end.message), markup=False, soft_wrap=True, style="red")
+        self.failure(end.message)
         if end.hint:
             self.err.print(end.hint, markup=False, soft_wrap=True)
 

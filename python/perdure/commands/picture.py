@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from perdure.commands import bars
 from perdure.commands.scale import Scale
-from perdure.commands.text import clean, clock, duration, iso, plural, size, told
+from perdure.commands.text import clean_lines, clock, duration, iso, plural, size, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,7 +211,7 @@ def _short(text: str, most: int) -> str:
 
 def _safe(text: str) -> str:
     """Escape a foreign text for XML and HTML, attributes included."""
-    return escape("\n".join(clean(part) for part in text.split("\n")), quote=True)
+    return escape(clean_lines(text), quote=True)
 
 
 def _class(status: str) -> str:

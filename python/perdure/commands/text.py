@@ -38,6 +38,11 @@ def clean(value: Any) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in _INVISIBLE else sign for sign in text)
 
 
+def clean_lines(value: Any) -> str:
+    """Write a foreign text of several lines."""
+    return "\n".join(clean(part) for part in str(value).expandtabs().splitlines())
+
+
 def line(value: Any, most: int = 100) -> str:
     """Write a foreign text in one line, cut where it gets long."""
     text = clean(" ".join(str(value).split()))
@@ -89,9 +94,13 @@ def dumps(document: Any) -> str:
 def pretty(payload: str) -> str:
     """Write a payload for people: indented if it is JSON, else as it is."""
     try:
-        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(json.loads(payload), indent=2)
     except (ValueError, RecursionError):
         return payload
+    return text
 
 
 def parsed(payload: str | None) -> Any:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from perdure.commands.text import clean, clock, duration, line, plural, pretty, size, style_of, told
+from perdure.commands.text import clean, clean_lines, clock, duration, line, plural, pretty, size, style_of, told
 from perdure.local.budget import Budget
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def _budget_line(run: Run, *, data: bool) -> str:
 def _outcome(run: Run) -> Text | None:
     error, result = run.described.get("Error"), run.described.get("Result")
     if error:
-        trace = "".join(f"\n{clean(part.rstrip())}" for part in error.get("StackTrace") or ())
+        trace = "".join(f"\n{clean_lines(part)}" for part in error.get("StackTrace") or ())
         return Text.assemble((told(error), "red"), trace)
     if result:
-        return Text.assemble(("result ", "dim"), "\n".join(clean(part) for part in pretty(result).splitlines()))
+        return Text.assemble(("result ", "dim"), clean_lines(pretty(result)))
     return None
