@@ -12,10 +12,10 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from perdure.local.calls import Call
 from perdure.local.clock import to_seconds
 
 if TYPE_CHECKING:
-    from perdure.local.calls import Call
     from perdure.local.driver import Driver
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
@@ -63,7 +63,10 @@ class Workers:
                     moment = service.executions.schedule.next_moment()
                     wait = None if moment is None else max(0.0, to_seconds(moment[0]) - service.clock.time())
                     if wait is not None and service.clock.virtual:
-                        driver.pass_time(moment[0]) if moment and not driver.busy else service.wake.wait()
+                        if moment is None or driver.busy:
+                            service.wake.wait()
+                        else:
+                            driver.pass_time(moment[0])
                         continue
                     service.wake.wait(wait)
                 except Exception:  # noqa: BLE001 - whatever it is, the others go on
@@ -72,8 +75,16 @@ class Workers:
 
     def _hand_out(self, job: ExecutionHandle | Call) -> None:
         """Run a job in a thread of its own; it counts as busy from now on."""
+        thread = threading.Thread(target=self._work, args=(job,), name="perdure-worker", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads are to be had; the job goes back
+            if isinstance(job, Call):
+                self._service.tasks.appendleft(job)
+            else:
+                self._service.executions.schedule.touch(job.machine)
+            raise
         self._driver.busy += 1
-        threading.Thread(target=self._work, args=(job,), name="perdure-worker", daemon=True).start()
 
     def _work(self, job: ExecutionHandle | Call) -> None:
         service = self._service
@@ -81,7 +92,8 @@ class Workers:
             try:
                 self._driver.run_job(job)
             except Exception:  # noqa: BLE001 - whatever it is, the others go on
-                _LOG.exception("A function could not be run.")
+                if not self._stopping:  # after the end the store is closed, and the next start takes over
+                    _LOG.exception("A function could not be run.")
             finally:
                 self._driver.busy -= 1
                 service.wake.notify_all()

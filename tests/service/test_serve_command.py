@@ -1,0 +1,203 @@
+"""`perdure serve` as a process: its functions, its database, its end, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure.local import LocalService, runtime
+from perdure.local.reload import Reloader
+from support.web import lambda_client, runtime_interface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SERVE = [sys.executable, "-m", "perdure.cli", "serve"]
+APP = """
+from perdure import durable_execution
+
+@durable_execution
+def greet(event, context):
+    return context.step(lambda _: "hello")
+
+@durable_execution
+def ask(event, context):
+    return context.create_callback(name="answer").result()
+
+def plain(event, context):
+    return [event]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+class Served:
+    """A process that serves, and what it has said."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*SERVE, "--port", "0", *arguments],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+        self.said: list[str] = []
+        self.url = ""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line)
+            if found := re.search(r"serves (http://\S+),", line):
+                self.url = found[1]
+            if "Ctrl-C" in line:
+                break
+        self.client: Any = lambda_client(self.url)
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> int:
+        """End the process; return its exit code."""
+        self.client.close()
+        assert self.process.stderr is not None
+        self.process.send_signal(how)
+        with self.process:
+            self.said += self.process.stderr.readlines()
+        return self.process.returncode
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[Served]:
+    served = Served(folder, *arguments)
+    try:
+        yield served
+    finally:
+        if served.process.poll() is None:
+            served.end(signal.SIGKILL)
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [*SERVE, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60, env=os.environ
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return " ".join(re.sub(r"[│╭╰─╮╯]", " ", done.stderr).split())
+
+
+def test_an_interrupt_and_a_kill_keep_everything_and_the_next_start_goes_on(folder: Path) -> None:
+    with serving(folder, "app:greet", "ask=app:ask", "--plain", "plain=app:plain") as served:
+        answer = served.client.invoke(FunctionName="greet", DurableExecutionName="done", Payload=b"{}")
+        assert answer["Payload"].read() == b'"hello"'
+        assert served.client.invoke(FunctionName="plain", Payload=b"1")["Payload"].read() == b"[1]"
+        begun = served.client.invoke(FunctionName="ask", InvocationType="Event", DurableExecutionName="open")
+        assert "in use by another process" in refused(folder, "app:greet")
+        assert served.end() == 0
+        assert "Everything is kept in perdure.db" in served.said[-1]
+    with serving(folder, "app:greet", "ask=app:ask") as served:
+        assert "1 of them running" in served.said[0]
+        served.end(signal.SIGKILL)
+    with serving(folder, "app:greet", "ask=app:ask") as served:
+        arn = begun["DurableExecutionArn"]
+        events = served.client.get_durable_execution_history(DurableExecutionArn=arn)["Events"]
+        (opened,) = (event for event in events if event["EventType"] == "CallbackStarted")
+        identifier = opened["CallbackStartedDetails"]["CallbackId"]
+        served.client.send_durable_execution_callback_success(CallbackId=identifier, Result=b"yes")
+        again = served.client.invoke(FunctionName="ask", DurableExecutionName="open")
+        assert again["Payload"].read() == b'"yes"'
+        known = served.client.invoke(FunctionName="greet", DurableExecutionName="done", Payload=b"{}")
+        assert known["DurableExecutionArn"] == answer["DurableExecutionArn"]
+        assert served.end() == 0
+
+
+def test_a_waiting_caller_does_not_keep_the_server_from_ending(folder: Path) -> None:
+    with serving(folder, "app:ask", "--memory") as served:
+        client = lambda_client(served.url)
+        failed: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                client.invoke(FunctionName="ask")
+            except Exception as problem:  # noqa: BLE001 - the connection goes away, however boto3 puts that
+                failed.append(problem)
+
+        caller = threading.Thread(target=wait)
+        caller.start()
+        while not served.client.list_durable_executions_by_function(FunctionName="ask")["DurableExecutions"]:
+            pass
+        assert served.end() == 0
+        caller.join(20)
+        client.close()
+        assert len(failed) == 1
+        assert not (folder / "perdure.db").exists()
+
+
+def test_a_function_may_run_elsewhere(folder: Path) -> None:
+    with (
+        runtime_interface(lambda event, _context: {"Status": "SUCCEEDED", "Result": event["CheckpointToken"]}) as url,
+        serving(folder, f"far={url}", "--memory", "--host", "0.0.0.0") as served,  # noqa: S104 - the test is about it
+    ):
+        assert served.client.invoke(FunctionName="far")["StatusCode"] == 200
+        assert served.end() == 0
+        assert any("nothing here asks who calls" in line for line in served.said)
+
+
+def test_what_cannot_be_served_is_refused_in_words(folder: Path) -> None:
+    assert "needs a name" in refused(folder, "http://127.0.0.1:9001/x")
+    assert "no function name" in refused(folder, "a.b=app:greet", "--memory")
+    (folder / "perdure.db").write_text("hello " * 1000)
+    assert "not an SQLite database" in refused(folder, "app:greet")
+
+
+# -- reloading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_changed_file_brings_new_handlers_and_a_broken_one_leaves_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    source = tmp_path / "reloaded_app.py"
+    source.write_text("VALUE = 1\n")
+    service = LocalService()
+
+    def register() -> None:
+        import reloaded_app  # type: ignore[import-not-found]  # noqa: PLC0415 - what is tested
+
+        value = reloaded_app.VALUE
+        service.register("f", lambda _event, _context: value, durable=False)
+
+    def answer() -> bytes:
+        payload: bytes = service.client.invoke(FunctionName="f")["Payload"].read()
+        return payload
+
+    register()
+    reloader = Reloader(tmp_path, register)
+    assert reloader.check() == []
+    source.write_text("VALUE = 22\n")
+    assert reloader.check() == [source]
+    assert answer() == b"22"
+    assert reloader.check() == []
+    source.write_text("VALUE = \n")
+    assert reloader.check() == [source]
+    assert answer() == b"22"
+    assert "could not be loaded" in caplog.text
+    source.write_text("VALUE = 333\n")
+    assert reloader.check() == [source]
+    assert answer() == b"333"
+    monkeypatch.delitem(sys.modules, "reloaded_app")
+
+
+def test_an_answer_that_is_no_json_is_an_error() -> None:
+    with pytest.raises(runtime.RemoteError, match="no JSON: <html>"):
+        runtime._output(b"<html>", failed=False)
