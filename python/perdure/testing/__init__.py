@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perdure.local.budget import Budget, Prices
     from perdure.testing.exceptions import DurableFunctionsTestError
+    from perdure.testing.explorer import ExplorationError, Report, explore
     from perdure.testing.mocks import MockedFunction
     from perdure.testing.runner import (
         DurableChildContextTestRunner,
@@ -32,16 +33,22 @@ __all__ = [
     "DurableFunctionTestResult",
     "DurableFunctionTestRunner",
     "DurableFunctionsTestError",
+    "ExplorationError",
     "MockedFunction",
     "Prices",
+    "Report",
+    "explore",
 ]
 
 # Read when they are used: the pytest plugin lives in this package, and is loaded with every run of pytest.
 _HOMES = {
     "Budget": "perdure.local.budget",
     "DurableFunctionsTestError": "perdure.testing.exceptions",
+    "ExplorationError": "perdure.testing.explorer",
     "MockedFunction": "perdure.testing.mocks",
     "Prices": "perdure.local.budget",
+    "Report": "perdure.testing.explorer",
+    "explore": "perdure.testing.explorer",
 }
 
 
