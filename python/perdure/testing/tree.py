@@ -36,8 +36,9 @@ def shorten(text: str, most: int = _LONGEST) -> str:
 
 
 def told(error: ErrorObject) -> str:
-    """Write an error in one line."""
-    return shorten(": ".join(part for part in (error.type, error.message) if part))
+    """Write an error in one line, under the bare name of its class."""
+    kind = (error.type or "").rpartition(".")[2]
+    return shorten(": ".join(part for part in (kind, error.message) if part))
 
 
 def render(operations: Iterable[Operation]) -> str:

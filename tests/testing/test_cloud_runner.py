@@ -1,0 +1,201 @@
+"""The cloud runner, against the boto3-shaped client of a local service, and against canned answers of boto3 itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from perdure import durable_execution
+from perdure.lambda_service import ErrorObject, InvocationStatus
+from perdure.local import LocalService, client_error
+from perdure.testing import cloud
+from perdure.testing.exceptions import DurableFunctionsTestError, ResourceNotFoundException
+from perdure.testing.execution import ExecutionStatus
+from perdure.testing.runner import DurableFunctionCloudTestRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DAY = timedelta(days=1)
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:f:1/durable-execution/name/2d7a1d3c-1c0c-4b60-9d0f-3f1f4d0e9a11"
+
+
+class Elsewhere:
+    """A service in another place: its executions go on while the runner sleeps."""
+
+    def __init__(self, handler: Callable[[Any, Any], Any], **options: Any) -> None:
+        self.service = LocalService(**options).register("f", durable_execution(handler))
+        self.slept = 0
+        self.trouble: list[Exception] = []
+
+    def __getattr__(self, method: str) -> Any:
+        if self.trouble:
+            raise self.trouble.pop()
+        return getattr(self.service.client, method)
+
+    def sleep(self, _seconds: float) -> None:
+        self.slept += 1
+        for handle in list(self.service.handles.values()):
+            self.service.drive(handle, stop_at_callback=True)
+
+
+@pytest.fixture
+def deploy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., tuple[Elsewhere, DurableFunctionCloudTestRunner]]:
+    def deploy(handler: Callable[[Any, Any], Any], **options: Any) -> tuple[Elsewhere, DurableFunctionCloudTestRunner]:
+        elsewhere = Elsewhere(handler, **options)
+        monkeypatch.setattr(cloud, "sleep", elsewhere.sleep)
+        return elsewhere, DurableFunctionCloudTestRunner("f", client=elsewhere)
+
+    return deploy
+
+
+def test_an_execution_elsewhere_shows_the_same_as_one_here(deploy) -> None:
+    def handler(event: Any, context: Any) -> Any:
+        context.step(lambda _: event["n"], "one")
+        context.wait(DAY, "day")
+        return context.map(
+            [1, 2], lambda inner, number, *_: inner.step(lambda _: number * 2, "double"), "map"
+        ).get_results()
+
+    elsewhere, runner = deploy(handler)
+    with runner:
+        result = runner.run(event={"n": 5})
+    assert elsewhere.slept == 1
+    assert (result.status, result.execution_status) == (InvocationStatus.SUCCEEDED, ExecutionStatus.SUCCEEDED)
+    assert result.value == [2, 4]
+    assert result.get_step("one").value == 5
+    assert result.get_step("one").attempt == 1
+    assert result.get_wait("day").duration == DAY
+    assert result.get_context("map").get_context("map-item-1").get_step("double").value == 4
+    assert (result.duration, result.invocations, result.budget.operations) == (DAY, 2, 7)
+    assert "└─ map" in result.tree()
+
+
+def test_failures_retries_and_errors_are_read_from_the_history(deploy) -> None:
+    def failing(step: Any) -> None:
+        raise ConnectionError(f"attempt {step.attempt}")
+
+    _, runner = deploy(lambda _event, context: context.step(failing, "failing"))
+    result = runner.run(input="{}")
+    assert (result.status, result.get_step("failing").attempt) == (InvocationStatus.FAILED, 6)
+    error = result.get_step("failing").error
+    assert (error.type, error.message) == ("ConnectionError", "attempt 6")
+    with pytest.raises(DurableFunctionsTestError, match=r"no value, it FAILED: .*attempt 6"):
+        assert result.value
+
+
+def test_callbacks_are_found_by_name_and_answered(deploy) -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        first = context.create_callback("first")
+        second = context.wait_for_callback(lambda *_: None, "second")
+        return [first.result(), second]
+
+    _, runner = deploy(handler)
+    arn = runner.run_async()
+    second = runner.wait_for_callback(arn, "second")
+    first = runner.wait_for_callback(arn)
+    runner.send_callback_heartbeat(first)
+    runner.send_callback_success(first, {"n": 1})
+    assert runner.wait_for_callback(arn) == second
+    runner.send_callback_success(second)
+    assert runner.wait_for_result(arn).value == ['{"n": 1}', None]
+    with pytest.raises(ResourceNotFoundException):
+        runner.send_callback_failure(first, ErrorObject("late", None, None, None))
+    types = [event.event_type for event in runner.get_execution_history(arn).events]
+    assert (types[0], types[-1]) == ("ExecutionStarted", "ExecutionSucceeded")
+
+
+def test_a_failed_callback(deploy) -> None:
+    _, runner = deploy(lambda _event, context: context.create_callback("ask").result())
+    arn = runner.run_async("just text")
+    runner.send_callback_failure(runner.wait_for_callback(arn, "ask"), ValueError("no"))
+    result = runner.wait_for_result(arn)
+    assert result.get_callback("ask").error.message == "no"
+
+
+def test_waiting_has_an_end(deploy) -> None:
+    _, runner = deploy(lambda _event, context: context.create_callback("ask").result())
+    arn = runner.run_async()
+    with pytest.raises(TimeoutError, match="RUNNING after 0 seconds"):
+        runner.wait_for_result(arn, timeout=0)
+    with pytest.raises(TimeoutError, match="No callback named 'other'"):
+        runner.wait_for_callback(arn, "other", timeout=0)
+
+
+def test_trouble_of_the_service_that_passes_is_looked_past(deploy) -> None:
+    elsewhere, runner = deploy(lambda _event, _context: 1)
+    arn = runner.run_async()
+    elsewhere.trouble = [
+        client_error("TooManyRequestsException", "slow down", "GetDurableExecution"),
+        client_error("ServiceException", "oops", "GetDurableExecution"),
+    ]
+    assert runner.wait_for_result(arn).value == 1
+    elsewhere.trouble = [client_error("ResourceNotFoundException", "gone", "GetDurableExecution")]
+    with pytest.raises(ResourceNotFoundException, match="gone"):
+        runner.wait_for_result(arn)
+
+
+def test_pause_and_resume(deploy) -> None:
+    elsewhere, runner = deploy(lambda _event, context: context.create_callback("ask").result())
+    arn = runner.run_async()
+    callback_id = runner.wait_for_callback(arn)
+    runner.pause_execution(arn)
+    assert elsewhere.service.execution(arn).status == "PAUSED"
+    runner.send_callback_success(callback_id, b"x")
+    runner.resume_execution(arn)
+    assert runner.wait_for_result(arn).value == "x"
+
+
+@pytest.fixture
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_the_calls_are_those_of_boto3() -> None:
+    client = boto3.client("lambda", region_name="us-west-2")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    asked = {"FunctionName": "f:1", "InvocationType": "Event", "Payload": b'{"n": 1}'}
+    described = {
+        "DurableExecutionArn": ARN,
+        "DurableExecutionName": "name",
+        "FunctionArn": "arn:aws:lambda:us-west-2:123456789012:function:f:1",
+        "StartTimestamp": now,
+        "Status": "SUCCEEDED",
+        "Result": "2",
+    }
+    page = {"DurableExecutionArn": ARN, "IncludeExecutionData": True, "MaxItems": 1000}
+    begun = {"EventType": "ExecutionStarted", "EventId": 1, "Id": "e", "EventTimestamp": now}
+    with Stubber(client) as stub:
+        stub.add_response("invoke", {"StatusCode": 202, "DurableExecutionArn": ARN}, asked)
+        stub.add_response("get_durable_execution", {**described, "Status": "RUNNING"}, {"DurableExecutionArn": ANY})
+        stub.add_response("get_durable_execution", described, {"DurableExecutionArn": ANY})
+        stub.add_response("get_durable_execution_history", {"Events": [begun], "NextMarker": "more"}, page)
+        stub.add_response("get_durable_execution_history", {"Events": []}, {**page, "Marker": "more"})
+        runner = DurableFunctionCloudTestRunner("f:1", poll_interval=0, client=client)
+        result = runner.run(event={"n": 1})
+        stub.assert_no_pending_responses()
+    assert (result.value, len(result.history)) == (2, 1)
+
+
+def test_a_function_that_is_not_durable_is_told_apart() -> None:
+    class Plain:
+        def invoke(self, **_arguments: Any) -> dict[str, Any]:
+            return {"StatusCode": 202}
+
+    with pytest.raises(DurableFunctionsTestError, match="DurableConfig"):
+        DurableFunctionCloudTestRunner("f", client=Plain()).run_async()
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_an_endpoint_may_be_named() -> None:
+    runner = DurableFunctionCloudTestRunner("f", "eu-central-1", "http://127.0.0.1:9000")
+    meta = runner.client.meta
+    assert (meta.region_name, meta.endpoint_url) == ("eu-central-1", "http://127.0.0.1:9000")
