@@ -108,17 +108,25 @@ class Execution:
 
         Args:
             ticket: Of the update; None for news.
-            waiter: Kept if the answer is to follow, and given back by `acknowledge` or `fail` when it is time to ask
-                again.
+            waiter: A held lock, kept if the answer is to follow or to muster. A follower's is given back by
+                `acknowledge` or `fail` when it is time to ask again; a mustering leader's is released here.
 
         Returns:
-            0: nothing, it is durable. 1: lead, that is `take_batch`, send it, and `acknowledge` or `fail`. 2: follow.
+            0: nothing, it is durable. 1: lead, that is `take_batch`, send it, and `acknowledge` or `fail`. 2: muster,
+            that is lead, but others are at work that may soon have something to send along: the waiter is released
+            when all of them wait. 3: follow.
 
         Raises:
             SuspendExecution: If the service has revoked the checkpoint token.
             CheckpointsBroken: If an earlier call has failed.
 
         """
+
+    def enter(self) -> None:
+        """Count one more hand at work: a branch's thread, or one that waits no longer."""
+
+    def leave(self) -> None:
+        """Count one hand less at work; a leader that waits for the others may have waited for it."""
 
     def take_batch(self) -> tuple[str | None, list[_Wire]]:
         """Take the token and the updates of the next call, within the service's limits; for the leader only."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import os
 import time
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure import _threads
 from perdure._control import CheckpointsBroken
 from perdure.exceptions import BotoClientError, CheckpointError, GetExecutionStateError
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DONE, LEAD = 0, 1
+DONE, LEAD, MUSTER = 0, 1, 2
 
-_NO_MORE = (None, None)
+_NO_MORE = object()
 
 LINGER = 0.010
 """Seconds that an update which nobody waits for may stay queued."""
@@ -37,6 +38,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 CROWDED, HEAVY = 2_400, 80 * 1024 * 1024
 """Operations, and bytes written, of which to warn: 80 % of what the service allows an execution."""
+
+MUSTER_SHARE, SHORTEST_MUSTER, LONGEST_MUSTER, MOST_LONE_CALLS = 0.25, 0.0002, 0.010, 32
+"""How long a call waits for branches at work to join, as a share of what calls take lately; below which seconds it does
+not wait, and the most it waits; and how many calls in a row do not wait, after waits that were in vain."""
 
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
@@ -58,14 +63,18 @@ class Checkpointer:
 
     __slots__ = (
         "_arn",
+        "_call_seconds",
         "_calls",
         "_client",
         "_core",
+        "_futile",
         "_guard",
+        "_lone_calls",
         "_now",
         "_patience",
         "_prefix",
         "_watch",
+        "_watcher",
         "failure",
         "informed_at",
         "used",
@@ -80,10 +89,13 @@ class Checkpointer:
         self._arn = arn
         self._now = now
         self._patience = patience
-        # The locks that stop the watching thread and that it releases at its end; None when nobody watches.
+        # The lock that stops the watching thread, None when nobody watches; and the one that tells its end.
         self._watch: Any = None
+        self._watcher: Any = None
         self._guard = allocate_lock()
         self._calls = 0
+        self._call_seconds = 0.0
+        self._futile = self._lone_calls = 0
         self._prefix = ""
         self.failure: BaseException | None = None
         self.informed_at = 0.0
@@ -108,6 +120,9 @@ class Checkpointer:
                 self._send()
             elif role == DONE:
                 return
+            elif role == MUSTER:
+                self._muster(waiter)
+                self._send()
             else:
                 self._follow(waiter)
 
@@ -122,17 +137,37 @@ class Checkpointer:
         while self.informed_at <= since:
             waiter = allocate_lock()
             waiter.acquire()
-            if self._core.lead(None, waiter) == LEAD:
+            if self._core.lead(None, waiter) in (LEAD, MUSTER):
                 self._send()
                 return
             self._follow(waiter)
 
+    def _muster(self, leader: Any) -> None:
+        """Give the branches that are at work a moment to join, so that they need no call of their own.
+
+        The moment is a quarter of what a call takes, and ends when all have joined. Where it runs out, since branches
+        are busy with work of their own, ever more calls leave without it.
+        """
+        limit = min(self._call_seconds * MUSTER_SHARE, LONGEST_MUSTER)
+        if limit < SHORTEST_MUSTER:
+            return
+        if self._lone_calls > 0:
+            self._lone_calls -= 1
+        elif self._interruptible(leader, limit):
+            self._futile = 0
+        else:
+            self._futile = min(2 * self._futile + 1, MOST_LONE_CALLS)
+            self._lone_calls = self._futile
+
     def _follow(self, waiter: Any) -> None:
         """Wait until the leader reports back."""
+        self._interruptible(waiter, -1)
+
+    def _interruptible(self, waiter: Any, timeout: float) -> bool:
+        """Wait for a lock; an interrupt (Ctrl-C) breaks the checkpoints, since it may be this thread's turn to lead."""
         try:
-            waiter.acquire()
+            return waiter.acquire(timeout=timeout)  # type: ignore[no-any-return]
         except BaseException as error:
-            # Interrupted (Ctrl-C), and perhaps the one who was to lead next: nobody would.
             self._fail(error)
             raise
 
@@ -144,23 +179,23 @@ class Checkpointer:
     def watch(self) -> None:
         """See to it that what was queued without a waiter leaves before long."""
         if self._watch is None:
-            watch = stop, done = allocate_lock(), allocate_lock()
+            stop = allocate_lock()
             stop.acquire()
-            done.acquire()
-            if self._take_watch(None, watch):
+            if self._take_watch(None, stop):
                 try:
-                    start_new_thread(self._linger, (watch,))
+                    self._watcher = _threads.start(self._linger, stop)
                 except RuntimeError:  # the system has no more threads: it leaves with the next batch
                     self._watch = None
 
     def stop_watching(self) -> None:
         """End the watching thread, and wait for its end. Nothing is watched from now on."""
         with self._guard:
-            watch, self._watch = self._watch, _NO_MORE
-        if watch is not None and watch is not _NO_MORE:
-            stop, done = watch
+            stop, self._watch = self._watch, _NO_MORE
+        if stop is not None and stop is not _NO_MORE:
             stop.release()
-            done.acquire()
+        if self._watcher is not None:
+            self._watcher.acquire()
+            self._watcher = None
 
     def _take_watch(self, before: Any, after: Any) -> bool:
         """Hand the watch on, unless somebody else has it by now."""
@@ -170,38 +205,41 @@ class Checkpointer:
             self._watch = after
             return True
 
-    def _linger(self, watch: tuple[Any, Any]) -> None:
-        stop, done = watch
+    def _linger(self, stop: Any) -> None:
         try:
             _, seen = self._core.backlog()
             while not stop.acquire(timeout=LINGER):
                 oldest, latest = self._core.backlog()
                 if not oldest:
                     # What is queued from here on finds nobody watching, or is seen by the second look.
-                    if not self._take_watch(watch, None) or not self._core.backlog()[0]:
+                    if not self._take_watch(stop, None) or not self._core.backlog()[0]:
                         return
-                    if not self._take_watch(None, watch):
+                    if not self._take_watch(None, stop):
                         return
                     continue
                 if oldest <= seen:
-                    self.flush()
+                    self._core.enter()
+                    try:
+                        self.flush()
+                    finally:
+                        self._core.leave()
                 seen = latest
         except BaseException:  # noqa: BLE001, S110  kept as the failure; every caller is told
             pass
         finally:
-            self._take_watch(watch, None)
-            done.release()
+            self._take_watch(stop, None)
 
     def _send(self) -> None:
         core = self._core
         try:
             token, updates = core.take_batch()
             asked_at = self._now()
-            answer = self._checkpoint(token or "", updates)
-            operations = answer.operations
-            if answer.marker:
-                operations = operations + self.pages(answer.token or "", answer.marker)
-            waiters = core.acknowledge(answer.token, operations, int(self._now() * 1000))
+            sent_at = time.perf_counter()
+            next_token, operations, marker = self._checkpoint(token or "", updates)
+            self._call_seconds += (time.perf_counter() - sent_at - self._call_seconds) / 4
+            if marker:
+                operations = operations + self.pages(next_token or "", marker)
+            waiters = core.acknowledge(next_token, operations, int(self._now() * 1000))
             self.informed_at = asked_at
         except BaseException as error:
             self._fail(error)

@@ -5,32 +5,28 @@ Updates and operations are the wire's dicts on both sides. boto3 is imported wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from perdure.lambda_service import DurableServiceClient
+from typing import TYPE_CHECKING, Any
 
 Wire = dict[str, Any]
 
+# What the service answers a checkpoint with: the next token, the changed operations, where their next page begins.
+Checkpoint = tuple[str | None, list[Wire], str | None]
 
-class Checkpoint(NamedTuple):
-    """What the service answers a checkpoint with."""
+if TYPE_CHECKING:
+    from typing import Protocol
 
-    token: str | None
-    operations: list[Wire]
-    marker: str | None
+    from perdure.lambda_service import DurableServiceClient
 
+    class Client(Protocol):
+        """What the engine asks of the service."""
 
-class Client(Protocol):
-    """What the engine asks of the service."""
+        def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+            """Record updates; repeating a call with the same ``client_token`` records them once."""
+            ...
 
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
-        """Record updates; repeating a call with the same ``client_token`` records them once."""
-        ...
-
-    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
-        """Read a further page of the recorded operations."""
-        ...
+        def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+            """Read a further page of the recorded operations."""
+            ...
 
 
 class BotoClient:
@@ -47,7 +43,7 @@ class BotoClient:
             DurableExecutionArn=arn, CheckpointToken=token, Updates=updates, ClientToken=client_token
         )
         state = response.get("NewExecutionState") or {}
-        return Checkpoint(response.get("CheckpointToken"), state.get("Operations") or [], state.get("NextMarker"))
+        return response.get("CheckpointToken"), state.get("Operations") or [], state.get("NextMarker")
 
     def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
         """Read a further page."""
@@ -73,7 +69,7 @@ class ModelClient:
         output = self._client.checkpoint(arn, token, [self._update(update) for update in updates], client_token)
         state = output.new_execution_state
         operations = [dict(operation.to_dict()) for operation in state.operations]
-        return Checkpoint(output.checkpoint_token, operations, state.next_marker)
+        return output.checkpoint_token, operations, state.next_marker
 
     def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
         """Read a further page."""

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from _thread import _count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,7 +49,7 @@ def nothing_is_left() -> Iterator[None]:
     yield
     assert thread_count() == AT_REST
     assert set(threading.enumerate()) == named
-    assert executor._threads == 0
+    assert executor._at_work == 0
 
 
 def run(handler: Callable[[DurableContext], Any], **options: Any) -> Any:
@@ -168,7 +169,7 @@ def test_branches_of_every_kind_end_together(round_: int) -> None:
 
 def test_a_concurrency_of_one_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(executor, "start_new_thread", lambda *_: started.append(1))
+    monkeypatch.setattr(executor, "_threads", SimpleNamespace(start=lambda *_: started.append(1)))
     threads: set[int] = set()
 
     def branch(context: DurableContext, item: int, *_: Any) -> int:
@@ -182,7 +183,7 @@ def test_a_concurrency_of_one_starts_no_thread(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_branches_that_are_recorded_start_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "start_new_thread", lambda *_: pytest.fail("a thread was started"))
+    monkeypatch.setattr(executor, "_threads", SimpleNamespace(start=lambda *_: pytest.fail("a thread was started")))
     history = [
         op("CONTEXT", "STARTED", SubType="Map"),
         *(
@@ -214,7 +215,7 @@ def test_the_process_never_runs_more_threads_than_its_bound(bound: int, monkeypa
         nonlocal most
         with lock:
             at_work.add(threading.get_ident())
-            most = max(most, executor._threads)
+            most = max(most, executor._at_work)
         return context.step(lambda _: item)
 
     handle = run(lambda c: len(c.map(range(400), branch).get_results()))
@@ -226,8 +227,7 @@ def test_a_system_without_threads_still_runs_everything(monkeypatch: pytest.Monk
     def refuse(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(executor, "start_new_thread", refuse)
-    monkeypatch.setattr("perdure.checkpoint.start_new_thread", refuse)
+    monkeypatch.setattr("perdure._threads.start_new_thread", refuse)
     assert run(lambda c: sum(c.map(range(20), lambda k, n, *_: k.step(lambda _: n)).get_results())).value == 190
 
 

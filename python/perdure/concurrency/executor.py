@@ -8,9 +8,10 @@ branch holds no thread: its code unwinds, and it is run again when it is due.
 from __future__ import annotations
 
 import contextvars
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
+from perdure import _threads
 from perdure._core import DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
 from perdure.concurrency.models import (
     BatchItem,
@@ -19,6 +20,7 @@ from perdure.concurrency.models import (
     CompletionReason,
     CompletionRecord,
     envelope_summary_generator,
+    make_item,
 )
 from perdure.config import (
     CompletionConfig,
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
 MAX_THREADS = 256
 """How many branch threads the process may run at one moment, well below Lambda's 1,024."""
 
-_threads = 0
-_threads_lock = allocate_lock()
+_SUCCEEDED, _FAILED, _STARTED = BatchItemStatus.SUCCEEDED, BatchItemStatus.FAILED, BatchItemStatus.STARTED
+
+_at_work = 0
+_at_work_lock = allocate_lock()
 
 Body = "Callable[[DurableContext, int], Any]"
 
@@ -262,18 +266,22 @@ class _BatchRun:
 
     def _work_as_caller(self) -> tuple[int, int | None]:
         next_ = self._batch.next
-        clock = self._invocation.clock
+        clock, core = self._invocation.clock, self._invocation.core
         while True:
             code, index, moment = next_(self._now())
             if code == RUN_BRANCH:
                 self._take(index, moment)
             elif code == WAIT:
                 timeout = None if moment is None else clock.timeout(moment / 1000)
-                self._bell.acquire(timeout=-1 if timeout is None else timeout)
+                core.leave()
+                try:
+                    self._bell.acquire(timeout=-1 if timeout is None else timeout)
+                finally:
+                    core.enter()
             else:
                 return code, moment
 
-    def _work_in_thread(self, done: Any) -> None:
+    def _work_in_thread(self) -> None:
         try:
             while True:
                 code, index, moment = self._batch.next(self._now())
@@ -283,17 +291,20 @@ class _BatchRun:
                     break
         finally:
             _give_thread_back()
+            self._invocation.core.leave()
             self._ring()
-            done.release()
 
     def _keep_time(self, moment: int) -> bool:
         """Wait until a timer is due or there are reports; False if another thread does so, or if the clock stands."""
         timeout = self._invocation.clock.timeout(moment / 1000)
         if timeout is None or not self._watch.acquire(blocking=False):
             return False
+        core = self._invocation.core
+        core.leave()
         try:
             self._alarm.acquire(timeout=timeout)
         finally:
+            core.enter()
             self._watch.release()
         return True
 
@@ -307,14 +318,12 @@ class _BatchRun:
     def _hire(self) -> None:
         """Start a thread, if it would be of use and the process may have one more."""
         if not self._is_rebuilding and self._needs_hand() and _take_thread():
-            done = allocate_lock()
-            done.acquire()
-            self._invocation.threads.append(done)
+            self._invocation.core.enter()
             try:
-                start_new_thread(self._work_in_thread, (done,))
+                self._invocation.threads.append(_threads.start(self._work_in_thread))
             except RuntimeError:  # the system has no more threads: those at work will do
                 _give_thread_back()
-                done.release()
+                self._invocation.core.leave()
 
     def _ring(self) -> None:
         for bell in (self._bell, self._alarm):
@@ -418,15 +427,15 @@ class _BatchRun:
         return self._batch.decide(decision.outcome is not CompletionOutcome.FAILED if decision.complete else None)
 
     def _result(self) -> BatchResult[Any]:
-        statuses = self._batch.statuses()[: self._batch.admitted]
+        results, errors = self._results, self._errors
         items: list[BatchItem[Any]] = []
-        for index, status in enumerate(statuses):
+        for index, status in enumerate(self._batch.statuses()[: self._batch.admitted]):
             if status == "SUCCEEDED":
-                items.append(BatchItem(index, BatchItemStatus.SUCCEEDED, self._results[index]))
+                items.append(make_item(index, _SUCCEEDED, results[index], None))
             elif status == "FAILED":
-                items.append(BatchItem(index, BatchItemStatus.FAILED, error=self._errors[index]))
+                items.append(make_item(index, _FAILED, None, errors[index]))
             else:
-                items.append(BatchItem(index, BatchItemStatus.STARTED))
+                items.append(make_item(index, _STARTED, None, None))
         return BatchResult(items, CompletionReason(self._batch.reason))
 
 
@@ -438,15 +447,15 @@ def _item_error(error: Exception) -> ErrorObject:
 
 
 def _take_thread() -> bool:
-    global _threads  # noqa: PLW0603  one bound for the process is the point
-    with _threads_lock:
-        if _threads >= MAX_THREADS:
+    global _at_work  # noqa: PLW0603  one bound for the process is the point
+    with _at_work_lock:
+        if _at_work >= MAX_THREADS:
             return False
-        _threads += 1
+        _at_work += 1
         return True
 
 
 def _give_thread_back() -> None:
-    global _threads  # noqa: PLW0603  one bound for the process is the point
-    with _threads_lock:
-        _threads -= 1
+    global _at_work  # noqa: PLW0603  one bound for the process is the point
+    with _at_work_lock:
+        _at_work -= 1

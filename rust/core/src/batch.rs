@@ -91,6 +91,8 @@ impl Batch {
         }
         self.wake(now);
         if let Some((index, since)) = self.resumable.pop_front() {
+            self.pauses.resize(self.policy.total, 0);
+            self.pauses[index] = self.pauses[index].max(PAUSE.0);
             self.enter(index);
             return Next::Run { index, since: Some(since) };
         }
@@ -140,12 +142,12 @@ impl Batch {
         let due = if until > now {
             until
         } else {
-            if self.pauses.is_empty() {
-                self.pauses = vec![PAUSE.0; self.policy.total];
-            }
-            let pause = self.pauses[index];
-            self.pauses[index] = (pause * 2).min(PAUSE.1);
-            now + pause
+            // Not asked for yet, the news may be there: no pause. Asked for in vain, ever longer ones.
+            self.pauses.get_mut(index).map_or(now, |pause| {
+                let due = now + *pause;
+                *pause = (*pause * 2).min(PAUSE.1);
+                due
+            })
         };
         self.sleeping.insert((due, index));
     }
@@ -292,6 +294,17 @@ mod tests {
             now += pause;
             assert_eq!(batch.next(now - 1), Next::Wait(Some(now)));
         }
+    }
+
+    #[test]
+    fn a_moment_that_came_before_the_suspension_is_asked_about_at_once() {
+        let mut batch = Batch::new(policy(2), None);
+        batch.next(0);
+        batch.next(0);
+        batch.suspend(0, Some(100), 120);
+        assert!(matches!(batch.next(120), Next::Run { index: 0, .. }));
+        batch.suspend(0, Some(100), 120);
+        assert_eq!(batch.next(120), Next::Wait(Some(170)));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Role {
     Done,
     /// Take a batch and send it.
     Lead,
+    /// The same, but others are at work and may soon have something to send: worth a short wait, until woken.
+    Muster,
     /// Wait until the leader reports back, and ask again.
     Follow,
 }
@@ -48,6 +50,10 @@ pub struct Queue<P, W> {
     leading: bool,
     token: Option<P>,
     waiters: Vec<(Ticket, W)>,
+    /// How many callers are at work: the handler and the hands of its batches, less those who wait for the queue.
+    awake: usize,
+    /// A leader that waits for the others.
+    mustering: Option<W>,
 }
 
 impl<P: Payload, W> Queue<P, W> {
@@ -61,6 +67,8 @@ impl<P: Payload, W> Queue<P, W> {
             leading: false,
             token: Some(token),
             waiters: Vec::new(),
+            awake: 1,
+            mustering: None,
         }
     }
 
@@ -92,19 +100,40 @@ impl<P: Payload, W> Queue<P, W> {
         self.token.as_ref()
     }
 
-    /// What the holder of `ticket` is to do; makes it the leader when nobody leads.
-    pub fn lead(&mut self, ticket: Ticket) -> Role {
-        if ticket.0 <= self.durable { Role::Done } else { self.take_lead() }
+    /// What the holder of `ticket` is to do; makes it the leader when nobody leads. Without a ticket it wants news.
+    pub fn lead(&mut self, ticket: Option<Ticket>) -> Role {
+        if ticket.is_some_and(|ticket| ticket.0 <= self.durable) {
+            return Role::Done;
+        }
+        self.awake = self.awake.saturating_sub(1);
+        if self.leading {
+            return Role::Follow;
+        }
+        self.leading = true;
+        let would_gain = self.awake > 0 && self.pending.len() < MAX_UPDATES;
+        if would_gain { Role::Muster } else { Role::Lead }
     }
 
-    /// Makes the caller the leader when nobody leads, whatever is queued (to ask for news).
-    pub fn take_lead(&mut self) -> Role {
-        if self.leading {
-            Role::Follow
-        } else {
-            self.leading = true;
-            Role::Lead
-        }
+    /// One more is at work.
+    pub fn enter(&mut self) {
+        self.awake += 1;
+    }
+
+    /// One less is at work; gives the leader to wake, if it waits for nobody now.
+    pub fn leave(&mut self) -> Option<W> {
+        self.awake = self.awake.saturating_sub(1);
+        self.assembled()
+    }
+
+    /// Registers the leader as waiting for the others.
+    pub fn muster(&mut self, leader: W) {
+        self.mustering = Some(leader);
+    }
+
+    /// The leader to wake, if it waits for nobody now.
+    pub fn assembled(&mut self) -> Option<W> {
+        let complete = self.awake == 0 || self.pending.len() >= MAX_UPDATES;
+        if complete { self.mustering.take() } else { None }
     }
 
     /// Registers a follower.
@@ -121,11 +150,14 @@ impl<P: Payload, W> Queue<P, W> {
         let mut waiting = waiting.into_iter();
         let leader = waiting.next();
         self.waiters.extend(waiting);
-        leader.into_iter().chain(released).map(|(_, waiter)| waiter).collect()
+        let woken: Vec<W> = leader.into_iter().chain(released).map(|(_, waiter)| waiter).collect();
+        self.awake += woken.len();
+        woken
     }
 
     /// The next updates to send, which the leader keeps trying to send until [`Queue::acknowledge`] or [`Queue::clear`].
     pub fn take_batch(&mut self) -> Batch<P> {
+        self.mustering = None;
         let mut batch: Vec<Update<P>> = Vec::new();
         let mut bytes = 2;
         while let Some(next) = self.pending.front() {
@@ -151,6 +183,7 @@ impl<P: Payload, W> Queue<P, W> {
         self.durable += batch.as_ref().map_or(0, |batch| batch.len() as u64);
         self.token = token;
         self.leading = false;
+        self.awake += 1;
         batch
     }
 
@@ -217,7 +250,7 @@ mod tests {
     fn drain(queue: &mut Queue<String, u32>) -> Vec<Batch<String>> {
         let mut batches = Vec::new();
         while !queue.is_empty() {
-            assert_eq!(queue.lead(queue.latest()), Role::Lead);
+            assert_eq!(queue.lead(Some(queue.latest())), Role::Lead);
             batches.push(queue.take_batch());
             queue.acknowledge(Some("next".to_owned()));
         }
@@ -282,29 +315,29 @@ mod tests {
     fn one_leads_and_the_others_follow() {
         let mut queue = queue([]);
         let first = queue.push(update(1, Kind::Step, Action::Start, 0));
-        assert_eq!(queue.lead(first), Role::Lead);
+        assert_eq!(queue.lead(Some(first)), Role::Lead);
         let batch = queue.take_batch();
         let second = queue.push(update(2, Kind::Step, Action::Start, 0));
-        assert_eq!(queue.lead(second), Role::Follow);
+        assert_eq!(queue.lead(Some(second)), Role::Follow);
         assert_eq!(queue.acknowledge(Some("next".to_owned())), Some(batch));
         assert_eq!(queue.token(), Some(&"next".to_owned()));
-        assert_eq!(queue.lead(first), Role::Done);
-        assert_eq!(queue.lead(second), Role::Lead);
+        assert_eq!(queue.lead(Some(first)), Role::Done);
+        assert_eq!(queue.lead(Some(second)), Role::Lead);
     }
 
     #[test]
     fn asking_for_news_sends_an_empty_batch() {
         let mut queue = queue([]);
-        assert_eq!(queue.take_lead(), Role::Lead);
+        assert_eq!(queue.lead(None), Role::Lead);
         assert!(queue.take_batch().is_empty());
         queue.acknowledge(Some("next".to_owned()));
-        assert_eq!(queue.lead(Ticket::default()), Role::Done);
+        assert_eq!(queue.lead(Some(Ticket::default())), Role::Done);
     }
 
     #[test]
     fn a_revoked_token_is_gone() {
         let mut queue = queue([update(1, Kind::Step, Action::Start, 0), update(2, Kind::Wait, Action::Start, 0)]);
-        assert_eq!(queue.take_lead(), Role::Lead);
+        assert_eq!(queue.lead(None), Role::Lead);
         queue.take_batch();
         queue.acknowledge(None);
         assert_eq!(queue.token(), None);
@@ -317,7 +350,7 @@ mod tests {
     #[test]
     fn a_batch_wakes_those_it_made_durable_and_one_to_lead() {
         let mut queue = queue((0..4).map(|n| update(n, Kind::Wait, Action::Start, 0)));
-        assert_eq!(queue.take_lead(), Role::Lead);
+        assert_eq!(queue.lead(None), Role::Lead);
         queue.take_batch();
         for (ticket, waiter) in [(5, 50), (2, 20), (6, 60), (4, 40)] {
             queue.follow(Ticket(ticket), waiter);
@@ -325,6 +358,33 @@ mod tests {
         queue.acknowledge(Some(String::new()));
         assert_eq!(queue.release(), [50, 20, 40]);
         assert_eq!(queue.clear(), [60]);
+    }
+
+    #[test]
+    fn a_leader_musters_while_others_are_at_work() {
+        let mut queue = queue([]);
+        queue.enter();
+        queue.enter();
+        let tickets: Vec<Ticket> = (0..3).map(|n| queue.push(update(n, Kind::Wait, Action::Start, 0))).collect();
+        assert_eq!(queue.lead(Some(tickets[0])), Role::Muster);
+        queue.muster(1);
+        assert_eq!(queue.lead(Some(tickets[1])), Role::Follow);
+        queue.follow(tickets[1], 2);
+        assert_eq!(queue.assembled(), None);
+        assert_eq!(queue.leave(), Some(1));
+        assert_eq!(queue.leave(), None);
+        queue.take_batch();
+        queue.acknowledge(Some(String::new()));
+        assert_eq!(queue.release(), [2]);
+        // The leader and its follower are at work again; the hand that left is not.
+        assert_eq!(queue.awake, 2);
+    }
+
+    #[test]
+    fn a_full_batch_does_not_wait_for_more() {
+        let mut queue = queue((0..MAX_UPDATES as u64).map(|n| update(n, Kind::Wait, Action::Start, 0)));
+        queue.enter();
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
     }
 
     fn any_update() -> impl Strategy<Value = Update<String>> {
@@ -367,7 +427,7 @@ mod tests {
             let tickets: Vec<Ticket> = updates.into_iter().map(|update| queue.push(update)).collect();
             let mut acknowledged = 0;
             while acknowledged < tickets.len() {
-                prop_assert_eq!(queue.lead(tickets[acknowledged]), Role::Lead);
+                prop_assert_eq!(queue.lead(Some(tickets[acknowledged])), Role::Lead);
                 acknowledged += queue.take_batch().len();
                 queue.acknowledge(Some(String::new()));
                 for (place, ticket) in tickets.iter().enumerate() {

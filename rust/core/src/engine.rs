@@ -170,22 +170,27 @@ impl<P: Payload, W> Engine<P, W> {
         self.gate.as_ref()
     }
 
-    /// What a caller is to do who needs `ticket` durable (any news, without one): a follower leaves `waiter` behind.
-    pub fn lead(&mut self, ticket: Option<Ticket>, waiter: W) -> Result<Role, Refusal> {
-        let role = match ticket {
-            Some(ticket) => self.queue.lead(ticket),
-            None => self.queue.take_lead(),
-        };
+    /// What a caller is to do who needs `ticket` durable (any news, without one), and whom it is to wake first. If it
+    /// is to wait, `waiter` stays behind.
+    pub fn lead(&mut self, ticket: Option<Ticket>, waiter: W) -> Result<(Role, Option<W>), Refusal> {
+        let role = self.queue.lead(ticket);
         if role != Role::Done
             && let Some(refusal @ (Refusal::Revoked | Refusal::Broken)) = &self.gate
         {
             return Err(refusal.clone());
         }
-        if role == Role::Follow {
-            // Any answer is news: the zeroth ticket is always durable.
-            self.queue.follow(ticket.unwrap_or_default(), waiter);
+        match role {
+            Role::Done | Role::Lead => Ok((role, None)),
+            Role::Muster => {
+                self.queue.muster(waiter);
+                Ok((role, None))
+            }
+            Role::Follow => {
+                // Any answer is news: the zeroth ticket is always durable.
+                self.queue.follow(ticket.unwrap_or_default(), waiter);
+                Ok((role, self.queue.assembled()))
+            }
         }
-        Ok(role)
     }
 
     /// The service has answered the batch in flight, at `now`; gives whom to wake.

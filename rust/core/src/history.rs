@@ -71,9 +71,9 @@ impl<P> History<P> {
 
     /// Whether something is recorded in a context that the handler has not come to.
     pub fn expects(&self, parent: Option<OperationId>) -> bool {
-        self.entries.iter().any(|entry| {
-            !entry.visited && entry.operation.kind != Kind::Execution && entry.operation.parent == parent
-        })
+        self.entries
+            .iter()
+            .any(|entry| !entry.visited && entry.operation.kind != Kind::Execution && entry.operation.parent == parent)
     }
 
     /// Every recorded operation, in the order of its first record.

@@ -21,6 +21,7 @@ pub struct Suspension(pub Option<Millis>);
 
 /// One context's position.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that are independent of each other")]
 pub struct Scope {
     /// The operation whose id prefixes the positions inside; none for the root.
     pub(crate) prefix: Option<OperationId>,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perdure_core::checkpoint::{Role, Ticket};
+use perdure_core::checkpoint::Ticket;
 use perdure_core::engine::Refusal;
 use perdure_core::operation::{Kind, Millis, Operation};
 use perdure_core::scope::ScopeId;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
@@ -56,12 +57,19 @@ impl Execution {
         self.shared.lock().deadline = Instant::now().checked_add(wait);
     }
 
-    fn lead(&self, ticket: Option<u64>, waiter: Py<PyAny>) -> Result<u8, Error> {
-        Ok(match self.shared.lock().engine.lead(ticket.map(Ticket), waiter)? {
-            Role::Done => 0,
-            Role::Lead => 1,
-            Role::Follow => 2,
-        })
+    fn lead(&self, py: Python<'_>, ticket: Option<u64>, waiter: Py<PyAny>) -> Result<u8, Error> {
+        let (role, woken) = self.shared.lock().engine.lead(ticket.map(Ticket), waiter)?;
+        wake(py, woken)?;
+        Ok(role as u8)
+    }
+
+    fn enter(&self) {
+        self.shared.lock().engine.queue_mut().enter();
+    }
+
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        let woken = self.shared.lock().engine.queue_mut().leave();
+        wake(py, woken)
     }
 
     fn take_batch<'py>(&self, py: Python<'py>) -> PyResult<(Option<Bound<'py, PyAny>>, Bound<'py, PyList>)> {
@@ -135,6 +143,10 @@ impl Execution {
         let state = self.shared.lock();
         state.engine.history().unvisited().map(Operation::in_words).collect()
     }
+}
+
+fn wake(py: Python<'_>, waiter: Option<Py<PyAny>>) -> PyResult<()> {
+    waiter.map_or(Ok(()), |waiter| waiter.call_method0(py, intern!(py, "release")).map(drop))
 }
 
 fn read(operations: &Bound<'_, PyList>) -> PyResult<Vec<Operation<Text>>> {
