@@ -26,7 +26,7 @@ const ABORT: u8 = 4;
 pub const STEPS: [(&str, u8); 5] =
     [("RUN_BRANCH", RUN_BRANCH), ("WAIT", WAIT), ("SUSPEND", SUSPEND), ("DONE", DONE), ("ABORT", ABORT)];
 
-#[pymethods]
+#[pymethods] // documented in _core.pyi
 impl Batch {
     #[new]
     fn new(
@@ -41,7 +41,6 @@ impl Batch {
         Self(Mutex::new(batch::Batch::new(policy, limit)))
     }
 
-    /// What a worker is to do now: the code, the branch to run, and a moment in Unix milliseconds.
     fn next(&self, now: Millis) -> (u8, usize, Option<Millis>) {
         match self.lock().next(now) {
             Next::Run { index, since } => (RUN_BRANCH, index, since),
@@ -56,13 +55,11 @@ impl Batch {
         self.lock().has_more(now)
     }
 
-    /// When the first of the branches suspended until a moment is due.
     #[getter]
     fn due(&self) -> Option<Millis> {
         self.lock().due()
     }
 
-    /// Reports a branch that returned or raised; true when the batch is done.
     fn finish(&self, index: usize, succeeded: bool) -> bool {
         let mut batch = self.lock();
         batch.finish(index, succeeded);
@@ -81,7 +78,6 @@ impl Batch {
         self.lock().stop();
     }
 
-    /// Reports what the predicate said (None: go on); true when the batch is done.
     fn decide(&self, succeeded: Option<bool>) -> bool {
         let mut batch = self.lock();
         batch.decide(match succeeded {
@@ -92,19 +88,16 @@ impl Batch {
         batch.reason().is_some()
     }
 
-    /// Why the batch is done, as the wire spells it.
     #[getter]
     fn reason(&self) -> Option<&'static str> {
         self.lock().reason().map(perdure_core::completion::Reason::as_str)
     }
 
-    /// How many branches have been admitted.
     #[getter]
     fn admitted(&self) -> usize {
         self.lock().admitted()
     }
 
-    /// Each branch's status as the wire spells it; None for one that was not admitted.
     fn statuses(&self) -> Vec<Option<&'static str>> {
         let status = |branch: &Branch| match branch {
             Branch::Waiting => None,

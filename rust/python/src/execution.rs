@@ -22,7 +22,7 @@ pub struct Execution {
     shared: Arc<Shared>,
 }
 
-#[pymethods]
+#[pymethods] // documented in _core.pyi
 impl Execution {
     #[new]
     fn new(token: &Bound<'_, PyString>) -> Self {
@@ -99,7 +99,6 @@ impl Execution {
         self.shared.lock().engine.stop(Refusal::Broken)
     }
 
-    /// The oldest ticket that waits to be sent (0: none), and the latest ticket of all.
     fn backlog(&self) -> (u64, u64) {
         let state = self.shared.lock();
         let queue = state.engine.queue();
@@ -117,7 +116,6 @@ impl Execution {
         Ok(self.shared.lock().engine.write_outcome(now, payload, error).0)
     }
 
-    /// How the invocation must end whatever the handler did; None leaves it to the handler.
     fn verdict(&self) -> Option<&'static str> {
         let state = self.shared.lock();
         match state.engine.gate() {
@@ -132,13 +130,11 @@ impl Execution {
         }
     }
 
-    /// Raises what stopped the invocation, if something did.
     fn check(&self) -> Result<(), Error> {
         let state = self.shared.lock();
         state.engine.gate().map_or(Ok(()), |refusal| Err(refusal.clone().into()))
     }
 
-    /// The recorded operations that the handler never came to.
     fn unvisited(&self) -> Vec<String> {
         let state = self.shared.lock();
         state.engine.history().unvisited().map(Operation::in_words).collect()
