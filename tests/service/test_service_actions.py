@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from perdure.local import LocalClient, LocalService, MemoryStore, SqliteStore
 from perdure.local.clock import DEFAULT_START
 from support.model import check_response
-from support.raw import ERROR, Raw, callback, step, wait
+from support.raw import ERROR, Raw, callback, invoke, step, update, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +153,36 @@ def test_a_plain_function_is_invoked_as_lambda_does() -> None:
     failed = client.invoke(FunctionName="plain", Payload=b'"broken"')
     assert failed["FunctionError"] == "Unhandled"
     assert json.loads(failed["Payload"].read()) == {"errorMessage": "broken", "errorType": "ValueError"}
+
+
+def test_a_tenant_is_passed_on_to_whatever_is_invoked() -> None:
+    tenants: list[tuple[str, str | None]] = []
+
+    def note(_event: Any, context: Any) -> Any:
+        tenants.append((context.function_name, context.tenant_id))
+        return DONE
+
+    service = LocalService().register("child", note).register("plain", note, durable=False)
+    service.client.invoke(FunctionName="child", TenantId="blue")
+    raw = Raw(service)
+    for key, function in (("c", "child"), ("p", "plain")):
+        options = {"FunctionName": function, "TenantId": "green"}
+        raw.send(update("CHAINED_INVOKE", key, "START", ChainedInvokeOptions=options))
+    raw.leave(PENDING)
+    raw.handle.drive(stop_at_callback=True)
+    assert tenants[0] == ("child", "blue")
+    assert sorted(tenants[1:]) == [("child", "green"), ("plain", "green")]
+
+
+def test_stopping_an_execution_leaves_those_it_invoked_alone() -> None:
+    service = LocalService().register("child", lambda _event, _context: DONE)
+    raw = Raw(service)
+    raw.send(invoke("i", "child"))
+    child = next(handle for handle in service.handles.values() if handle.parent is not None)
+    raw.client.stop_durable_execution(DurableExecutionArn=raw.arn)
+    assert child.drive().status == "SUCCEEDED"
+    assert raw.handle.status == "STOPPED"
+    assert raw.operation("i")["Status"] == "STARTED"
 
 
 def test_a_caller_does_not_wait_for_what_only_the_outside_can_move() -> None:
