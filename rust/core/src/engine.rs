@@ -248,6 +248,20 @@ impl<P: Payload, W> Engine<P, W> {
                 || !is_virtual && self.history.expects(scope.parent))
     }
 
+    /// How the invocation must end whatever the handler did; none leaves it to the handler.
+    pub fn verdict(&self) -> Option<&'static str> {
+        match &self.gate {
+            Some(Refusal::Revoked) => Some("revoked"),
+            Some(Refusal::Broken) => Some("broken"),
+            Some(Refusal::NonDeterministic(_)) => Some("non-deterministic"),
+            Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
+            Some(Refusal::OutOfTime { pending: false }) => Some("late"),
+            Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {
+                self.is_suspended(ScopeId::ROOT).then_some("suspended")
+            }
+        }
+    }
+
     /// Whether the code of `scope` was told to suspend.
     pub fn is_suspended(&self, scope: ScopeId) -> bool {
         self.scopes[scope.0].suspended.is_some()

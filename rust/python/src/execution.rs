@@ -117,17 +117,7 @@ impl Execution {
     }
 
     fn verdict(&self) -> Option<&'static str> {
-        let state = self.shared.lock();
-        match state.engine.gate() {
-            Some(Refusal::Revoked) => Some("revoked"),
-            Some(Refusal::Broken) => Some("broken"),
-            Some(Refusal::NonDeterministic(_)) => Some("non-deterministic"),
-            Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
-            Some(Refusal::OutOfTime { pending: false }) => Some("late"),
-            Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {
-                state.engine.is_suspended(ScopeId::ROOT).then_some("suspended")
-            }
-        }
+        self.shared.lock().engine.verdict()
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -1,0 +1,223 @@
+//! One invocation as a driver sees it: positions, identities, suspension, orphans, answers of the service.
+
+use perdure_core::checkpoint::{Role, Ticket};
+use perdure_core::decision::{Decision, Look};
+use perdure_core::engine::{Begun, Call, Engine, Place, Refusal};
+use perdure_core::id::OperationId;
+use perdure_core::operation::{Kind, Operation, Status, SubType};
+use perdure_core::scope::ScopeId;
+use perdure_core::step::Semantics;
+use perdure_core::update::{Action, Options};
+use perdure_core::{child, step, wait};
+
+type Invocation = Engine<String, u32>;
+
+const ROOT: ScopeId = ScopeId::ROOT;
+const STEP: Call<'static> = Call { kind: Kind::Step, sub_type: "Step", name: None, index: None };
+const WAIT: Call<'static> = Call { kind: Kind::Wait, sub_type: "Wait", name: None, index: None };
+const CHILD: Call<'static> = Call { kind: Kind::Context, sub_type: "RunInChildContext", name: None, index: None };
+
+fn at_least_once(recorded: Option<&Operation<String>>, look: Look) -> Decision<'_, String> {
+    step::begin(recorded, Semantics::AtLeastOnce, look)
+}
+
+fn waiting(recorded: Option<&Operation<String>>, _: Look) -> Decision<'_, String> {
+    wait::begin(recorded)
+}
+
+fn context(recorded: Option<&Operation<String>>, _: Look) -> Decision<'_, String> {
+    child::begin(recorded)
+}
+
+fn invocation(recorded: impl IntoIterator<Item = Operation<String>>) -> Invocation {
+    let mut engine = Engine::new("token".to_owned());
+    for operation in recorded {
+        engine.history_mut().record(operation);
+    }
+    engine
+}
+
+fn recorded(n: u64, kind: Kind, sub_type: &str, status: Status) -> Operation<String> {
+    Operation { sub_type: Some(SubType::new(sub_type)), ..Operation::new(OperationId::at(None, n), kind, status) }
+}
+
+fn step_at(engine: &mut Invocation, scope: ScopeId) -> Result<Place, Refusal> {
+    engine.begin(scope, &STEP, at_least_once).map(|(place, _)| place)
+}
+
+fn write(engine: &mut Invocation, place: Place, call: &Call<'_>, action: Action) -> Result<Ticket, Refusal> {
+    engine.write(&Begun::new(place, call), action, None, None, Options::None)
+}
+
+/// Sends everything queued, and has the service answer with `operations`.
+fn send(engine: &mut Invocation, token: Option<&str>, operations: Vec<Operation<String>>) -> Vec<u32> {
+    let latest = engine.queue().latest();
+    assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Lead, None)));
+    engine.queue_mut().take_batch();
+    engine.acknowledge(token.map(str::to_owned), operations, 1_000)
+}
+
+#[test]
+fn operations_take_positions_in_call_order() {
+    let mut engine = invocation([]);
+    let ids: Vec<OperationId> = (0..3).filter_map(|_| step_at(&mut engine, ROOT).ok()).map(|place| place.id).collect();
+    assert_eq!(ids, [1, 2, 3].map(|n| OperationId::at(None, n)));
+}
+
+#[test]
+fn branches_take_their_index_whatever_began_before() {
+    let mut engine = invocation([]);
+    for index in [2, 0] {
+        let call = Call { index: Some(index), ..CHILD };
+        let (place, _) = engine.begin(ROOT, &call, context).expect("nothing refuses it");
+        assert_eq!(place.id, OperationId::at(None, index));
+    }
+    assert_eq!(step_at(&mut engine, ROOT).map(|place| place.id), Ok(OperationId::at(None, 1)));
+}
+
+#[test]
+fn operations_inside_a_context_are_its_children_and_of_a_virtual_one_its_surroundings() {
+    let mut engine = invocation([]);
+    let (outer, _) = engine.begin(ROOT, &CHILD, context).expect("nothing refuses it");
+    let inner = engine.open_context(outer, false);
+    let virtual_ = engine.open_virtual(inner, None, false).expect("nothing is recorded there");
+    let prefix = engine.prefix(virtual_).expect("it has an id");
+    let place = step_at(&mut engine, virtual_).expect("nothing refuses it");
+    assert_eq!(place.parent, Some(outer.id));
+    assert_eq!(place.id, OperationId::at(Some(&prefix), 1));
+}
+
+#[test]
+fn what_differs_from_the_history_stops_everything() {
+    let named = Operation { name: Some("pay".into()), ..recorded(1, Kind::Step, "Step", Status::Succeeded) };
+    let inside = Operation { parent: Some(OperationId::at(None, 9)), ..recorded(1, Kind::Step, "Step", Status::Ready) };
+    for other in [
+        recorded(1, Kind::Wait, "Step", Status::Started),
+        recorded(1, Kind::Step, "Mine", Status::Ready),
+        named,
+        inside,
+    ] {
+        let mut engine = invocation([other]);
+        let refusal = step_at(&mut engine, ROOT).expect_err("it differs");
+        assert!(matches!(refusal, Refusal::NonDeterministic(_)));
+        assert_eq!(step_at(&mut engine, ROOT), Err(refusal), "it sticks");
+        assert_eq!(engine.verdict(), Some("non-deterministic"));
+    }
+}
+
+#[test]
+fn a_mismatch_names_both_sides() {
+    let mut engine = invocation([recorded(1, Kind::Wait, "Wait", Status::Started)]);
+    let call = Call { name: Some("pay"), ..STEP };
+    let Err(Refusal::NonDeterministic(mismatch)) = engine.begin(ROOT, &call, at_least_once).map(|_| ()) else {
+        panic!("it differs");
+    };
+    let (there, here) = mismatch.in_words();
+    assert_eq!((&*there, &*here), ("WAIT of subtype Wait without a name", "STEP of subtype Step named \"pay\""));
+}
+
+#[test]
+fn nothing_is_recorded_of_a_virtual_context() {
+    let mut engine = invocation([recorded(1, Kind::Context, "RunInChildContext", Status::Started)]);
+    assert!(matches!(engine.open_virtual(ROOT, None, false), Err(Refusal::NonDeterministic(_))));
+}
+
+#[test]
+fn a_suspension_marks_all_it_unwinds_up_to_the_branch() {
+    let mut engine = invocation([]);
+    let (place, _) = engine.begin(ROOT, &CHILD, context).expect("nothing refuses it");
+    let branch = engine.open_context(place, true);
+    let (place, _) = engine.begin(branch, &CHILD, context).expect("nothing refuses it");
+    let child = engine.open_context(place, false);
+    engine.suspend(child, Some(5));
+    assert_eq!(step_at(&mut engine, child), Err(Refusal::Suspended(Some(5))));
+    assert_eq!(step_at(&mut engine, branch), Err(Refusal::Suspended(Some(5))));
+    assert!(step_at(&mut engine, ROOT).is_ok());
+    assert_eq!(engine.verdict(), None);
+    engine.suspend(ROOT, None);
+    assert_eq!(engine.verdict(), Some("suspended"));
+}
+
+#[test]
+fn a_wait_that_is_not_over_suspends_its_context() {
+    let due = Operation { due: Some(7), ..recorded(1, Kind::Wait, "Wait", Status::Started) };
+    let mut engine = invocation([due]);
+    assert_eq!(engine.begin(ROOT, &WAIT, waiting).map(|_| ()), Err(Refusal::Suspended(Some(7))));
+    assert!(engine.is_suspended(ROOT));
+}
+
+#[test]
+fn what_runs_inside_an_ended_context_is_an_orphan() {
+    let mut engine = invocation([]);
+    let (place, _) = engine.begin(ROOT, &CHILD, context).expect("nothing refuses it");
+    let child = engine.open_context(place, false);
+    let inner = step_at(&mut engine, child).expect("it has not ended");
+    engine.end(child);
+    assert_eq!(write(&mut engine, inner, &STEP, Action::Succeed), Err(Refusal::Orphaned(place.id)));
+    assert_eq!(step_at(&mut engine, child), Err(Refusal::Orphaned(place.id)));
+    assert!(step_at(&mut engine, ROOT).is_ok());
+}
+
+#[test]
+fn an_answer_without_a_token_revokes_the_invocation_and_wakes_everybody() {
+    let mut engine = invocation([]);
+    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    engine.queue_mut().enter();
+    let latest = engine.queue().latest();
+    assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Muster, None)));
+    engine.queue_mut().take_batch();
+    let late = write(&mut engine, place, &STEP, Action::Succeed).expect("nothing refuses it");
+    assert_eq!(engine.lead(Some(late), 3), Ok((Role::Follow, None)));
+    assert_eq!(engine.acknowledge(None, Vec::new(), 0), [3]);
+    assert_eq!(engine.lead(Some(late), 3), Err(Refusal::Revoked));
+    assert_eq!(engine.verdict(), Some("revoked"));
+}
+
+#[test]
+fn the_outcome_of_the_execution_is_answered_without_a_token() {
+    let mut engine = invocation([]);
+    engine.write_outcome(5, Some("result".to_owned()), None);
+    send(&mut engine, None, Vec::new());
+    assert_eq!(engine.verdict(), None);
+}
+
+#[test]
+fn durable_updates_count_unless_the_service_says_otherwise() {
+    let mut engine = invocation([]);
+    let first = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    write(&mut engine, first, &STEP, Action::Start).expect("nothing refuses it");
+    let begun = Begun::new(first, &STEP);
+    let options = Options::Step { delay_seconds: 2 };
+    engine.write(&begun, Action::Retry, None, Some("error".to_owned()), options).expect("nothing refuses it");
+    send(&mut engine, Some("next"), Vec::new());
+    let known = engine.history().get(&first.id).expect("it was recorded");
+    assert_eq!((known.status, known.attempt, known.due), (Status::Pending, 1, Some(3_000)));
+    let second = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    write(&mut engine, second, &STEP, Action::Succeed).expect("nothing refuses it");
+    send(&mut engine, Some("next"), vec![Operation::new(second.id, Kind::Step, Status::Failed)]);
+    assert_eq!(engine.history().get(&second.id).map(|known| known.status), Some(Status::Failed));
+}
+
+#[test]
+fn an_invocation_never_stops_for_time_before_it_has_advanced() {
+    let mut engine = invocation([recorded(1, Kind::Step, "Step", Status::Succeeded)]);
+    step_at(&mut engine, ROOT).expect("it is recorded");
+    assert_eq!(engine.stop_late(), Ok(()));
+    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    assert_eq!(engine.stop_late(), Err(Refusal::OutOfTime { pending: false }));
+    assert_eq!(engine.verdict(), Some("late"));
+}
+
+#[test]
+fn a_context_replays_until_something_in_it_is_new() {
+    let done = |n| recorded(n, Kind::Step, "Step", Status::Succeeded);
+    let mut engine = invocation([done(1), done(2)]);
+    assert!(engine.is_replaying(ROOT));
+    for replaying in [true, false, false] {
+        step_at(&mut engine, ROOT).expect("nothing refuses it");
+        assert_eq!(engine.is_replaying(ROOT), replaying);
+    }
+    assert!(!invocation([]).is_replaying(ROOT));
+}
