@@ -65,7 +65,7 @@ def _title(run: Run) -> Text:
     return Text.assemble(
         (clean(run.name), "bold"),
         f" of {clean(run.function)}: ",
-        (run.status, style_of(run.status)),
+        (clean(run.status), style_of(run.status)),
         f", {duration(run.lasted)} from {clock(run.started_at)}{calls}",
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -16,11 +15,22 @@ if TYPE_CHECKING:
 
     from perdure.commands.model import Node, Run
 
-_RETRIED = 2
+_RETRIED, _NARROW = 2, 16
+_COLUMNS = (
+    ("operation", False),
+    ("kind", False),
+    ("status", False),
+    ("attempts", True),
+    ("time", True),
+    ("in", True),
+    ("out", True),
+    ("", False),
+)
+_ALWAYS = 3  # the columns that stay when they are empty
 
 
-def tree(run: Run, *, most: int | None = None, data: bool = True) -> RenderableType:
-    """Draw an execution; only the last `most` operations where there is no room for all."""
+def tree(run: Run, *, most: int | None = None, data: bool = True) -> list[RenderableType]:
+    """Draw an execution, part by part; only the last `most` operations where there is no room for all."""
     parts: list[RenderableType] = [_head(run), Text()]
     if run.nodes:
         parts += [*_operations(run, most), Text()]
@@ -28,7 +38,7 @@ def tree(run: Run, *, most: int | None = None, data: bool = True) -> RenderableT
     parts.append(Text(_budget_line(run, data=data), style="dim"))
     if (outcome := _outcome(run)) is not None:
         parts += [Text(), outcome]
-    return Group(*parts)
+    return parts
 
 
 def budget_of(run: Run) -> Budget:
@@ -46,7 +56,7 @@ def _head(run: Run) -> Text:
     head = Text.assemble(
         (clean(run.name), "bold"),
         f" of {clean(run.function)}{f', version {clean(version)}' if version else ''}\n",
-        (run.status, style_of(run.status)),
+        (clean(run.status), style_of(run.status)),
         f", {duration(run.lasted)} from {clock(run.started_at)}",
     )
     if run.invocations:
@@ -61,17 +71,10 @@ def _head(run: Run) -> Text:
 
 
 def _operations(run: Run, most: int | None) -> list[RenderableType]:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("operation", overflow="fold", min_width=16)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for heading in ("attempts", "time", "in", "out"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold", ratio=1)
     lines = list(run.walk())
-    shown = lines if most is None else lines[-most:] if most else []
-    for node, lasts in shown:
-        table.add_row(
+    shown = lines if most is None else lines[-most:]
+    rows = [
+        (
             Text(f"{branch(lasts)}{clean(node.label)}"),
             Text(clean(node.kind)),
             Text(node.status, style=style_of(node.status)),
@@ -81,6 +84,22 @@ def _operations(run: Run, most: int | None) -> list[RenderableType]:
             _weight(node, node.result_bytes),
             Text(_remark(node), style="dim"),
         )
+        for node, lasts in shown
+    ]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    used = [index for index in range(len(_COLUMNS)) if index < _ALWAYS or any(row[index] for row in rows)]
+    for index in used:
+        heading, is_number = _COLUMNS[index]
+        fixed = 0 < index < len(_COLUMNS) - 1
+        table.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            no_wrap=fixed,
+            overflow="fold",
+            min_width=None if fixed else _NARROW,
+        )
+    for row in rows:
+        table.add_row(*(row[index] for index in used))
     above = len(lines) - len(shown)
     return [table] if not above else [Text(f"… {plural(above, 'operation')} above these", style="dim"), table]
 
@@ -112,7 +131,9 @@ def _callbacks(run: Run) -> list[RenderableType]:
         return []
     text = Text("waiting for an answer, by `perdure callback succeed ID --result JSON`:\n", style="yellow")
     for node in waiting:
-        text.append(f"{clean(node.label)}: {clean(node.callback_id)}\n")
+        around = run.nodes.get(node.parent_id or "")  # what the user gave the name to
+        named = around if around is not None and around.sub_type == "WaitForCallback" else node
+        text.append(f"{clean(named.label)}: {clean(node.callback_id)}\n")
     return [text]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -61,7 +62,8 @@ def list_executions(
         "StartedBefore": None if before is None else read_moment(before, "--before"),
         "ReverseOrder": oldest_first or None,
     }
-    found, more = _listed(desk.client, {key: value for key, value in asked.items() if value is not None}, limit)
+    asked = {key: value for key, value in asked.items() if value is not None}
+    found, more = _listed(desk.client, asked, limit)
     if desk.as_json:
         desk.emit({"executions": [document.summary(one) for one in found], "more": more})
         return
@@ -89,18 +91,18 @@ def _listed(client: Any, asked: dict[str, Any], limit: int) -> tuple[list[dict[s
 
 def _list_table(found: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("name", overflow="fold")
-    for heading in ("status", "started", "time"):
+    table.add_column("execution", overflow="fold")
+    for heading in ("version", "status", "started", "time"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("ARN", overflow="fold", style="dim")
     for one in found:
         end = one.get("EndTimestamp")
+        function, _, version = one["FunctionArn"].partition(":function:")[2].partition(":")
         table.add_row(
-            Text(clean(one["DurableExecutionName"])),
-            Text(one["Status"], style=style_of(one["Status"])),
+            Text(clean(f"{function}/{one['DurableExecutionName']}")),
+            Text(clean(version), style="dim"),
+            Text(clean(one["Status"]), style=style_of(one["Status"])),
             clock(one["StartTimestamp"]),
             "" if end is None else duration(end - one["StartTimestamp"]),
-            Text(clean(one["DurableExecutionArn"])),
         )
     return table
 
@@ -118,13 +120,14 @@ def show(
     watch = Watch(desk, resolve(desk.client, execution), data=not no_data)
 
     def draw(run: Run, most: int) -> Any:
-        return tree(run, most=most, data=not no_data)
+        return Group(*tree(run, most=most, data=not no_data))
 
     run = watch.follow(draw, interval, timeout) if follow else watch.look()
     if desk.as_json:
         desk.emit(document.show(run, data=not no_data))
     else:
-        desk.out.print(tree(run, data=not no_data))
+        for part in tree(run, data=not no_data):
+            desk.out.print(part, soft_wrap=isinstance(part, Text))  # an id stays in one piece
     _end(run, follow=follow)
 
 
@@ -191,7 +194,7 @@ def history(
         table.add_row(
             str(event["EventId"]),
             (iso(event["EventTimestamp"]) or "").replace("T", " "),
-            Text(event["EventType"], style=_event_style(event["EventType"])),
+            Text(clean(event["EventType"]), style=_event_style(event["EventType"])),
             Text(clean(event.get("Name") or event.get("Id", "")[:8])),
             Text(_facts(event, data=data), style="dim"),
         )

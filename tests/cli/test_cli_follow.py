@@ -1,0 +1,143 @@
+"""`--follow` and `--wait`: looking until the end, and what ends the looking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perdure.commands import follow
+from perdure.local import client_error
+
+TERMINAL = {"FORCE_COLOR": "1", "COLUMNS": "100", "LINES": "16"}
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Let something happen in each pause between two looks, in place of the pause."""
+    pauses: list[float] = []
+
+    def plan(*steps: Any) -> list[float]:
+        left = list(steps)
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            left.pop(0)()
+
+        monkeypatch.setattr(follow, "sleep", pause)
+        return pauses
+
+    return plan
+
+
+def nothing() -> None:
+    """Let time pass."""
+
+
+@pytest.mark.parametrize("command", ["show", "timeline"])
+def test_following_ends_with_the_execution(cli, service, asking, meanwhile, command):
+    handle = service.execution(asking)
+
+    def answer() -> None:
+        service.client.send_durable_execution_callback_success(CallbackId=handle.callback_id(), Result=b"1")
+
+    pauses = meanwhile(nothing, answer, handle.drive)
+    said = cli(command, asking, "--follow", "--interval", "2")
+    assert (said.code, pauses) == (0, [2, 2, 2])
+    assert "SUCCEEDED" in said.out
+
+
+@pytest.mark.parametrize("command", ["show", "timeline"])
+def test_following_a_failure_exits_1(cli, service, asking, meanwhile, command):
+    meanwhile(lambda: service.client.stop_durable_execution(DurableExecutionArn=asking))
+    said = cli(command, asking, "--follow", "--json")
+    assert said.code == 1
+    assert said.json["status"] == "STOPPED"
+
+
+@pytest.mark.parametrize("command", ["show", "timeline"])
+def test_following_on_a_terminal_redraws(cli, service, asking, meanwhile, command):
+    handle = service.execution(asking)
+    meanwhile(nothing, lambda: service.client.stop_durable_execution(DurableExecutionArn=asking))
+    said = cli(command, "ask/a-1", "-f", env=TERMINAL)
+    assert said.code == 1
+    assert "\x1b[" in said.out
+    assert said.out.count("approval") > 2
+    assert handle.terminal
+
+
+def test_following_reads_only_what_is_new(cli, service, asking, meanwhile):
+    read: list[int] = []
+    pages: list[dict[str, Any]] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(service.client, name)
+
+        def get_durable_execution_history(self, **asked: Any) -> Any:
+            pages.append(asked)
+            page = service.client.get_durable_execution_history(**asked)
+            read.append(len(page["Events"]))
+            return page
+
+    handle = service.execution(asking)
+
+    def end() -> None:
+        service.client.send_durable_execution_callback_success(CallbackId=handle.callback_id(), Result=b"1")
+        handle.drive()
+
+    meanwhile(nothing, end)
+    said = cli("show", asking, "--follow", "--json", client=Counting())
+    assert [bool(page.get("ReverseOrder")) for page in pages] == [False, True, True]
+    assert said.json == cli("show", asking, "--json").json
+
+
+def test_following_gives_up_after_the_time_given(cli, asking):
+    said = cli("show", asking, "--follow", "--timeout", "0")
+    assert said.code == 3
+    assert "it runs on" in said.err
+    assert cli("timeline", asking, "--follow", "--timeout", "0", "--json").json["error"]["type"] == "Timeout"
+
+
+def test_ctrl_c_ends_the_looking_and_not_the_execution(cli, service, asking, meanwhile):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    meanwhile(interrupt)
+    said = cli("show", asking, "--follow", env=TERMINAL)
+    assert said.code == 130
+    assert "Traceback" not in said.err + said.out
+    assert service.execution(asking).status == "RUNNING"
+
+
+def test_following_is_patient_with_a_service_that_throttles(cli, service, asking, meanwhile):
+    refusals = [True, True]
+
+    def throttle(name: str, _arguments: dict[str, Any], when: str) -> None:
+        if name == "get_durable_execution" and when == "before" and meanwhile_count and refusals:
+            refusals.pop()
+            raise client_error("TooManyRequestsException", "Rate exceeded", "GetDurableExecution")
+
+    meanwhile_count: list[int] = []
+    service.on_api_call = throttle
+    stop = service.client.stop_durable_execution
+    pauses = meanwhile(lambda: meanwhile_count.append(1), nothing, nothing, lambda: stop(DurableExecutionArn=asking))
+    assert cli("show", asking, "--follow", "--interval", "1").code == 1
+    assert pauses == [1, 2, 4, 1]
+
+
+def test_following_does_not_outlast_endless_throttling(cli, service, asking, meanwhile):
+    seen: list[str] = []
+
+    def throttle(name: str, _arguments: dict[str, Any], when: str) -> None:
+        if when == "before":
+            seen.append(name)
+            if len(seen) > 2:
+                raise client_error("TooManyRequestsException", "Rate exceeded", "GetDurableExecution")
+
+    service.on_api_call = throttle
+    meanwhile(*[nothing] * 6)
+    said = cli("show", asking, "--follow")
+    assert said.code == 4
+    assert "throttles" in said.err
+    assert "longer --interval" in said.err
