@@ -703,9 +703,7 @@ def test_an_interrupt_while_waiting_for_a_checkpoint_leaves_nobody_waiting(monke
         context.step(body)
 
     with pytest.raises(KeyboardInterrupt):
-        invoke(
-            lambda c: c.parallel([follower, leader, follower], nesting_type=NestingType.FLAT), client=Interrupting()
-        )
+        invoke(lambda c: c.parallel([follower, leader, follower], nesting_type=NestingType.FLAT), client=Interrupting())
 
 
 # ---- threads that do not come back
