@@ -1,4 +1,5 @@
 # The two commands of the README are `make run` and `make test`. Each target sets up what it needs.
+# `make bench BENCH_ARGS='--write README.md'` also puts the figures where the README shows them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,15 +16,15 @@ help: ## List what one can do
 run: .stamps/built ## Run the example order workflow on the embedded service
 	cd examples && ../$(BIN)/perdure run order:handler --event order.json --skip-time
 
-test: .stamps/built test-rust test-python ## Pass every test
+test: .stamps/built .stamps/dev test-rust test-python ## Pass every test
 
-test-rust: .stamps/venv
+test-rust: .stamps/dev
 	cargo test --locked --quiet -p perdure-core -p perdure-codec
 
-test-python: .stamps/built
+test-python: .stamps/built .stamps/dev
 	$(PYTEST) -q $(PYTEST_ARGS)
 
-lint: .stamps/built ## Check formats, lints, types and the stub
+lint: .stamps/built .stamps/dev ## Check formats, lints, types and the stub
 	cargo fmt --check
 	cargo clippy --locked --quiet --all-targets -- -D warnings
 	$(BIN)/ruff format --check python tests benches examples
@@ -32,16 +33,17 @@ lint: .stamps/built ## Check formats, lints, types and the stub
 	$(BIN)/basedpyright --level error
 	$(BIN)/python -m mypy.stubtest perdure._core --allowlist tests/typing/stubtest-allowlist.txt
 
-format: .stamps/venv ## Format everything
+format: .stamps/dev ## Format everything
 	cargo fmt
 	$(BIN)/ruff check --fix-only --quiet python tests benches examples
 	$(BIN)/ruff format --quiet python tests benches examples
 
-bench: .stamps/release ## Measure perdure against the official SDK and a bare loop, and check the bars
-	$(BIN)/python benches/table.py --check
+bench: .stamps/release .stamps/dev ## Measure perdure against the official SDK and a bare loop, and check the bars
+	$(BIN)/python benches/table.py --check $(BENCH_ARGS)
+	$(BIN)/python benches/service_load.py $(BENCH_ARGS)
 	$(PYTEST) benches --benchmark-only -q
 
-soak: .stamps/built ## The long runs: deep property tests, repeated loads
+soak: .stamps/built .stamps/dev ## The long runs: deep property tests, repeated loads
 	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or not soak"
 
 wheel: .stamps/venv ## Build a release wheel into dist/
@@ -56,8 +58,12 @@ clean: ## Remove everything that was built
 .stamps/venv: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet "maturin>=1.16,<2"
 	@mkdir -p .stamps && touch $@
+
+.stamps/dev: .stamps/venv
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
 
 .stamps/built: .stamps/venv $(CORE)
 	$(BIN)/maturin develop --locked --quiet --extras local

@@ -1,6 +1,6 @@
 """What the local service carries: 500 executions of 20 steps at once, kept in SQLite, the handlers in the same process.
 
-python benches/service_load.py [--workers N]
+python benches/service_load.py [--workers N] [--write README.md]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from perdure import DurableContext, durable_execution
 from perdure.local import LocalService, RealClock, SqliteStore
 
 EXECUTIONS, STEPS = 500, 20
+BEGIN, END = "<!-- load:begin -->", "<!-- load:end -->"
 
 
 @durable_execution
@@ -43,7 +44,9 @@ def main() -> None:
     """Run the load, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=16)
-    workers = parser.parse_args().workers
+    parser.add_argument("--write", metavar="FILE", type=Path, help="put the figures between this document's markers")
+    options = parser.parse_args()
+    workers = options.workers
     with tempfile.TemporaryDirectory() as folder:
         service = LocalService(store=SqliteStore(Path(folder) / "load.db"), clock=RealClock(), record=False)
         service.register("f", handler)
@@ -57,8 +60,18 @@ def main() -> None:
         service.close()
     ordered = sorted(latencies.seconds)
     p50, p99 = (ordered[int(len(ordered) * share)] * 1e3 for share in (0.5, 0.99))
-    print(f"{EXECUTIONS / took:,.0f} executions/s, {len(ordered) / took:,.0f} checkpoints/s")
-    print(f"checkpoint latency: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {workers} workers")
+    figures = (
+        f"{EXECUTIONS} executions of {STEPS} steps at once, in SQLite, handlers in this process, {workers} workers: "
+        f"**{EXECUTIONS / took:,.0f} executions/s**, {len(ordered) / took:,.0f} checkpoints/s, "
+        f"checkpoint latency p50 {p50:.1f} ms, **p99 {p99:.1f} ms**."
+    )
+    print(figures)
+    if options.write:
+        text = options.write.read_text(encoding="utf-8")
+        head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
+        if BEGIN not in text or END not in text:
+            parser.error(f"{options.write} lacks the markers {BEGIN} and {END}")
+        options.write.write_text(f"{head}{BEGIN}\n{figures}\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
