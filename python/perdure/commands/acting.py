@@ -52,6 +52,8 @@ def invoke(
     client = desk.client if event or wait else desk.patient_client()
     with desk.progress(f"Invoking {function}…"):
         response = client.invoke(**given)
+        body = response.pop("Payload", None)
+        text = "" if body is None else body.read().decode("utf-8", "replace")
     arn = response.get("DurableExecutionArn")
     if wait:
         if not arn:
@@ -60,7 +62,7 @@ def invoke(
         _finished(desk, wait_for_end(desk, client, arn, interval, timeout))
     if event:
         _started(desk, function, arn)
-    _returned(desk, response, function)
+    _returned(desk, response, function, text)
 
 
 def _started(desk: Desk, function: str, arn: str | None) -> None:
@@ -84,9 +86,7 @@ def _finished(desk: Desk, described: dict[str, Any]) -> None:
     raise typer.Exit(OK if status == "SUCCEEDED" else FAILED)
 
 
-def _returned(desk: Desk, response: dict[str, Any], function: str) -> None:
-    body = response["Payload"].read() if response.get("Payload") is not None else b""
-    text = body.decode("utf-8", "replace")
+def _returned(desk: Desk, response: dict[str, Any], function: str, text: str) -> None:
     arn, failed = response.get("DurableExecutionArn"), bool(response.get("FunctionError"))
     runs_on = bool(failed and arn and not has_ended(describe(desk.client, arn, data=False)))
     status = "RUNNING" if runs_on else "FAILED" if failed else "SUCCEEDED"

@@ -45,6 +45,7 @@ class Desk:
         self._connection = connection
         self._given = client
         self._client = client
+        self._opened: list[Any] = []
         self.as_json = as_json
         self.out = console(stderr=False)
         self.err = console(stderr=True)
@@ -54,11 +55,16 @@ class Desk:
         """The client."""
         if self._client is None:
             self._client = self._connection.open()
+            self._opened.append(self._client)
         return self._client
 
     def patient_client(self) -> Any:
         """Return a client that waits as long as a synchronous invoke may take."""
-        return self._given if self._given is not None else self._connection.open(patient=True)
+        if self._given is not None:
+            return self._given
+        client = self._connection.open(patient=True)
+        self._opened.append(client)
+        return client
 
     def emit(self, document: Any) -> None:
         """Print a JSON document."""
@@ -105,6 +111,9 @@ class Desk:
                 raise
             self._tell(end)
             raise typer.Exit(end.code) from None
+        finally:
+            for client in self._opened:
+                client.close()
 
     def _tell(self, end: CommandError) -> None:
         if self.as_json:
