@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from perdure.commands.model import Node, Run
 
-_MUCH, _FEW = 2.0, 3
+_MUCH, _FEW = 3.0, 3
 _NICE = (1, 2, 5)
 _TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _DAY = 86_400

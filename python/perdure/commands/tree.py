@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from perdure.commands.model import Node, Run
 
-_RETRIED, _NARROW = 2, 16
+_RETRIED, _NAME, _REMARK = 2, 16, 25
 _COLUMNS = (
     ("operation", False),
     ("kind", False),
@@ -82,7 +82,7 @@ def _operations(run: Run, most: int | None) -> list[RenderableType]:
             _time(node, run),
             _weight(node, node.input_bytes),
             _weight(node, node.result_bytes),
-            Text(_remark(node), style="dim"),
+            Text(_remark(node, run), style="dim"),
         )
         for node, lasts in shown
     ]
@@ -96,7 +96,7 @@ def _operations(run: Run, most: int | None) -> list[RenderableType]:
             justify="right" if is_number else "left",
             no_wrap=fixed,
             overflow="fold",
-            min_width=None if fixed else _NARROW,
+            min_width=None if fixed else _REMARK if index else _NAME,
         )
     for row in rows:
         table.add_row(*(row[index] for index in used))
@@ -114,12 +114,12 @@ def _weight(node: Node, count: int | None) -> str:
     return f"≥ {size(count)}" if count is not None and node.truncated else size(count)
 
 
-def _remark(node: Node) -> str:
+def _remark(node: Node, run: Run) -> str:
+    due = None if run.ended else node.due
     if node.error:
-        retry = f", again at {clock(node.due)}" if node.due is not None else ""
-        return f"{told(node.error)}{retry}"
-    if node.due is not None:
-        return f"until {clock(node.due)}"
+        return told(node.error) + ("" if due is None else f", again at {clock(due)}")
+    if due is not None:
+        return f"until {clock(due)}"
     if node.target is not None:
         return f"of {clean(node.target)}"
     return ""
