@@ -6,11 +6,16 @@ else is in `perdure.operations`.
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._core import Operation, check_sub_type
+from perdure._decorators import (
+    durable_parallel_branch,
+    durable_step,
+    durable_wait_for_callback,
+    durable_with_child_context,
+)
 from perdure._frozen import Frozen
 from perdure.exceptions import ValidationError
 from perdure.operations import callback as _callback
@@ -24,7 +29,6 @@ from perdure.types import StepContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Concatenate, ParamSpec
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
@@ -48,7 +52,6 @@ if TYPE_CHECKING:
     from perdure.types import LambdaContext, LoggerInterface, WaitForCallbackContext
     from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 
-    Params = ParamSpec("Params")
     RetryStrategy = Callable[[Exception, int], RetryDecision]
 
 T = TypeVar("T")
@@ -616,108 +619,3 @@ def _callback_options(
 def _sub_type(text: str) -> str:
     check_sub_type(text)
     return text
-
-
-def _named(call: Callable[..., T], func: Callable[..., Any]) -> Callable[..., T]:
-    """Let the operations know the name of the function that a call is made for."""
-    call.durable_name = getattr(func, "__name__", None)  # type: ignore[attr-defined]
-    return call
-
-
-def durable_step(
-    func: Callable[Concatenate[StepContext, Params], T],
-) -> Callable[Params, Callable[[StepContext], T]]:
-    """Make a function usable as a step with arguments: ``context.step(add(1, 2))``.
-
-    The step is named after the function unless the call names it.
-
-    Args:
-        func: Takes a `StepContext` before its own arguments.
-
-    Example:
-        >>> @durable_step
-        ... def add(step: StepContext, a: int, b: int) -> int:
-        ...     return a + b
-        >>> total = context.step(add(1, 2))
-
-    """
-
-    @functools.wraps(func)
-    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[StepContext], T]:
-        def call(step_context: StepContext) -> T:
-            return func(step_context, *args, **kwargs)
-
-        call.durable_name = name  # type: ignore[attr-defined]
-        return call
-
-    name = getattr(func, "__name__", None)
-    return bind
-
-
-def durable_with_child_context(
-    func: Callable[Concatenate[DurableContext, Params], T],
-) -> Callable[Params, Callable[[DurableContext], T]]:
-    """Make a function usable as a child context with arguments: ``context.run_in_child_context(book(order))``.
-
-    The context is named after the function unless the call names it.
-
-    Args:
-        func: Takes a `DurableContext` before its own arguments.
-
-    """
-
-    @functools.wraps(func)
-    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[DurableContext], T]:
-        return _named(lambda context: func(context, *args, **kwargs), func)
-
-    return bind
-
-
-def durable_wait_for_callback(
-    func: Callable[Concatenate[str, WaitForCallbackContext, Params], T],
-) -> Callable[Params, Callable[[str, WaitForCallbackContext], T]]:
-    """Make a function usable as a submitter with arguments: ``context.wait_for_callback(ask(approver))``.
-
-    The operation is named after the function unless the call names it.
-
-    Args:
-        func: Takes a callback id and a `WaitForCallbackContext` before its own arguments.
-
-    """
-
-    @functools.wraps(func)
-    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
-        return _named(lambda callback_id, context: func(callback_id, context, *args, **kwargs), func)
-
-    return bind
-
-
-def durable_parallel_branch(
-    name: str | None = None,
-) -> Callable[
-    [Callable[Concatenate[DurableContext, Params], T]],
-    Callable[Params, ParallelBranch[T]],
-]:
-    """Make a function usable as a branch with arguments: ``context.parallel([fetch("a"), fetch("b")])``.
-
-    Args:
-        name: Of the branch; by default ``parallel-branch-{index}``, as for any other function.
-
-    Example:
-        >>> @durable_parallel_branch(name="fetch")
-        ... def fetch(context: DurableContext, key: str) -> bytes: ...
-
-    """
-
-    def decorate(
-        func: Callable[Concatenate[DurableContext, Params], T],
-    ) -> Callable[Params, ParallelBranch[T]]:
-        @functools.wraps(func)
-        def bind(*args: Params.args, **kwargs: Params.kwargs) -> ParallelBranch[T]:
-            from perdure.config import ParallelBranch  # noqa: PLC0415  brings dataclasses along
-
-            return ParallelBranch(lambda context: func(context, *args, **kwargs), name)
-
-        return bind
-
-    return decorate

@@ -16,6 +16,7 @@ pub mod id;
 pub mod invoke;
 pub mod limits;
 pub mod operation;
+pub mod refusal;
 pub mod retry;
 pub mod scope;
 pub mod step;

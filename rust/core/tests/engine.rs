@@ -2,9 +2,10 @@
 
 use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::decision::{Decision, Look};
-use perdure_core::engine::{Begun, Call, Engine, Place, Refusal};
+use perdure_core::engine::{Begun, Call, Engine, Place};
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Operation, Status, SubType};
+use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
 use perdure_core::update::{Action, Options};

@@ -1,7 +1,7 @@
 //! The one place where what the core says becomes an exception of `perdure.exceptions`.
 
-use perdure_core::engine::Refusal;
 use perdure_core::limits::Invalid;
+use perdure_core::refusal::Refusal;
 use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perdure_core::checkpoint::Ticket;
-use perdure_core::engine::Refusal;
 use perdure_core::operation::{Kind, Millis, Operation};
+use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use pyo3::intern;
 use pyo3::prelude::*;

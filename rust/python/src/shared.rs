@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use perdure_core::engine::{Engine, Refusal};
+use perdure_core::engine::Engine;
+use perdure_core::refusal::Refusal;
 use pyo3::prelude::*;
 
 use crate::text::Text;

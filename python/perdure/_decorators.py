@@ -1,0 +1,128 @@
+"""Decorators that give functions arguments of their own, and their name to the operation: see `perdure.context`."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Concatenate, ParamSpec
+
+    from perdure.config import ParallelBranch
+    from perdure.context import DurableContext
+    from perdure.types import StepContext, WaitForCallbackContext
+
+    Params = ParamSpec("Params")
+
+T = TypeVar("T")
+
+
+def _named(call: Callable[..., T], func: Callable[..., Any]) -> Callable[..., T]:
+    """Let the operations know the name of the function that a call is made for."""
+    call.durable_name = getattr(func, "__name__", None)  # type: ignore[attr-defined]
+    return call
+
+
+def durable_step(
+    func: Callable[Concatenate[StepContext, Params], T],
+) -> Callable[Params, Callable[[StepContext], T]]:
+    """Make a function usable as a step with arguments: ``context.step(add(1, 2))``.
+
+    The step is named after the function unless the call names it.
+
+    Args:
+        func: Takes a `StepContext` before its own arguments.
+
+    Example:
+        >>> @durable_step
+        ... def add(step: StepContext, a: int, b: int) -> int:
+        ...     return a + b
+        >>> total = context.step(add(1, 2))
+
+    """
+
+    @functools.wraps(func)
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[StepContext], T]:
+        def call(step_context: StepContext) -> T:
+            return func(step_context, *args, **kwargs)
+
+        call.durable_name = name  # type: ignore[attr-defined]
+        return call
+
+    name = getattr(func, "__name__", None)
+    return bind
+
+
+def durable_with_child_context(
+    func: Callable[Concatenate[DurableContext, Params], T],
+) -> Callable[Params, Callable[[DurableContext], T]]:
+    """Make a function usable as a child context with arguments: ``context.run_in_child_context(book(order))``.
+
+    The context is named after the function unless the call names it.
+
+    Args:
+        func: Takes a `DurableContext` before its own arguments.
+
+    """
+
+    @functools.wraps(func)
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[DurableContext], T]:
+        return _named(lambda context: func(context, *args, **kwargs), func)
+
+    return bind
+
+
+def durable_wait_for_callback(
+    func: Callable[Concatenate[str, WaitForCallbackContext, Params], T],
+) -> Callable[Params, Callable[[str, WaitForCallbackContext], T]]:
+    """Make a function usable as a submitter with arguments: ``context.wait_for_callback(ask(approver))``.
+
+    The operation is named after the function unless the call names it.
+
+    Args:
+        func: Takes a callback id and a `WaitForCallbackContext` before its own arguments.
+
+    """
+
+    @functools.wraps(func)
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
+        return _named(lambda callback_id, context: func(callback_id, context, *args, **kwargs), func)
+
+    return bind
+
+
+def durable_parallel_branch(
+    name: str | None = None,
+) -> Callable[
+    [Callable[Concatenate[DurableContext, Params], T]],
+    Callable[Params, ParallelBranch[T]],
+]:
+    """Make a function usable as a branch with arguments: ``context.parallel([fetch("a"), fetch("b")])``.
+
+    Args:
+        name: Of the branch; by default ``parallel-branch-{index}``, as for any other function.
+
+    Example:
+        >>> @durable_parallel_branch(name="fetch")
+        ... def fetch(context: DurableContext, key: str) -> bytes: ...
+
+    """
+
+    def decorate(
+        func: Callable[Concatenate[DurableContext, Params], T],
+    ) -> Callable[Params, ParallelBranch[T]]:
+        @functools.wraps(func)
+        def bind(*args: Params.args, **kwargs: Params.kwargs) -> ParallelBranch[T]:
+            from perdure.config import ParallelBranch  # noqa: PLC0415  brings dataclasses along
+
+            return ParallelBranch(lambda context: func(context, *args, **kwargs), name)
+
+        return bind
+
+    return decorate
+
+
+for _decorator in (durable_step, durable_with_child_context, durable_wait_for_callback, durable_parallel_branch):
+    _decorator.__module__ = "perdure.context"  # where users import them from
+del _decorator

@@ -1,0 +1,87 @@
+//! Why the engine does not go on, and the two sides of a mismatch in words.
+
+use std::fmt::Write;
+
+use thiserror::Error;
+
+use crate::id::OperationId;
+use crate::operation::{Kind, Millis, Operation, SubType};
+
+/// One side of a mismatch: what an operation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub kind: Kind,
+    pub sub_type: Option<SubType>,
+    pub name: Option<Box<str>>,
+    pub parent: Option<OperationId>,
+}
+
+impl Identity {
+    /// What is recorded of an operation.
+    pub fn of<P>(operation: &Operation<P>) -> Self {
+        Self {
+            kind: operation.kind,
+            sub_type: operation.sub_type.clone(),
+            name: operation.name.clone(),
+            parent: operation.parent,
+        }
+    }
+
+    /// The identity in words; with the parent where that is part of the difference.
+    fn in_words(&self, with_parent: bool) -> String {
+        let mut text = self.kind.as_str().to_owned();
+        if let Some(sub_type) = &self.sub_type {
+            let _ = write!(text, " of subtype {}", sub_type.as_str());
+        }
+        text += &self.name.as_deref().map_or_else(|| " without a name".to_owned(), |name| format!(" named {name:?}"));
+        if with_parent {
+            text +=
+                &self.parent.map_or_else(|| " at the root".to_owned(), |parent| format!(" inside context {parent}"));
+        }
+        text
+    }
+}
+
+/// The history holds something else than what the code now asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    pub id: OperationId,
+    /// The position of the operation in its context, as the code counts.
+    pub position: u64,
+    pub recorded: Identity,
+    /// What the code asks for; none for a virtual context, which is never recorded.
+    pub called: Option<Identity>,
+}
+
+impl Mismatch {
+    /// Both sides in words: what is recorded, and what the code asks for.
+    pub fn in_words(&self) -> (String, String) {
+        match &self.called {
+            None => (self.recorded.in_words(false), "a virtual context, of which nothing is ever recorded".to_owned()),
+            Some(called) => {
+                let with_parent = self.recorded.parent != called.parent;
+                (self.recorded.in_words(with_parent), called.in_words(with_parent))
+            }
+        }
+    }
+}
+
+/// Why the engine does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("the execution is suspended")]
+    Suspended(Option<Millis>),
+    #[error("the context around operation {0} has ended")]
+    Orphaned(OperationId),
+    #[error("operation {} differs from its recorded history", .0.id)]
+    NonDeterministic(Box<Mismatch>),
+    #[error("the service has revoked the checkpoint token")]
+    Revoked,
+    #[error("an earlier checkpoint failed")]
+    Broken,
+    #[error("the invocation is out of time")]
+    OutOfTime {
+        /// Whether the service will wake the execution by itself.
+        pending: bool,
+    },
+}
