@@ -288,7 +288,8 @@ def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any]
         return event.to_dict(), ModelClient(service_client), WALL_CLOCK
     own = getattr(event, "client", None)
     if own is not None:
-        return event, client or BotoClient(own), getattr(event, "clock", WALL_CLOCK)
+        # The event's own client wins: a handler made for AWS, run on a local service, must not call AWS.
+        return event, BotoClient(own), getattr(event, "clock", WALL_CLOCK)
     if not isinstance(event, dict) and hasattr(event, "to_dict"):
         return event.to_dict(), client, WALL_CLOCK
     return event, client, WALL_CLOCK

@@ -29,6 +29,7 @@ from perdure.lambda_service import (
     OperationUpdate,
     StateOutput,
 )
+from perdure.local import LocalService, VirtualClock
 from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, event, op, op_id, succeeded
 
 if TYPE_CHECKING:
@@ -146,6 +147,12 @@ def test_an_event_may_be_subscripted_without_being_a_dict() -> None:
     assert run_durable_handler(
         Mine(event(payload='{"n": 1}')), LambdaContext(), double, boto3_client=Recorder()
     ) == succeeded("2")
+
+
+def test_an_event_of_a_local_service_keeps_a_handlers_own_client_out() -> None:
+    service = LocalService(clock=VirtualClock())
+    service.register("f", durable_execution(lambda _, c: c.step(lambda _: 7), boto3_client=object()))
+    assert service.run("f", event={}).value == 7
 
 
 # ---- boto3
