@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure._core import __version__
 from perdure.context import (
     DurableContext,
     durable_parallel_branch,
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
         continue_batch,
     )
     from perdure.retries import WithRetryConfig, with_retry
-
-    __version__: str
 
 _LAZY = {
     "BatchCompletionError": "concurrency.models",
@@ -117,10 +116,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  costs more than the rest of this module
-
-        return version("perdure")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

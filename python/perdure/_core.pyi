@@ -28,6 +28,7 @@ __all__ = [
     "Execution",
     "Operation",
     "Scope",
+    "__version__",
     "check_sub_type",
     "decode_extended",
     "decode_json",
@@ -72,6 +73,11 @@ DONE: Final = 3
 
 ABORT: Final = 4
 """A branch, or the predicate, ended in what is no item: that is to be raised now that nothing runs any more."""
+
+# ---- the engine
+
+__version__: str
+"""The version of the package, which the extension knows without its metadata."""
 
 @final
 class Execution:

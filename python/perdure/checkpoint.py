@@ -69,6 +69,7 @@ class Checkpointer:
         "_core",
         "_futile",
         "_guard",
+        "_is_sending",
         "_lone_calls",
         "_now",
         "_patience",
@@ -93,6 +94,7 @@ class Checkpointer:
         self._watch: Any = None
         self._watcher: Any = None
         self._guard = allocate_lock()
+        self._is_sending = False
         self._calls = 0
         self._call_seconds = 0.0
         self._futile = self._lone_calls = 0
@@ -210,6 +212,8 @@ class Checkpointer:
             _, seen = self._core.backlog()
             while not stop.acquire(timeout=LINGER):
                 oldest, latest = self._core.backlog()
+                if not oldest and self._is_sending:
+                    continue
                 if not oldest:
                     # What is queued from here on finds nobody watching, or is seen by the second look.
                     if not self._take_watch(stop, None) or not self._core.backlog()[0]:
@@ -231,6 +235,7 @@ class Checkpointer:
 
     def _send(self) -> None:
         core = self._core
+        self._is_sending = True
         try:
             token, updates = core.take_batch()
             asked_at = self._now()
@@ -247,6 +252,8 @@ class Checkpointer:
                 # Not the error itself: user code could catch it, and go on as if this were an operation's failure.
                 raise CheckpointsBroken(str(error)) from error
             raise
+        finally:
+            self._is_sending = False
         for waiter in waiters:
             waiter.release()
         self._count(updates)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
+
+from perdure._core import __version__
 
 USAGE = 2
 _EXTRA = ("typer", "rich")
@@ -11,10 +12,7 @@ _EXTRA = ("typer", "rich")
 
 def version() -> str:
     """Return the installed version of perdure."""
-    try:
-        return metadata.version("perdure")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
+    return __version__
 
 
 def main() -> None:

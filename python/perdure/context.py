@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
+_ENDLESS = 2**62
+
 __all__ = [
     "Callback",
     "DurableContext",
@@ -290,7 +292,8 @@ class DurableContext:
             ValidationError: For a length the service does not take.
 
         """
-        found = self.scope.wait(name, duration if type(duration) is int else _seconds(duration, "the wait", name))
+        seconds = duration if type(duration) is int and duration < _ENDLESS else _seconds(duration, "the wait", name)
+        found = self.scope.wait(name, seconds)
         if type(found) is Operation:
             _wait.run(self, found)
 
@@ -360,6 +363,11 @@ class DurableContext:
         if config is not None:
             strategy = strategy or config.retry_strategy
         options = _callback_options(config, timeout, heartbeat_timeout, serdes, None)
+        if name and len(name) > _callback.LONGEST_NAME:
+            raise ValidationError(
+                f"the name {name[:40]!r}… has {len(name)} characters: wait_for_callback takes at most "
+                f"{_callback.LONGEST_NAME}, since its operations are named after it"
+            )
         found = self.scope.child(name, "WaitForCallback", None, False)
         if type(found) is not Operation:
             return found
@@ -597,7 +605,8 @@ class DurableContext:
 def _seconds(duration: Any, what: str, name: str | None = None) -> int:
     from perdure._duration import duration_seconds  # noqa: PLC0415  brings dataclasses along
 
-    return duration_seconds(duration, f"{what} {name!r}" if name else what)
+    # Beyond what the core counts in, any length is too long: it says so.
+    return min(duration_seconds(duration, f"{what} {name!r}" if name else what), _ENDLESS)
 
 
 def _callback_options(

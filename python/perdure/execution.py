@@ -20,7 +20,7 @@ from perdure.exceptions import (
     ValidationError,
 )
 from perdure.invocation import WALL_CLOCK, Invocation
-from perdure.operations.common import wire_error
+from perdure.operations.common import used_after_its_end, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -230,8 +230,11 @@ def _invoke(
             "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "
             "InitialExecutionState. Configure the function with DurableConfig and invoke a version or alias of it"
         ) from malformed
-    core = Execution(token)
-    core.load(operations)
+    try:
+        core = Execution(token)
+        core.load(operations)
+    except (TypeError, ValueError) as unreadable:
+        raise ExecutionError(f"the event of this durable execution cannot be read: {unreadable}") from unreadable
     invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
     checkpoints = invocation.checkpoints
     checkpoints.used = len(operations)
@@ -258,7 +261,7 @@ def _invoke(
         return _outcome(invocation, result, error)
     finally:
         # The traceback of a caught exception would keep the handler's frames alive into the next invocation.
-        error = None
+        error = checkpoints.failure = None
 
 
 def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
@@ -296,7 +299,7 @@ def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any]
 
 
 def _set_deadline(invocation: Invocation, reserve: float) -> None:
-    remaining = invocation.remaining_seconds()
+    remaining = invocation.given_seconds
     if remaining is not None:
         invocation.core.set_deadline(remaining - min(reserve, remaining * RESERVE_SHARE))
 
@@ -315,10 +318,7 @@ def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes 
             error = unserialisable
     invocation.end()
     if isinstance(error, OrphanedChildException):
-        error = ExecutionError(
-            f"the handler used the context of a child or branch that has ended ({error}): "
-            f"use each context only inside the function it was handed to"
-        )
+        error = used_after_its_end(error)
     if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
         raise error
     verdict = core.verdict() or verdict

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("perdure")
 
+MARGIN_SECONDS, MARGIN_SHARE = 1.0, 0.05
+"""What is left to return in when threads are given up or calls no longer repeated: so many seconds, or this share."""
+
 PATIENCE_WITHOUT_CLOCK = 30.0
 """Seconds for which a failing call is repeated when the Lambda context does not say how much time is left."""
 
@@ -48,7 +51,16 @@ class Invocation:
 
     """
 
-    __slots__ = ("checkpoints", "clock", "core", "durable_execution_arn", "lambda_context", "threads")
+    __slots__ = (
+        "_margin",
+        "checkpoints",
+        "clock",
+        "core",
+        "durable_execution_arn",
+        "given_seconds",
+        "lambda_context",
+        "threads",
+    )
 
     def __init__(
         self, core: Execution, client: Client, durable_execution_arn: str, lambda_context: Any, clock: Any
@@ -58,6 +70,8 @@ class Invocation:
         self.lambda_context = lambda_context
         self.clock = clock
         self.threads: list[Any] = []
+        self.given_seconds = given = self.remaining_seconds()
+        self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience)
 
     def remaining_seconds(self) -> float | None:
@@ -70,7 +84,7 @@ class Invocation:
 
     def _patience(self) -> float:
         remaining = self.remaining_seconds()
-        return PATIENCE_WITHOUT_CLOCK if remaining is None else max(0.0, remaining - 1.0)
+        return PATIENCE_WITHOUT_CLOCK if remaining is None else max(0.0, remaining - self._margin)
 
     def default_retry_strategy(self) -> Callable[[Exception, int], RetryDecision]:
         """Give the retry strategy of steps that name none."""
@@ -91,7 +105,7 @@ class Invocation:
 
     def _join(self) -> None:
         remaining = self.remaining_seconds()
-        until = None if remaining is None else time.monotonic() + max(0.0, remaining - 1.0)
+        until = None if remaining is None else time.monotonic() + max(0.0, remaining - self._margin)
         given_up = 0
         for done in self.threads:
             timeout = -1 if until is None else max(0.0, until - time.monotonic())

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure._core import __version__
 from perdure._wire_operations import Operation, OperationUpdate
 from perdure._wire_types import (
     CallbackDetails,
@@ -314,8 +315,6 @@ class LambdaClient(DurableServiceClient):
 
 def _create_boto3_client() -> Any:
     """Make a boto3 Lambda client with the official SDK's timeouts and retries, under our own user agent."""
-    from importlib.metadata import version  # noqa: PLC0415  slow to import, and needed once a process
-
     import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  the same
     from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415  the same
 
@@ -323,6 +322,6 @@ def _create_boto3_client() -> Any:
         retries={"mode": "standard"},
         connect_timeout=5,
         read_timeout=50,
-        user_agent_extra=f"perdure/{version('perdure')}",
+        user_agent_extra=f"perdure/{__version__}",
     )
     return boto3.client("lambda", config=config)

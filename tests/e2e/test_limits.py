@@ -53,7 +53,7 @@ NAMED: dict[str, Callable[[DurableContext, Any], Any]] = {
 }
 
 BAD_NAMES = {
-    "too long": ("x" * 257, "257 characters.*at most 256"),
+    "too long": ("x" * 257, "257 characters.*at most 2"),
     "accent": ("né", "printable ASCII"),
     "newline": ("a\nb", "printable ASCII"),
     "tab": ("a\tb", "printable ASCII"),

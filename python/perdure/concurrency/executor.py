@@ -12,7 +12,7 @@ from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from perdure import _threads
-from perdure._core import DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
+from perdure._core import ABORT, DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
 from perdure.concurrency.models import (
     BatchItem,
     BatchItemStatus,
@@ -39,7 +39,7 @@ from perdure.exceptions import (
 )
 from perdure.lambda_service import ErrorObject
 from perdure.operations import child
-from perdure.operations.common import passes_through, wire_error
+from perdure.operations.common import passes_through, used_after_its_end, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,14 +102,20 @@ class Options:
                 f"min_successful is {enough}, but there are only {total} branches: it could never be reached. "
                 f"Lower it, or check the number of branches before the call"
             )
-        if self.max_concurrency is not None and self.max_concurrency < 1:
-            raise ValidationError(f"max_concurrency must be at least 1, not {self.max_concurrency}")
+        limit = self.max_concurrency
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise ValidationError(f"max_concurrency must be a whole number of at least 1, not {limit!r}")
 
 
 def run_map(
     context: DurableContext, inputs: Sequence[Any], func: Callable[..., Any], name: str | None, options: Options
 ) -> Any:
     """Run a map: see `DurableContext.map`."""
+    if isinstance(inputs, (dict, set, frozenset)) or not hasattr(inputs, "__len__"):
+        raise ValidationError(
+            f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
+            f"pass a list, for example sorted(…) or list(….items())"
+        )
     namer = options.item_namer
 
     def names() -> list[str | None]:
@@ -272,6 +278,9 @@ class _BatchRun:
             if code == RUN_BRANCH:
                 self._take(index, moment)
             elif code == WAIT:
+                if self._fatal is not None and not isinstance(self._fatal, Exception):
+                    # Out of time, or cut off from the service: what still runs is left to the end of the invocation.
+                    return ABORT, None
                 timeout = None if moment is None else clock.timeout(moment / 1000)
                 core.leave()
                 try:
@@ -344,9 +353,12 @@ class _BatchRun:
             moment = getattr(suspension, "scheduled_timestamp", None)
             until = None if moment is None else round(moment * 1000)
             self._pause(index, until)
-        except OrphanedChildException:
-            self._batch.suspend(index, None, 0)
-            self._ring()
+        except OrphanedChildException as orphaned:
+            if self._is_alive():
+                self._give_up(index, used_after_its_end(orphaned))
+            else:
+                self._batch.suspend(index, None, 0)
+                self._ring()
         except Exception as error:  # noqa: BLE001  whatever the user's function raises becomes the item's error
             if passes_through(error):
                 self._give_up(index, error)
@@ -403,6 +415,14 @@ class _BatchRun:
             self._fatal = self._fatal or error
             self._batch.stop()
             return False
+
+    def _is_alive(self) -> bool:
+        """Whether the batch still wants its branches."""
+        try:
+            self._context.scope.check()
+        except BaseException:  # noqa: BLE001  a question, not an operation
+            return False
+        return self._batch.reason is None
 
     def _give_up(self, index: int, error: BaseException) -> None:
         if self._fatal is None:

@@ -95,6 +95,10 @@ def create(context: DurableContext, scope: Scope, name: str | None, config: tupl
     return Callback(callback_id, operation.id, context, serdes)
 
 
+LONGEST_NAME = 256 - len(" create callback id")
+"""Characters of the name of a `wait_for_callback`, whose operations are named after it."""
+
+
 def run(
     context: DurableContext,
     operation: Operation,

@@ -9,6 +9,7 @@ from perdure.exceptions import (
     DurableOperationError,
     ExecutionError,
     InvocationError,
+    OrphanedChildException,
     SerDesError,
     operation_error,
     wire_error_fields,
@@ -86,6 +87,14 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     if error is None and operation.status != "FAILED":
         error = {"ErrorMessage": f"operation {operation.name or operation.id} ended with the status {operation.status}"}
     raise failure(cls, error)
+
+
+def used_after_its_end(error: OrphanedChildException) -> ExecutionError:
+    """Give the error for code that is no orphan itself and used a context which has ended."""
+    return ExecutionError(
+        f"the handler used the context of a child or branch that has ended ({error}): "
+        f"use each context only inside the function it was handed to"
+    )
 
 
 def passes_through(error: BaseException) -> bool:

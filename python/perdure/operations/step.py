@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, START
-from perdure.exceptions import ExecutionError, SerDesError, StepError, StepInterruptedError
+from perdure.exceptions import ExecutionError, InvocationError, SerDesError, StepError, StepInterruptedError
 from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
                 ticket = operation.succeed(payload)
         except SerDesError as error:
             unserialisable = wire_error(error)
+        except (ExecutionError, InvocationError):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever the user's objects raise while they are looked at
+            unserialisable = wire_error(SerDesError(f"the result of step {operation.name or operation.id}: {error!r}"))
         else:
             checkpoints.wait(ticket)
             return value

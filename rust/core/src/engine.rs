@@ -53,8 +53,10 @@ pub struct Engine<P, W> {
     history: History<P>,
     scopes: Vec<Scope>,
     queue: Queue<P, W>,
-    /// Set once nothing may go on any more; the first reason stands.
+    /// Set once no operation may go on any more; the first reason stands.
     gate: Option<Refusal>,
+    /// Set once nothing can be sent any more (revoked or broken), whatever stopped the operations.
+    severed: Option<Refusal>,
     /// Whether this invocation has recorded anything new.
     advanced: bool,
 }
@@ -70,6 +72,7 @@ impl<P: Payload, W> Engine<P, W> {
             scopes: vec![Scope::root()],
             queue: Queue::new(token),
             gate: None,
+            severed: None,
             advanced: false,
         }
     }
@@ -104,7 +107,7 @@ impl<P: Payload, W> Engine<P, W> {
     pub fn lead(&mut self, ticket: Option<Ticket>, waiter: W) -> Result<(Role, Option<W>), Refusal> {
         let role = self.queue.lead(ticket);
         if role != Role::Done
-            && let Some(refusal @ (Refusal::Revoked | Refusal::Broken)) = &self.gate
+            && let Some(refusal) = &self.severed
         {
             return Err(refusal.clone());
         }
@@ -138,6 +141,7 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Ends all sending for `reason`, unless something ended it before; gives whom to wake.
     pub fn stop(&mut self, reason: Refusal) -> Vec<W> {
+        self.severed.get_or_insert(reason.clone());
         self.gate.get_or_insert(reason);
         self.queue.clear()
     }
@@ -157,9 +161,21 @@ impl<P: Payload, W> Engine<P, W> {
         self.advanced
     }
 
-    /// Whether the service will wake the execution by itself.
+    /// Whether the service will wake the execution by itself, for something that still matters to it: not for what a
+    /// finished context has left behind.
     pub fn is_awaited(&self) -> bool {
-        self.history.operations().any(Operation::is_awaited)
+        self.history.operations().any(|operation| operation.is_awaited() && !self.is_left_behind(operation))
+    }
+
+    fn is_left_behind(&self, operation: &Operation<P>) -> bool {
+        let mut around = operation.parent.and_then(|parent| self.history.get(&parent));
+        while let Some(context) = around {
+            if context.status.is_terminal() {
+                return true;
+            }
+            around = context.parent.and_then(|parent| self.history.get(&parent));
+        }
+        false
     }
 
     /// Whether the context replays: none of its operations was new, and it is inside a recorded one or comes to one.
@@ -179,8 +195,11 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// How the invocation must end whatever the handler did; none leaves it to the handler.
     pub fn verdict(&self) -> Option<&'static str> {
-        match &self.gate {
+        match self.severed.as_ref().or(self.gate.as_ref()) {
             Some(Refusal::Revoked) => Some("revoked"),
+            Some(Refusal::Broken) if matches!(self.gate, Some(Refusal::NonDeterministic(_))) => {
+                Some("non-deterministic")
+            }
             Some(Refusal::Broken) => Some("broken"),
             Some(Refusal::NonDeterministic(_)) => Some("non-deterministic"),
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),

@@ -222,3 +222,25 @@ fn a_context_replays_until_something_in_it_is_new() {
     }
     assert!(!invocation([]).is_replaying(ROOT));
 }
+
+#[test]
+fn what_can_be_sent_no_more_is_refused_whatever_stopped_the_operations_before() {
+    for (reason, verdict) in [(Refusal::Broken, "broken"), (Refusal::Revoked, "revoked")] {
+        let mut engine = invocation([]);
+        let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+        let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+        assert!(matches!(engine.stop_late(), Err(Refusal::OutOfTime { .. })));
+        engine.stop(reason.clone());
+        assert_eq!(engine.lead(Some(ticket), 1), Err(reason));
+        assert_eq!(engine.verdict(), Some(verdict));
+    }
+}
+
+#[test]
+fn a_timer_that_a_finished_context_left_behind_is_not_waited_for() {
+    let timer =
+        || Operation { parent: Some(OperationId::at(None, 1)), ..recorded(9, Kind::Wait, "Wait", Status::Started) };
+    let around = |status| recorded(1, Kind::Context, "Parallel", status);
+    assert!(invocation([around(Status::Started), timer()]).is_awaited());
+    assert!(!invocation([around(Status::Succeeded), timer()]).is_awaited());
+}

@@ -32,6 +32,7 @@ mod _core {
         for (name, code) in super::operation::DECISIONS.into_iter().chain(super::batch::STEPS) {
             module.add(name, code)?;
         }
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         perdure_codec::register(module)
     }
 }

@@ -176,7 +176,9 @@ impl Scope {
 }
 
 fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
-    Ok(name.map(|name| name.to_str()).transpose()?.filter(|name| !name.is_empty()))
+    let Some(name) = name else { return Ok(None) };
+    let text = name.to_str().map_err(|_| limits::Invalid::NameCharacters(name.to_string_lossy().into_owned()))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn extended_unless(raw: bool) -> Option<Decode> {

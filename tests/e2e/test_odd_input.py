@@ -1,0 +1,149 @@
+"""What nobody should do, and somebody will: each gets an error that says what to do, and loses nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import DurableContext, ExecutionError, SerDesError, ValidationError, _threads, run_durable_handler
+from perdure.retries import RetryPresets
+from support.hand import LambdaContext, Recorder, event, invoke, op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Evil(dict[str, Any]):
+    """A value that cannot be looked at."""
+
+    def items(self) -> Any:
+        raise KeyError("evil")
+
+
+class NoZone(dt.tzinfo):
+    """A time zone that does not know."""
+
+    def utcoffset(self, _moment: dt.datetime | None) -> dt.timedelta:
+        raise ValueError("no zone")
+
+
+ASKED_WRONGLY: dict[str, tuple[Callable[[DurableContext], Any], str]] = {
+    "endless wait": (lambda c: c.wait(2**70), "366 days"),
+    "endless callback": (lambda c: c.create_callback(timeout=2**70), "99999999"),
+    "name that is no text": (lambda c: c.step(lambda _: 1, "\ud800"), "printable ASCII"),
+    "long name of a callback": (lambda c: c.wait_for_callback(lambda *_: None, "n" * 250), "at most 237"),
+    "concurrency in words": (lambda c: c.map([1], lambda *_: 1, max_concurrency="2"), "whole number"),  # type: ignore[arg-type]
+    "map over a dict": (lambda c: c.map({"a": 1}, lambda *_: 1), "pass a list"),  # type: ignore[call-overload,arg-type]
+    "map over a set": (lambda c: c.map({1}, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
+    "map over an iterator": (lambda c: c.map(iter([1]), lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("case", ASKED_WRONGLY)
+def test_what_cannot_be_is_refused_before_anything_is_sent(case: str) -> None:
+    ask, message = ASKED_WRONGLY[case]
+
+    def handler(context: DurableContext) -> None:
+        with pytest.raises(ValidationError, match=message):
+            ask(context)
+
+    _, client = invoke(handler)
+    assert client.calls == []
+
+
+@pytest.mark.parametrize("value", [Evil(a=1), dt.datetime(2026, 1, 1, tzinfo=NoZone())], ids=["dict", "datetime"])
+def test_a_step_whose_result_cannot_be_looked_at_fails_and_is_recorded_so(value: Any) -> None:
+    def handler(context: DurableContext) -> None:
+        with pytest.raises(SerDesError):
+            context.step(lambda _: value)
+
+    _, client = invoke(handler)
+    assert [update["Action"] for update in client.updates] == ["START", "FAIL"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"CheckpointToken": None},
+        {"InitialExecutionState": {"Operations": (), "NextMarker": ""}},
+        {"InitialExecutionState": {"Operations": [{"Id": "x", "Type": "NEW", "Status": "STARTED"}]}},
+        {"InitialExecutionState": {"Operations": [{"Id": "x", "Type": "STEP", "Status": "NEW"}]}},
+    ],
+    ids=["no token", "a tuple", "unknown type", "unknown status"],
+)
+def test_an_event_that_cannot_be_read_says_so(broken: dict[str, Any]) -> None:
+    with pytest.raises(ExecutionError):
+        run_durable_handler({**event(), **broken}, LambdaContext(), lambda *_: 1, boto3_client=Recorder())
+
+
+@pytest.mark.parametrize("where", ["map", "parallel", "handler"])
+def test_a_context_used_after_its_end_ends_the_execution_with_advice(where: str) -> None:
+    def handler(context: DurableContext) -> None:
+        kept: list[DurableContext] = []
+        context.run_in_child_context(kept.append)
+
+        def misuse(*_: Any) -> None:
+            kept[0].step(lambda _: 1)
+
+        if where == "map":
+            context.map([1], misuse)
+        elif where == "parallel":
+            context.parallel([misuse])
+        else:
+            misuse()
+
+    got, _ = invoke(handler)
+    assert got["Status"] == "FAILED"
+    assert "use each context only inside" in got["Error"]["ErrorMessage"]
+
+
+def test_out_of_time_does_not_wait_for_a_sibling_in_user_code() -> None:
+    free = threading.Event()
+
+    def busy(_context: DurableContext) -> None:
+        free.wait(10)
+
+    def late(context: DurableContext) -> None:
+        context.step(lambda _: time.sleep(0.05))
+        context.step(lambda _: 1)
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(Exception, match="out of time"):
+            invoke(lambda c: c.parallel([late, busy]), context=LambdaContext(0.05))
+        assert time.monotonic() - began < 5
+    finally:
+        free.set()
+
+
+def test_short_steps_share_one_watching_thread_however_slow_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    start = _threads.start
+    monkeypatch.setattr(_threads, "start", lambda *given: started.append(given) or start(*given))
+
+    class Slow(Recorder):
+        def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+            time.sleep(0.025)
+            return super().checkpoint_durable_execution(**call)
+
+    invoke(lambda c: [c.step(lambda _: 1) for _ in range(6)], client=Slow())
+    assert len(started) == 1
+
+
+def test_a_late_invocation_does_not_wait_for_what_a_finished_context_left_behind() -> None:
+    history = [
+        op("CONTEXT", "SUCCEEDED", 1, SubType="Parallel", details={"Result": "[]"}),
+        op("WAIT", "STARTED", 1, 7, details={"ScheduledEndTimestamp": 4_000_000_000_000}),
+    ]
+
+    def handler(context: DurableContext) -> None:
+        context.scope.child(None, "Parallel", None, False)
+        for _ in range(3):
+            context.step(lambda _: 1, retry=RetryPresets.none())
+
+    with pytest.raises(Exception, match="out of time"):
+        invoke(handler, *history, context=LambdaContext(0.000001))
