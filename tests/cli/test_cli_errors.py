@@ -253,7 +253,9 @@ def test_the_installed_command_knows_every_command():
         assert f" {command} " in said.stdout
 
 
-@pytest.mark.parametrize("command", [*{command[:-1] for command in COMMANDS if command[-1] != "--event"}], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", sorted({command[:-1] for command in COMMANDS if command[-1] != "--event"}), ids=" ".join
+)
 def test_every_command_has_the_same_options_about_the_service(command):
     said = run(*command, "--help")
     assert said.exit_code == 0
