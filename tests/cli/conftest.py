@@ -91,7 +91,11 @@ def cli(service: LocalService) -> Callable[..., Said]:
 
     def run(*arguments: str, client: Any = None, given: str | None = None, env: dict[str, str] | None = None) -> Said:
         result = CliRunner().invoke(
-            app, list(arguments), obj=client or service.client, input=given, env={"TZ": "UTC", **(env or {})}
+            app,
+            list(arguments),
+            obj=client or service.client,
+            input=given,
+            env={"TZ": "UTC", "COLUMNS": "160", **(env or {})},
         )
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
