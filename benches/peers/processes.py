@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -116,8 +117,15 @@ def processes(rounds: int, memory_rounds: int = 3) -> dict[str, Process]:
 
 def _probe(name: str, folder: str, *arguments: str) -> dict[str, float | int | bool]:
     source = _PROBE.format(imports=IMPORTS[name], name=NAME, steps=STEPS)
+    # Byte code is kept, as it is when a package is installed: nobody compiles on every start.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(  # noqa: S603  our own text
-        [sys.executable, "-c", source, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", source, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     if done.returncode:
         raise RuntimeError(f"the probe of {name} failed:\n{done.stderr}")
