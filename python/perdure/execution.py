@@ -257,6 +257,10 @@ def _invoke(
         result = handler(user_event, DurableContext(invocation, core.root()))
     except BaseException as raised:  # noqa: BLE001  sorted below
         error = raised
+        failures = getattr(event, "failures", None)
+        if failures is not None and not isinstance(raised, _CONTROL):
+            # A local service shows its user the traceback, which the response has no room for.
+            failures.append(raised)
     try:
         return _outcome(invocation, result, error)
     finally:

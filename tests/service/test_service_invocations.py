@@ -19,6 +19,7 @@ from perdure.local import (
     current_service,
 )
 from perdure.local.clock import DEFAULT_START
+from perdure.local.service import backoff
 from support.raw import ERROR, RETRY, callback, execution, invoke, step, wait
 
 DONE = {"Status": "SUCCEEDED", "Result": "1"}
@@ -170,13 +171,20 @@ def test_five_failures_in_a_row_fail_the_execution() -> None:
     handle = service.run("f")
     assert outcomes(handle) == ["RAISED"] * 5
     assert handle.error == {"ErrorMessage": "nothing left", "ErrorType": "ZeroDivisionError"}
-    assert service.clock.now() == DEFAULT_START + timedelta(seconds=20)
+    assert service.clock.now() == DEFAULT_START + timedelta(seconds=15)
 
 
 def test_the_delay_between_failures_is_the_callers() -> None:
     service, _ = service_of(([], ZeroDivisionError()), retry_delay=lambda failures: 2.0**failures)
     service.run("f")
     assert service.clock.now() == DEFAULT_START + timedelta(seconds=2 + 4 + 8 + 16)
+
+
+def test_failed_invocations_are_repeated_ever_later() -> None:
+    service, _ = service_of(([], ZeroDivisionError()))
+    service.run("f")
+    assert service.clock.now() == DEFAULT_START + timedelta(seconds=1 + 2 + 4 + 8)
+    assert (backoff(6), backoff(7), backoff(500)) == (32.0, 60.0, 60.0)
 
 
 def test_failures_that_are_not_in_a_row_are_forgiven() -> None:

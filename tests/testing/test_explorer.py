@@ -289,10 +289,26 @@ def test_steps_that_are_done_are_not_done_again() -> None:
     search(handler, probe=lambda: GLOBAL["sent"]).assert_ok()
 
 
-def test_an_execution_that_waits_for_ever_is_the_same_each_time() -> None:
+def test_an_execution_that_waits_for_ever_is_the_same_each_time_but_not_explored() -> None:
     report = search(lambda _event, context: context.create_callback("ask").result())
-    report.assert_ok()
+    assert report.schedule is None
     assert report.expected.open_callbacks == ["ask"]
+    with pytest.raises(AssertionError, match="answers="):
+        report.assert_ok()
+
+
+def test_a_handler_that_differs_even_undisturbed_is_not_ok() -> None:
+    runs: list[int] = []
+
+    def handler(_event: Any, context: Any) -> None:
+        runs.append(1)
+        if len(runs) % 2:
+            context.step(lambda _: 1)
+        context.wait(5)
+
+    report = search(handler)
+    assert not report.ok
+    assert "even undisturbed" in (report.unfit or "")
 
 
 # ---- bounds

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MODULE = """
 import threading
+from perdure import durable_execution
 from perdure.local import current_service
 
 def op(kind, key, action, **members):
@@ -50,6 +51,14 @@ def bad(event, context):
     except ValueError as error:
         event.failures.append(error)
     return {"Status": "FAILED", "Error": {"ErrorType": "ValueError", "ErrorMessage": "the reason"}}
+
+def inner(event):
+    raise LookupError("deep in the user's code")
+
+@durable_execution
+def broken(event, context):
+    context.step(lambda _: 1)
+    return inner(event)
 
 def ask(event, context):
     callback = state(event).get("cb")
@@ -124,6 +133,13 @@ def test_an_event_comes_as_text_file_or_standard_input(event: str, stdin: str | 
 
 
 @pytest.mark.usefixtures("project")
+def test_a_durable_handler_that_raises_shows_where() -> None:
+    code, out, _ = perdure("demo_app:broken")
+    assert code == 1
+    assert "deep in the user's code" in out
+    assert "in inner" in out
+
+
 def test_a_failure_shows_the_users_traceback() -> None:
     code, out, _ = perdure("demo_app:bad")
     assert code == 1

@@ -66,7 +66,7 @@ def run(
     """Run a durable handler from its start to its end, and show every operation."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     console = Console(stderr=as_json, soft_wrap=True)
-    service = LocalService(clock=VirtualClock() if skip_time else RealClock(), retry_delay=lambda failures: failures)
+    service = LocalService(clock=VirtualClock() if skip_time else RealClock())
     payload = _read_event(event)
     target, function_name = _load(handler), _function_name(handler)
     service.register(function_name, target)

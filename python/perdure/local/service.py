@@ -84,6 +84,11 @@ class Observer(Protocol):
         """See time pass in which nothing happens; a virtual clock skips it."""
 
 
+def backoff(failures: int) -> float:
+    """Give the seconds until a failed invocation is repeated: 1, 2, 4, … up to 60."""
+    return min(2.0 ** (failures - 1), 60.0)
+
+
 class LocalService:
     """A durable execution service inside this process.
 
@@ -99,7 +104,8 @@ class LocalService:
             the caller sees: before, the call never arrived; after, its response was lost. `InvocationCut` ends the
             invocation.
         on_callback: called once for each open callback when nothing else moves, with the operation and a client.
-        retry_delay: seconds until a failed invocation is repeated, given how many have failed in a row.
+        retry_delay: seconds until a failed invocation is repeated, given how many have failed in a row; by default
+            1, 2, 4, … up to 60.
         record: keep every update in `ExecutionHandle.updates` and `batches`.
         sync_timeout: real seconds a synchronous `Invoke` waits for what only the outside can move; None is 15 minutes
             with a real clock, and no time at all with a virtual one.
@@ -118,7 +124,7 @@ class LocalService:
         latency: float = 0.0,
         on_api_call: ApiHook | None = None,
         on_callback: Callable[[Operation, LocalClient], None] | None = None,
-        retry_delay: Callable[[int], float] = lambda _failures: 5.0,
+        retry_delay: Callable[[int], float] = backoff,
         record: bool = True,
         sync_timeout: float | None = None,
         region: str = "us-east-1",

@@ -57,8 +57,21 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether all runs were the same."""
-        return self.schedule is None
+        """Whether all runs were the same, and the undisturbed one came to an end by itself."""
+        return self.schedule is None and self.unfit is None
+
+    @property
+    def unfit(self) -> str | None:
+        """Why the undisturbed run says nothing about the handler; None if it does."""
+        if self.expected.status == "RUNNING":
+            return (
+                "the undisturbed run did not come to its end, so what follows was not explored: "
+                f"name its callbacks in answers= (open: {', '.join(self.expected.open_callbacks) or 'none'})"
+            )
+        error_type = (self.expected.error or {}).get("ErrorType", "")
+        if error_type.endswith("NonDeterministicExecutionError"):
+            return f"the handler does not do the same even undisturbed: {self.expected.outcome()}"
+        return None
 
     @property
     def complete(self) -> bool:
@@ -90,6 +103,8 @@ class Report:
 
     def __str__(self) -> str:
         tried = f"{self.tried} of {self.planned} schedules in {self.seconds:.1f} s"
+        if self.got is None and self.unfit:
+            return f"{self.unfit}\n{self.expected.tree}\n({tried})"
         if self.got is None:
             return f"the handler did the same in {tried}: {self.expected.outcome()}"
         more = len(self.differences) - _SHOWN
