@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
 from perdure.local import LocalService, runtime
+from perdure.local.command import app
 from perdure.local.reload import Reloader
 from support.web import lambda_client, runtime_interface
 
@@ -189,7 +192,7 @@ def test_a_changed_file_brings_new_handlers_and_a_broken_one_leaves_the_old(
     assert answer() == b"22"
     assert reloader.check() == []
     source.write_text("VALUE = \n")
-    assert reloader.check() == [source]
+    assert reloader.check() == []
     assert answer() == b"22"
     assert "could not be loaded" in caplog.text
     source.write_text("VALUE = 333\n")
@@ -201,3 +204,13 @@ def test_a_changed_file_brings_new_handlers_and_a_broken_one_leaves_the_old(
 def test_an_answer_that_is_no_json_is_an_error() -> None:
     with pytest.raises(runtime.RemoteError, match="no JSON: <html>"):
         runtime._output(b"<html>", failed=False)
+
+
+def test_two_handlers_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("first_app", "second_app"):
+        (tmp_path / f"{module}.py").write_text("def same(event, context):\n    return event\n")
+    import_module("perdure.local.serve_command")  # adds itself to the commands
+    said = CliRunner().invoke(app, ["serve", "first_app:same", "second_app:same", "--memory", "--port", "0"])
+    assert said.exit_code == 2
+    assert "two handlers would be called same" in " ".join(said.output.replace("│", " ").split())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perdure.local.limits import Limits
+from perdure.local.machine import DEFAULT_RETENTION_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,14 +30,14 @@ class Prices:
         operation: Of one durable operation (a price list names it by the million).
         written_gb: Of one GB (10^9 bytes) written.
         retained_gb_month: Of one GB kept for a month.
-        retention_days: How long an execution is kept after its end; the service's default is 14 days.
+        retention_days: How long an execution is kept after its end; 30 days, as the local service keeps it.
 
     """
 
     operation: float | None = None
     written_gb: float | None = None
     retained_gb_month: float | None = None
-    retention_days: float = 14.0
+    retention_days: float = DEFAULT_RETENTION_DAYS
 
     @property
     def known(self) -> bool:

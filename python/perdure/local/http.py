@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -45,6 +46,8 @@ def application(service: LocalService) -> Starlette:
             answer = await _handle(service, wire, request)
         except Fault as fault:
             answer = wire.refuse(fault)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
         except Exception:  # noqa: BLE001 - the caller gets no traceback
             _LOG.exception("%s %s could not be answered.", request.method, request.url.path)
             answer = wire.refuse(Fault(SERVICE, "The local service failed; its log says more."))

@@ -43,20 +43,21 @@ class Reloader:
         self._stop.set()
 
     def check(self) -> list[Path]:
-        """Look once; return the files that have changed, after the handlers were loaded anew."""
+        """Look once; return the files that have changed, if the handlers were loaded anew for them."""
         stamps = self._stamps()
         changed = sorted(path for path in stamps.keys() | self._seen.keys() if stamps.get(path) != self._seen.get(path))
-        if changed:
-            self._reload()
-            self._seen = {**stamps, **self._stamps()}
-        return changed
+        if not changed:
+            return []
+        loaded = self._reload()
+        self._seen = {**stamps, **self._stamps()}
+        return changed if loaded else []
 
     def _watch(self) -> None:
         while not self._stop.wait(_GLANCE):
             for path in self.check():
                 _LOG.warning("%s has changed; the handlers were loaded again.", path)
 
-    def _reload(self) -> None:
+    def _reload(self) -> bool:
         kept = {name: module for name, module in sys.modules.items() if self._file(module) is not None}
         for name in kept:
             del sys.modules[name]
@@ -66,6 +67,8 @@ class Reloader:
         except BaseException:  # noqa: BLE001 - whatever the user's module does at import, SystemExit included
             _LOG.exception("The changed handlers could not be loaded; the ones before stay at work.")
             sys.modules.update(kept)
+            return False
+        return True
 
     def _stamps(self) -> dict[Path, tuple[int, int]]:
         stamps = {}

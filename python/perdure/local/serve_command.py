@@ -71,6 +71,12 @@ def serve(
     def register() -> None:
         found = [(True, *_binding(entry)) for entry in functions or ()]
         found += [(False, *_binding(entry)) for entry in plain or ()]
+        names = [name for _, name, _ in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise typer.BadParameter(
+                f"two handlers would be called {', '.join(twice)}: tell them apart as NAME=MODULE:HANDLER."
+            )
         for durable, name, handler in found:
             service.register(
                 name,
