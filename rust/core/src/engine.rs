@@ -156,11 +156,6 @@ impl<P: Payload, W> Engine<P, W> {
         Ok(())
     }
 
-    /// Whether this invocation has recorded anything new.
-    pub fn has_advanced(&self) -> bool {
-        self.advanced
-    }
-
     /// Whether the service will wake the execution by itself, for something that still matters to it: not for what a
     /// finished context has left behind.
     pub fn is_awaited(&self) -> bool {
