@@ -702,8 +702,14 @@ def test_an_interrupt_while_waiting_for_a_checkpoint_leaves_nobody_waiting(monke
             assert sent.wait(10)
         context.step(body)
 
-    with pytest.raises(KeyboardInterrupt):
-        invoke(lambda c: c.parallel([follower, leader, follower], nesting_type=NestingType.FLAT), client=Interrupting())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            invoke(
+                lambda c: c.parallel([follower, leader, follower], nesting_type=NestingType.FLAT), client=Interrupting()
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # ---- threads that do not come back

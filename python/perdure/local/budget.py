@@ -30,7 +30,7 @@ class Prices:
         operation: Of one durable operation (a price list names it by the million).
         written_gb: Of one GB (10^9 bytes) written.
         retained_gb_month: Of one GB kept for a month.
-        retention_days: How long an execution is kept after its end; 30 days, as the local service keeps it.
+        retention_days: How long an execution is kept after its end; 14 days by default, as with Lambda.
 
     """
 

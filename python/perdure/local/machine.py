@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 5
 MAX_IDLE_RETURNS = 3
-DEFAULT_RETENTION_DAYS = 30
+DEFAULT_RETENTION_DAYS = 14
 _IDEMPOTENCY = timedelta(minutes=15)
 _ENDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "STOPPED": "Stopped"}
 _STOPPED = {"ErrorMessage": "Execution stopped by user request"}
