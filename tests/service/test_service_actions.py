@@ -219,7 +219,7 @@ def test_an_execution_is_described_without_its_data_on_request() -> None:
     described = client.get_durable_execution(DurableExecutionArn=arn, IncludeExecutionData=False)
     assert described["ExecutionDataIncluded"] is False
     assert described.keys().isdisjoint({"InputPayload", "Result", "Error"})
-    assert described["DurableConfig"] == {"RetentionPeriodInDays": 30, "ExecutionTimeout": 366 * 86_400}
+    assert described["DurableConfig"] == {"RetentionPeriodInDays": 14, "ExecutionTimeout": 366 * 86_400}
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -470,7 +470,7 @@ def test_a_deletion_waits_for_the_invocation_under_way() -> None:
     assert code_of(raw.client.get_durable_execution, DurableExecutionArn=raw.arn) == "ResourceNotFoundException"
 
 
-@pytest.mark.parametrize(("days", "given"), [(30, None), (7, 7)])
+@pytest.mark.parametrize(("days", "given"), [(14, None), (7, 7)])
 def test_a_finished_execution_is_kept_for_its_retention(days: int, given: int | None) -> None:
     service = waiting()
     service.register("f", lambda _event, _context: DONE, retention_days=given)
