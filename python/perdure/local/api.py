@@ -112,9 +112,9 @@ class Api:
         return {key: value for key, value in described.items() if value is not None}
 
     def _history(self, arguments: Arguments) -> Response:
-        service, machine = self._service, self._find(arguments, _not_found).machine
-        size, count = _page_size(arguments), machine.event_count
+        service, count = self._service, self._find(arguments, _not_found).machine.event_count
         service.executions.commit()  # a store tells only what it has kept
+        size, machine = _page_size(arguments), self._find(arguments, _not_found).machine
         start = _read_marker(arguments.get("Marker"), 1)
         if arguments.get("ReverseOrder", False):
             last = count if start is None else start[0]

@@ -69,6 +69,7 @@ class Driver:
                 if remaining <= 0:
                     return
                 service.wake.wait(remaining)
+            service.executions.commit()  # what is told of the end is safe
 
     def fire(self) -> None:
         """Let everything happen whose moment has come."""
@@ -98,22 +99,20 @@ class Driver:
             self._invoke(job)
 
     def pass_time(self, moment: datetime) -> None:
-        """Let `moment` come, or return early when something happens."""
+        """Let `moment` come, or return early when something happens; everything is safe by then."""
         service = self._service
         seconds = to_seconds(moment) - service.clock.time()
         if seconds > 0:
             for observer in service.observers:
                 observer.waiting(seconds, skipped=service.clock.virtual)
-        service.executions.commit()
         service.clock.sleep_until(moment, service.wake)
 
     def _step(self) -> bool:
-        """Do one thing that is due; tell whether there was one."""
+        """Do one thing that is due; tell whether to look again before resting."""
         self.fire()
         job = self.next_job()
         if job is None:
-            self._service.executions.commit()
-            return False
+            return self._service.executions.commit()  # while it was written, something may have come
         self.busy += 1
         try:
             self.run_job(job)

@@ -11,10 +11,12 @@ from weakref import WeakValueDictionary
 
 from perdure.local.errors import ALREADY_STARTED, Fault
 from perdure.local.handle import ExecutionHandle
+from perdure.local.keeping import Keeper
 from perdure.local.machine import DEFAULT_RETENTION_DAYS, Execution, Origin
 from perdure.local.schedule import Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from perdure.local.functions import Function
@@ -30,7 +32,7 @@ class Executions:
         self._service = service
         self._store = store
         self._known: WeakValueDictionary[str, ExecutionHandle] = WeakValueDictionary()
-        self._dirty: dict[str, Execution] = {}
+        self._keeper = Keeper(store, service.lock, self._settle)
         self._purge_at: datetime | None = None
         self.handles: dict[str, ExecutionHandle] = {}
         self.schedule = Schedule()
@@ -100,20 +102,12 @@ class Executions:
 
     def touch(self, execution: Execution) -> None:
         """Note that an execution has changed: it is to be kept, and its next moment may be another one."""
-        self._dirty[execution.arn] = execution
+        self._keeper.touch(execution)
         self.schedule.touch(execution)
 
-    def commit(self) -> None:
-        """Make everything that has changed last."""
-        if not self._dirty:
-            return
-        self._store.commit(self._dirty.values())
-        dirty, self._dirty = self._dirty, {}
-        for execution in dirty.values():
-            if execution.deleting and not execution.invoking:
-                self._forget(execution.arn)
-            elif self._store.evicts and execution.terminal and not execution.invoking:
-                self.handles.pop(execution.arn, None)
+    def commit(self) -> bool:
+        """Make everything that has changed last; tell whether the lock was let go meanwhile."""
+        return self._keeper.commit()
 
     def purge(self, now: datetime) -> None:
         """Forget the executions whose retention has ended."""
@@ -159,8 +153,19 @@ class Executions:
         execution.on_change = lambda operation: self._show(handle, operation)
         self.schedule.touch(execution)
 
+    def _settle(self, executions: Collection[Execution]) -> None:
+        """Let go of what has ended, once it is safe."""
+        for execution in executions:
+            if execution.invoking:
+                continue
+            if execution.deleting:
+                self._forget(execution.arn)
+            elif execution.terminal and self._store.evicts:
+                self._store.settle(execution)
+                self.handles.pop(execution.arn, None)
+
     def _forget(self, arn: str) -> None:
-        self._store.delete(arn)
+        self._keeper.forget(arn)
         self.handles.pop(arn, None)
         self._known.pop(arn, None)
 

@@ -147,7 +147,8 @@ class LocalService:
         self.observers: list[Observer] = []
         self.functions = Functions()
         self.tasks: deque[Call] = deque()
-        self.wake = Condition(RLock())
+        self.lock = RLock()
+        self.wake = Condition(self.lock)
         self.client = LocalClient(self)
         self.workers: Workers | None = None
         self.executions = Executions(self, self.store)
@@ -387,6 +388,7 @@ class LocalService:
     def invoke_answer(self, arguments: dict[str, Any], target: ExecutionHandle | Call | None) -> dict[str, Any]:
         """Return the response of an `Invoke` as things stand now, and are kept."""
         with self.wake:
+            self.executions.commit()
             return self.invoking.answer(arguments, target)
 
     # -- inner doors, under the lock -------------------------------------------------------------------------------

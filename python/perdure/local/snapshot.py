@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from perdure.local.clock import from_millis, to_millis
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from perdure.local.history import Event
     from perdure.local.limits import Limits
     from perdure.local.transitions import Operation
 
@@ -68,7 +67,7 @@ def dump(execution: Execution) -> State:
     return {
         **{name: getattr(execution, name) for name in _PLAIN},
         "journal": execution.dump(),
-        "origin": asdict(execution.origin),
+        "origin": _origin(execution.origin),
         "started_at": to_millis(execution.started_at),
         "ended_at": _millis(execution.ended_at),
         "retry_at": _millis(execution.retry_at),
@@ -118,9 +117,9 @@ def load(
     return execution
 
 
-def event_to_plain(event: Event) -> dict[str, Any]:
-    """Turn an event into JSON."""
-    return to_plain(event)
+@cache
+def _origin(origin: Origin) -> dict[str, Any]:
+    return {name: getattr(origin, name) for name in Origin.__slots__}
 
 
 def _millis(moment: datetime | None) -> int | None:

@@ -1,6 +1,7 @@
 """Executions in an SQLite file: what was acknowledged is there after any crash of the process.
 
-One transaction holds everything a call has changed, in however many executions. The file belongs to one process at a
+One transaction holds everything a call has changed, in however many executions, and what other calls have changed by
+the time it begins. The file belongs to one process at a
 time: SQLite's exclusive lock is held for as long as the store is open, and the operating system lets go of it when
 the process dies. With `synchronous="NORMAL"`, in WAL mode, a commit survives the death of the process; surviving the
 loss of power as well takes `"FULL"`, which waits for the disk.
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from perdure._core import encode_json
 from perdure.local import history, snapshot
 from perdure.local.clock import from_millis, to_millis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
     from os import PathLike
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from perdure.local.machine import Execution
     from perdure.local.store import Position, Query, Summary
 
+Row = tuple[Any, ...]
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x50455244  # "PERD"
 _SCHEMA = """
@@ -69,7 +74,7 @@ _SAVE_OPERATION = """
 INSERT INTO operations (execution, id, body, note) VALUES (?, ?, ?, ?)
 ON CONFLICT (execution, id) DO UPDATE SET body = excluded.body, note = excluded.note
 """
-_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_SAVE_EVENT = "INSERT INTO events (execution, number, body) VALUES (?, ?, ?)"
 
 
 class StoreError(Exception):
@@ -97,6 +102,8 @@ class SqliteStore:
         self._live: dict[str, Execution] = {}
         self._names: dict[tuple[str, str], Execution] = {}
         self._functions: dict[str, tuple[int, str]] = {}
+        self._mutex = Lock()  # of the connection: a transaction is written while the service does other things
+        self._staged: tuple[list[Row], list[Row], list[Row]] = ([], [], [])  # of executions, operations, events
         self._limits: Limits
         self._retry_delay: Callable[[int], float]
         try:
@@ -145,9 +152,7 @@ class SqliteStore:
     def open(self, limits: Limits, retry_delay: Callable[[int], float]) -> None:
         """Read the executions that have not ended."""
         self._limits, self._retry_delay = limits, retry_delay
-        for row in self._db.execute(
-            "SELECT key, arn, function, state FROM executions WHERE ended IS NULL ORDER BY key"
-        ):
+        for row in self._rows("SELECT key, arn, function, state FROM executions WHERE ended IS NULL ORDER BY key"):
             execution = self._load(*row)
             self._live[execution.arn] = execution
             self._names[row[2], execution.name] = execution
@@ -164,7 +169,7 @@ class SqliteStore:
         execution = self._live.get(arn)
         if execution is not None:
             return execution
-        row = self._db.execute("SELECT key, arn, function, state FROM executions WHERE arn = ?", (arn,)).fetchone()
+        row = self._first("SELECT key, arn, function, state FROM executions WHERE arn = ?", arn)
         return None if row is None else self._load(*row)
 
     def find(self, function: str, name: str) -> Execution | None:
@@ -172,56 +177,45 @@ class SqliteStore:
         execution = self._names.get((function, name))
         if execution is not None:
             return execution
-        row = self._db.execute(
-            "SELECT key, arn, function, state FROM executions WHERE function = ? AND name = ?", (function, name)
-        ).fetchone()
+        row = self._first(
+            "SELECT key, arn, function, state FROM executions WHERE function = ? AND name = ?", function, name
+        )
         return None if row is None else self._load(*row)
 
     def running(self) -> Iterable[Execution]:
         """Return the executions that have not ended, oldest first."""
         return [execution for execution in self._live.values() if not execution.terminal]
 
-    def commit(self, executions: Collection[Execution]) -> None:
-        """Write what has changed in these executions, in one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            for execution in executions:
-                self._write(execution)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+    def stage(self, executions: Collection[Execution]) -> Callable[[], None]:
+        """Take note of what has changed in these executions; return what writes it, in one transaction."""
         for execution in executions:
-            execution.unsaved.clear()
-            execution.log.clear()
-            if execution.terminal and not execution.invoking:
-                self._live.pop(execution.arn, None)
-                known = self._functions.pop(execution.arn, None)
-                if known is not None:
-                    self._names.pop((known[1], execution.name), None)
+            self._stage(execution)
+        return self._write
+
+    def settle(self, execution: Execution) -> None:
+        """Hold a finished execution no longer in memory."""
+        self._live.pop(execution.arn, None)
+        known = self._functions.pop(execution.arn, None)
+        if known is not None:
+            self._names.pop((known[1], execution.name), None)
 
     def delete(self, arn: str) -> None:
         """Forget an execution and its history."""
-        row = self._db.execute("SELECT key FROM executions WHERE arn = ?", (arn,)).fetchone()
+        row = self._first("SELECT key FROM executions WHERE arn = ?", arn)
         if row is None:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.execute("DELETE FROM executions WHERE key = ?", row)
-            self._db.execute("DELETE FROM operations WHERE execution = ?", row)
-            self._db.execute("DELETE FROM events WHERE execution = ?", row)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        with self._transaction() as db:
+            db.execute("DELETE FROM executions WHERE key = ?", row)
+            db.execute("DELETE FROM operations WHERE execution = ?", row)
+            db.execute("DELETE FROM events WHERE execution = ?", row)
 
     def history(self, execution: Execution, first: int, last: int) -> list[Event]:
         """Return events by their numbers."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT body FROM events WHERE execution = ? AND number BETWEEN ? AND ? ORDER BY number",
-            (self._key(execution.arn)[0], first, last),
+            self._key(execution.arn)[0],
+            first,
+            last,
         )
         return [snapshot.from_plain(json.loads(body)) for (body,) in rows]
 
@@ -241,17 +235,18 @@ class SqliteStore:
             if given is not None:
                 conditions.append(condition)
                 values += given
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT arn, name, status, started, ended, key FROM executions "  # noqa: S608 - only our own words
             f"WHERE {' AND '.join(conditions)} ORDER BY started {order}, key {order} LIMIT ?",
-            (*values, size + 1),
-        ).fetchall()
+            *values,
+            size + 1,
+        )
         page = [_summary(*row[:5]) for row in rows[:size]]
         return page, (rows[size - 1][3], rows[size - 1][5]) if len(rows) > size else None
 
     def expired(self, now: datetime) -> list[str]:
         """Return the ARNs of the executions whose retention has ended."""
-        return [arn for (arn,) in self._db.execute("SELECT arn FROM executions WHERE expires <= ?", (to_millis(now),))]
+        return [arn for (arn,) in self._rows("SELECT arn FROM executions WHERE expires <= ?", to_millis(now))]
 
     def next_expiry(self) -> datetime | None:
         """Return when the next retention ends."""
@@ -260,50 +255,80 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        with self._mutex:
+            self._db.close()
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
+    def _rows(self, statement: str, *values: Any) -> list[Row]:
+        with self._mutex:
+            return self._db.execute(statement, values).fetchall()
+
+    def _first(self, statement: str, *values: Any) -> Row | None:
+        return next(iter(self._rows(statement, *values)), None)
+
     def _one(self, statement: str) -> Any:
-        return self._db.execute(statement).fetchone()[0]
+        return self._rows(statement)[0][0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Take turns, and do all of it or nothing."""
+        db = self._db
+        with self._mutex:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
 
     def _key(self, arn: str) -> tuple[int, str]:
         known = self._functions.get(arn)
         if known is None:
-            known = self._db.execute("SELECT key, function FROM executions WHERE arn = ?", (arn,)).fetchone()
+            key, function = self._rows("SELECT key, function FROM executions WHERE arn = ?", arn)[0]
+            known = key, function
         return known
 
-    def _write(self, execution: Execution) -> None:
+    def _stage(self, execution: Execution) -> None:
         key, function = self._key(execution.arn)
         expires = execution.expires_at
-        row = (
-            key,
-            execution.arn,
-            function,
-            execution.version,
-            execution.name,
-            execution.shown_status,
-            to_millis(execution.started_at),
-            None if execution.ended_at is None else to_millis(execution.ended_at),
-            None if expires is None else to_millis(expires),
-            _dumps(snapshot.dump(execution)),
+        executions, changed, events = self._staged
+        executions.append(
+            (
+                key,
+                execution.arn,
+                function,
+                execution.version,
+                execution.name,
+                execution.shown_status,
+                to_millis(execution.started_at),
+                None if execution.ended_at is None else to_millis(execution.ended_at),
+                None if expires is None else to_millis(expires),
+                encode_json(snapshot.dump(execution)),
+            )
         )
-        self._db.execute(_SAVE, row)
         operations, notes = execution.operations, execution.notes
-        self._db.executemany(
-            _SAVE_OPERATION,
-            [
-                (key, id_, _dumps(snapshot.to_plain(operations[id_])), _dumps(notes[id_]) if id_ in notes else None)
-                for id_ in execution.unsaved
-            ],
-        )
-        self._db.executemany(
-            "INSERT INTO events (execution, number, body) VALUES (?, ?, ?)",
-            [(key, record.number, _dumps(snapshot.to_plain(history.render(record)))) for record in execution.log],
-        )
+        for id_ in execution.unsaved:
+            note = encode_json(notes[id_]) if id_ in notes else None
+            changed.append((key, id_, encode_json(snapshot.to_plain(operations[id_])), note))
+        for record in execution.log:
+            events.append((key, record.number, encode_json(snapshot.to_plain(history.render(record)))))
+        execution.unsaved.clear()
+        execution.log.clear()
+
+    def _write(self) -> None:
+        """Write what is staged; it stays staged until it is safe."""
+        executions, changed, events = self._staged
+        with self._transaction() as db:
+            db.executemany(_SAVE, executions)
+            db.executemany(_SAVE_OPERATION, changed)
+            db.executemany(_SAVE_EVENT, events)
+        self._staged = ([], [], [])
 
     def _load(self, key: int, arn: str, function: str, state: str) -> Execution:
-        rows = self._db.execute("SELECT body, note FROM operations WHERE execution = ? ORDER BY position", (key,))
+        rows = self._rows("SELECT body, note FROM operations WHERE execution = ? ORDER BY position", key)
         operations = [
             (snapshot.from_plain(json.loads(body)), None if note is None else json.loads(note)) for body, note in rows
         ]

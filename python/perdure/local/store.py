@@ -38,7 +38,7 @@ class Query:
 
 
 class Store(Protocol):
-    """What the service asks of a store. Calls come one at a time, under the service's lock."""
+    """What the service asks of a store: one call at a time, under the service's lock; see `stage` for what is not."""
 
     evicts: bool
     """Whether finished executions live outside this process, so that the service need not keep them."""
@@ -47,7 +47,7 @@ class Store(Protocol):
         """Get ready: what the executions that are read need to know."""
 
     def add(self, execution: Execution, function: str) -> None:
-        """Take a new execution of a function; it is kept from the next `commit` on."""
+        """Take a new execution of a function; it is kept from its first `stage` on."""
 
     def get(self, arn: str) -> Execution | None:
         """Return an execution by its ARN."""
@@ -59,14 +59,21 @@ class Store(Protocol):
         """Return the executions that have not ended, oldest first."""
         ...
 
-    def commit(self, executions: Collection[Execution]) -> None:
-        """Keep what has changed in these executions, all of it or nothing; what returns is safe."""
+    def stage(self, executions: Collection[Execution]) -> Callable[[], None] | None:
+        """Take what has changed in these executions; return what makes it safe, all of it or nothing.
+
+        What is returned is called without the service's lock, while other calls come; never two of them at a time. If
+        it raises, the next one does its work as well. None is returned when nothing is left to do.
+        """
+
+    def settle(self, execution: Execution) -> None:
+        """Hear that a finished execution is safe, and will not change any more unless somebody asks for it again."""
 
     def delete(self, arn: str) -> None:
         """Forget an execution and its history."""
 
     def history(self, execution: Execution, first: int, last: int) -> list[Event]:
-        """Return the events of a committed execution with numbers from `first` to `last`, both included."""
+        """Return the events of an execution that is safe, with numbers from `first` to `last`, both included."""
         ...
 
     def page(self, query: Query, size: int) -> tuple[list[Summary], Position | None]:
@@ -137,7 +144,7 @@ class MemoryStore:
         """Return the executions that have not ended, oldest first."""
         return tuple(self._running.values())
 
-    def commit(self, executions: Collection[Execution]) -> None:
+    def stage(self, executions: Collection[Execution]) -> None:
         """Note which executions have ended; everything else is kept already."""
         for execution in executions:
             execution.unsaved.clear()
@@ -145,6 +152,9 @@ class MemoryStore:
                 expires = execution.expires_at
                 if expires is not None:
                     insort(self._expiries, (expires, execution.arn))
+
+    def settle(self, execution: Execution) -> None:
+        """Do nothing: everything stays in memory."""
 
     def delete(self, arn: str) -> None:
         """Forget an execution."""

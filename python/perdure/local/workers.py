@@ -59,7 +59,8 @@ class Workers:
                     if driver.busy < self._limit and (job := driver.next_job()) is not None:
                         self._hand_out(job)
                         continue
-                    service.executions.commit()
+                    if service.executions.commit():
+                        continue  # while it was written, something may have come
                     moment = service.executions.schedule.next_moment()
                     wait = None if moment is None else max(0.0, to_seconds(moment[0]) - service.clock.time())
                     if wait is not None and service.clock.virtual:
