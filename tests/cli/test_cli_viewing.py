@@ -12,6 +12,7 @@ KEYS = {
     "show": "version result error input pause invocations budget openCallbacks operations",
     "operation": "id parentId depth type subType name status attempts startedAt endedAt milliseconds dueAt inputBytes "
     "resultBytes truncated error callbackId functionName childArn",
+    "budget": "operations operationsLimit billedOperations writtenBytes writtenLimit price currency prices atLeast",
     "timeline": "lastedMilliseconds bars invocations rows",
     "row": "id parentId depth type subType name status bars",
     "bar": "kind startedAt endedAt from to",
@@ -102,8 +103,23 @@ def test_show_draws_the_operations_as_a_tree(cli, arn):
 def test_show_reports_the_budget_and_the_outcome(cli, arn):
     out = cli("show", arn).out
     assert "SUCCEEDED, 2 d 15 s from 2026-01-01" in out
-    assert re.search(r"Budget: 4 of 3,000 .* operations, \d+ B of 100\.0 MiB", out)
+    assert re.search(r"Budget: 4 of 3,000 .* operations, at least \d+ B of 100\.0 MiB", out)
+    # four operations, a second attempt, and the start of the execution, at $8.00 a million
+    assert "written; at least $0.000048 (us-east-1 prices of 2026-09; invocations not included)" in out
     assert '"event": {' in out
+
+
+def test_show_takes_other_prices_and_the_retention_of_the_execution(cli, service):
+    service.register("kept", service.functions["order"].handler, retention_days=60)
+    arn = service.run("kept", event={}).arn
+    none = ("--price-operations", "0", "--price-written", "0")
+    written = cli("show", arn, "--json").json["budget"]["writtenBytes"]
+    shown = cli("show", arn, "--json", *none, "--price-retained", "1e9").json["budget"]
+    assert shown["price"] == pytest.approx(written * 60 / 30)
+    assert shown["prices"] == "at the prices given"
+    given = {"PERDURE_PRICE_OPERATIONS": "1e6", "PERDURE_PRICE_WRITTEN": "0", "PERDURE_PRICE_RETAINED": "0"}
+    assert cli("show", arn, "--json", env=given).json["budget"]["price"] == 6.0
+    assert cli("show", arn, "--price-written", "-1").code == 2
 
 
 def test_show_takes_a_function_and_a_name(cli, arn):
@@ -118,7 +134,11 @@ def test_show_as_json_has_stable_members(cli, arn):
     assert document["error"] is None
     assert document["invocations"] == 3
     assert document["budget"]["operations"] == 4
+    assert set(document["budget"]) == keys("budget")
     assert document["budget"]["operationsLimit"] == 3000
+    assert document["budget"]["billedOperations"] == 6
+    assert (document["budget"]["currency"], document["budget"]["atLeast"]) == ("USD", True)
+    assert document["budget"]["price"] == pytest.approx(48e-6, rel=0.01)
     operations = document["operations"]
     assert all(set(operation) == keys("operation") for operation in operations)
     assert [(one["name"], one["depth"]) for one in operations] == [
@@ -151,7 +171,8 @@ def test_show_without_data_asks_for_none(cli, service, arn):
     service.on_api_call = lambda _name, arguments, when: asked.append(arguments) if when == "before" else None
     document = cli("show", arn, "--no-data", "--json").json
     assert [arguments["IncludeExecutionData"] for arguments in asked] == [False, False]
-    assert document["budget"]["writtenBytes"] is None
+    assert (document["budget"]["writtenBytes"], document["budget"]["price"]) == (None, None)
+    assert "and the price" in cli("show", arn, "--no-data").out
     assert document["result"] is None
     assert all(operation["resultBytes"] is None for operation in document["operations"])
 

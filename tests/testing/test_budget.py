@@ -10,7 +10,9 @@ import pytest
 
 from perdure import _budget, checkpoint, durable_execution
 from perdure.local import Limits, LocalService
-from perdure.local.budget import Budget, Prices, budget_of, budget_of_operations, estimate
+from perdure.local.budget import PRICE_LIST, Budget, Prices, budget_of, budget_of_operations
+from perdure.testing.model import GetDurableExecutionHistoryResponse, GetDurableExecutionResponse
+from perdure.testing.result import DurableFunctionTestResult
 from perdure.testing.runner import DurableFunctionTestRunner
 
 if TYPE_CHECKING:
@@ -44,11 +46,13 @@ def test_a_result_tells_the_operations_and_the_bytes() -> None:
         budget = runner.run().budget
     assert (budget.operations, budget.written_bytes) == (1, 100)
     assert (budget.operations_limit, budget.written_limit) == (3_000, 100 * MIB)
-    assert str(budget) == "1 of 3,000 (0.0%) operations, 100 B of 100.0 MiB (0.0%) written"
-    assert budget.price is None
+    assert str(budget) == (
+        "1 of 3,000 (0.0%) operations, 100 B of 100.0 MiB (0.0%) written; "
+        "about $0.000016 (us-east-1 prices of 2026-09; invocations not included)"
+    )
 
 
-def test_a_step_counts_once_however_often_it_is_retried() -> None:
+def test_a_step_counts_once_and_is_billed_for_each_attempt() -> None:
     def failing(step: Any) -> int:
         if step.attempt < 4:
             raise ConnectionError("again")
@@ -56,34 +60,64 @@ def test_a_step_counts_once_however_often_it_is_retried() -> None:
 
     with DurableFunctionTestRunner(durable_execution(lambda _event, context: context.step(failing))) as runner:
         result = runner.run()
-    assert (result.value, result.budget.operations) == (4, 1)
+    assert (result.value, result.budget.operations, result.budget.repeats) == (4, 1, 3)
+    assert result.budget.billed_operations == 5  # with the start of the execution
 
 
 def test_the_limits_are_those_of_the_service() -> None:
     budget = run(3, limits=Limits.off()).budget
     assert (budget.operations_share, budget.written_share) == (0.0, 0.0)
-    assert str(Budget(3, 2048, None, None)) == "3 operations, 2.0 KiB written"
+    assert str(Budget(3, 2048, None, None)).startswith("3 operations, 2.0 KiB written; about $")
     assert run(3, limits=Limits(operations=4)).budget.operations_share == 0.75
+
+
+def test_prices_are_those_of_the_list() -> None:
+    assert (PRICE_LIST.region, PRICE_LIST.date, PRICE_LIST.currency) == ("us-east-1", "2026-09", "USD")
+    million = Budget(999_999, 10**9)  # and one to start with
+    assert million.price == pytest.approx(8.00 + 0.25 + 0.15 * 14 / 30)
 
 
 def test_prices_are_those_that_are_given() -> None:
     prices = Prices(operation=2.0, written_gb=1000.0, retained_gb_month=3000.0, retention_days=15)
-    assert estimate(10, 1_000_000, prices) == pytest.approx(20 + 1.0 + 1.5)
-    assert estimate(10, 1_000_000, Prices(operation=1.0)) == 10
-    assert estimate(10, 10, Prices()) is None
-    budget = run(2, prices=Prices(operation=0.5)).budget
-    assert (budget.price, str(budget).rpartition(", ")[2]) == (1.0, "about 1.000000")
-    assert budget.to_dict()["price"] == 1.0
+    assert Budget(9, 1_000_000, prices=prices).price == pytest.approx(20 + 1.0 + 1.5)
+    budget = run(2, prices=Prices(operation=0.5, written_gb=0, retained_gb_month=0, currency="EUR")).budget
+    assert (budget.price, str(budget).rpartition("; about ")[2]) == (
+        1.5,
+        "1.500000 EUR (at the prices given; invocations not included)",
+    )
+    assert budget.to_dict()["price"] == 1.5
+
+
+def test_what_is_kept_costs_for_as_long_as_the_execution_is_kept() -> None:
+    service = LocalService().register("f", durable_execution(steps), retention_days=30)
+    handle = service.run("f", event=1)
+    only_kept = Prices(operation=0, written_gb=0, retained_gb_month=1e9)
+    assert budget_of(handle, only_kept).price == pytest.approx(1.0)
+    assert Budget(1, 1, prices=only_kept).price == pytest.approx(14 / 30)
+    assert Budget(1, 1, retention_days=30, prices=Prices(0, 0, 1e9, retention_days=3)).price == pytest.approx(0.1)
 
 
 def test_executions_of_a_local_service_and_operations_of_any_other_have_a_budget() -> None:
     service = LocalService().register("f", durable_execution(steps))
     handle = service.run("f", event=5)
     assert budget_of(handle) == Budget(5, 5)
+    assert budget_of(service.run("f", event=0)) == Budget(0, 0)
     told = service.client.get_durable_execution_state(
         DurableExecutionArn=handle.arn, CheckpointToken=handle.machine.token
     )
-    assert budget_of_operations(told["Operations"], Prices(operation=1)) == Budget(5, 5, price=5)
+    read = budget_of_operations(told["Operations"], Prices(operation=1), 30)
+    assert read == Budget(5, 5, retention_days=30, prices=Prices(operation=1), at_least=True)
+    assert "at least 5 B of 100.0 MiB (0.0%) written; at least $6.000000 (at the prices given" in str(read)
+
+
+def test_a_result_read_from_the_api_knows_the_retention() -> None:
+    service = LocalService().register("f", durable_execution(steps), retention_days=60)
+    asked = {"DurableExecutionArn": service.run("f", event=2).arn}
+    result = DurableFunctionTestResult.from_execution_history(
+        GetDurableExecutionResponse.from_dict(service.client.get_durable_execution(**asked)),
+        GetDurableExecutionHistoryResponse.from_dict(service.client.get_durable_execution_history(**asked)),
+    )
+    assert result.budget == Budget(2, 2, retention_days=60, at_least=True)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -68,6 +70,14 @@ def ask(event, context):
         return {"Status": "SUCCEEDED", "Result": callback["CallbackDetails"]["Result"]}
     return {"Status": "PENDING"}
 
+def noisy(event, context):
+    import subprocess
+    print("printed by the handler")
+    subprocess.run(["echo", "printed by a subprocess"], check=True)
+    threading.Thread(target=print, args=("printed by a thread",)).start()
+    threading.Timer(0.2, print, args=("printed after the end",)).start()
+    return {"Status": "SUCCEEDED", "Result": "7"}
+
 def answers(event, context):
     output = ask(event, context)
     if output["Status"] == "PENDING":
@@ -88,6 +98,15 @@ def double(event, context):
     return event * 2
 
 thing = 5
+"""
+
+
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sys.argv[0] = "perdure"
+from perdure.cli import main
+main()
 """
 
 
@@ -177,6 +196,55 @@ def test_json_is_one_document() -> None:
     assert document["status"] == "BLOCKED"
     assert [o["name"] for o in document["operations"]] == ["approval"]
     assert len(document["openCallbacks"]) == 1
+
+
+def test_with_json_nothing_else_comes_out_whoever_prints_it(project: Path) -> None:
+    command = [sys.executable, "-m", "perdure.cli", "run", "demo_app:noisy", "--json"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, json.loads(done.stdout)["result"]) == (0, 7)
+    for where in ("by the handler", "by a subprocess", "by a thread", "after the end"):
+        assert f"printed {where}" in done.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_a_run_tells_about_what_it_would_cost() -> None:
+    _, out, _ = perdure("demo_app:good", "--skip-time")
+    # three operations and the start of the execution, at $8.00 a million
+    assert "Budget: 3 of 3,000 (0.1%) operations, 0 B of 100.0 MiB (0.0%) written; about $0.000032 (" in out
+    assert "(us-east-1 prices of 2026-09; invocations not included)" in out
+    _, out, _ = perdure("demo_app:good", "--skip-time", env={"PERDURE_PRICE_OPERATIONS": "10"})
+    assert "about $0.000040 (at the prices given; invocations not included)" in out
+    _, out, _ = perdure("demo_app:good", "--skip-time", "--json", "--price-operations", "1e6")
+    budget = json.loads(out[out.index("{") :])["budget"]
+    assert (budget["operations"], budget["billedOperations"], budget["price"]) == (3, 4, 4.0)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_ctrl_c_shows_the_execution_as_it_stands_and_exits_130(project: Path, options: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, "run", "demo_app:good", *options],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        beside = (process.stderr if options else process.stdout).readline()
+        assert beside == "hello from the handler\n"
+        if not options:
+            while "waiting 2 h" not in process.stdout.readline():
+                pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    if options:
+        assert json.loads(out)["status"] == "RUNNING"
+    else:
+        assert "INTERRUPTED (1 invocation, 3 operations): it was RUNNING" in out
 
 
 @pytest.mark.usefixtures("project")

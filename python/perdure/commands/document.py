@@ -15,6 +15,7 @@ from perdure.commands.tree import budget_of
 if TYPE_CHECKING:
     from perdure.commands.bars import Bar
     from perdure.commands.model import Node, Period, Run
+    from perdure.local.budget import Prices
 
 
 def summary(described: dict[str, Any]) -> dict[str, Any]:
@@ -41,13 +42,13 @@ def outcome(described: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def show(run: Run, *, data: bool) -> dict[str, Any]:
+def show(run: Run, *, data: bool, prices: Prices | None = None) -> dict[str, Any]:
     """Describe an execution with its operations, each after the one it is in."""
     described = run.described
     pause = described.get("PauseDetails")
-    budget = budget_of(run).to_dict()
+    budget = budget_of(run, prices).to_dict()
     if not data:
-        budget["written_bytes"] = None
+        budget["writtenBytes"] = budget["price"] = None
     return {
         **outcome(described),
         "input": parsed(described.get("InputPayload")),
@@ -58,12 +59,7 @@ def show(run: Run, *, data: bool) -> dict[str, Any]:
             "timeoutPaused": pause.get("ExecutionTimeoutPaused"),
         },
         "invocations": len(run.invocations),
-        "budget": {
-            "operations": budget["operations"],
-            "operationsLimit": budget["operations_limit"],
-            "writtenBytes": budget["written_bytes"],
-            "writtenLimit": budget["written_limit"],
-        },
+        "budget": budget,
         "openCallbacks": [
             node.callback_id for node in run.nodes.values() if node.callback_id and node.status == "STARTED"
         ],

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure.commands.text import clean, clean_lines, clock, duration, line, plural, pretty, size, style_of, told
-from perdure.local.budget import Budget
+from perdure.local.budget import Budget, Prices
+from perdure.local.machine import DEFAULT_RETENTION_DAYS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,21 +30,29 @@ _COLUMNS = (
 _ALWAYS = 3  # the columns that stay when they are empty
 
 
-def tree(run: Run, *, most: int | None = None, data: bool = True) -> list[RenderableType]:
+def tree(run: Run, *, most: int | None = None, data: bool = True, prices: Prices | None = None) -> list[RenderableType]:
     """Draw an execution, part by part; only the last `most` operations where there is no room for all."""
     parts: list[RenderableType] = [_head(run), Text()]
     if run.nodes:
         parts += [*_operations(run, most), Text()]
     parts += _callbacks(run)
-    parts.append(Text(_budget_line(run, data=data), style="dim"))
+    parts.append(Text(_budget_line(run, prices, data=data), style="dim"))
     if (outcome := _outcome(run)) is not None:
         parts += [Text(), outcome]
     return parts
 
 
-def budget_of(run: Run) -> Budget:
+def budget_of(run: Run, prices: Prices | None = None) -> Budget:
     """Return what an execution has used, as far as its history tells."""
-    return Budget(len(run.nodes), run.written_bytes)
+    days = (run.described.get("DurableConfig") or {}).get("RetentionPeriodInDays") or DEFAULT_RETENTION_DAYS
+    return Budget(
+        len(run.nodes),
+        run.written_bytes,
+        repeats=sum(max(0, node.attempt_count - 1) for node in run.nodes.values()),
+        retention_days=days,
+        prices=prices or Prices(),
+        at_least=True,
+    )
 
 
 def branch(lasts: tuple[bool, ...]) -> str:
@@ -137,10 +146,12 @@ def _callbacks(run: Run) -> list[RenderableType]:
     return [text]
 
 
-def _budget_line(run: Run, *, data: bool) -> str:
+def _budget_line(run: Run, prices: Prices | None, *, data: bool) -> str:
+    budget = budget_of(run, prices)
     if not data:
-        return f"Budget: {plural(len(run.nodes), 'operation')} of 3,000; without --no-data also the bytes written"
-    return f"Budget: {budget_of(run)} (payloads and errors)"
+        limit = f"{plural(budget.operations, 'operation')} of {budget.operations_limit:,}"
+        return f"Budget: {limit}; without --no-data also the bytes written, and the price"
+    return f"Budget: {budget}"
 
 
 def _outcome(run: Run) -> Text | None:

@@ -23,6 +23,12 @@ from perdure.commands.picture import html, svg
 from perdure.commands.text import clean, clock, duration, iso, line, plural, style_of
 from perdure.commands.tree import tree
 from perdure.local.command import app
+from perdure.local.price_options import (
+    PriceOperations,
+    PriceRetained,
+    PriceWritten,
+    prices_of,
+)
 
 if TYPE_CHECKING:
     from perdure.commands.model import Run
@@ -115,18 +121,22 @@ def show(
     interval: Interval = 1.0,
     timeout: Timeout = None,
     no_data: Annotated[bool, typer.Option("--no-data", help="Read no payloads: fast, and without sizes.")] = False,
+    price_operations: PriceOperations = None,
+    price_written: PriceWritten = None,
+    price_retained: PriceRetained = None,
 ) -> None:
     """Show an execution: its operations as a tree, its budget, its outcome. With --follow, exit 1 if it failed."""
+    prices = prices_of(price_operations, price_written, price_retained)
     watch = Watch(desk, resolve(desk.client, execution), data=not no_data)
 
     def draw(run: Run, most: int) -> Any:
-        return Group(*tree(run, most=most, data=not no_data))
+        return Group(*tree(run, most=most, data=not no_data, prices=prices))
 
     run = watch.follow(draw, interval, timeout) if follow else watch.look()
     if desk.as_json:
-        desk.emit(document.show(run, data=not no_data))
+        desk.emit(document.show(run, data=not no_data, prices=prices))
     else:
-        for part in tree(run, data=not no_data):
+        for part in tree(run, data=not no_data, prices=prices):
             desk.out.print(part, soft_wrap=isinstance(part, Text))  # an id stays in one piece
     _end(run, follow=follow)
 

@@ -16,16 +16,19 @@ import typer
 from rich.console import Console
 
 from perdure.cli import version
+from perdure.local.budget import budget_of
 from perdure.local.clock import RealClock, VirtualClock
-from perdure.local.display import Display, as_document, show_blocked, show_outcome
+from perdure.local.display import Display, as_document, show_blocked, show_interrupted, show_outcome
+from perdure.local.price_options import PriceOperations, PriceRetained, PriceWritten, prices_of
 from perdure.local.service import LocalService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
     from perdure.local.handle import ExecutionHandle
 
-SUCCEEDED, FAILED, USAGE, BLOCKED = 0, 1, 2, 3
+SUCCEEDED, FAILED, USAGE, BLOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 _GLANCE = 0.05
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -51,7 +54,12 @@ def run(
     handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
     event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
     name: Annotated[str | None, typer.Option(help="The name of the execution.")] = None,
-    skip_time: Annotated[bool, typer.Option("--skip-time", help="Skip waits instead of sleeping.")] = False,
+    skip_time: Annotated[
+        bool,
+        typer.Option(
+            "--skip-time", help="Skip waits, pauses and timeouts of callbacks; without it they take their real time."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     function: Annotated[
         list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
@@ -62,9 +70,13 @@ def run(
     callback_wait: Annotated[
         float, typer.Option(min=0, help="Longest real seconds to wait for a thread of yours to answer a callback.")
     ] = 60.0,
+    price_operations: PriceOperations = None,
+    price_written: PriceWritten = None,
+    price_retained: PriceRetained = None,
 ) -> None:
     """Run a durable handler from its start to its end, and show every operation."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    out = _reserve_stdout() if as_json else None
     console = Console(stderr=as_json, soft_wrap=True)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
     payload = _read_event(event)
@@ -80,18 +92,40 @@ def run(
     service.observers.append(display)
     others = set(threading.enumerate())
     handle = service.start(function_name, payload, name)
+    interrupted = False
     with display:
         try:
             _bring_home(service, handle, display, others, callback_wait)
         except KeyboardInterrupt:
-            service.client.stop_durable_execution(DurableExecutionArn=handle.arn)
-    if as_json:
-        typer.echo(json.dumps(as_document(handle), indent=2))
+            interrupted = True
+    budget = budget_of(handle, prices_of(price_operations, price_written, price_retained))
+    if out is not None:
+        print(json.dumps(as_document(handle, budget, interrupted=interrupted), indent=2), file=out, flush=True)
+    elif interrupted:
+        show_interrupted(console, handle)
     elif handle.terminal:
-        show_outcome(console, handle)
+        show_outcome(console, handle, budget)
     else:
         show_blocked(console, handle)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
     raise typer.Exit(BLOCKED if not handle.terminal else SUCCEEDED if handle.status == "SUCCEEDED" else FAILED)
+
+
+def _reserve_stdout() -> TextIO:
+    """Keep standard output for a document: what else is printed, in threads and subprocesses too, becomes an error's.
+
+    For as long as the process lives: a thread of the handler's may print after the document.
+    """
+    out, sys.stdout = sys.stdout, sys.stderr
+    try:
+        number, beside = out.fileno(), sys.stderr.fileno()
+    except (OSError, ValueError):  # no files, but a test's buffers
+        return out
+    out.flush()
+    kept = os.fdopen(os.dup(number), "w", encoding=out.encoding, errors=out.errors)
+    os.dup2(beside, number)
+    return kept
 
 
 def _bring_home(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from perdure.local.budget import Budget
     from perdure.local.handle import ExecutionHandle, Invocation
     from perdure.local.transitions import Operation
 
@@ -126,7 +127,7 @@ class Display:
         """Take an invocation that began or ended."""
         if invocation.outcome == "RUNNING":
             self._note = f"invocation {invocation.number}"
-        elif invocation.outcome in ("RAISED", "INVALID"):
+        elif invocation.outcome in ("RAISED", "INVALID") and not isinstance(invocation.exception, KeyboardInterrupt):
             self._say(f"invocation {invocation.number} {invocation.outcome.lower()}: {invocation.exception!r}")
 
     def waiting(self, seconds: float, *, skipped: bool) -> None:
@@ -204,17 +205,16 @@ class Display:
         return ordered
 
 
-def show_outcome(console: Console, handle: ExecutionHandle) -> None:
-    """Show the result, or the error and the traceback that leads to it."""
-    count = len(handle.invocations)
-    calls = f"{count} invocation{'s' if count != 1 else ''}, {len(handle.operations)} operations"
+def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget) -> None:
+    """Show what it took, and the result, or the error and the traceback that leads to it."""
+    style = "green" if handle.status == "SUCCEEDED" else "red"
+    console.print(f"[bold {style}]{handle.status}[/] ({_calls(handle)})", highlight=False)
+    console.print(f"Budget: {budget}", highlight=False, style="dim")
     if handle.status == "SUCCEEDED":
-        console.print(f"[bold green]SUCCEEDED[/] ({calls})", highlight=False)
         if handle.result:
             _show_json(console, handle.result)
         return
     error = handle.error or {}
-    console.print(f"[bold red]{handle.status}[/] ({calls})", highlight=False)
     trace = _trace(handle)
     if trace:
         console.print(trace.rstrip(), markup=False, highlight=False)
@@ -223,6 +223,19 @@ def show_outcome(console: Console, handle: ExecutionHandle) -> None:
     if error:
         kind, message = escape(str(error.get("ErrorType", "Error"))), escape(str(error.get("ErrorMessage", "")))
         console.print(f"[bold]{kind}[/]: {message}", highlight=False)
+
+
+def show_interrupted(console: Console, handle: ExecutionHandle) -> None:
+    """Show how far an execution has come that was cut off with Ctrl-C."""
+    console.print(
+        f"[bold yellow]INTERRUPTED[/] ({_calls(handle)}): it was {handle.status}, and nothing of it is kept.",
+        highlight=False,
+    )
+
+
+def _calls(handle: ExecutionHandle) -> str:
+    counts = ((len(handle.invocations), "invocation"), (len(handle.operations), "operation"))
+    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
 
 
 def _show_json(console: Console, text: str) -> None:
@@ -270,8 +283,8 @@ def show_blocked(console: Console, handle: ExecutionHandle) -> None:
     )
 
 
-def as_document(handle: ExecutionHandle) -> dict[str, Any]:
-    """Return everything about an execution as one JSON document."""
+def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = False) -> dict[str, Any]:
+    """Return everything about an execution as one JSON document; one that cannot move on by itself is BLOCKED."""
     try:
         result = handle.value
     except ValueError:
@@ -291,11 +304,12 @@ def as_document(handle: ExecutionHandle) -> dict[str, Any]:
     ]
     return {
         "arn": handle.arn,
-        "status": handle.status if handle.terminal else "BLOCKED",
+        "status": handle.status if handle.terminal or interrupted else "BLOCKED",
         "result": result,
         "error": handle.error,
         "traceback": _trace(handle) or None,
         "invocations": len(handle.invocations),
+        "budget": budget.to_dict(),
         "openCallbacks": [callback["CallbackDetails"]["CallbackId"] for callback in handle.open_callbacks],
         "operations": operations,
     }

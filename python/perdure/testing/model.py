@@ -62,6 +62,7 @@ __all__ = [
     "ContextFailedDetails",
     "ContextStartedDetails",
     "ContextSucceededDetails",
+    "DurableConfig",
     "ErrorObject",
     "Event",
     "EventError",
@@ -151,6 +152,14 @@ class GetDurableExecutionRequest(Shape):
 
 
 @dataclass(frozen=True)
+class DurableConfig(Shape):
+    """How an execution is kept; of ``GetDurableExecution``."""
+
+    retention_period_in_days: int | None = None
+    execution_timeout: int | None = None
+
+
+@dataclass(frozen=True)
 class GetDurableExecutionResponse(Shape):
     """What ``GetDurableExecution`` answers."""
 
@@ -164,6 +173,7 @@ class GetDurableExecutionResponse(Shape):
     error: ErrorObject | None = None
     end_timestamp: dt.datetime | None = None
     version: str | None = None
+    durable_config: DurableConfig | None = None
 
 
 @dataclass(frozen=True)

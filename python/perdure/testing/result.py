@@ -110,6 +110,7 @@ class DurableFunctionTestResult(_Searchable):
         """Make the result of what the API tells of an execution; the history must have been read with its data."""
         told_of, events = execution_response, history_response.events
         operations = events_to_operations(events)
+        retention = None if told_of.durable_config is None else told_of.durable_config.retention_period_in_days
         return cls(
             _invocation_status(told_of.status),
             tree_of(operations),
@@ -122,7 +123,7 @@ class DurableFunctionTestResult(_Searchable):
                 sum(event.event_type == "InvocationCompleted" for event in events),
                 told_of.start_timestamp,
                 told_of.end_timestamp,
-                budget_of_operations([dict(operation.to_dict()) for operation in operations], prices),
+                budget_of_operations([dict(operation.to_dict()) for operation in operations], prices, retention),
                 events,
             ),
         )
