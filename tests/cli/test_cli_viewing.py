@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from perdure import durable_execution
+from perdure.local import LocalService, SqliteStore
+
 KEYS = {
     "summary": "arn name functionArn status startedAt endedAt milliseconds",
     "show": "version result error input pause invocations budget openCallbacks operations",
@@ -78,6 +81,24 @@ def test_list_of_nothing_is_no_failure(cli):
     said = cli("list", "order")
     assert (said.code, said.out) == (0, "")
     assert "no executions" in said.err
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_executions_outlive_the_registration_of_their_function(cli, tmp_path, kept):
+    file = tmp_path / "executions.db"
+    handler = durable_execution(lambda event, _context: event)
+    with LocalService(store=SqliteStore(file)) as before:
+        before.register("greet", handler).run("greet", event=1, name="g-1")
+    with LocalService(store=SqliteStore(file)) as service:
+        if kept:
+            service.register("greet", handler)
+        listed = [cli("list", "greet", *more, "--json", client=service.client) for more in ((), ("--name", "other"))]
+        assert [[one["name"] for one in said.json["executions"]] for said in listed] == [["g-1"], []]
+        shown = cli("show", "greet/g-1", "--json", client=service.client)
+        assert (shown.code, shown.json["result"]) == (0, 1)
+        nobody = cli("list", "nobody", client=service.client)
+        assert nobody.code == 3
+        assert "Function not found: nobody" in nobody.err
 
 
 @pytest.mark.parametrize("options", [("--status", "DONE"), ("--after", "soon"), ("--limit", "0")])

@@ -135,10 +135,9 @@ class Api:
     def _list(self, arguments: Arguments) -> Response:
         service = self._service
         name, own = function_parts(arguments["FunctionName"])
-        if name not in service.functions:
-            service.functions.resolve(name)  # which says that there is none
         version = arguments.get("Qualifier") or own
-        if version is not None:
+        known = name in service.functions  # executions outlive the registration, which a store does not keep
+        if known and version is not None:
             version = service.functions.resolve(name, version).version
         statuses = arguments.get("Statuses") or ()
         if isinstance(statuses, str) or len(statuses) > _MAX_STATUSES or not _STATUSES.issuperset(statuses):
@@ -155,6 +154,8 @@ class Api:
             None if position is None else (position[0], position[1]),
         )
         service.executions.purge(service.clock.now())
+        if not known and not service.store.page(Query(name), 1)[0]:
+            service.functions.resolve(name)  # which says that there is none
         executions, following = service.store.page(query, _page_size(arguments))
         response: Response = {"DurableExecutions": executions}
         if following is not None:

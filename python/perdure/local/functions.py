@@ -61,7 +61,11 @@ class Functions(dict[str, Function]):
         """Return a function at the version an execution is pinned to."""
         function = self.get(name)
         if function is None:
-            raise Fault(NOT_FOUND, f"Function not found: {name}. Register it with LocalService.register().")
+            raise Fault(
+                NOT_FOUND,
+                f"Function not found: {name}. Register it with LocalService.register(), "
+                "or as NAME=MODULE:HANDLER on the command line.",
+            )
         published = self._published.get(name, [])
         if version == LATEST:
             return function
