@@ -58,11 +58,11 @@ def execution(action: str, **members: Any) -> dict[str, Any]:
 class Raw:
     """One running invocation, driven by hand."""
 
-    def __init__(self, service: LocalService | None = None, payload: str | None = "{}") -> None:
+    def __init__(self, service: LocalService | None = None, payload: str | None = "{}", client: Any = None) -> None:
         self.service = service or LocalService()
         self.service.register("f", lambda _event, _context: {"Status": "PENDING"})
         self.handle: ExecutionHandle = self.service.start("f", payload)
-        self.client = self.service.client
+        self.client = client or self.service.client
         self.handle.machine.begin_invocation()
         self.token = self.handle.machine.token
 
@@ -72,8 +72,9 @@ class Raw:
 
     def send(self, *updates: dict[str, Any], client_token: str | None = None) -> list[dict[str, Any]]:
         """Checkpoint, take the new token, and return the operations of the response."""
+        more = {} if client_token is None else {"ClientToken": client_token}
         response = self.client.checkpoint_durable_execution(
-            DurableExecutionArn=self.arn, CheckpointToken=self.token, Updates=list(updates), ClientToken=client_token
+            DurableExecutionArn=self.arn, CheckpointToken=self.token, Updates=list(updates), **more
         )
         self.token = response.get("CheckpointToken", self.token)
         return response["NewExecutionState"]["Operations"]
