@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-import traceback
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Group
@@ -19,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure.local.clock import to_millis
+from perdure.local.traces import traceback_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,6 @@ _STYLES = {
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _ROWS = 200  # a tree in motion shows its newest rows; the final one shows all
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
 def span(seconds: float) -> str:
@@ -248,19 +246,7 @@ def _show_json(console: Console, text: str) -> None:
 
 def _trace(handle: ExecutionHandle) -> str:
     """Format the last exception of the user's code, without the frames of this package."""
-    if not handle.invocations:
-        return ""
-    last = handle.invocations[-1]
-    failure = last.failures[-1] if last.failures else last.exception
-    if failure is None:
-        return ""
-    report = traceback.TracebackException.from_exception(failure)
-    link: traceback.TracebackException | None = report
-    while link is not None:
-        kept = [frame for frame in link.stack if not frame.filename.startswith(_PACKAGE)]
-        link.stack = traceback.StackSummary.from_list(kept or list(link.stack))
-        link = link.__cause__ or link.__context__
-    return "".join(report.format())
+    return traceback_text(handle.invocations[-1].failure) if handle.invocations else ""
 
 
 def show_blocked(console: Console, handle: ExecutionHandle) -> None:

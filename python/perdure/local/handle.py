@@ -32,6 +32,11 @@ class Invocation:
     """The exceptions of the user's code that the SDK has shown to the event, in order."""
 
     @property
+    def failure(self) -> BaseException | None:
+        """The exception of the user's code that it ended with, if there is one to be shown."""
+        return self.failures[-1] if self.failures else self.exception
+
+    @property
     def outcome(self) -> str:
         """SUCCEEDED, FAILED or PENDING as returned; RAISED, CUT, INVALID, or RUNNING."""
         if self.cut:
