@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from perdure import bench as measuring
-from perdure import cli, durable_execution
+from perdure import cli, durable_execution, execution
 from perdure.bench import BenchError, event_text, measure
 from perdure.concurrency.models import BatchResult
 from perdure.config import ParallelBranch
+from perdure.context import DurableContext
 from perdure.local import LocalService, VirtualClock
 from perdure.local.bench_command import app
+from perdure.operations import step
 from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes
 from perdure.waits import WaitForConditionDecision
@@ -278,9 +279,9 @@ def test_the_handlers_own_client_is_never_called() -> None:
 
 
 def test_everything_is_put_back() -> None:
-    before = dict(measuring.DurableContext.__dict__), dict(vars(measuring.step)), dict(vars(measuring._execution))
+    before = dict(DurableContext.__dict__), dict(vars(step)), dict(vars(execution))
     measure(durable_execution(everything), record(everything)[-1], rounds=1)
-    assert before[0] == dict(measuring.DurableContext.__dict__)
-    assert before[1]["run"] is measuring.step.run
-    assert before[2]["_invoke"] is measuring._execution._invoke
+    assert before[0] == dict(DurableContext.__dict__)
+    assert before[1]["run"] is step.run
+    assert before[2]["_invoke"] is execution._invoke
     assert threading.active_count() == 1

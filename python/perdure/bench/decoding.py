@@ -1,0 +1,93 @@
+"""The payloads that a replay reads with the default serdes, and what reading them takes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from perdure import execution as _execution
+from perdure._core import RECORDED, Operation, decode_extended, decode_json
+from perdure.bench.measurement import Times
+from perdure.bench.replay import replaced, replay_once
+from perdure.context import DurableContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.bench.replay import Handler
+
+    Payloads = dict[str, list[tuple[Callable[[Any], Any], str]]]
+
+
+class _WatchedScope:
+    """A scope that hands out payloads unread, notes them, and reads them then."""
+
+    __slots__ = ("_scope", "_seen")
+
+    def __init__(self, scope: Any, seen: Payloads) -> None:
+        self._scope = scope
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scope, name)
+
+    def step(self, name: Any, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False) -> Any:
+        found = self._scope.step(name, sub_type, at_most_once, True)
+        return self._read("step", found, raw, decode_extended)
+
+    def condition(self, name: Any, raw: bool = False) -> Any:
+        return self._read("wait_for_condition", self._scope.condition(name, True), raw, decode_extended)
+
+    def invoke(self, name: Any, raw: bool = False) -> Any:
+        return self._read("invoke", self._scope.invoke(name, True), raw, decode_json)
+
+    def child(self, name: Any, sub_type: str, index: int | None = None, raw: bool = False) -> Any:
+        found = self._scope.child(name, sub_type, index, True)
+        return self._read(_CONTEXTS.get(sub_type, "run_in_child_context"), found, raw, decode_extended)
+
+    def _read(self, kind: str, found: Any, raw: bool, decode: Callable[[Any], Any]) -> Any:
+        if raw or type(found) is not Operation or found.decision != RECORDED:
+            return found
+        payload = found.payload
+        if payload is None:
+            return None
+        self._seen.setdefault(kind, []).append((decode, payload))
+        return decode(payload)
+
+
+_CONTEXTS = {
+    "Map": "map",
+    "MapIteration": "map",
+    "Parallel": "parallel",
+    "ParallelBranch": "parallel",
+    "WaitForCallback": "wait_for_callback",
+}
+
+
+def payloads_read(handler: Handler, text: str) -> tuple[Payloads, int]:
+    """Give the payloads that a replay reads, by kind, and how many invocations of perdure's there were."""
+    seen: Payloads = {}
+    slot = DurableContext.__dict__["scope"]
+    watched = property(lambda self: _WatchedScope(slot.__get__(self), seen), slot.__set__)
+    invoke, invocations = _execution._invoke, []  # noqa: SLF001  our own
+
+    def counted(*arguments: Any) -> Any:
+        invocations.append(1)
+        return invoke(*arguments)
+
+    with replaced((DurableContext, "scope", watched), (_execution, "_invoke", counted)):
+        replay_once(handler, text)
+    return seen, len(invocations)
+
+
+def decoding_time(payloads: list[tuple[Callable[[Any], Any], str]], rounds: int) -> float:
+    """Give the median seconds that reading all of these takes."""
+    if not payloads:
+        return 0.0
+    times = Times()
+    for _ in range(min(rounds, 20)):
+        begin = time.perf_counter()
+        for decode, payload in payloads:
+            decode(payload)
+        times.samples.append(time.perf_counter() - begin)
+    return times.median

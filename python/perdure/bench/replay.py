@@ -1,0 +1,194 @@
+"""One replay of an event: against a service that refuses every call, with guards in front of real work."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import FAILED, RECORDED, Operation
+from perdure.operations import child, condition, step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Handler = Callable[[Any, Any], Any]
+    Wire = dict[str, Any]
+
+FRESH_WORK = "FRESH_WORK"
+_ARN = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST/durable-execution/bench/"
+_SECONDS_END = 100_000_000_000
+"""A timestamp below this is in seconds (until the year 5138), one above it in milliseconds (since 1973)."""
+
+
+class BenchError(Exception):
+    """The event cannot be replayed; the message says what to do."""
+
+
+class FreshWork(BaseException):
+    """The replay has come to something that is not recorded. Not an `Exception`, so that no handler goes on with it."""
+
+
+class ReplayEvent(dict[str, Any]):
+    """An event that brings along the service to use, whatever client the handler was decorated with."""
+
+    @property
+    def service_client(self) -> Refusal:
+        """A service that refuses."""
+        return Refusal()
+
+    def to_dict(self) -> Wire:
+        """Give the event itself."""
+        return self
+
+
+class Refusal:
+    """A `DurableServiceClient` that answers nothing."""
+
+    def checkpoint(self, _arn: str, _token: str, updates: list[Any], _client_token: str | None) -> Any:
+        """Stop the replay."""
+        if not updates:
+            raise FreshWork("it asks the service for news")
+        first = updates[0]
+        words = _words(first.operation_type.value, first.name or first.operation_id)
+        more = f", and {len(updates) - 1} more" if len(updates) > 1 else ""
+        raise FreshWork(f"it would send {first.action.value} of {words}{more}")
+
+    def get_execution_state(self, *_: Any) -> Any:
+        """Stop the replay."""
+        raise FreshWork("it asks for a further page of the history")
+
+
+class LambdaContext:
+    """What the handler gets as its Lambda context: 15 minutes are always left."""
+
+    function_name = "bench"
+    function_version = "$LATEST"
+    invoked_function_arn = _ARN.partition("/")[0]
+    memory_limit_in_mb = "128"
+    aws_request_id = str(uuid.UUID(int=0))
+    log_group_name = "/aws/lambda/bench"
+    log_stream_name = "bench"
+    identity = client_context = tenant_id = None
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the time that is left."""
+        return 900_000
+
+
+def event_text(text: str) -> str:
+    """Make the text of an invocation's event from a file's: such an event, or ``{"Operations": […]}``.
+
+    Raises:
+        BenchError: If it is neither, or has only a part of the history.
+
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise BenchError(f"it is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise BenchError('it is neither the event of a durable invocation nor {"Operations": […]}')
+    whole = "InitialExecutionState" in document
+    state = document["InitialExecutionState"] if whole else document
+    if not isinstance(state, dict) or not isinstance(state.get("Operations"), list):
+        raise BenchError('it is neither the event of a durable invocation nor {"Operations": […]}')
+    if state.get("NextMarker"):
+        raise BenchError(
+            "it has a NextMarker, so the history goes on elsewhere: read the further pages "
+            "(GetDurableExecutionState), and put all operations into one file under Operations"
+        )
+    operations = state["Operations"]
+    execution = next((operation for operation in operations if operation.get("Type") == "EXECUTION"), None)
+    if execution is None:
+        raise BenchError("it lacks the operation of type EXECUTION, which carries the handler's input")
+    if whole:
+        return text
+    for operation in operations:
+        _use_milliseconds(operation)
+    arn = document.get("DurableExecutionArn") or _ARN + execution["Id"]
+    event = {
+        "DurableExecutionArn": arn,
+        "CheckpointToken": "bench",
+        "InitialExecutionState": {"Operations": operations},
+    }
+    return json.dumps(event)
+
+
+def _use_milliseconds(members: Wire) -> None:
+    """Bring exported timestamps (ISO text, seconds) into the form that an event has."""
+    for key, value in members.items():
+        if isinstance(value, dict):
+            _use_milliseconds(value)
+        elif key.endswith("Timestamp"):
+            if isinstance(value, str):
+                members[key] = int(datetime.fromisoformat(value).timestamp() * 1000)
+            elif isinstance(value, (int, float)) and value < _SECONDS_END:
+                members[key] = int(value * 1000)
+
+
+def replay_once(handler: Handler, text: str) -> tuple[float, str, str | None]:
+    """Replay once; give the seconds and what came of it."""
+    event, context = ReplayEvent(json.loads(text)), LambdaContext()
+    detail: str | None = None
+    begin = time.perf_counter()
+    try:
+        output = handler(event, context)
+    except FreshWork as stop:
+        return time.perf_counter() - begin, FRESH_WORK, str(stop)
+    except Exception as error:  # noqa: BLE001  whatever the handler raises is what came of it
+        return time.perf_counter() - begin, "FAILED", f"{type(error).__name__}: {error}"
+    seconds = time.perf_counter() - begin
+    outcome = output.get("Status") if isinstance(output, dict) else None
+    if not isinstance(outcome, str):
+        raise BenchError("the handler is not one that perdure's @durable_execution made")
+    if outcome == "FAILED":
+        told = output.get("Error") or {}
+        detail = f"{told.get('ErrorType')}: {told.get('ErrorMessage')}"
+    return seconds, outcome, detail
+
+
+@contextlib.contextmanager
+def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Put other values into attributes of (target, name, value) for a while."""
+    before = [(target, name, target.__dict__[name]) for target, name, _ in changes]
+    for target, name, value in changes:
+        setattr(target, name, value)
+    try:
+        yield
+    finally:
+        for target, name, value in before:
+            setattr(target, name, value)
+
+
+@contextlib.contextmanager
+def guards() -> Iterator[None]:
+    """Stop before a function would do work that is not recorded, instead of after."""
+    run_step, run_condition, run_child = step.run, condition.run, child.run
+
+    def step_or_stop(context: Any, operation: Operation, *rest: Any) -> Any:
+        _stop_unless(operation.decision in {RECORDED, FAILED}, operation, "step")
+        return run_step(context, operation, *rest)
+
+    def condition_or_stop(context: Any, operation: Operation, *rest: Any) -> Any:
+        _stop_unless(operation.decision in {RECORDED, FAILED}, operation, "condition")
+        return run_condition(context, operation, *rest)
+
+    def child_or_stop(context: Any, operation: Operation, *rest: Any, **options: Any) -> Any:
+        _stop_unless(not operation.ticket, operation, "context")
+        return run_child(context, operation, *rest, **options)
+
+    with replaced((step, "run", step_or_stop), (condition, "run", condition_or_stop), (child, "run", child_or_stop)):
+        yield
+
+
+def _stop_unless(recorded: bool, operation: Operation, kind: str) -> None:
+    if not recorded:
+        raise FreshWork(f"it comes to {_words(kind, operation.name or operation.id)}, which is not recorded as done")
+
+
+def _words(kind: str, name: str) -> str:
+    return f"{kind.lower().replace('_', ' ')} {name!r}"
