@@ -95,7 +95,7 @@ class Driver:
         """Run one thing; the lock is let go while the function runs."""
         if isinstance(job, Call):
             self._call(job)
-        else:
+        elif job.machine.runnable:  # on the way here it may have been stopped or paused, or taken up a second time
             self._invoke(job)
 
     def pass_time(self, moment: datetime) -> None:

@@ -14,6 +14,7 @@ from perdure.local.handle import ExecutionHandle
 from perdure.local.keeping import Keeper
 from perdure.local.machine import DEFAULT_RETENTION_DAYS, Execution, Origin
 from perdure.local.schedule import Schedule
+from perdure.local.validation import function_base_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,8 +43,12 @@ class Executions:
         service, store = self._service, self._store
         store.open(service.limits, service.retry_delay)
         self._purge_at = store.next_expiry()
-        for execution in store.running():
-            self._adopt(execution)
+        with service.wake:
+            for execution in store.running():
+                self._adopt(execution)
+                if execution.log:  # a pause that began to hold when the process died
+                    self.touch(execution)
+            self.commit()
 
     def resume(self) -> None:
         """Let everything running be looked at again: a function it waits for may have been registered."""
@@ -102,6 +107,8 @@ class Executions:
 
     def touch(self, execution: Execution) -> None:
         """Note that an execution has changed: it is to be kept, and its next moment may be another one."""
+        if execution.arn not in self.handles:  # until it is safe, a store would read what it was
+            self.handles[execution.arn] = self.handle_of(execution)
         self._keeper.touch(execution)
         self.schedule.touch(execution)
 
@@ -120,13 +127,21 @@ class Executions:
     def absorb(self, handle: ExecutionHandle) -> None:
         """Follow up on what a call changed: start chained invokes, tell the parent of an end, wake the drivers."""
         execution = handle.machine
+        self._start_invokes(handle)
         execution.settle()
-        while execution.invokes:
-            self._service.invoking.start_chained(handle, execution.invokes.popleft())
         self.touch(execution)
         if execution.terminal:
             self._ended(handle)
         self._service.wake.notify_all()
+
+    def _start_invokes(self, handle: ExecutionHandle) -> None:
+        """Start chained invokes; one whose function is not registered, after a restart, waits until it is."""
+        service, invokes = self._service, handle.machine.invokes
+        for invoke in [invokes.popleft() for _ in range(len(invokes))]:
+            if function_base_name(invoke.function_name) in service.functions:
+                service.invoking.start_chained(handle, invoke)
+            elif not handle.terminal:
+                invokes.append(invoke)
 
     def _ended(self, handle: ExecutionHandle) -> None:
         expires = handle.machine.expires_at

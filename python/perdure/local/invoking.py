@@ -97,6 +97,7 @@ class Invoking:
         if function.durable:
             origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id)
             note["child"] = service.executions.begin(function, invoke.payload, None, origin).arn
+            machine.unsaved[invoke.operation_id] = None
         elif function.handler is not None:
 
             def done(call: Call) -> None:

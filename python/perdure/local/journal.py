@@ -390,6 +390,8 @@ class Journal:
     def rearm(self) -> None:
         """Set every timer and queue every call anew, after the journal was read from a store."""
         self._timers.clear()
+        if self.operations[self.execution_id]["Status"] in TERMINAL:
+            return
         for key, operation in self.operations.items():
             kind, status = operation["Type"], operation["Status"]
             if kind == "STEP" and status == "PENDING":

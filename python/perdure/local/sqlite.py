@@ -150,8 +150,10 @@ class SqliteStore:
             raise StoreError(f"{self.path} is not an SQLite database: {problem}.") from problem
 
     def open(self, limits: Limits, retry_delay: Callable[[int], float]) -> None:
-        """Read the executions that have not ended."""
+        """Read the executions that have not ended, and finish deletions that waited for an invocation to end."""
         self._limits, self._retry_delay = limits, retry_delay
+        for (arn,) in self._rows("SELECT arn FROM executions WHERE status = 'DELETING'"):
+            self.delete(arn)
         for row in self._rows("SELECT key, arn, function, state FROM executions WHERE ended IS NULL ORDER BY key"):
             execution = self._load(*row)
             self._live[execution.arn] = execution
