@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from perdure.retries import RetryStrategyConfig, create_retry_strategy
 from support.hostile import HOSTILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 assert acting.app is viewing.app is app  # importing them adds the commands
 
@@ -114,3 +115,13 @@ def arn(service: LocalService) -> str:
 def asking(service: LocalService) -> str:
     """An execution of `ask` that waits for its callback."""
     return service.run("ask", event={}, name="a-1", stop_at_callback=True).arn
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stand in one time zone."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()

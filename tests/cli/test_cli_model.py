@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -10,46 +10,11 @@ import pytest
 
 from perdure.commands import bars
 from perdure.commands.events import History
-from perdure.commands.model import build, split
+from perdure.commands.model import split
 from perdure.commands.scale import Scale
+from support.story import Story, retry
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-class Story:
-    """Events, written down one after the other."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.tell(0, "ExecutionStarted", Id="root", Input={"Payload": "{}"})
-
-    def tell(self, seconds: float, kind: str, **members: Any) -> Story:
-        event = {"EventId": len(self.events) + 1, "EventType": kind, "EventTimestamp": at(seconds)}
-        for name in ("Id", "Name", "SubType", "ParentId"):
-            if name in members:
-                event[name] = members.pop(name)
-        self.events.append({**event, f"{kind}Details": members})
-        return self
-
-    def run(self, status: str = "RUNNING", end: float | None = None, now: float = 0) -> Any:
-        described: dict[str, Any] = {
-            "DurableExecutionArn": "arn:aws:lambda:us-east-1:1:function:f:1/durable-execution/n/root",
-            "DurableExecutionName": "n",
-            "FunctionArn": "arn:aws:lambda:us-east-1:1:function:f:1",
-            "Status": status,
-            "StartTimestamp": START,
-        }
-        if end is not None:
-            described["EndTimestamp"] = at(end)
-        return build(described, self.events, at(now))
-
-
-def retry(attempt: int, delay: int | None = None) -> dict[str, Any]:
-    return {"CurrentAttempt": attempt, **({} if delay is None else {"NextAttemptDelaySeconds": delay})}
+at = Story.at
 
 
 def shape(run: Any) -> list[tuple[str, int]]:

@@ -12,9 +12,10 @@ from perdure.local import LocalService, SqliteStore
 
 KEYS = {
     "summary": "arn name functionArn status startedAt endedAt milliseconds",
-    "show": "version result error input pause invocations budget openCallbacks operations",
-    "operation": "id parentId depth type subType name status attempts startedAt endedAt milliseconds dueAt inputBytes "
-    "resultBytes truncated error callbackId functionName childArn",
+    "show": "version result error input pause invocations failedInvocations invocationError budget openCallbacks "
+    "operations",
+    "operation": "id parentId depth type subType name status attempts startedAt endedAt milliseconds dueAt "
+    "heartbeatMilliseconds inputBytes resultBytes truncated error callbackId functionName childArn",
     "budget": "operations operationsLimit billedOperations writtenBytes writtenLimit price currency prices atLeast",
     "timeline": "lastedMilliseconds bars invocations rows",
     "row": "id parentId depth type subType name status bars",
@@ -126,7 +127,7 @@ def test_show_reports_the_budget_and_the_outcome(cli, arn):
     assert "SUCCEEDED, 2 d 15 s from 2026-01-01" in out
     assert re.search(r"Budget: 4 of 3,000 .* operations, at least \d+ B of 100\.0 MiB", out)
     # four operations, a second attempt, and the start of the execution, at $8.00 a million
-    assert "written; at least $0.000048 (us-east-1 prices of 2026-09; invocations not included)" in out
+    assert "Price: at least $0.000048 (us-east-1 prices of 2026-09; invocations not included)" in out
     assert '"event": {' in out
 
 

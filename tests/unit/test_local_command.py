@@ -210,8 +210,8 @@ def test_with_json_nothing_else_comes_out_whoever_prints_it(project: Path) -> No
 def test_a_run_tells_about_what_it_would_cost() -> None:
     _, out, _ = perdure("demo_app:good", "--skip-time")
     # three operations and the start of the execution, at $8.00 a million
-    assert "Budget: 3 of 3,000 (0.1%) operations, 0 B of 100.0 MiB (0.0%) written; about $0.000032 (" in out
-    assert "(us-east-1 prices of 2026-09; invocations not included)" in out
+    assert "Budget: 3 of 3,000 (0.1%) operations, 0 B of 100.0 MiB (0.0%) written\n" in out
+    assert "Price: about $0.000032 (us-east-1 prices of 2026-09; invocations not included)\n" in out
     _, out, _ = perdure("demo_app:good", "--skip-time", env={"PERDURE_PRICE_OPERATIONS": "10"})
     assert "about $0.000040 (at the prices given; invocations not included)" in out
     _, out, _ = perdure("demo_app:good", "--skip-time", "--json", "--price-operations", "1e6")

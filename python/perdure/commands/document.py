@@ -59,11 +59,13 @@ def show(run: Run, *, data: bool, prices: Prices | None = None) -> dict[str, Any
             "timeoutPaused": pause.get("ExecutionTimeoutPaused"),
         },
         "invocations": len(run.invocations),
+        "failedInvocations": len(run.failures),
+        "invocationError": (run.failures[-1] or None) if run.failures else None,
         "budget": budget,
         "openCallbacks": [
             node.callback_id for node in run.nodes.values() if node.callback_id and node.status == "STARTED"
         ],
-        "operations": [_operation(node, len(lasts) - 1) for node, lasts in run.walk()],
+        "operations": [_operation(node, len(lasts) - 1, run) for node, lasts in run.walk()],
     }
 
 
@@ -96,14 +98,15 @@ def _names(node: Node, depth: int) -> dict[str, Any]:
     }
 
 
-def _operation(node: Node, depth: int) -> dict[str, Any]:
+def _operation(node: Node, depth: int, run: Run) -> dict[str, Any]:
     return {
         **_names(node, depth),
         "attempts": node.attempt_count if node.type == "STEP" else None,
         "startedAt": iso(node.started_at),
         "endedAt": iso(node.ended_at),
         "milliseconds": milliseconds(node.duration),
-        "dueAt": iso(node.due),
+        "dueAt": None if run.ended else iso(node.deadline(run.now)),
+        "heartbeatMilliseconds": milliseconds(node.heartbeat),
         "inputBytes": node.input_bytes,
         "resultBytes": node.result_bytes,
         "truncated": node.truncated,

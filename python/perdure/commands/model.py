@@ -59,6 +59,8 @@ class Node:
     callback_id: str | None = None
     due: datetime | None = None
     """When a wait ends, an attempt is made again, or a callback times out."""
+    heartbeat: timedelta | None = None
+    """How long a callback may stay without a heartbeat. Heartbeats that have come are not part of a history."""
     target: str | None = None
     child_arn: str | None = None
     children: list[Node] = field(default_factory=list)
@@ -72,6 +74,21 @@ class Node:
     def label(self) -> str:
         """Its name, else the begin of its id."""
         return self.name or f"({self.id[:8]})"
+
+    @property
+    def failed_attempt(self) -> int:
+        """The number of the last attempt of a step, if that failed and is repeated; else 0."""
+        ended = self.attempts if self.status == "PENDING" else self.attempts[:-1] if self.status == "STARTED" else []
+        return self.attempt_count - len(self.attempts) + len(ended) if ended and ended[-1].failed else 0
+
+    def heartbeat_due(self, now: datetime) -> datetime | None:
+        """When the first heartbeat is due at the latest; None once that has passed, since there was one then."""
+        first = None if self.heartbeat is None else self.started_at + self.heartbeat
+        return first if self.status == "STARTED" and first is not None and first > now else None
+
+    def deadline(self, now: datetime) -> datetime | None:
+        """When something happens by itself, as far as is known: what is `due`, or a heartbeat that stays away."""
+        return min((moment for moment in (self.due, self.heartbeat_due(now)) if moment is not None), default=None)
 
     @property
     def duration(self) -> timedelta | None:
@@ -88,6 +105,7 @@ class Run:
         nodes: Its operations by id, in the order of their start.
         roots: Those that are in no other.
         invocations: When the function ran.
+        failures: The errors of the invocations that have failed since the last one that did not.
         pauses: When the execution was paused.
         written_bytes: Bytes of the payloads and errors the function has written, as far as they are known.
         now: The moment that everything still open lasts to.
@@ -98,6 +116,7 @@ class Run:
     nodes: dict[str, Node] = field(default_factory=dict)
     roots: list[Node] = field(default_factory=list)
     invocations: list[Period] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
     pauses: list[Period] = field(default_factory=list)
     written_bytes: int = 0
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -184,10 +203,12 @@ def _take(run: Run, event: Event) -> None:
     details = event.get(f"{event['EventType']}Details") or {}
     moment: datetime = event["EventTimestamp"]
     if event["EventType"] == "InvocationCompleted":
-        failed = bool((details.get("Error") or {}).get("Payload"))
+        error = details.get("Error") or {}
+        failed = bool(error.get("Payload") or error.get("Truncated"))
         run.invocations.append(
             Period(details.get("StartTimestamp", moment), details.get("EndTimestamp", moment), failed)
         )
+        run.failures = [*run.failures, error.get("Payload") or {}] if failed else []
     elif kind == "Execution":
         _take_execution(run, happened, moment)
     elif kind and happened in _STATUS and "Id" in event:
@@ -250,6 +271,8 @@ def _start(node: Node, details: dict[str, Any], moment: datetime) -> None:
         node.callback_id = details.get("CallbackId")
         if timeout := details.get("Timeout"):
             node.due = moment + timedelta(seconds=timeout)
+        if heartbeat := details.get("HeartbeatTimeout"):
+            node.heartbeat = timedelta(seconds=heartbeat)
     elif node.type == "CHAINED_INVOKE":
         node.target = details.get("FunctionName")
         node.child_arn = details.get("DurableExecutionArn")

@@ -21,6 +21,7 @@ _STYLES = {
     "PAUSED": "yellow",
     "PAUSING": "yellow",
 }
+_PACKAGES = ("aws_durable_execution_sdk_python.exceptions.", "perdure.exceptions.")
 ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "CANCELLED"})
 BROKEN = frozenset({"FAILED", "TIMED_OUT", "STOPPED"})
 
@@ -86,6 +87,13 @@ def clock(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def moment(when: datetime, now: datetime) -> str:
+    """Write a moment to come for people, and how far away it is; without the day, if that is today."""
+    local, today = when.astimezone(), now.astimezone().date()
+    written = local.strftime("%H:%M:%S") if local.date() == today else clock(when)
+    return f"{written} ({f'in {duration(when - now)}' if when >= now else 'overdue'})"
+
+
 def dumps(document: Any) -> str:
     """Write a JSON document."""
     return json.dumps(document, indent=2, default=_default)
@@ -114,10 +122,13 @@ def parsed(payload: str | None) -> Any:
 
 
 def told(error: dict[str, Any] | None) -> str:
-    """Write an error object in one line."""
+    """Write an error object in one line; errors of the SDKs without their package, which is long and says nothing."""
     if not error:
         return ""
-    parts = (str(error.get("ErrorType") or ""), str(error.get("ErrorMessage") or ""))
+    kind = str(error.get("ErrorType") or "")
+    for package in _PACKAGES:
+        kind = kind.removeprefix(package)
+    parts = (kind, str(error.get("ErrorMessage") or ""))
     return line(": ".join(part for part in parts if part), 200)
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
-from perdure.commands.text import clean, clean_lines, clock, duration, line, plural, pretty, size, style_of, told
+from perdure.commands.columns import Columns, Heading, Row
+from perdure.commands.text import (
+    clean,
+    clean_lines,
+    clock,
+    duration,
+    line,
+    moment,
+    plural,
+    pretty,
+    size,
+    style_of,
+    told,
+)
 from perdure.local.budget import Budget, Prices
 from perdure.local.machine import DEFAULT_RETENTION_DAYS
 
@@ -16,18 +28,16 @@ if TYPE_CHECKING:
 
     from perdure.commands.model import Node, Run
 
-_RETRIED, _NAME, _REMARK = 2, 16, 25
-_COLUMNS = (
-    ("operation", False),
-    ("kind", False),
-    ("status", False),
-    ("attempts", True),
-    ("time", True),
-    ("in", True),
-    ("out", True),
-    ("", False),
+_RETRIED = 2
+_HEADINGS = (
+    Heading("operation"),
+    Heading("kind", always=True),
+    Heading("status", always=True),
+    Heading("attempts", number=True),
+    Heading("time", number=True),
+    Heading("in", number=True),
+    Heading("out", number=True),
 )
-_ALWAYS = 3  # the columns that stay when they are empty
 
 
 def tree(run: Run, *, most: int | None = None, data: bool = True, prices: Prices | None = None) -> list[RenderableType]:
@@ -60,6 +70,11 @@ def branch(lasts: tuple[bool, ...]) -> str:
     return "".join("   " if last else "│  " for last in lasts[:-1]) + ("└─ " if lasts[-1] else "├─ ")
 
 
+def below(lasts: tuple[bool, ...]) -> str:
+    """Draw the branches of a tree that go on below an operation."""
+    return "".join("   " if last else "│  " for last in lasts)
+
+
 def _head(run: Run) -> Text:
     version = run.described.get("Version")
     head = Text.assemble(
@@ -70,6 +85,10 @@ def _head(run: Run) -> Text:
     )
     if run.invocations:
         head.append(f", {plural(len(run.invocations), 'invocation')}")
+    if run.failures and not run.ended:
+        which = "last invocation" if len(run.failures) == 1 else f"last {len(run.failures)} invocations"
+        why = told(run.failures[-1])
+        head.append(f"\nthe {which} failed, and the function is invoked again{f': {why}' if why else ''}", "red")
     pause = run.described.get("PauseDetails")
     if pause:
         head.append(f"\npaused at {clock(pause['PauseRequestTimestamp'])}", "yellow")
@@ -83,34 +102,25 @@ def _operations(run: Run, most: int | None) -> list[RenderableType]:
     lines = list(run.walk())
     shown = lines if most is None else lines[-most:]
     rows = [
-        (
-            Text(f"{branch(lasts)}{clean(node.label)}"),
-            Text(clean(node.kind)),
-            Text(node.status, style=style_of(node.status)),
-            str(node.attempt_count) if node.attempt_count >= _RETRIED or node.status == "PENDING" else "",
-            _time(node, run),
-            _weight(node, node.input_bytes),
-            _weight(node, node.result_bytes),
-            Text(_remark(node, run), style="dim"),
+        Row(
+            branch(lasts),
+            below(lasts),
+            clean(node.label),
+            (
+                Text(clean(node.kind)),
+                Text(node.status, style=style_of(node.status)),
+                Text(str(node.attempt_count) if node.attempt_count >= _RETRIED or node.status == "PENDING" else ""),
+                Text(_time(node, run)),
+                Text(_weight(node, node.input_bytes)),
+                Text(_weight(node, node.result_bytes)),
+            ),
+            _remark(node, run),
         )
         for node, lasts in shown
     ]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    used = [index for index in range(len(_COLUMNS)) if index < _ALWAYS or any(row[index] for row in rows)]
-    for index in used:
-        heading, is_number = _COLUMNS[index]
-        fixed = 0 < index < len(_COLUMNS) - 1
-        table.add_column(
-            heading,
-            justify="right" if is_number else "left",
-            no_wrap=fixed,
-            overflow="fold",
-            min_width=None if fixed else _REMARK if index else _NAME,
-        )
-    for row in rows:
-        table.add_row(*(row[index] for index in used))
     above = len(lines) - len(shown)
-    return [table] if not above else [Text(f"… {plural(above, 'operation')} above these", style="dim"), table]
+    skipped = [Text(f"… {plural(above, 'operation')} above these", style="dim")] if above else []
+    return [*skipped, Columns(_HEADINGS, rows)]
 
 
 def _time(node: Node, run: Run) -> str:
@@ -124,14 +134,22 @@ def _weight(node: Node, count: int | None) -> str:
 
 
 def _remark(node: Node, run: Run) -> str:
-    due = None if run.ended else node.due
-    if node.error:
-        return told(node.error) + ("" if due is None else f", again at {clock(due)}")
-    if due is not None:
-        return f"until {clock(due)}"
+    if run.ended or node.ended_at is not None:
+        return told(node.error) or ("" if node.target is None else f"calls {clean(node.target)}")
+    now, facts = run.now, []
+    if node.failed_attempt:
+        why = told(node.error)
+        facts.append(f"attempt {node.failed_attempt} failed{f': {why}' if why else ''}")
+    if node.due is not None:
+        what = {"STEP": "again at", "CALLBACK": "answer until"}.get(node.type, "until")
+        facts.append(f"{what} {moment(node.due, now)}")
+    if (due := node.heartbeat_due(now)) is not None:
+        facts.append(f"first heartbeat until {moment(due, now)}")
+    elif node.heartbeat is not None:
+        facts.append(f"a heartbeat every {duration(node.heartbeat)}")
     if node.target is not None:
-        return f"of {clean(node.target)}"
-    return ""
+        facts.append(f"calls {clean(node.target)}")
+    return "; ".join(facts)
 
 
 def _callbacks(run: Run) -> list[RenderableType]:
@@ -151,7 +169,7 @@ def _budget_line(run: Run, prices: Prices | None, *, data: bool) -> str:
     if not data:
         limit = f"{plural(budget.operations, 'operation')} of {budget.operations_limit:,}"
         return f"Budget: {limit}; without --no-data also the bytes written, and the price"
-    return f"Budget: {budget}"
+    return f"Budget: {budget.use}\nPrice: {budget.cost}"
 
 
 def _outcome(run: Run) -> Text | None:

@@ -137,7 +137,7 @@ def show(
         desk.emit(document.show(run, data=not no_data, prices=prices))
     else:
         for part in tree(run, data=not no_data, prices=prices):
-            desk.out.print(part, soft_wrap=isinstance(part, Text))  # an id stays in one piece
+            desk.out.print(part, soft_wrap=True)  # an id stays in one piece
     _end(run, follow=follow)
 
 

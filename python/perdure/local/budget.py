@@ -130,12 +130,22 @@ class Budget:
         kept = written * days / _MONTH
         return self.billed_operations * prices.operation + written * prices.written_gb + kept * prices.retained_gb_month
 
-    def __str__(self) -> str:
+    @property
+    def use(self) -> str:
+        """What it has used, in words."""
         operations = _of(f"{self.operations:,}", self.operations_limit, self.operations_share)
         written = _of(_size(self.written_bytes), self.written_limit, self.written_share, size=True)
-        least, about = ("at least ", "at least") if self.at_least else ("", "about")
-        price = f"{about} {_money(self.price, self.prices.currency)} ({self.prices}; invocations not included)"
-        return f"{operations} operations, {least}{written} written; {price}"
+        return f"{operations} operations, {'at least ' if self.at_least else ''}{written} written"
+
+    @property
+    def cost(self) -> str:
+        """What that costs, in words."""
+        about = "at least" if self.at_least else "about"
+        price = _money(self.price, self.prices.currency)
+        return f"{about} {price} ({self.prices}; invocations not included)"
+
+    def __str__(self) -> str:
+        return f"{self.use}; {self.cost}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `--json` prints them."""

@@ -207,7 +207,7 @@ def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget) -> N
     """Show what it took, and the result, or the error and the traceback that leads to it."""
     style = "green" if handle.status == "SUCCEEDED" else "red"
     console.print(f"[bold {style}]{handle.status}[/] ({_calls(handle)})", highlight=False)
-    console.print(f"Budget: {budget}", highlight=False, style="dim")
+    console.print(f"Budget: {budget.use}\nPrice: {budget.cost}", highlight=False, style="dim")
     if handle.status == "SUCCEEDED":
         if handle.result:
             _show_json(console, handle.result)
@@ -293,7 +293,7 @@ def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = 
         "status": handle.status if handle.terminal or interrupted else "BLOCKED",
         "result": result,
         "error": handle.error,
-        "traceback": _trace(handle) or None,
+        "traceback": None if interrupted else _trace(handle) or None,
         "invocations": len(handle.invocations),
         "budget": budget.to_dict(),
         "openCallbacks": [callback["CallbackDetails"]["CallbackId"] for callback in handle.open_callbacks],
