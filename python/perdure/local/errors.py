@@ -19,6 +19,7 @@ THROTTLED = "TooManyRequestsException"
 SERVICE = "ServiceException"
 BAD_CONTENT = "InvalidRequestContentException"
 TOO_LARGE = "RequestTooLargeException"
+REQUEST_TIMEOUT = "RequestTimeoutException"
 INVALID_TOKEN = "Invalid checkpoint token"  # noqa: S105 - the words of a message
 
 # The HTTP status of each error, and how the service model spells its message field.
@@ -32,6 +33,7 @@ _SHAPES: dict[str, tuple[int, str]] = {
     SERVICE: (500, "Message"),
     BAD_CONTENT: (400, "message"),
     TOO_LARGE: (413, "message"),
+    REQUEST_TIMEOUT: (408, "message"),
     "KMSAccessDeniedException": (502, "Message"),
     "KMSDisabledException": (502, "Message"),
     "KMSInvalidStateException": (502, "Message"),

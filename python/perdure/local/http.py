@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from perdure.local.errors import SERVICE, TOO_LARGE, Fault
+from perdure.local.errors import REQUEST_TIMEOUT, SERVICE, TOO_LARGE, Fault
 from perdure.local.invoking import ASYNC_BYTES, SYNC_BYTES
 from perdure.local.limits import MIB
 from perdure.local.wire import Answer, Request, Wire
@@ -35,17 +35,26 @@ _LOG = logging.getLogger("perdure.local")
 _MOST_BYTES = 40 * MIB  # a payload of 6 MiB of which JSON escapes every character
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 _GRACE_SECONDS = 3
+_BODY_SECONDS = 30.0
+_GLANCE = 0.5
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach them
 
 
-def application(service: LocalService) -> Starlette:
-    """Make the ASGI application of a service; `service.start_workers()` is the caller's."""
+def application(service: LocalService, body_timeout: float = _BODY_SECONDS) -> Starlette:
+    """Make the ASGI application of a service; `service.start_workers()` is the caller's.
+
+    A request of whose body no byte comes for `body_timeout` seconds is answered with 408.
+    """
     wire = Wire()
+    callers = _Callers()
 
     async def endpoint(request: HttpRequest) -> Response:
         try:
-            answer = await _handle(service, wire, request)
+            answer = await _handle(service, wire, request, body_timeout, callers)
         except Fault as fault:
             answer = wire.refuse(fault)
+            if fault.code == REQUEST_TIMEOUT:
+                answer.headers["connection"] = "close"  # the rest of the body may come yet, and is no request
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except Exception:  # noqa: BLE001 - the caller gets no traceback
@@ -53,48 +62,85 @@ def application(service: LocalService) -> Starlette:
             answer = wire.refuse(Fault(SERVICE, "The local service failed; its log says more."))
         return Response(answer.body, answer.status, answer.headers)
 
-    return Starlette(routes=[Route("/{path:path}", endpoint, methods=_METHODS)])
+    app = Starlette(routes=[Route("/{path:path}", endpoint, methods=_METHODS)])
+    app.state.callers = callers
+    return app
 
 
-async def _handle(service: LocalService, wire: Wire, http: HttpRequest) -> Answer:
+class _Callers:
+    """Those who wait for the end of what they invoked; everything happens in the server's loop."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Event] = set()
+        self._sent_home = False
+
+    async def wait(self, ended: asyncio.Event) -> None:
+        """Wait until `ended` is set, or all are sent home."""
+        if self._sent_home:
+            return
+        self._waiting.add(ended)
+        try:
+            await ended.wait()
+        finally:
+            self._waiting.discard(ended)
+
+    def send_home(self) -> None:
+        """Let nobody wait any longer."""
+        self._sent_home = True
+        for ended in self._waiting:
+            ended.set()
+
+
+async def _handle(
+    service: LocalService, wire: Wire, http: HttpRequest, body_timeout: float, callers: _Callers
+) -> Answer:
     path = http.scope["raw_path"].decode("latin-1").partition("?")[0]
     method, action, labels = wire.find(http.method, path)
     limit = _MOST_BYTES
     if method == "invoke":
         limit = ASYNC_BYTES if http.headers.get("x-amz-invocation-type") == "Event" else SYNC_BYTES
-    body = await _body(http, limit)
+    body = await _body(http, limit, body_timeout)
     request = Request(http.method, path, http.query_params.multi_items(), http.headers, body)
     arguments = wire.arguments(action, labels, request)
     if method == "invoke":
-        response = await _invoke(service, arguments)
+        response = await _invoke(service, arguments, callers)
     else:
         response = await run_in_threadpool(service.answer, method, arguments)
     return wire.respond(action, response)
 
 
-async def _body(http: HttpRequest, limit: int) -> bytes:
-    """Read a body, no more of it than the service takes."""
+async def _body(http: HttpRequest, limit: int, patience: float) -> bytes:
+    """Read a body, no more of it than the service takes, and no longer than something comes within `patience`."""
     parts, size = [], 0
-    async for part in http.stream():
-        size += len(part)
-        if size > limit:
-            raise Fault(TOO_LARGE, f"Request must be smaller than {limit} bytes.")
-        parts.append(part)
+    now = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(patience) as silence:
+            async for part in http.stream():
+                silence.reschedule(now() + patience)
+                size += len(part)
+                if size > limit:
+                    raise Fault(TOO_LARGE, f"Request must be smaller than {limit} bytes.")
+                parts.append(part)
+    except TimeoutError:
+        raise Fault(REQUEST_TIMEOUT, f"Nothing more of the request's body came for {patience:g} seconds.") from None
     return b"".join(parts)
 
 
-async def _invoke(service: LocalService, arguments: dict[str, Any]) -> dict[str, Any]:
+async def _invoke(service: LocalService, arguments: dict[str, Any], callers: _Callers) -> dict[str, Any]:
     """Invoke, and wait for the end without holding a thread."""
     target = await run_in_threadpool(service.begin_invoke, arguments)
     if target is not None and arguments.get("InvocationType", "RequestResponse") == "RequestResponse":
         try:
-            await asyncio.wait_for(_ended(service, target), service.sync_timeout or None)
+            await asyncio.wait_for(_ended(service, target, callers), service.sync_timeout or None)
         except TimeoutError:
             _LOG.warning("A synchronous caller of %s stopped waiting.", arguments["FunctionName"])
+        else:
+            if not target.terminal:
+                raise Fault(SERVICE, "The local service was stopped before the function ended.")
     return await run_in_threadpool(service.invoke_answer, arguments, target)
 
 
-async def _ended(service: LocalService, target: ExecutionHandle | Call) -> None:
+async def _ended(service: LocalService, target: ExecutionHandle | Call, callers: _Callers) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -110,20 +156,34 @@ async def _ended(service: LocalService, target: ExecutionHandle | Call) -> None:
                 target.listeners.append(listener)
 
     await run_in_threadpool(listen)
-    await ended.wait()
+    await callers.wait(ended)
 
 
 class _Uvicorn(uvicorn.Server):
-    """A uvicorn server that says when it is up."""
+    """A uvicorn server that says when it is up, and when it has ended."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, callers: _Callers) -> None:
         super().__init__(config)
+        self._callers = callers
         self.up = threading.Event()
+        self.ended = threading.Event()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Run, and say when it is over."""
+        try:
+            super().run(sockets)
+        finally:
+            self.ended.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
         self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down; whoever waits is told so."""
+        self._callers.send_home()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -150,53 +210,68 @@ class LocalServer:
         service: what to serve; its functions run in background workers while the server is up.
         host: the address to listen on; anything but loopback is open to whoever reaches it.
         port: the port, 0 for any that is free.
+        body_timeout: seconds without a byte after which a request whose body has not all come is answered with 408.
 
     Raises:
         OSError: the port is taken, or the address is not of this machine.
 
     """
 
-    def __init__(self, service: LocalService, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, service: LocalService, host: str = "127.0.0.1", port: int = 0, *, body_timeout: float = _BODY_SECONDS
+    ) -> None:
         self.service = service
+        self.host = host
         self._socket = _listen(host, port)
+        called = _ANY.get(host, host)
         port = self._socket.getsockname()[1]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = f"http://[{called}]:{port}" if ":" in called else f"http://{called}:{port}"
+        """Where this machine reaches it, on whatever address it listens."""
+        app = application(service, body_timeout)
         config = uvicorn.Config(
-            application(service),
+            app,
             log_level="warning",
             access_log=False,
             lifespan="off",
             ws="none",
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        self._server = _Uvicorn(config)
+        self._server = _Uvicorn(config, app.state.callers)
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        """Start the server in a thread of its own."""
+        """Start the server; see `start`."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the workers and the server; the service itself stays open."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start the workers, and the server in a thread of its own."""
         self.service.start_workers()
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="perdure-http", daemon=True
         )
         self._thread.start()
         self._server.up.wait()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop the server and the workers; the service itself stays open."""
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join()
-        self.service.stop_workers()
-        self._socket.close()
-
-    def run(self) -> None:
-        """Serve in this thread until it is interrupted; stop the server and the workers then."""
-        self.service.start_workers()
-        try:
-            self._server.run(sockets=[self._socket])
-        except KeyboardInterrupt:
+    def wait(self) -> None:
+        """Wait until the server ends, as it does by itself only in trouble, or until a KeyboardInterrupt."""
+        while not self._server.ended.wait(_GLANCE):  # not join(): interrupted, it may take the thread for ended
             pass
+
+    def stop(self, grace: float = 5.0) -> bool:
+        """Wait up to `grace` seconds for what runs, then answer no more; tell whether all of it came to its end."""
+        try:
+            return self.service.stop_workers(grace)  # first, since handlers may need the API to come to their end
+        except BaseException:
+            self._server.force_exit = True
+            raise
         finally:
-            self.service.stop_workers()
+            self._server.should_exit = True
+            if self._thread is not None:
+                self._server.ended.wait()
+                self._thread.join()
             self._socket.close()

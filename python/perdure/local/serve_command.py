@@ -5,7 +5,10 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,10 +24,14 @@ from perdure.local.sqlite import SqliteStore, StoreError
 from perdure.local.store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from perdure.local.http import LocalServer
+
 DEFAULT_PORT = 9000
+INTERRUPTED = 130
+_GRACE = 5.0
 
 
 @app.command()
@@ -59,18 +66,56 @@ def serve(
     except ModuleNotFoundError as problem:
         console.print(f"perdure serve needs {problem.name}: pip install 'perdure\\[local]'")
         raise typer.Exit(USAGE) from None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    service = _open(None if in_memory else database, console)
+    register = partial(_register, service, functions or (), plain or (), execution_timeout, retention_days)
     try:
-        store = MemoryStore() if in_memory else SqliteStore(database)
+        register()
+        server = LocalServer(service, host, port)
+    except OSError as problem:
+        service.close()
+        console.print(f"[red]Error:[/] {host}:{port} cannot be listened on: {problem.strerror or problem}.")
+        raise typer.Exit(USAGE) from None
+    except BaseException:
+        service.close()
+        raise
+    service.start_workers(workers)
+    if reload:
+        sys.dont_write_bytecode = True  # two edits in one second would otherwise look the same
+        Reloader(Path.cwd(), register).start()
+    status, idle = _run(server, console, None if in_memory else database)
+    service.close(grace=0)
+    console.print("Stopped." if in_memory else f"Stopped. Everything is kept in {database}.")
+    if not idle:
+        sys.stdout.flush()
+        os._exit(status)  # what still runs may have threads that the interpreter would wait for
+    raise typer.Exit(status)
+
+
+def _open(database: Path | None, console: Console) -> LocalService:
+    """Open the service on a file, or in memory."""
+    try:
+        store = MemoryStore() if database is None else SqliteStore(database)
     except StoreError as problem:
         console.print(f"[red]Error:[/] {problem}")
         raise typer.Exit(USAGE) from None
-    service = LocalService(store=store, clock=RealClock(), record=False)
+    return LocalService(store=store, clock=RealClock(), record=False)
 
-    def register() -> None:
-        found = [(True, *_binding(entry)) for entry in functions or ()]
-        found += [(False, *_binding(entry)) for entry in plain or ()]
+
+def _register(
+    service: LocalService,
+    functions: Sequence[str],
+    plain: Sequence[str],
+    execution_timeout: int | None,
+    retention_days: int | None,
+) -> None:
+    """Load all functions and register them, or none."""
+    try:
+        found = [(True, *_binding(entry)) for entry in functions]
+        found += [(False, *_binding(entry)) for entry in plain]
         names = [name for _, name, _ in found]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -85,34 +130,23 @@ def serve(
                 execution_timeout=execution_timeout if durable else None,
                 retention_days=retention_days,
             )
-
-    try:
-        _register(register)
-        server = LocalServer(service, host, port)
-    except OSError as problem:
-        service.close()
-        console.print(f"[red]Error:[/] {host}:{port} cannot be listened on: {problem.strerror or problem}.")
-        raise typer.Exit(USAGE) from None
-    except BaseException:
-        service.close()
-        raise
-    service.start_workers(workers)
-    if reload:
-        sys.dont_write_bytecode = True  # two edits in one second would otherwise look the same
-        Reloader(Path.cwd(), register).start()
-    _greet(console, service, server.url, None if in_memory else database)
-    if not _is_loopback(host):
-        console.print(f"[yellow]Warning:[/] {host} can be reached from elsewhere, and nothing here asks who calls.")
-    server.run()
-    service.close(grace=0)
-    console.print("Stopped." if in_memory else f"Stopped. Everything is kept in {database}.")
-
-
-def _register(register: Callable[[], None]) -> None:
-    try:
-        register()
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from None
+
+
+def _run(server: LocalServer, console: Console, database: Path | None) -> tuple[int, bool]:
+    """Serve until a signal, then wait for what runs or for another; return the status, and whether all has ended."""
+    try:
+        with suppress(KeyboardInterrupt):
+            server.start()
+            _greet(console, server, database)
+            server.wait()
+        workers = server.service.workers
+        if workers is not None and workers.busy:
+            console.print(f"Waiting up to {_GRACE:g} seconds for what runs; Ctrl-C again stops at once.")
+        return 0, server.stop(_GRACE)
+    except KeyboardInterrupt:
+        return INTERRUPTED, False
 
 
 def _binding(entry: str) -> tuple[str, Callable[[Any, Any], Any]]:
@@ -134,7 +168,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _greet(console: Console, service: LocalService, url: str, database: Path | None) -> None:
+def _greet(console: Console, server: LocalServer, database: Path | None) -> None:
+    service, url = server.service, server.url
     kept = "in memory" if database is None else f"in {database}"
     running = len(service.handles)
     console.print(
@@ -142,6 +177,16 @@ def _greet(console: Console, service: LocalService, url: str, database: Path | N
     )
     for function in service.functions.values():
         console.print(f"  {'durable' if function.durable else 'plain  '} {function.name}")
-    first = next((function.name for function in service.functions.values()), "NAME")
-    console.print(f"\n  aws lambda invoke --endpoint-url {url} --function-name {first} /dev/stdout")
+    first = next((function.name for function in service.functions.values()), None)
+    if first is None:
+        console.print(
+            "[yellow]Warning:[/] no function is served, so nothing can be invoked. Give one as MODULE:HANDLER, "
+            "such as app:handler for the handler in app.py, or as NAME=URL."
+        )
+    else:
+        console.print(f"\n  aws lambda invoke --endpoint-url {url} --function-name {first} out.json")
+    if not _is_loopback(server.host):
+        console.print(
+            f"[yellow]Warning:[/] {server.host} can be reached from elsewhere, and nothing here asks who calls."
+        )
     console.print("\nCtrl-C stops it; what runs goes on with the next start." if database else "\nCtrl-C stops it.")

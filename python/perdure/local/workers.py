@@ -34,6 +34,11 @@ class Workers:
         self._stopping = False
         self._watcher = threading.Thread(target=self._watch, name="perdure-watcher", daemon=True)
 
+    @property
+    def busy(self) -> int:
+        """How many functions run now."""
+        return self._driver.busy
+
     def start(self) -> None:
         """Start to work."""
         self._watcher.start()
