@@ -1,0 +1,146 @@
+"""Look at a run of the explorer's, and take down what can be compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.lambda_service import Operation as SvcOperation
+from perdure.local.validation import function_base_name
+from perdure.testing._seen import Seen
+from perdure.testing.operations import tree_of
+from perdure.testing.tree import render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from perdure.local import ExecutionHandle
+    from perdure.testing._fault import Fault
+    from perdure.testing._seen import Key
+    from perdure.testing._watchdog import StuckError
+
+_PATIENCE = 1.0  # seconds to wait for the service of a run that is stuck
+_EARLY = ("MIN_SUCCESSFUL_REACHED", "FAILURE_TOLERANCE_EXCEEDED", "CUSTOM_COMPLETION")
+
+
+def look(
+    handle: ExecutionHandle, fault: Fault, first_drawn: dict[str, str], probed: Any, stuck: StuckError | None
+) -> Seen:
+    """Take down what there is to see of a run.
+
+    Args:
+        handle: The execution.
+        fault: What happened to it.
+        first_drawn: Ids that the first run drew, and what to call them; it fills this in.
+        probed: What the probe saw.
+        stuck: Where the run was when it was given up.
+
+    """
+    wake = handle.service.wake
+    held = wake.acquire(timeout=_PATIENCE)  # a run that is stuck may hold it, and may go on working
+    try:
+        return _look(handle, fault, first_drawn, probed, stuck)
+    finally:
+        if held:
+            wake.release()
+
+
+def _look(
+    handle: ExecutionHandle, fault: Fault, first_drawn: dict[str, str], probed: Any, stuck: StuckError | None
+) -> Seen:
+    everything = list(handle.service.handles.values())
+    executions = [handle, *(other for other in everything if other is not handle and other.terminal)]
+    drawn = _drawn(executions, fault)
+    if not first_drawn:
+        first_drawn.update(drawn)
+    drawn = {**first_drawn, **drawn}
+    recorded: dict[Key, dict[str, Any]] = {}
+    names: dict[Key, str] = {}
+    for execution in executions:
+        place = fault.place(execution.arn)
+        suffix = f" of {function_base_name(execution.machine.function_arn)}" if place else ""
+        for operation in execution.operations:
+            key = place, operation["Id"]
+            recorded[key] = _comparable(operation, drawn)
+            recorded[key]["Runs"] = fault.runs[key] - fault.lost[key]
+            names[key] = (operation.get("Name") or f"{operation.get('SubType')} {operation['Id'][:8]}") + suffix
+    operations = [SvcOperation.from_dict(operation) for operation in handle.operations]
+    return Seen(
+        status=handle.status,
+        result=_without(handle.result, drawn),
+        error=_without(handle.error, drawn),
+        operations=recorded,
+        names=names,
+        open_callbacks=_callbacks(everything, "STARTED"),
+        unanswered=_callbacks(everything, "TIMED_OUT"),
+        probe=probed,
+        calls=fault.calls,
+        choices=fault.choices,
+        own_threads=fault.own_threads,
+        invocations=len(handle.invocations),
+        tree=f"{handle.status}\n{render(tree_of(operations))}",
+        interrupted=any(_interrupted(execution) for execution in executions),
+        raced=any(_raced(execution.operations) for execution in executions),
+        struck=fault.struck,
+        stuck=stuck,
+        is_durable=fault.core is not None,
+    )
+
+
+def _drawn(executions: list[ExecutionHandle], fault: Fault) -> dict[str, str]:
+    """Give the ids that are drawn anew in each run, and what to call them instead."""
+    found: dict[str, str] = {}
+    for execution in executions:
+        which = "".join(f" {key[:8]}" for key in fault.place(execution.arn))
+        found[execution.arn] = f"<arn{which}>"
+        found[execution.machine.execution_id] = f"<execution{which}>"
+        for operation in execution.operations:
+            if operation["Type"] == "CALLBACK":
+                found[operation["CallbackDetails"]["CallbackId"]] = f"<callback{which} {operation.get('Name')}>"
+    return found
+
+
+def _comparable(operation: dict[str, Any], drawn: Mapping[str, str]) -> dict[str, Any]:
+    details = next((dict(value) for key, value in operation.items() if key.endswith("Details")), {})
+    kept = {key: operation.get(key) for key in ("Type", "SubType", "Name", "ParentId", "Status")}
+    kept |= {key: details.get(key) for key in ("Attempt", "Result", "Error", "ReplayChildren")}
+    return dict(_without(kept, drawn))
+
+
+def _without(value: Any, drawn: Mapping[str, str]) -> Any:
+    """Take what differs from run to run out of a value: drawn ids, and the traces of errors that are raised again."""
+    if isinstance(value, str):
+        for text, stand_in in drawn.items():
+            value = value.replace(text, stand_in)
+        return value
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if item is not None and key != "StackTrace"}
+        return {key: _without(item, drawn) for key, item in kept.items()}
+    return value
+
+
+def _callbacks(executions: list[ExecutionHandle], status: str) -> list[str]:
+    """Name the callbacks in a status, as one names them to answer them."""
+    found: list[str] = []
+    for execution in executions:
+        for operation in execution.operations:
+            if operation["Type"] == "CALLBACK" and operation["Status"] == status:
+                parent = execution.machine.operations.get(operation.get("ParentId", ""), {})
+                around = parent.get("Name") if parent.get("SubType") == "WaitForCallback" else None
+                found.append(str(around or operation.get("Name")))
+    return found
+
+
+def _interrupted(execution: ExecutionHandle) -> bool:
+    """Tell whether an at-most-once step was cut off."""
+    return any(
+        "StepInterruptedError" in str((update.get("Error") or {}).get("ErrorType")) for update in execution.updates
+    )
+
+
+def _raced(operations: list[dict[str, Any]]) -> bool:
+    """Tell whether a map or parallel ended before all of its branches had: then their order makes the result."""
+    ended = {o["Id"] for o in operations if o.get("SubType") in ("Map", "Parallel") and o["Status"] != "STARTED"}
+    results = [str(o["ContextDetails"].get("Result")) for o in operations if o["Id"] in ended]
+    return any(reason in result for result in results for reason in _EARLY) or any(
+        o.get("ParentId") in ended and o["Status"] not in ("SUCCEEDED", "FAILED") for o in operations
+    )

@@ -1,0 +1,153 @@
+"""What can be seen of a run, and how two runs differ, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.testing._watchdog import StuckError
+
+Key = tuple[tuple[str, ...], str]
+"""An operation: the invokes that lead to its execution, then its id."""
+
+_LONG = 600
+_BEFORE, _WINDOW = 60, 400
+
+
+@dataclass
+class Seen:
+    """What can be seen of a run, comparable but for what differs from run to run: moments and drawn ids.
+
+    Args:
+        status: The execution's.
+        result: Its result as JSON.
+        error: Its error.
+        operations: What is recorded, and how often functions of steps ran, of it and the executions it invoked.
+        names: What to call the operations.
+        open_callbacks: Those that are still open.
+        unanswered: Those that nobody answered in time.
+        probe: What the probe saw.
+        calls: How many API calls were made.
+        choices: How often it was open what went on next: one of several branches, or a thread of the handler's own.
+        own_threads: Whether threads of the handler's own began operations.
+        invocations: How many there were.
+        tree: All of it, drawn.
+        interrupted: Whether an at-most-once step was cut off.
+        raced: Whether a batch ended before all of its branches had.
+        struck: What the API call carried with which the schedule came about, or what it put in order; None if it did
+            not come about.
+        stuck: Where it was when it was given up.
+        is_durable: Whether perdure's engine ran at all.
+
+    """
+
+    status: str
+    result: str | None
+    error: dict[str, Any] | None
+    operations: dict[Key, dict[str, Any]]
+    names: dict[Key, str]
+    open_callbacks: list[str]
+    unanswered: list[str]
+    probe: Any
+    calls: int
+    choices: int
+    own_threads: bool
+    invocations: int
+    tree: str
+    interrupted: bool
+    raced: bool
+    struck: str | None
+    stuck: StuckError | None
+    is_durable: bool
+
+    def differences(self, other: Seen, *, result: bool, probe: bool) -> list[str]:
+        """Say in words how another run differs from this one.
+
+        Args:
+            other: The other run.
+            result: Whether its outcome and operations must be the same, or it only must come to its end.
+            probe: Whether what the probe saw must be the same.
+
+        """
+        if other.stuck is not None:
+            return [f"it had not come to its end after {other.stuck.seconds:.3g} s, and was here:\n{other.stuck.where}"]
+        found = []
+        if result:
+            found += self._outcome_differences(other)
+            for key in [*self.operations, *(key for key in other.operations if key not in self.operations)]:
+                found += self._operation_differences(key, other)
+        elif other.status == "RUNNING" != self.status:
+            found.append("the execution did not come to its end")
+        if probe and self.probe != other.probe:
+            found.append(_apart("the probe saw", self.probe, other.probe, "sees"))
+        return found
+
+    @property
+    def is_non_deterministic(self) -> bool:
+        """Whether it asked for other operations than those it had recorded itself."""
+        return str((self.error or {}).get("ErrorType")).endswith("NonDeterministicExecutionError")
+
+    def outcome(self) -> str:
+        """Say how the run ended."""
+        told = self.result
+        if self.error is not None:
+            kind = str(self.error.get("ErrorType")).rpartition(".")[2]
+            told = f"{kind}: {self.error.get('ErrorMessage')}"
+        return f"{self.status} {told}" if told is not None else self.status
+
+    def _outcome_differences(self, other: Seen) -> list[str]:
+        found = []
+        if self.outcome() != other.outcome():
+            found.append("the outcome was {}, and is {}".format(*_cut(self.outcome(), other.outcome())))
+        elif self.error != other.error:
+            found.append(_apart("the error was", self.error, other.error))
+        if self.open_callbacks != other.open_callbacks:
+            found.append(_apart("open callbacks were", self.open_callbacks, other.open_callbacks, "are"))
+        return found
+
+    def _operation_differences(self, key: Key, other: Seen) -> list[str]:
+        mine, others = self.operations.get(key), other.operations.get(key)
+        name = self.names.get(key) or other.names.get(key)
+        if mine is None or others is None:
+            return [f"operation {name} is {'only recorded now' if mine is None else 'no longer recorded'}"]
+        if (was := _kind(mine)) != (now := _kind(others)):
+            return [f"where {was} was recorded, {now} is now"]
+        members = [member for member in mine.keys() | others.keys() if mine.get(member) != others.get(member)]
+        if "Runs" in members and not (self.own_threads or other.own_threads):
+            members.remove("Runs")
+            runs = f"its function ran {_times(mine.get('Runs'))}, and runs {_times(others.get('Runs'))}"
+            return [f"operation {name}: {runs}", *_told(name, members, mine, others)]
+        return _told(name, [member for member in members if member != "Runs"], mine, others)
+
+
+def _told(name: str | None, members: list[str], mine: dict[str, Any], others: dict[str, Any]) -> list[str]:
+    return [_apart(f"operation {name}: {m} was", mine.get(m), others.get(m)) for m in sorted(members)]
+
+
+def _kind(operation: dict[str, Any]) -> str:
+    name = operation.get("Name")
+    return f"a {operation.get('SubType') or operation['Type']} " + (f"named {name!r}" if name else "without a name")
+
+
+def _times(count: int | None) -> str:
+    return f"{count or 0} time" + ("" if count == 1 else "s")
+
+
+def _apart(subject: str, one: Any, other: Any, verb: str = "is") -> str:
+    was, now = _cut(repr(one), repr(other))
+    return f"{subject} {was}, and {verb} {now}"
+
+
+def _cut(one: str, other: str) -> tuple[str, str]:
+    """Cut two long texts to where they differ."""
+    if max(len(one), len(other)) <= _LONG:
+        return one, other
+    differs = (index for index, (was, now) in enumerate(zip(one, other, strict=False)) if was != now)
+    begin = max(0, next(differs, min(len(one), len(other))) - _BEFORE)
+
+    def cut(text: str) -> str:
+        piece = text[begin : begin + _WINDOW]
+        return ("…" if begin else "") + piece + ("…" if begin + _WINDOW < len(text) else "")
+
+    return cut(one), cut(other)
