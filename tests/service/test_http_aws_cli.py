@@ -1,6 +1,6 @@
-"""The AWS CLI, as it comes from PyPI, drives every action it knows over a real socket.
+"""The AWS CLI, as it comes from PyPI, drives every action over a real socket.
 
-Its service model is its own, and does not have pause, resume and delete yet; those are boto3's, in `test_http`.
+Its service model is its own, and does not have pause, resume and delete yet: for those it is lent that of botocore.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import botocore
 import pytest
 
 from perdure import DurableContext, durable_execution
@@ -46,9 +47,10 @@ class Shell:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def run(self, *arguments: str, code: int = 0) -> Any:
+    def run(self, *arguments: str, code: int = 0, models: str | None = None) -> Any:
+        environment = self._environment if models is None else {**self._environment, "AWS_DATA_PATH": models}
         done = subprocess.run(
-            [*CLI, *arguments], env=self._environment, capture_output=True, text=True, check=False, timeout=60
+            [*CLI, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == code, done.stderr
         return done.stderr if code else json.loads(done.stdout or "null")
@@ -101,6 +103,29 @@ def test_a_failure_and_a_stop(shell: Shell, tmp_path: Path) -> None:
     assert shell.service.execution(first).drive().status == "FAILED"
     assert shell.run("stop-durable-execution", "--durable-execution-arn", second, "--error", error)["StopTimestamp"]
     assert shell.service.execution(second).error == json.loads(error)
+
+
+def test_a_pause_and_a_deletion(shell: Shell, tmp_path: Path) -> None:
+    models = str(Path(botocore.__file__).parent / "data")
+    out = str(tmp_path / "out.json")
+    arn = shell.run("invoke", "--function-name", "ask", "--invocation-type", "Event", out)["DurableExecutionArn"]
+    shell.callback_of(arn)
+    execution = ("--durable-execution-arn", arn)
+
+    def status() -> str:
+        return str(shell.service.execution(arn).status)
+
+    shell.run("pause-durable-execution", *execution, "--reason", "stocktaking", models=models)
+    assert status() == "PAUSED"
+    refused = shell.run("pause-durable-execution", *execution, code=REFUSED, models=models)
+    assert "ResourceConflictException" in refused
+    shell.run("resume-durable-execution", *execution, models=models)
+    assert status() == "RUNNING"
+    assert "stop it first" in shell.run("delete-durable-execution", *execution, code=REFUSED, models=models)
+    shell.run("stop-durable-execution", *execution)
+    assert shell.run("delete-durable-execution", *execution, models=models)["DeletionRequestTimestamp"]
+    with pytest.raises(KeyError):
+        shell.service.execution(arn)
 
 
 def test_checkpoints_and_state(shell: Shell) -> None:
