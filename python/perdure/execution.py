@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, decode_json, encode_json
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from perdure.checkpoint import Checkpointer
     from perdure.client import Checkpoint, Client, Wire
     from perdure.lambda_service import DurableExecutionInvocationOutput
-    from perdure.types import LambdaContext
+    from perdure.types import DurableHandler, LambdaContext
 
     Handler = Callable[[Any, DurableContext], Any]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("perdure")
 
@@ -87,12 +89,12 @@ def __getattr__(name: str) -> Any:
 
 @overload
 def durable_execution(
-    func: Handler,
+    func: Callable[[Any, DurableContext], T],
     *,
     boto3_client: Any | None = None,
     plugins: list[Any] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
-) -> Callable[[Any, LambdaContext], Any]: ...
+) -> DurableHandler[T]: ...
 @overload
 def durable_execution(
     func: None = None,
@@ -100,7 +102,7 @@ def durable_execution(
     boto3_client: Any | None = None,
     plugins: list[Any] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
-) -> Callable[[Handler], Callable[[Any, LambdaContext], Any]]: ...
+) -> Callable[[Callable[[Any, DurableContext], T]], DurableHandler[T]]: ...
 def durable_execution(
     func: Handler | None = None,
     *,

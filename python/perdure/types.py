@@ -222,6 +222,21 @@ class LambdaContext(Protocol):
         ...
 
 
+class DurableOutput(dict[str, Any], Generic[C_co]):
+    """What a durable handler returns to Lambda: ``Status``, and with it ``Result`` (as JSON) or ``Error``.
+
+    At run time it is a plain dict. This class is what type checkers know it by, and by it the type of the result.
+    """
+
+
+class DurableHandler(Protocol[C_co]):
+    """What ``@durable_execution`` makes: a handler for Lambda, whose executions give a result of this type."""
+
+    def __call__(self, event: Any, context: LambdaContext, /) -> DurableOutput[C_co]:
+        """Run one invocation, given what the service sent and the Lambda context."""
+        ...
+
+
 class DurableExecutionArn(Frozen):
     """The parts of an execution's ARN.
 

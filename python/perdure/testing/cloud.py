@@ -64,7 +64,7 @@ class DurableFunctionCloudTestRunner:
         timeout: float = 60,
         *,
         event: Any = UNSET,
-    ) -> DurableFunctionTestResult:
+    ) -> DurableFunctionTestResult[Any]:
         """Run an execution to its end.
 
         Args:
@@ -99,7 +99,7 @@ class DurableFunctionCloudTestRunner:
             )
         return str(arn)
 
-    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult:
+    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult[Any]:
         """Wait for an execution's end, and tell of it.
 
         Raises:

@@ -13,7 +13,7 @@ It is found through its entry point; ``-p perdure.testing.plugin`` loads it by h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import pytest
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from perdure.local import ExecutionHandle
     from perdure.testing.result import DurableFunctionTestResult
     from perdure.testing.runner import DurableFunctionTestRunner
+    from perdure.types import DurableHandler
+
+T = TypeVar("T")
 
 SECTION = "durable executions"
 
@@ -42,10 +45,18 @@ class Durable:
 
     def __init__(self, *options: dict[str, Any]) -> None:
         self._options = options
-        self._runners: list[DurableFunctionTestRunner] = []
-        self._own: DurableFunctionTestRunner | None = None
+        self._runners: list[DurableFunctionTestRunner[Any]] = []
+        self._own: DurableFunctionTestRunner[Any] | None = None
 
-    def __call__(self, handler: Callable[[Any, Any], Any] | None = None, **options: Any) -> DurableFunctionTestRunner:
+    @overload
+    def __call__(self, handler: DurableHandler[T], **options: Any) -> DurableFunctionTestRunner[T]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[Any, Any], Any] | None = None, **options: Any
+    ) -> DurableFunctionTestRunner[Any]: ...
+    def __call__(
+        self, handler: Callable[[Any, Any], Any] | None = None, **options: Any
+    ) -> DurableFunctionTestRunner[Any]:
         """Make a runner, of the handler given here or by the marker; options here go before those of the marker."""
         from perdure.testing.runner import DurableFunctionTestRunner  # noqa: PLC0415  only for tests that use it
 
@@ -69,13 +80,13 @@ class Durable:
         return runner
 
     @property
-    def runner(self) -> DurableFunctionTestRunner:
+    def runner(self) -> DurableFunctionTestRunner[Any]:
         """The test's own runner, of the marker's handler."""
         if self._own is None:
             self._own = self()
         return self._own
 
-    def run(self, *arguments: Any, **options: Any) -> DurableFunctionTestResult:
+    def run(self, *arguments: Any, **options: Any) -> DurableFunctionTestResult[Any]:
         """Run an execution on the test's own runner; see `DurableFunctionTestRunner.run`."""
         return self.runner.run(*arguments, **options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationPayload
 from perdure.lambda_service import Operation as SvcOperation
@@ -48,9 +48,12 @@ class Facts:
     events: Sequence[Event] = ()
 
 
+T = TypeVar("T")
+
+
 @dataclass(repr=False)
-class DurableFunctionTestResult(_Searchable):
-    """How an execution ended, and what it did.
+class DurableFunctionTestResult(_Searchable, Generic[T]):
+    """How an execution ended, and what it did. `value` has the type that the handler's annotation gives.
 
     Args:
         status: How the handler ended; FAILED also for an execution that timed out or was stopped.
@@ -73,7 +76,7 @@ class DurableFunctionTestResult(_Searchable):
         return self.operations
 
     @classmethod
-    def create(cls, execution: ExecutionHandle, prices: Prices | None = None) -> DurableFunctionTestResult:
+    def create(cls, execution: ExecutionHandle, prices: Prices | None = None) -> DurableFunctionTestResult[T]:
         """Make the result of an execution of a local service.
 
         Raises:
@@ -106,7 +109,7 @@ class DurableFunctionTestResult(_Searchable):
         execution_response: GetDurableExecutionResponse,
         history_response: GetDurableExecutionHistoryResponse,
         prices: Prices | None = None,
-    ) -> DurableFunctionTestResult:
+    ) -> DurableFunctionTestResult[T]:
         """Make the result of what the API tells of an execution; the history must have been read with its data."""
         told_of, events = execution_response, history_response.events
         operations = events_to_operations(events)
@@ -129,7 +132,7 @@ class DurableFunctionTestResult(_Searchable):
         )
 
     @property
-    def value(self) -> Any:
+    def value(self) -> T:
         """What the handler returned, read from JSON.
 
         Raises:
@@ -139,7 +142,7 @@ class DurableFunctionTestResult(_Searchable):
         if self.status is not InvocationStatus.SUCCEEDED:
             why = f": {told(self.error)}" if self.error else ""
             raise DurableFunctionsTestError(f"the execution has no value, it {self._outcome()}{why}\n{self.tree()}")
-        return json.loads(self.result) if self.result else None
+        return cast("T", json.loads(self.result) if self.result else None)
 
     @property
     def budget(self) -> Budget:

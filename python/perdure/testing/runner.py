@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure.execution import durable_execution
 from perdure.lambda_service import ErrorObject
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from perdure.local import ExecutionHandle, Store
     from perdure.local.budget import Prices
+    from perdure.types import DurableHandler
 
     Handler = Callable[[Any, Any], Any]
 
@@ -65,11 +66,13 @@ __all__ = [
     "create_operation",
 ]
 
+T = TypeVar("T")
+
 _DEFAULT_NAME = "execution-name"
 _PATIENCE = 5.0
 
 
-class DurableFunctionTestRunner:
+class DurableFunctionTestRunner(Generic[T]):
     """Runs a durable function, and the functions it invokes, on a local service of its own.
 
     Code runs in the thread that calls the runner, as far as it gets; time passes only in `run`, `wait_for_result`,
@@ -91,6 +94,38 @@ class DurableFunctionTestRunner:
 
     """
 
+    @overload
+    def __init__(
+        self,
+        handler: DurableHandler[T],
+        poll_interval: float = ...,
+        max_invocation_page_bytes: int | None = ...,
+        execution_timeout: int | None = ...,
+        invocation_timeout: int = ...,
+        store: Store | None = ...,
+        skip_time: bool = ...,
+        region: str = ...,
+        *,
+        start_time: datetime | None = ...,
+        limits: Limits | None = ...,
+        prices: Prices | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: DurableFunctionTestRunner[Any],
+        handler: Handler,
+        poll_interval: float = ...,
+        max_invocation_page_bytes: int | None = ...,
+        execution_timeout: int | None = ...,
+        invocation_timeout: int = ...,
+        store: Store | None = ...,
+        skip_time: bool = ...,
+        region: str = ...,
+        *,
+        start_time: datetime | None = ...,
+        limits: Limits | None = ...,
+        prices: Prices | None = ...,
+    ) -> None: ...
     def __init__(
         self,
         handler: Handler,
@@ -136,7 +171,7 @@ class DurableFunctionTestRunner:
         handler: Handler,
         execution_timeout: int | None = None,
         retention_period_days: int = 1,
-    ) -> DurableFunctionTestRunner:
+    ) -> Self:
         """Register a durable function to be invoked; gives the runner.
 
         Args:
@@ -155,7 +190,7 @@ class DurableFunctionTestRunner:
         )
         return self
 
-    def register_function(self, function_name: str, handler: Handler) -> DurableFunctionTestRunner:
+    def register_function(self, function_name: str, handler: Handler) -> Self:
         """Register a plain function to be invoked, called with its payload and a Lambda context; gives the runner."""
         self.service.register(function_name, handler, durable=False, timeout_seconds=self._invocation_timeout)
         return self
@@ -185,7 +220,7 @@ class DurableFunctionTestRunner:
         error: ErrorObject | BaseException | None = None,
         *,
         reply: Callable[[str], Any] | None = None,
-    ) -> DurableFunctionTestRunner:
+    ) -> Self:
         """Have each callback of a name answered, as soon as the execution waits for it; gives the runner.
 
         Args:
@@ -214,7 +249,7 @@ class DurableFunctionTestRunner:
         tenant_id: str | None = None,
         *,
         event: Any = UNSET,
-    ) -> DurableFunctionTestResult:
+    ) -> DurableFunctionTestResult[T]:
         """Run an execution to its end.
 
         Args:
@@ -251,7 +286,7 @@ class DurableFunctionTestRunner:
         self._stage.settle(handle)
         return handle.arn
 
-    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult:
+    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult[T]:
         """Run an execution to its end; see `run`."""
         return self._finish(self._handle(execution_arn), timeout)
 
@@ -408,7 +443,7 @@ class DurableFunctionTestRunner:
         except KeyError:
             raise ResourceNotFoundException(f"this runner has no execution with the ARN {execution_arn!r}") from None
 
-    def _finish(self, handle: ExecutionHandle, patience: float) -> DurableFunctionTestResult:
+    def _finish(self, handle: ExecutionHandle, patience: float) -> DurableFunctionTestResult[T]:
         self._stage.finish(handle, patience)
         if not handle.terminal:
             raise TimeoutError(f"The execution did not come to its end. {self._state(handle)}")
@@ -437,7 +472,7 @@ class DurableFunctionTestRunner:
         return f"{handle.name} is {handle.status}.{waits}{help_}\n{render(operations_of(handle))}"
 
 
-class DurableChildContextTestRunner(DurableFunctionTestRunner):
+class DurableChildContextTestRunner(DurableFunctionTestRunner[Any]):
     """Runs a function of a child context by itself.
 
     Args:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 from perdure import DurableContext, durable_execution, run_durable_handler
-from perdure.types import LambdaContext
+from perdure.types import DurableHandler, LambdaContext
 
 
 @durable_execution
@@ -23,9 +23,10 @@ def called(_event: Any, _context: DurableContext) -> None:
     return None
 
 
-assert_type(bare, Callable[[Any, LambdaContext], Any])
-assert_type(configured, Callable[[Any, LambdaContext], Any])
-assert_type(called, Callable[[Any, LambdaContext], Any])
+assert_type(bare, DurableHandler[int])
+assert_type(configured, DurableHandler[None])
+assert_type(called, DurableHandler[None])
+plain: Callable[[Any, LambdaContext], dict[str, Any]] = bare
 
 
 def by_hand(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
