@@ -22,7 +22,7 @@ def main() -> None:
         return
     try:
         from perdure.commands import acting, viewing  # noqa: F401, PLC0415 - add themselves to the app; need the extra
-        from perdure.local import bench_command, serve_command  # noqa: F401, PLC0415 - the same
+        from perdure.local import bench_command, explore_command, serve_command  # noqa: F401, PLC0415 - the same
         from perdure.local.command import app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:

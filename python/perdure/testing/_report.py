@@ -65,7 +65,8 @@ class Report:
         if expected.status == "RUNNING":
             return (
                 "the undisturbed run did not come to its end, so what follows was not explored: "
-                f"name its callbacks in answers= (open: {', '.join(expected.open_callbacks) or 'none'})"
+                f"say what its callbacks are answered with, by answers= or --answer "
+                f"(open: {', '.join(expected.open_callbacks) or 'none'})"
             )
         if self.missed is None:
             return None
@@ -121,7 +122,7 @@ class Report:
         told = [f"the handler did the same in {tried}{late}: {self.expected.outcome()}"]
         if self.expected.unanswered:
             names = ", ".join(dict.fromkeys(self.expected.unanswered))
-            told.append(f"callbacks that nobody answered in time, for want of answers=: {names}")
+            told.append(f"callbacks that nobody answered in time, for want of answers= or --answer: {names}")
         return "\n".join(told)
 
     def _found(self, schedule: Schedule, recipes: Iterable[str], tried: str) -> str:

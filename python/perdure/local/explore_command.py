@@ -1,0 +1,160 @@
+"""`perdure explore`: the explorer on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from contextlib import ExitStack, redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from perdure.local.command import (
+    BLOCKED,
+    FAILED,
+    INTERRUPTED,
+    SUCCEEDED,
+    _load,
+    _read_event,
+    _reserve_stdout,
+    app,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure.testing.explorer import Report
+
+    Handler = Callable[[Any, Any], Any]
+
+
+@app.command()
+def explore(
+    handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
+    event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
+    schedule: Annotated[
+        str | None, typer.Option(metavar="SCHEDULE", help="Run this schedule only, such as crash-after:3.")
+    ] = None,
+    function: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
+    ] = None,
+    plain: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION", help="A plain function it may invoke.")
+    ] = None,
+    mock: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=JSON", help="What a function returns that it invokes.")
+    ] = None,
+    answer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=JSON", help="What a callback is answered with.")
+    ] = None,
+    orders: Annotated[int, typer.Option(min=0, help="How many orders of branches to try.")] = 20,
+    time_limit: Annotated[float, typer.Option(min=0, help="Seconds after which no further run begins.")] = 60.0,
+    trial_limit: Annotated[float, typer.Option(min=0.1, help="Seconds after which a run counts as stuck.")] = 30.0,
+    max_schedules: Annotated[int, typer.Option(min=1, help="How many runs there are at most.")] = 2_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Run a handler with everything going wrong that may, one thing at a time; report what makes a difference.
+
+    What the handler prints is shown with --schedule only.
+    """
+    from perdure.testing._progress import bar  # noqa: PLC0415 - imported when it is used
+    from perdure.testing.explorer import Schedule  # noqa: PLC0415 - the same
+    from perdure.testing.explorer import explore as search  # noqa: PLC0415 - the same
+
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    out = _reserve_stdout() if as_json else None
+    payload, target = _read_event(event), _load(handler)
+    try:
+        only = None if schedule is None else Schedule.parse(schedule)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--schedule") from None
+    around: dict[str, Any] = {
+        "functions": {name: _load(given) for name, given in _named(plain, "--plain", "NAME=MODULE:FUNCTION")},
+        "durable_functions": {
+            name: _load(given) for name, given in _named(function, "--function", "NAME=MODULE:HANDLER")
+        },
+        "mocks": {name: _json(given, "--mock") for name, given in _named(mock, "--mock", "NAME=JSON")},
+        "answers": {name: _checked(given, "--answer") for name, given in _named(answer, "--answer", "NAME=JSON")},
+    }
+    console = Console(stderr=True)
+    try:
+        with ExitStack() as around_it:
+            told = around_it.enter_context(bar(console)) if console.is_terminal and only is None else None
+            if only is None:  # what hundreds of runs print would hide what was found
+                around_it.enter_context(redirect_stdout(StringIO()))
+            report = search(
+                target,
+                input=payload,
+                schedule=only,
+                **around,
+                orders=orders,
+                time_limit=time_limit,
+                trial_limit=trial_limit,
+                max_schedules=max_schedules,
+                on_progress=told,
+            )
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        raise typer.Exit(INTERRUPTED) from None
+    recipe = _recipe(report)
+    if out is not None:
+        print(json.dumps(_document(report, recipe), indent=2), file=out, flush=True)
+    else:
+        typer.echo(report.text([recipe]))
+    raise typer.Exit(FAILED if report.schedule is not None else BLOCKED if report.unfit else SUCCEEDED)
+
+
+def _named(given: Sequence[str] | None, option: str, form: str) -> list[tuple[str, str]]:
+    pairs = []
+    for entry in given or ():
+        name, separator, rest = entry.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{entry!r} is not {form}.", param_hint=option)
+        pairs.append((name, rest))
+    return pairs
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as problem:
+        raise typer.BadParameter(f"{text!r} is not JSON ({problem}).", param_hint=option) from None
+
+
+def _checked(text: str, option: str) -> str:
+    """Return JSON as it is given: so it is sent, as by `perdure callback succeed --result`."""
+    _json(text, option)
+    return text
+
+
+def _recipe(report: Report) -> str:
+    """Give the command line that runs the schedule that was found, and no other."""
+    words, skip = ["perdure"], False
+    for word in sys.argv[1:]:
+        if skip or word == "--schedule":
+            skip = not skip
+        elif not word.startswith("--schedule=") and word != "--json":
+            words.append(word)
+    return shlex.join([*words, "--schedule", str(report.schedule or "undisturbed")])
+
+
+def _document(report: Report, recipe: str) -> dict[str, Any]:
+    expected, got = report.expected, report.got
+    return {
+        "ok": report.ok,
+        "schedule": None if report.schedule is None else str(report.schedule),
+        "differences": report.differences,
+        "unfit": report.unfit,
+        "tried": report.tried,
+        "planned": report.planned,
+        "complete": report.complete,
+        "seconds": round(report.seconds, 3),
+        "expected": {"status": expected.status, "result": expected.result, "error": expected.error},
+        "got": None if got is None else {"status": got.status, "result": got.result, "error": got.error},
+        "unanswered": expected.unanswered,
+        "recipe": recipe,
+    }
