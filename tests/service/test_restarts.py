@@ -166,7 +166,7 @@ def test_what_was_stopped_on_the_way_to_its_invocation_is_not_invoked() -> None:
     job = service._driver.next_job()
     service.client.stop_durable_execution(DurableExecutionArn=handle.arn)
     with service.wake:
-        service._driver.run_job(job)  # type: ignore[arg-type]
+        service._driver.run(service._driver.take_on(job))  # type: ignore[arg-type]
     assert entered == []
 
 
@@ -176,7 +176,7 @@ def test_what_is_taken_up_twice_is_invoked_once() -> None:
     def handler(event: Any, _context: Any) -> dict[str, str]:
         entered.append(event)
         with service.wake:
-            driver.run_job(second)
+            driver.run(driver.take_on(second))
         return {"Status": "SUCCEEDED"}
 
     service = LocalService().register("f", handler)
@@ -188,5 +188,5 @@ def test_what_is_taken_up_twice_is_invoked_once() -> None:
     assert first is not None
     assert second is first
     with service.wake:
-        driver.run_job(first)
+        driver.run(driver.take_on(first))
     assert len(entered) == 1

@@ -101,6 +101,8 @@ class Api:
             "DurableConfig": config,
             "ExpectedExecutionTimeoutTimestamp": None if machine.terminal else machine.deadline,
         }
+        if machine.origin.trace_id is not None:
+            described["TraceHeader"] = {"XAmznTraceId": machine.origin.trace_id}
         pause = machine.pause
         if pause is not None and not machine.terminal:
             described["PauseDetails"] = {
@@ -220,7 +222,7 @@ class Api:
         except ValueError:
             _not_found(f"No callback has the id {callback_id}.")
         handle = self._service.executions.lookup(arn)
-        if handle is None or operation_id not in handle.machine.operations:
+        if handle is None or handle.machine.operations.get(operation_id, {}).get("Type") != "CALLBACK":
             _not_found(f"No callback has the id {callback_id}.")
         self._catch_up(handle)
         if handle.terminal:
@@ -234,6 +236,7 @@ class Api:
         handle = service.executions.lookup(arn)
         if handle is None:
             missing(f"No durable execution has the ARN {arn}.")
+        self._catch_up(handle)
         return handle
 
     def _catch_up(self, handle: ExecutionHandle) -> None:

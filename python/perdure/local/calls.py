@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.local.errors import BAD_CONTENT, Fault
 from perdure.local.events import LocalLambdaContext, error_object
+from perdure.local.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.local.functions import Function
 
+Outcome = tuple[str, str | None, dict[str, Any] | None]
+"""How a call ended: its status, its result, its error."""
+
+RESPONSE_BYTES = 6 * MIB
 _TIMEOUT_SECONDS = 900.0
 
 
@@ -42,15 +47,21 @@ class Call:
         """Whether the function has returned."""
         return self.status != "RUNNING"
 
-    def run(self, context: LocalLambdaContext) -> tuple[str, str | None, dict[str, Any] | None]:
+    def run(self, context: LocalLambdaContext) -> Outcome:
         """Call the function; return what came of it. Not under the lock."""
         handler = self.function.handler
         if handler is None:
             raise LookupError(f"The function {self.function.name!r} has no handler.")
         try:
-            return "SUCCEEDED", json.dumps(handler(parse_payload(self.payload), context)), None
-        except Exception as problem:  # noqa: BLE001 - the caller gets it as the error of the call
+            result = json.dumps(handler(parse_payload(self.payload), context))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:  # noqa: BLE001 - the caller gets it as the error of the call, SystemExit too
             return "FAILED", None, error_object(problem)
+        if len(result) > RESPONSE_BYTES:
+            message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes)."
+            return "FAILED", None, {"ErrorMessage": message, "ErrorType": "Function.ResponseSizeTooLarge"}
+        return "SUCCEEDED", result, None
 
     def settle(self, status: str, result: str | None, error: dict[str, Any] | None) -> None:
         """Take what came of the call, and tell whoever waits. Under the lock."""

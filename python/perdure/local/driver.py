@@ -3,17 +3,24 @@
 One loop invokes what is due, lets time pass when nothing is, and stops when only the outside can help.
 Handlers run in the thread that drives, one at a time; a second thread that drives the same service takes what the
 first has not claimed. While `Workers` run, they do the work and a driver only waits.
+
+A function whose time is up is given up by the workers: its invocation has failed, whatever the thread still does, and
+what that thread asks of the service is refused. A thread that drives cannot be given up.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
+from math import inf
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.local.calls import Call, lambda_context
 from perdure.local.client import LocalClient
 from perdure.local.clock import to_seconds
+from perdure.local.errors import Fault
 from perdure.local.events import LocalEvent, error_object
 from perdure.local.handle import Invocation
 from perdure.local.validation import function_base_name
@@ -21,11 +28,14 @@ from perdure.local.validation import function_base_name
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from perdure.local.calls import Outcome
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
 
 _LOG = logging.getLogger("perdure.local")
 _CUT = {"ErrorMessage": "The invocation was cut off.", "ErrorType": "Runtime.ExitError"}
+_PAUSE_AFTER_TROUBLE = 1.0
+_TIMED_OUT = "Sandbox.Timedout"
 _OF_THE_OUTSIDE = frozenset({"timeout", "heartbeat", "deadline"})
 
 
@@ -38,14 +48,32 @@ class Target(Protocol):
         ...
 
 
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A job that somebody runs: from when it is taken on until its function has returned, or is given up."""
+
+    job: ExecutionHandle | Call
+    invocation: Invocation | None = None
+    seconds: float = 0.0
+    """How long the function may run."""
+    deadline: float = inf
+    """When it is given up, by the monotonic clock."""
+    given_up: bool = False
+    thread: int = 0
+
+
 class Driver:
     """The loop of a service. Everything is called with the service's lock held, unless it says otherwise."""
 
     def __init__(self, service: LocalService) -> None:
         self._service = service
         self._asked: set[str] = set()
-        self.busy = 0
-        """How many jobs run now; whoever calls `run_job` counts them."""
+        self._turns: set[Turn] = set()
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return len(self._turns)
 
     def drive(self, target: Target, *, stop_at_callback: bool, wait: float) -> None:
         """Run until `target` has ended or only the outside can move it; takes the lock itself."""
@@ -55,7 +83,7 @@ class Driver:
             while not target.terminal:
                 if service.workers is None and self._step():
                     continue
-                if self.busy or (service.workers is not None and self._moving()):
+                if self._busy_elsewhere or (service.workers is not None and self._moving()):
                     service.wake.wait()
                     continue
                 if self._ask():
@@ -70,6 +98,11 @@ class Driver:
                     return
                 service.wake.wait(remaining)
             service.executions.commit()  # what is told of the end is safe
+
+    @property
+    def _busy_elsewhere(self) -> bool:
+        """Whether another thread runs a job; this one may, if what it runs has called the service again."""
+        return any(turn.thread != get_ident() for turn in self._turns)
 
     def fire(self) -> None:
         """Let everything happen whose moment has come."""
@@ -86,17 +119,54 @@ class Driver:
         if service.tasks:
             return service.tasks.popleft()
         while (execution := service.executions.schedule.take_ready()) is not None:
-            if function_base_name(execution.function_arn) in service.functions:
+            try:
+                service.functions.at(function_base_name(execution.function_arn), execution.version)
+            except Fault as fault:
+                _LOG.warning("%s waits. %s", execution.arn, fault.message)  # register() and publish() take it up
+            else:
                 return service.executions.handle_of(execution)
-            _LOG.warning("%s waits: its function is not registered.", execution.arn)  # register() takes it up
         return None
 
-    def run_job(self, job: ExecutionHandle | Call) -> None:
+    def take_on(self, job: ExecutionHandle | Call) -> Turn:
+        """Count a job as one that runs, from now until `run` has run it."""
+        turn = Turn(job)
+        self._turns.add(turn)
+        return turn
+
+    def drop(self, turn: Turn) -> None:
+        """Take a job back that nobody can run now."""
+        self._turns.discard(turn)
+
+    def run(self, turn: Turn) -> None:
         """Run one thing; the lock is let go while the function runs."""
-        if isinstance(job, Call):
-            self._call(job)
-        elif job.machine.runnable:  # on the way here it may have been stopped or paused, or taken up a second time
-            self._invoke(job)
+        job, turn.thread = turn.job, get_ident()
+        try:
+            if isinstance(job, Call):
+                self._call(job, turn)
+            elif job.machine.runnable:  # on the way here it may have been stopped or paused, or taken up a second time
+                self._invoke(job, turn)
+        finally:
+            self._turns.discard(turn)
+            self._service.wake.notify_all()
+
+    def next_deadline(self) -> float:
+        """Return when the next function is to be given up, by the monotonic clock."""
+        return min((turn.deadline for turn in self._turns), default=inf)
+
+    def give_up_late(self) -> None:
+        """Give up the functions whose time is up."""
+        now = time.monotonic()
+        for turn in [turn for turn in self._turns if turn.deadline <= now]:
+            turn.given_up = True
+            self._turns.discard(turn)
+            error = {"ErrorMessage": f"Task timed out after {turn.seconds:.2f} seconds", "ErrorType": _TIMED_OUT}
+            if isinstance(turn.job, Call):
+                _LOG.warning("%s has not returned for %g s; it is given up.", turn.job.function.name, turn.seconds)
+                turn.job.settle("FAILED", None, error)
+            elif turn.invocation is not None:
+                _LOG.warning("%s has not returned for %g s; it is given up.", turn.job.arn, turn.seconds)
+                self._settle(turn.job, turn.invocation, error)
+            self._service.wake.notify_all()
 
     def pass_time(self, moment: datetime) -> None:
         """Let `moment` come, or return early when something happens; everything is safe by then."""
@@ -113,12 +183,7 @@ class Driver:
         job = self.next_job()
         if job is None:
             return self._service.executions.commit()  # while it was written, something may have come
-        self.busy += 1
-        try:
-            self.run_job(job)
-        finally:
-            self.busy -= 1
-            self._service.wake.notify_all()
+        self.run(self.take_on(job))
         return True
 
     def _moving(self) -> bool:
@@ -152,13 +217,13 @@ class Driver:
 
     # -- calling functions, with the lock let go -------------------------------------------------------------------
 
-    def _invoke(self, handle: ExecutionHandle) -> None:
+    def _invoke(self, handle: ExecutionHandle, turn: Turn) -> None:
         service, execution = self._service, handle.machine
         now = service.clock.now()
         function = service.functions.at(function_base_name(execution.function_arn), execution.version)
         context = lambda_context(function, execution.function_arn, execution.origin.tenant_id)
         updated = execution.begin_invocation(now, context.aws_request_id)
-        invocation = Invocation(execution.invocations, now)
+        invocation = turn.invocation = Invocation(execution.invocations, now)
         handle.invocations.append(invocation)
         event = LocalEvent(self._event(handle, updated), LocalClient(service, invocation), service.clock)
         invocation.failures = event.failures
@@ -166,20 +231,34 @@ class Driver:
             observer.invocation(handle, invocation)
         service.executions.touch(execution)
         try:
-            invocation.output = self._outside(function.handler, event, context)
+            service.executions.commit()
+        except BaseException:  # the store is in trouble, not the handler
+            handle.invocations.pop()
+            execution.postpone(service.clock.now(), _PAUSE_AFTER_TROUBLE)
+            service.executions.touch(execution)
+            raise
+        output: Any = None
+        exception: BaseException | None = None
+        try:
+            output = self._outside(turn, context.timeout_seconds, function.handler, event, context)
         except KeyboardInterrupt as error:
-            invocation.exception = error
+            exception = error
             raise
         except BaseException as error:  # noqa: BLE001 - whatever kills an invocation, SystemExit included
-            invocation.exception = error
+            exception = error
         finally:
-            self._settle(handle, invocation)
+            if not turn.given_up:
+                invocation.output, invocation.exception = output, exception
+                self._settle(handle, invocation)
 
-    def _settle(self, handle: ExecutionHandle, invocation: Invocation) -> None:
+    def _settle(self, handle: ExecutionHandle, invocation: Invocation, timed_out: dict[str, Any] | None = None) -> None:
         service, execution = self._service, handle.machine
         now = service.clock.now()
         invocation.ended_at = now
-        if invocation.cut:
+        if timed_out is not None:
+            invocation.timed_out = invocation.cut = True  # its thread may come back, and is told that it is over
+            execution.fail_invocation(timed_out, now)
+        elif invocation.cut:
             execution.fail_invocation(_CUT, now)
         elif invocation.exception is not None:
             execution.fail_invocation(error_object(invocation.exception), now)
@@ -190,19 +269,29 @@ class Driver:
         service.executions.absorb(handle)
         service.executions.commit()
 
-    def _call(self, call: Call) -> None:
+    def _call(self, call: Call, turn: Turn) -> None:
         """Run a plain function."""
         service = self._service
         function = call.function
         context = lambda_context(function, service.function_arn(function.name, function.version), call.tenant_id)
-        outcome = self._outside(call.run, context)
-        call.settle(*outcome)
+        try:
+            service.executions.commit()
+        except BaseException:  # the store is in trouble, not the function
+            service.tasks.append(call)
+            raise
+        outcome: Outcome = "FAILED", None, dict(_CUT)
+        try:
+            outcome = self._outside(turn, context.timeout_seconds, call.run, context)
+        finally:
+            if not turn.given_up:
+                call.settle(*outcome)
         service.executions.commit()
 
-    def _outside(self, call: Any, *arguments: Any) -> Any:
-        """Call something with the lock let go, and everything kept that led to it."""
+    def _outside(self, turn: Turn, seconds: float, call: Any, *arguments: Any) -> Any:
+        """Call something with the lock let go; what led to it must be kept."""
         service = self._service
-        service.executions.commit()
+        turn.seconds, turn.deadline = seconds, time.monotonic() + seconds
+        service.wake.notify_all()
         service.wake.release()
         try:
             return call(*arguments)

@@ -113,3 +113,14 @@ class Exceptions:
         if code not in _SHAPES:
             raise AttributeError(f"The durable execution API knows no error {code!r}.")
         return error_class(code)
+
+
+class RemoteError(Exception):
+    """What a function that runs elsewhere has raised, or what kept it from being called."""
+
+    def __init__(self, message: str, kind: str, stack_trace: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.error_object: dict[str, Any] = {"ErrorMessage": message, "ErrorType": kind}
+        """The error as the service records it."""
+        if stack_trace:
+            self.error_object["StackTrace"] = stack_trace

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perdure.local.clock import to_millis
+from perdure.local.errors import RemoteError
 from perdure.local.validation import error_bytes, text_bytes
 
 if TYPE_CHECKING:
@@ -116,9 +117,12 @@ def _weight(value: Any) -> int:
 
 def error_object(error: BaseException) -> dict[str, Any]:
     """Describe an exception that came out of a function, as Lambda does; one from elsewhere brings its description."""
-    described = getattr(error, "error_object", None)
-    if isinstance(described, dict):
-        return described
+    if isinstance(error, RemoteError):
+        return error.error_object
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return {"ErrorMessage": str(error), "ErrorType": name}
+    try:
+        message = str(error)
+    except Exception as problem:  # noqa: BLE001 - whatever the user's class does
+        message = f"(its message cannot be told: {type(problem).__name__})"
+    return {"ErrorMessage": message, "ErrorType": name}

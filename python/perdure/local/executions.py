@@ -5,11 +5,12 @@ Everything here is called under the service's lock.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from perdure.local.errors import ALREADY_STARTED, Fault
+from perdure.local.errors import ALREADY_STARTED, CONFLICT, Fault
 from perdure.local.handle import ExecutionHandle
 from perdure.local.keeping import Keeper
 from perdure.local.machine import DEFAULT_RETENTION_DAYS, Execution, Origin
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from perdure.local.service import LocalService
     from perdure.local.store import Store
     from perdure.local.transitions import Operation
+
+
+_LOG = logging.getLogger("perdure.local")
 
 
 class Executions:
@@ -46,9 +50,26 @@ class Executions:
         with service.wake:
             for execution in store.running():
                 self._adopt(execution)
-                if execution.log:  # a pause that began to hold when the process died
-                    self.touch(execution)
+                if execution.invoking:
+                    self._abandon(execution, died=True)
             self.commit()
+
+    def interrupt(self) -> None:
+        """Give up what still runs, since the process is about to end."""
+        for execution in self._store.running():
+            if execution.invoking:
+                self._abandon(execution, died=False)
+
+    def _abandon(self, execution: Execution, *, died: bool) -> None:
+        execution.abandon_invocation(self._service.clock.now(), died=died)
+        if execution.deaths > 1:
+            _LOG.warning(
+                "The process has died %d times in a row while %s ran. %s",
+                execution.deaths,
+                execution.arn,
+                "It is given up." if execution.terminal else "Its next invocation waits a while.",
+            )
+        self.absorb(self.handle_of(execution))
 
     def resume(self) -> None:
         """Let everything running be looked at again: a function it waits for may have been registered."""
@@ -68,7 +89,10 @@ class Executions:
     ) -> ExecutionHandle:
         """Add an execution, or return the one that has its name and payload already."""
         service = self._service
+        self.purge(service.clock.now())
         if name is not None and (known := self._store.find(function.name, name)) is not None:
+            if known.deleting:
+                raise Fault(CONFLICT, f"The execution named {name} is being deleted, and its handler still runs.")
             if known.payload != payload:
                 raise Fault(ALREADY_STARTED, f"An execution named {name} was started with another payload.")
             return self.handle_of(known)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.errors import NOT_FOUND, Fault
+from perdure.local.errors import INVALID_PARAMETER, NOT_FOUND, Fault
 from perdure.local.validation import function_parts
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Handler = Callable[[Any, Any], Any]
 
 LATEST = "$LATEST"
+LONGEST_SECONDS, LONGEST_EXECUTION_SECONDS = 900, 31_622_400
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,140}")
 
 
@@ -43,6 +44,13 @@ class Functions(dict[str, Function]):
         """Take a function, or a new `$LATEST` of one."""
         if _NAME.fullmatch(function.name) is None:
             raise ValueError(f"{function.name!r} is no function name: letters, digits, - and _, at most 140.")
+        for what, value, low, high in (
+            ("timeout_seconds", function.timeout_seconds, 0, LONGEST_SECONDS),
+            ("execution_timeout", function.execution_timeout, 0, LONGEST_EXECUTION_SECONDS),
+            ("retention_days", function.retention_days, 1, 90),
+        ):
+            if value is not None and not (low <= value <= high and value > 0):
+                raise ValueError(f"{what} of {function.name} must be from {low or 'above 0'} to {high}, not {value!r}.")
         self[function.name] = function
 
     def publish(self, name: str) -> str:
@@ -82,6 +90,11 @@ class Functions(dict[str, Function]):
         A function of which nothing was published answers to every version and alias with what it is now.
         """
         name, own = function_parts(reference)
+        if qualifier is not None and own is not None and qualifier != own:
+            raise Fault(
+                INVALID_PARAMETER,
+                f"The qualifier in the function's name ({own}) and the one beside it ({qualifier}) differ.",
+            )
         wanted = qualifier or own or LATEST
         if name not in self:
             return self.at(name, LATEST)  # which says that there is none

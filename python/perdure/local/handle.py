@@ -28,6 +28,7 @@ class Invocation:
     output: Any = None
     exception: BaseException | None = None
     cut: bool = False
+    timed_out: bool = False
     failures: list[BaseException] = field(default_factory=list)
     """The exceptions of the user's code that the SDK has shown to the event, in order."""
 
@@ -38,7 +39,9 @@ class Invocation:
 
     @property
     def outcome(self) -> str:
-        """SUCCEEDED, FAILED or PENDING as returned; RAISED, CUT, INVALID, or RUNNING."""
+        """SUCCEEDED, FAILED or PENDING as returned; RAISED, CUT, TIMED_OUT, INVALID, or RUNNING."""
+        if self.timed_out:
+            return "TIMED_OUT"
         if self.cut:
             return "CUT"
         if self.exception is not None:

@@ -103,6 +103,7 @@ async def _handle(
     request = Request(http.method, path, http.query_params.multi_items(), http.headers, body)
     arguments = wire.arguments(action, labels, request)
     if method == "invoke":
+        arguments["TraceId"] = http.headers.get("x-amzn-trace-id")
         response = await _invoke(service, arguments, callers)
     else:
         response = await run_in_threadpool(service.answer, method, arguments)

@@ -62,7 +62,8 @@ class Invoking:
             return None
         tenant_id = arguments.get("TenantId")
         if function.durable:
-            return service.executions.begin(function, payload, name, Origin(None, tenant_id))
+            origin = Origin(None, tenant_id, arguments.get("TraceId"))
+            return service.executions.begin(function, payload, name, origin)
         call = Call(function, payload, tenant_id)
         service.tasks.append(call)
         service.wake.notify_all()
@@ -95,7 +96,8 @@ class Invoking:
         note = machine.notes[invoke.operation_id]
         note["version"] = function.version
         if function.durable:
-            origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id)
+            trace_id = invoke.trace_id or machine.origin.trace_id
+            origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id, trace_id)
             note["child"] = service.executions.begin(function, invoke.payload, None, origin).arn
             machine.unsaved[invoke.operation_id] = None
         elif function.handler is not None:

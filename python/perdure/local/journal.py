@@ -40,6 +40,7 @@ class StartedInvoke:
     function_name: str
     payload: str | None
     tenant_id: str | None
+    trace_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,7 @@ class Journal:
         closing: Update | None = None
         for update in updates:
             if update["Type"] == "EXECUTION":
+                self._check_parent(overlay, update, update.get("ParentId"))
                 closing = update
                 continue
             overlay[update["Id"]] = self._transition(overlay, update, now, preflight)
@@ -210,8 +212,9 @@ class Journal:
         key, kind, strict = update["Id"], update["Type"], self.limits.strict
         recorded = overlay.get(key) or self.operations.get(key)
         parent = update.get("ParentId")
-        if parent is not None:
-            self._check_parent(overlay, update, parent)
+        if parent is None and recorded is not None:
+            parent = recorded.get("ParentId")
+        self._check_parent(overlay, update, parent)
         if recorded is not None:
             transitions.check_same(recorded, update)
         if kind == "STEP":
@@ -264,10 +267,11 @@ class Journal:
     def _note_invoke(self, key: str, update: Update, status: str) -> dict[str, Any]:
         options = update["ChainedInvokeOptions"]
         function, payload, tenant = options["FunctionName"], update.get("Payload"), options.get("TenantId")
-        note = {"function": function, "payload": payload, "tenant": tenant}
+        trace = options.get("XAmznTraceId")
+        note = {"function": function, "payload": payload, "tenant": tenant, "trace": trace}
         if status == "STARTED":
             self.notes[key] = note
-            self.invokes.append(StartedInvoke(key, function, payload, tenant))
+            self.invokes.append(StartedInvoke(key, function, payload, tenant, trace))
         return note
 
     def _commit(self, operation: Operation, *, service: bool = False, now: datetime | None = None) -> None:
@@ -402,7 +406,8 @@ class Journal:
                 self._watch_callback(key, operation)
             elif kind == "CHAINED_INVOKE" and status == "STARTED" and not self.notes[key].get("child"):
                 note = self.notes[key]  # nobody can tell how far it came: it is called again, as Lambda would
-                self.invokes.append(StartedInvoke(key, note["function"], note["payload"], note["tenant"]))
+                called = note["function"], note["payload"], note["tenant"], note.get("trace")
+                self.invokes.append(StartedInvoke(key, *called))
 
     def _watch_callback(self, key: str, operation: Operation) -> None:
         note, start = self.notes[key], operation["StartTimestamp"]

@@ -19,7 +19,7 @@ from perdure.local import history
 from perdure.local.clock import from_millis, to_millis
 from perdure.local.errors import CONFLICT, INVALID_PARAMETER, INVALID_TOKEN, Fault, refuse
 from perdure.local.journal import Journal
-from perdure.local.validation import text_bytes
+from perdure.local.validation import check_error_object, error_bytes, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
     from perdure.local.validation import Update
 
 MAX_FAILURES = 5
+MAX_DEATHS = 10
 MAX_IDLE_RETURNS = 3
 DEFAULT_RETENTION_DAYS = 14
 _IDEMPOTENCY = timedelta(minutes=15)
 _ENDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "STOPPED": "Stopped"}
 _STOPPED = {"ErrorMessage": "Execution stopped by user request"}
 _TIMED_OUT = {"ErrorMessage": "Execution timed out", "ErrorType": "Execution.Timeout"}
+_DIED = {
+    "ErrorMessage": f"The process died {MAX_DEATHS} times in a row while the handler ran.",
+    "ErrorType": "Runtime.ExitError",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +107,10 @@ class Execution(Journal):
         self.timeout_seconds = timeout_seconds if timeout_seconds is not None else limits.duration_seconds
         self.due_at = None if self.timeout_seconds is None else now + timedelta(seconds=self.timeout_seconds)
         self.failures = 0
+        self.deaths = 0
         self.idle_returns = 0
-        self.last_request: tuple[str, str, str | None, int] | None = None
+        self.requests: list[list[Any]] = []
+        """The requests of a client's that may be repeated for a while: action, client token, the rest, until when."""
         self._retry_delay = retry_delay
         self._invocation: tuple[datetime, str] = (now, "")
         started = {"Input": history.payload(payload), "ExecutionTimeout": round(self.timeout_seconds or 0)}
@@ -165,6 +172,7 @@ class Execution(Journal):
             return {"NewExecutionState": {"Operations": []}}
         pausing = self.pause is not None
         response, closing = self.take(token, updates, client_token, now, preflight, revoke=pausing)
+        self.deaths = 0
         if closing is not None:
             status = "SUCCEEDED" if closing["Action"] == "SUCCEED" else "FAILED"
             self.end(status, now, result=closing.get("Payload"), error=closing.get("Error"))
@@ -182,23 +190,25 @@ class Execution(Journal):
         self, now: datetime, reason: str | None, client_token: str | None, *, stops_timeout: bool
     ) -> None:
         """Ask for a pause; it holds at once unless an invocation is under way."""
-        if self._repeated("pause", client_token, reason, now):
+        request = ("pause", client_token, reason, stops_timeout)
+        if self._repeated(request, now):
             return
         if self.terminal or self.pause is not None:
             raise Fault(CONFLICT, f"Cannot pause an execution that is {self.shown_status}.")
         self.pause = Pause(now, reason, stops_timeout)
-        self._remember("pause", client_token, reason, now)
+        self._remember(request, now)
         if not self.invoking:
             self._hold(now)
 
     def resume(self, now: datetime, reason: str | None, client_token: str | None) -> None:
         """End a pause, or call off one that does not hold yet."""
-        if self._repeated("resume", client_token, reason, now):
+        request = ("resume", client_token, reason, None)
+        if self._repeated(request, now):
             return
         if self.terminal or self.pause is None:
             raise Fault(CONFLICT, f"Cannot resume an execution that is {self.shown_status}.")
         pause, self.pause = self.pause, None
-        self._remember("resume", client_token, reason, now)
+        self._remember(request, now)
         if pause.since is None:
             return
         if pause.stops_timeout and self.due_at is not None:
@@ -249,14 +259,14 @@ class Execution(Journal):
         seconds = self.limits.duration_seconds
         return None if seconds is None else self.started_at + timedelta(seconds=seconds)
 
-    def _repeated(self, action: str, client_token: str | None, reason: str | None, now: datetime) -> bool:
-        last = self.last_request
-        known = client_token is not None and last is not None and last[:3] == (action, client_token, reason)
-        return known and last is not None and now <= from_millis(last[3])
+    def _repeated(self, request: tuple[Any, ...], now: datetime) -> bool:
+        """Tell whether a request is one that was carried out a short while ago."""
+        self.requests = [known for known in self.requests if now <= from_millis(known[-1])]
+        return request[1] is not None and any(tuple(known[:-1]) == request for known in self.requests)
 
-    def _remember(self, action: str, client_token: str | None, reason: str | None, now: datetime) -> None:
-        if client_token is not None:
-            self.last_request = (action, client_token, reason, to_millis(now + _IDEMPOTENCY))
+    def _remember(self, request: tuple[Any, ...], now: datetime) -> None:
+        if request[1] is not None:
+            self.requests.append([*request, to_millis(now + _IDEMPOTENCY)])
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -307,14 +317,14 @@ class Execution(Journal):
 
     def end_invocation(self, output: Any, now: datetime) -> None:
         """Take what the handler returned."""
-        failed = output.get("Error") if isinstance(output, dict) else None
-        if self._left(now, failed if isinstance(failed, dict) else None):
-            return
         try:
-            status = self._read_output(output)
+            status, invalid = self._read_output(output), None
         except Fault as fault:
-            error = {"ErrorMessage": fault.message, "ErrorType": fault.code}
-            self.end("FAILED", now, error=error)
+            status, invalid = "", {"ErrorMessage": fault.message, "ErrorType": fault.code}
+        if self._left(now, invalid or output.get("Error")):
+            return
+        if invalid is not None:
+            self.end("FAILED", now, error=invalid)
             return
         self.failures = 0
         if status == "PENDING":
@@ -336,7 +346,7 @@ class Execution(Journal):
 
     def _left(self, now: datetime, error: Mapping[str, Any] | None) -> bool:
         """Note that the invocation is over; tell whether its outcome no longer matters."""
-        self.invoking = False
+        self.invoking, self.deaths = False, 0
         started, request_id = self._invocation
         completed: dict[str, Any] = {"StartTimestamp": started, "EndTimestamp": now, "RequestId": request_id}
         if error is not None:
@@ -348,11 +358,26 @@ class Execution(Journal):
             return True
         return self.terminal
 
-    def abandon_invocation(self) -> None:
-        """Give up an invocation that died with the process that ran it; it counts as no failure of the function."""
+    def abandon_invocation(self, now: datetime, *, died: bool) -> None:
+        """Give up an invocation that ended with the process that ran it; it counts as no failure of the function.
+
+        A process that `died` may have been killed by its handler, and would be again. From the second death in a row
+        without a checkpoint in between, the invocation is repeated later and later, and the tenth is the last.
+        """
         self.invoking, self.wanted = False, True
+        if died:
+            self.deaths += 1
+            if self.deaths >= MAX_DEATHS:
+                self.end("FAILED", now, error=_DIED)
+                return
+            if self.deaths > 1:
+                self._again(self.deaths - 1, now)
         if self.pause is not None and self.pause.since is None:
             self._hold(self.pause.requested_at)
+
+    def postpone(self, now: datetime, seconds: float) -> None:
+        """Give up an invocation that could not be begun, and try it again so many seconds later."""
+        self.invoking, self.wanted, self.retry_at = False, False, now + timedelta(seconds=seconds)
 
     def _park(self, now: datetime) -> None:
         if self.news or self.readied:
@@ -384,9 +409,11 @@ class Execution(Journal):
             refuse(f"Cannot provide an Error for {status} status.")
         if result is not None and not isinstance(result, str):
             refuse(f"Invalid invocation output: Result must be a string, not {type(result).__name__}.")
-        if error is not None and not isinstance(error, dict):
-            refuse(f"Invalid invocation output: Error must be an object, not {type(error).__name__}.")
+        if error is not None:
+            check_error_object(error, "the invocation's output")
         limit = self.limits.response_bytes
         if result is not None and limit is not None and text_bytes(result) > limit:
             refuse(f"Invalid invocation output: Result exceeds {limit} bytes.")
+        if error is not None and limit is not None and error_bytes(error) > limit:
+            refuse(f"Invalid invocation output: Error exceeds {limit} bytes.")
         return str(status)

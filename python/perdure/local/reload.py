@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 _LOG = logging.getLogger("perdure.local")
 _GLANCE = 0.5
+_INSTALLED = tuple(
+    {Path(path).resolve() for name, path in sysconfig.get_paths().items() if "lib" in name}
+    | {Path(path).resolve() for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
+)
 
 
 class Reloader:
@@ -30,6 +35,7 @@ class Reloader:
     def __init__(self, root: Path, on_change: Callable[[], Any]) -> None:
         self._root = root.resolve()
         self._on_change = on_change
+        self._tried: set[Path] = set()  # files that could not be loaded, and so are no modules
         self._seen = self._stamps()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="perdure-reload", daemon=True)
@@ -64,16 +70,17 @@ class Reloader:
         importlib.invalidate_caches()
         try:
             self._on_change()
-        except BaseException:  # noqa: BLE001 - whatever the user's module does at import, SystemExit included
+        except BaseException as problem:  # noqa: BLE001 - whatever the user's module does at import, SystemExit too
+            self._tried = {Path(name) for name in _files_of(problem)}
             _LOG.exception("The changed handlers could not be loaded; the ones before stay at work.")
             sys.modules.update(kept)
             return False
+        self._tried.clear()
         return True
 
     def _stamps(self) -> dict[Path, tuple[int, int]]:
         stamps = {}
-        for module in list(sys.modules.values()):
-            path = self._file(module)
+        for path in {*self._tried, *map(self._file, list(sys.modules.values()))}:
             if path is not None and path.is_file():
                 status = path.stat()
                 stamps[path] = (status.st_mtime_ns, status.st_size)
@@ -84,6 +91,18 @@ class Reloader:
         if not file or name == "__main__" or name.partition(".")[0] == "perdure":
             return None
         path = Path(file)
-        if not path.is_relative_to(self._root) or "site-packages" in path.parts or path.suffix != ".py":
+        if not path.is_relative_to(self._root) or path.suffix != ".py" or any(map(path.is_relative_to, _INSTALLED)):
             return None
         return path
+
+
+def _files_of(problem: BaseException) -> Iterator[str]:
+    """Give the files that an import came through until it failed."""
+    frame = problem.__traceback__
+    while frame is not None:
+        yield frame.tb_frame.f_code.co_filename
+        frame = frame.tb_next
+    if isinstance(problem, SyntaxError) and problem.filename:
+        yield problem.filename
+    if problem.__cause__ is not None:
+        yield from _files_of(problem.__cause__)

@@ -8,18 +8,9 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from perdure.local.errors import RemoteError
+
 _BRIEF = 200
-
-
-class RemoteError(Exception):
-    """What a function that runs elsewhere has raised, or what kept it from being called."""
-
-    def __init__(self, message: str, kind: str, stack_trace: list[str] | None = None) -> None:
-        super().__init__(message)
-        self.error_object: dict[str, Any] = {"ErrorMessage": message, "ErrorType": kind}
-        """The error as the service records it."""
-        if stack_trace:
-            self.error_object["StackTrace"] = stack_trace
 
 
 class RemoteFunction:

@@ -174,6 +174,8 @@ class LocalService:
         """Stop the workers, waiting up to `grace` seconds for what runs, and let go of the store."""
         self.stop_workers(grace)
         with self.wake:
+            if self.store.evicts:  # and so outlives the process, which may be about to end
+                self.executions.interrupt()
             self.executions.commit()
             self.store.close()
 
@@ -215,7 +217,9 @@ class LocalService:
             function_name: what it is invoked by.
             handler: called with the event and a Lambda context.
             durable: whether it is a durable function.
-            timeout_seconds: of one invocation; the context shows it, nothing enforces it.
+            timeout_seconds: of one invocation, 900 by default, in real time. The context shows it. Workers give up an
+                invocation that takes longer: it has failed, and what its thread still asks for is refused. Without
+                workers nothing enforces it.
             execution_timeout: seconds until an execution of it is TIMED_OUT.
             retention_days: how long a finished execution is kept, 1 to 90 days.
 

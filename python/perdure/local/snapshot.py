@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ from perdure.local.machine import Execution, Origin, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from perdure.local.limits import Limits
     from perdure.local.transitions import Operation
@@ -38,17 +38,18 @@ _PLAIN = (
     "explicit_timeout",
     "timeout_seconds",
     "failures",
+    "deaths",
     "idle_returns",
     "written_bytes",
     "event_count",
-    "last_request",
+    "requests",
 )
 
 
 def to_plain(value: dict[str, Any]) -> dict[str, Any]:
     """Turn the moments in an operation or an event into Unix milliseconds."""
     return {
-        key: to_millis(item) if key in _MOMENTS else to_plain(item) if isinstance(item, dict) else item
+        key: to_millis(item) if isinstance(item, datetime) else to_plain(item) if isinstance(item, dict) else item
         for key, item in value.items()
     }
 
@@ -56,7 +57,11 @@ def to_plain(value: dict[str, Any]) -> dict[str, Any]:
 def from_plain(value: dict[str, Any]) -> dict[str, Any]:
     """Turn the Unix milliseconds in an operation or an event into moments."""
     return {
-        key: from_millis(item) if key in _MOMENTS else from_plain(item) if isinstance(item, dict) else item
+        key: from_millis(item)
+        if key in _MOMENTS and isinstance(item, int)
+        else from_plain(item)
+        if isinstance(item, dict)
+        else item
         for key, item in value.items()
     }
 
@@ -88,8 +93,7 @@ def load(
 ) -> Execution:
     """Make an execution out of what `dump` returned and its operations, ready to go on.
 
-    An invocation that was under way is lost with the process that ran it: the execution is invoked again at once,
-    with a new token.
+    An invocation that was under way is lost with the process that ran it; `abandon_invocation` takes note of that.
     """
     origin = dict(state["origin"])
     origin["parent"] = tuple(origin["parent"]) if origin["parent"] else None
@@ -97,8 +101,8 @@ def load(
         arn, None, from_millis(state["started_at"]), limits, retry_delay=retry_delay, origin=Origin(**origin)
     )
     for name in _PLAIN:
-        setattr(execution, name, state[name])
-    execution.last_request = tuple(state["last_request"]) if state["last_request"] else None
+        if name in state:  # what an earlier version did not know is as it is in a new execution
+            setattr(execution, name, state[name])
     execution.operations.clear()
     for operation, note in operations:
         execution.operations[operation["Id"]] = operation
@@ -112,8 +116,7 @@ def load(
         requested_at, reason, stops_timeout, since = state["pause"]
         execution.pause = Pause(from_millis(requested_at), reason, stops_timeout, _moment(since))
     execution.restore(state["journal"])
-    if state["invoking"] and not execution.terminal:
-        execution.abandon_invocation()
+    execution.invoking = state["invoking"] and not execution.terminal
     return execution
 
 

@@ -203,6 +203,9 @@ class SqliteStore:
 
     def delete(self, arn: str) -> None:
         """Forget an execution and its history."""
+        execution = self._live.get(arn)
+        if execution is not None:
+            self.settle(execution)
         row = self._first("SELECT key FROM executions WHERE arn = ?", arn)
         if row is None:
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.local import history
+from perdure.local.clock import to_millis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -114,8 +115,8 @@ class MemoryStore:
         self._all: dict[str, Execution] = {}
         self._names: dict[tuple[str, str], Execution] = {}
         self._running: dict[str, Execution] = {}
-        self._functions: dict[str, list[tuple[datetime, int, str]]] = {}
-        self._keys: dict[str, tuple[str, tuple[datetime, int, str]]] = {}
+        self._functions: dict[str, list[tuple[int, int, str]]] = {}
+        self._keys: dict[str, tuple[str, tuple[int, int, str]]] = {}
         self._expiries: list[tuple[datetime, str]] = []
         self._count = 0
 
@@ -125,7 +126,7 @@ class MemoryStore:
     def add(self, execution: Execution, function: str) -> None:
         """Take a new execution."""
         self._count += 1
-        key = (execution.started_at, self._count, execution.arn)
+        key = (to_millis(execution.started_at), self._count, execution.arn)
         self._all[execution.arn] = execution
         self._names[function, execution.name] = execution
         self._running[execution.arn] = execution
@@ -173,27 +174,27 @@ class MemoryStore:
 
     def page(self, query: Query, size: int) -> tuple[list[Summary], Position | None]:
         """Return a page of summaries."""
-        keys: Iterable[tuple[datetime, int, str]] = self._functions.get(query.function, ())
+        keys: Iterable[tuple[int, int, str]] = self._functions.get(query.function, ())
         if not query.oldest_first:
             keys = reversed(list(keys))
         page: list[Summary] = []
         last: Position | None = None
-        for _, number, arn in keys:
-            execution = self._all[arn]
-            if not self._matches(execution, number, query):
+        for *place, arn in keys:
+            execution, position = self._all[arn], (place[0], place[1])
+            if not self._matches(execution, position, query):
                 continue
             if len(page) == size:
                 return page, last
             page.append(summary(execution))
-            last = (0, number)
+            last = position
         return page, None
 
     @staticmethod
-    def _matches(execution: Execution, number: int, query: Query) -> bool:
-        if query.position is not None:
-            passed = query.position[1]
-            if not (number > passed if query.oldest_first else number < passed):
-                return False
+    def _matches(execution: Execution, position: Position, query: Query) -> bool:
+        if query.position is not None and not (
+            position > query.position if query.oldest_first else position < query.position
+        ):
+            return False
         if query.version is not None and execution.version != query.version:
             return False
         if query.name is not None and execution.name != query.name:

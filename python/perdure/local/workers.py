@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from perdure.local.calls import Call
 from perdure.local.clock import to_seconds
 
 if TYPE_CHECKING:
-    from perdure.local.driver import Driver
+    from perdure.local.driver import Driver, Turn
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
 
@@ -32,6 +33,7 @@ class Workers:
         self._driver = driver
         self._limit = limit
         self._stopping = False
+        self._in_trouble = False  # a function could not be run: before the next one, see whether the store works
         self._watcher = threading.Thread(target=self._watch, name="perdure-watcher", daemon=True)
 
     @property
@@ -61,6 +63,10 @@ class Workers:
             while not self._stopping:
                 try:
                     driver.fire()
+                    driver.give_up_late()
+                    if self._in_trouble:
+                        service.executions.commit()
+                        self._in_trouble = False
                     if driver.busy < self._limit and (job := driver.next_job()) is not None:
                         self._hand_out(job)
                         continue
@@ -74,32 +80,32 @@ class Workers:
                         else:
                             driver.pass_time(moment[0])
                         continue
-                    service.wake.wait(wait)
+                    late = driver.next_deadline() - monotonic()
+                    service.wake.wait(wait if late == inf else min(late, late if wait is None else wait))
                 except Exception:  # noqa: BLE001 - whatever it is, the others go on
                     _LOG.exception("The local service could not go on; it tries again.")
                     service.wake.wait(_PAUSE_AFTER_TROUBLE)
 
     def _hand_out(self, job: ExecutionHandle | Call) -> None:
         """Run a job in a thread of its own; it counts as busy from now on."""
-        thread = threading.Thread(target=self._work, args=(job,), name="perdure-worker", daemon=True)
+        turn = self._driver.take_on(job)
+        thread = threading.Thread(target=self._work, args=(turn,), name="perdure-worker", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no more threads are to be had; the job goes back
+            self._driver.drop(turn)
             if isinstance(job, Call):
                 self._service.tasks.appendleft(job)
             else:
                 self._service.executions.schedule.touch(job.machine)
             raise
-        self._driver.busy += 1
 
-    def _work(self, job: ExecutionHandle | Call) -> None:
+    def _work(self, turn: Turn) -> None:
         service = self._service
         with service.wake:
             try:
-                self._driver.run_job(job)
+                self._driver.run(turn)
             except Exception:  # noqa: BLE001 - whatever it is, the others go on
+                self._in_trouble = True
                 if not self._stopping:  # after the end the store is closed, and the next start takes over
                     _LOG.exception("A function could not be run.")
-            finally:
-                self._driver.busy -= 1
-                service.wake.notify_all()
