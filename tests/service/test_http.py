@@ -360,3 +360,41 @@ def test_a_taken_port_is_an_error_at_once(web: Web) -> None:
     assert port is not None
     with pytest.raises(OSError, match="in use"):
         LocalServer(web.service, port=port)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:9000"}, 200),
+        ({"Host": "service:9000"}, 200),
+        ({"Host": "[::1]:9000"}, 200),
+        ({"Host": "host.docker.internal"}, 200),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Host": "rebound.example:9000"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Origin": "https://shop.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1.shop.example"}, 403),
+    ],
+)
+def test_a_page_from_elsewhere_has_no_say(headers: dict[str, str], status: int) -> None:
+    service = LocalService(clock=RealClock()).register("f", lambda event, _context: event, durable=False)
+    with served(service) as (_, server, _client):
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+        given = {"Content-Type": "text/plain", **headers}
+        connection.request("POST", "/2015-03-31/functions/f/invocations", b"42", given)
+        response = connection.getresponse()
+        assert (response.status, response.read() == b"42") == (status, status == 200)
+        connection.close()
+
+
+def test_a_trace_that_comes_with_the_request_is_the_executions() -> None:
+    def trace(request: Any, **_: Any) -> None:
+        request.headers["X-Amzn-Trace-Id"] = "Root=1-2"
+
+    service = LocalService(clock=RealClock()).register("f", lambda _event, _context: {"Status": "SUCCEEDED"})
+    with served(service) as (_, _server, client):
+        client.meta.events.register("before-send.lambda.Invoke", trace)
+        arn = client.invoke(FunctionName="f")["DurableExecutionArn"]
+        assert client.get_durable_execution(DurableExecutionArn=arn)["TraceHeader"] == {"XAmznTraceId": "Root=1-2"}

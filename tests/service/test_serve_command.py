@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +25,6 @@ from support.web import lambda_client, runtime_interface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SERVE = [sys.executable, "-m", "perdure.cli", "serve"]
 APP = """
@@ -38,6 +39,13 @@ def greet(event, context):
 @durable_execution
 def ask(event, context):
     return context.create_callback(name="answer").result()
+
+@durable_execution
+def broken(event, context):
+    return event["nothing"]
+
+def fails(event, context):
+    raise RuntimeError("out of order")
 
 @durable_execution
 def hang(event, context):
@@ -59,13 +67,13 @@ def folder(tmp_path: Path) -> Path:
 class Served:
     """A process that serves, and what it has said."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [*SERVE, "--port", "0", *arguments],
             cwd=folder,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", **(environment or {})},
         )
         self.said: list[str] = []
         self.url = ""
@@ -94,8 +102,8 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Served]:
-    served = Served(folder, *arguments)
+def serving(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Served]:
+    served = Served(folder, *arguments, environment=environment)
     try:
         yield served
     finally:
@@ -120,7 +128,7 @@ def test_an_interrupt_and_a_kill_keep_everything_and_the_next_start_goes_on(fold
         begun = served.client.invoke(FunctionName="ask", InvocationType="Event", DurableExecutionName="open")
         assert "in use by another process" in refused(folder, "app:greet")
         assert served.end() == 0
-        assert "Everything is kept in perdure.db" in served.said[-1]
+        assert "All executions are kept in perdure.db" in served.said[-1]
     with serving(folder, "app:greet", "ask=app:ask") as served:
         assert "1 of them running" in served.said[0]
         served.end(signal.SIGKILL)
@@ -169,7 +177,7 @@ def test_a_termination_ends_as_an_interrupt_does(folder: Path) -> None:
         assert served.client.invoke(FunctionName="greet")["Payload"].read() == b'"hello"'
         assert "perdure.db-wal" in files(folder)
         assert served.end(signal.SIGTERM) == 0
-        assert "Everything is kept in perdure.db" in served.said[-1]
+        assert "All executions are kept in perdure.db" in served.said[-1]
     assert files(folder) <= {"perdure.db", "perdure.db.lock"}
 
 
@@ -183,7 +191,7 @@ def test_a_second_interrupt_does_not_wait_for_what_runs(folder: Path, how: signa
         began = time.monotonic()
         assert served.end(how) == 130
         assert time.monotonic() - began < 4.5
-        assert "Everything is kept" in served.said[-1]
+        assert "kept in perdure.db, 1 of them unfinished" in served.said[-1]
     assert files(folder) <= {"perdure.db", "perdure.db.lock"}
     with LocalService(store=SqliteStore(folder / "perdure.db")) as service:
         (handle,) = service.handles.values()
@@ -195,6 +203,59 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_what_fails_is_in_the_log_with_the_line_that_failed(folder: Path) -> None:
+    with serving(folder, "app:broken", "--memory", "--plain", "app:fails") as served:
+        served.client.invoke(FunctionName="broken", DurableExecutionName="mine")
+        served.client.invoke(FunctionName="fails")
+        assert served.end() == 0
+    said = "".join(served.said)
+    assert "broken/mine, invocation 1 failed. KeyError: 'nothing'" in said
+    assert 'return event["nothing"]' in said
+    assert "fails failed. RuntimeError: out of order" in said
+    assert "perdure/execution.py" not in said
+
+
+def test_an_invocation_that_takes_longer_than_it_may_is_given_up(folder: Path) -> None:
+    with serving(folder, "app:hang", "--memory", "--timeout", "1") as served:
+        arn = served.client.invoke(FunctionName="hang", InvocationType="Event")["DurableExecutionArn"]
+        deadline = time.monotonic() + 30
+        kinds: list[str] = []
+        while "InvocationCompleted" not in kinds:
+            assert time.monotonic() < deadline
+            events = served.client.get_durable_execution_history(DurableExecutionArn=arn)["Events"]
+            kinds = [event["EventType"] for event in events]
+            time.sleep(0.05)
+        served.end(signal.SIGKILL)
+        assert "Task timed out after 1.00 seconds" in "".join(served.said)
+
+
+def test_a_handler_of_the_official_sdk_is_led_to_this_server(folder: Path) -> None:
+    (folder / "theirs.py").write_text(
+        "from aws_durable_execution_sdk_python import durable_execution\n"
+        "from aws_durable_execution_sdk_python.config import Duration\n"
+        "@durable_execution\n"
+        "def handler(event, context):\n"
+        "    first = context.step(lambda _: 20, name='first')\n"
+        "    context.wait(Duration.from_seconds(1))\n"
+        "    return first + 1\n"
+    )
+    nothing = {"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_ENDPOINT_URL_LAMBDA": "http://x"}
+    with serving(folder, "theirs:handler", "--memory", environment=nothing) as served:
+        assert served.client.invoke(FunctionName="handler")["Payload"].read() == b"21"
+        assert served.end() == 0
+
+
+def test_a_port_that_is_taken_is_refused_and_leaves_no_file(folder: Path) -> None:
+    with serving(folder, "app:greet", "--memory") as served:
+        port = served.url.rpartition(":")[2]
+        command = [*SERVE, "app:greet", "--port", port]
+        again = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=30)
+        assert again.returncode == 2
+        assert "Give another --port" in " ".join(again.stderr.split())
+        assert not list(folder.glob("perdure.db*"))
+        assert served.end() == 0
 
 
 def test_a_server_of_nothing_says_so(folder: Path) -> None:
@@ -215,7 +276,8 @@ def test_a_function_may_run_elsewhere(folder: Path) -> None:
         assert served.end() == 0
         assert any("nothing here asks who calls" in line for line in served.said)
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", served.url)
-        assert f"aws lambda invoke --endpoint-url {served.url} --function-name far out.json" in "".join(served.said)
+        assert f"export AWS_ENDPOINT_URL_LAMBDA={served.url} AWS_DEFAULT_REGION" in "".join(served.said)
+        assert "aws lambda invoke --function-name far out.json" in "".join(served.said)
 
 
 def test_what_cannot_be_served_is_refused_in_words(folder: Path) -> None:
@@ -262,6 +324,38 @@ def test_a_changed_file_brings_new_handlers_and_a_broken_one_leaves_the_old(
     assert reloader.check() == [source]
     assert answer() == b"333"
     monkeypatch.delitem(sys.modules, "reloaded_app")
+
+
+def test_the_repair_of_a_file_that_was_never_loaded_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    source, helper = tmp_path / "repaired_app.py", tmp_path / "repaired_helper.py"
+    source.write_text("VALUE = 1\n")
+    loaded: list[int] = []
+
+    def register() -> None:
+        loaded.append(import_module("repaired_app").VALUE)
+
+    register()
+    reloader = Reloader(tmp_path, register)
+    helper.write_text("VALUE = \n")
+    source.write_text("from repaired_helper import VALUE\n")
+    assert reloader.check() == []
+    assert "SyntaxError" in caplog.text
+    helper.write_text("VALUE = 2\n")
+    assert reloader.check() == [helper]
+    assert loaded == [1, 2]
+    for name in ("repaired_app", "repaired_helper"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_what_is_installed_below_the_folder_is_left_alone() -> None:
+    seen = Reloader(Path("/"), lambda: None)._stamps()
+    assert Path(json.__file__) not in seen
+    assert Path(pytest.__file__) not in seen
+    assert Path(__file__) in seen
 
 
 def test_an_answer_that_is_no_json_is_an_error() -> None:

@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 900.0
 class Call:
     """One call of a plain function. `done` hears of its end under the service's lock."""
 
-    __slots__ = ("done", "error", "function", "listeners", "payload", "result", "status", "tenant_id")
+    __slots__ = ("done", "error", "exception", "function", "listeners", "payload", "result", "status", "tenant_id")
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class Call:
         self.status = "RUNNING"
         self.result: str | None = None
         self.error: dict[str, Any] | None = None
+        self.exception: BaseException | None = None
+        """What the function raised."""
         self.listeners: list[Callable[[], None]] = []
 
     @property
@@ -57,6 +59,7 @@ class Call:
         except KeyboardInterrupt:
             raise
         except BaseException as problem:  # noqa: BLE001 - the caller gets it as the error of the call, SystemExit too
+            self.exception = problem
             return "FAILED", None, error_object(problem)
         if len(result) > RESPONSE_BYTES:
             message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes)."

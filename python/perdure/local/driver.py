@@ -161,10 +161,8 @@ class Driver:
             self._turns.discard(turn)
             error = {"ErrorMessage": f"Task timed out after {turn.seconds:.2f} seconds", "ErrorType": _TIMED_OUT}
             if isinstance(turn.job, Call):
-                _LOG.warning("%s has not returned for %g s; it is given up.", turn.job.function.name, turn.seconds)
-                turn.job.settle("FAILED", None, error)
+                self._settle_call(turn.job, "FAILED", None, error)
             elif turn.invocation is not None:
-                _LOG.warning("%s has not returned for %g s; it is given up.", turn.job.arn, turn.seconds)
                 self._settle(turn.job, turn.invocation, error)
             self._service.wake.notify_all()
 
@@ -255,15 +253,21 @@ class Driver:
         service, execution = self._service, handle.machine
         now = service.clock.now()
         invocation.ended_at = now
+        error = timed_out
         if timed_out is not None:
             invocation.timed_out = invocation.cut = True  # its thread may come back, and is told that it is over
-            execution.fail_invocation(timed_out, now)
         elif invocation.cut:
-            execution.fail_invocation(_CUT, now)
+            error = _CUT
         elif invocation.exception is not None:
-            execution.fail_invocation(error_object(invocation.exception), now)
+            error = error_object(invocation.exception)
+        if error is not None:
+            execution.fail_invocation(error, now)
         else:
+            running = not execution.terminal
             execution.end_invocation(invocation.output, now)
+            error = execution.error if running and execution.status == "FAILED" else None
+        if error is not None and service.failure_log is not None:
+            service.failure_log.invocation(handle, invocation, error)
         for observer in service.observers:
             observer.invocation(handle, invocation)
         service.executions.absorb(handle)
@@ -284,8 +288,13 @@ class Driver:
             outcome = self._outside(turn, context.timeout_seconds, call.run, context)
         finally:
             if not turn.given_up:
-                call.settle(*outcome)
+                self._settle_call(call, *outcome)
         service.executions.commit()
+
+    def _settle_call(self, call: Call, status: str, result: str | None, error: dict[str, Any] | None) -> None:
+        call.settle(status, result, error)
+        if error is not None and self._service.failure_log is not None:
+            self._service.failure_log.call(call, error)
 
     def _outside(self, turn: Turn, seconds: float, call: Any, *arguments: Any) -> Any:
         """Call something with the lock let go; what led to it must be kept."""

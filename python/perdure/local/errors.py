@@ -19,6 +19,7 @@ THROTTLED = "TooManyRequestsException"
 SERVICE = "ServiceException"
 BAD_CONTENT = "InvalidRequestContentException"
 TOO_LARGE = "RequestTooLargeException"
+ACCESS_DENIED = "AccessDeniedException"
 REQUEST_TIMEOUT = "RequestTimeoutException"
 INVALID_TOKEN = "Invalid checkpoint token"  # noqa: S105 - the words of a message
 
@@ -34,6 +35,7 @@ _SHAPES: dict[str, tuple[int, str]] = {
     BAD_CONTENT: (400, "message"),
     TOO_LARGE: (413, "message"),
     REQUEST_TIMEOUT: (408, "message"),
+    ACCESS_DENIED: (403, "Message"),
     "KMSAccessDeniedException": (502, "Message"),
     "KMSDisabledException": (502, "Message"),
     "KMSInvalidStateException": (502, "Message"),

@@ -71,8 +71,8 @@ class Functions(dict[str, Function]):
         if function is None:
             raise Fault(
                 NOT_FOUND,
-                f"Function not found: {name}. Register it with LocalService.register(), "
-                "or as NAME=MODULE:HANDLER on the command line.",
+                f"Function not found: {name}. Known are: {', '.join(sorted(self)) or 'none'}. More are registered as "
+                "NAME=MODULE:HANDLER on the command line, or by LocalService.register().",
             )
         published = self._published.get(name, [])
         if version == LATEST:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from perdure.local.errors import REQUEST_TIMEOUT, SERVICE, TOO_LARGE, Fault
 from perdure.local.invoking import ASYNC_BYTES, SYNC_BYTES
 from perdure.local.limits import MIB
+from perdure.local.senders import check_sender, is_loopback
 from perdure.local.wire import Answer, Request, Wire
 
 if TYPE_CHECKING:
@@ -40,16 +41,21 @@ _GLANCE = 0.5
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach them
 
 
-def application(service: LocalService, body_timeout: float = _BODY_SECONDS) -> Starlette:
+def application(
+    service: LocalService, body_timeout: float = _BODY_SECONDS, *, of_this_machine: bool = True
+) -> Starlette:
     """Make the ASGI application of a service; `service.start_workers()` is the caller's.
 
-    A request of whose body no byte comes for `body_timeout` seconds is answered with 408.
+    A request of whose body no byte comes for `body_timeout` seconds is answered with 408. What a browser sends for a
+    page from elsewhere is refused: nothing else here asks who calls. So is, if the application is one `of_this_machine`
+    alone, what was sent to a name on the Internet that somebody has led here.
     """
     wire = Wire()
     callers = _Callers()
 
     async def endpoint(request: HttpRequest) -> Response:
         try:
+            check_sender(request.headers, of_this_machine=of_this_machine)
             answer = await _handle(service, wire, request, body_timeout, callers)
         except Fault as fault:
             answer = wire.refuse(fault)
@@ -187,7 +193,7 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Open a port. Its sockets say that they are TCP, without which asyncio leaves 40 ms of delay in every response."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -211,6 +217,7 @@ class LocalServer:
         service: what to serve; its functions run in background workers while the server is up.
         host: the address to listen on; anything but loopback is open to whoever reaches it.
         port: the port, 0 for any that is free.
+        listening: what `listen` returned for them, if that was called before.
         body_timeout: seconds without a byte after which a request whose body has not all come is answered with 408.
 
     Raises:
@@ -219,16 +226,23 @@ class LocalServer:
     """
 
     def __init__(
-        self, service: LocalService, host: str = "127.0.0.1", port: int = 0, *, body_timeout: float = _BODY_SECONDS
+        self,
+        service: LocalService,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        listening: socket.socket | None = None,
+        body_timeout: float = _BODY_SECONDS,
     ) -> None:
         self.service = service
         self.host = host
-        self._socket = _listen(host, port)
+        self.of_this_machine = is_loopback(host)
+        self._socket = listen(host, port) if listening is None else listening
         called = _ANY.get(host, host)
         port = self._socket.getsockname()[1]
         self.url = f"http://[{called}]:{port}" if ":" in called else f"http://{called}:{port}"
         """Where this machine reaches it, on whatever address it listens."""
-        app = application(service, body_timeout)
+        app = application(service, body_timeout, of_this_machine=self.of_this_machine)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -399,7 +399,10 @@ class Execution(Journal):
     def _read_output(self, output: Any) -> str:
         """Check the envelope the handler returned; return its status."""
         if not isinstance(output, dict):
-            refuse(f"Invalid invocation output: a durable function returns an object, not {type(output).__name__}.")
+            refuse(
+                f"Invalid invocation output: a durable function returns an object, not {type(output).__name__}. "
+                "Is the handler decorated with @durable_execution?"
+            )
         status, result, error = output.get("Status"), output.get("Result"), output.get("Error")
         if status not in ("SUCCEEDED", "FAILED", "PENDING"):
             refuse(f"Invalid invocation output: {status!r} is not a valid status.")

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perdure.local.traces import traceback_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
@@ -29,12 +31,16 @@ class Reloader:
         root: the folder; installed packages below it are left alone.
         on_change: called when the modules have been forgotten, to import them anew. If it raises, the modules are put
             back as they were, so that a mistake in a file leaves the last good handlers at work.
+        why: tells what it has raised.
 
     """
 
-    def __init__(self, root: Path, on_change: Callable[[], Any]) -> None:
+    def __init__(
+        self, root: Path, on_change: Callable[[], Any], why: Callable[[BaseException], str] = traceback_text
+    ) -> None:
         self._root = root.resolve()
         self._on_change = on_change
+        self._why = why
         self._tried: set[Path] = set()  # files that could not be loaded, and so are no modules
         self._seen = self._stamps()
         self._stop = threading.Event()
@@ -72,7 +78,9 @@ class Reloader:
             self._on_change()
         except BaseException as problem:  # noqa: BLE001 - whatever the user's module does at import, SystemExit too
             self._tried = {Path(name) for name in _files_of(problem)}
-            _LOG.exception("The changed handlers could not be loaded; the ones before stay at work.")
+            _LOG.error(
+                "The changed handlers could not be loaded; the ones before stay at work. %s", self._why(problem)
+            )
             sys.modules.update(kept)
             return False
         self._tried.clear()
@@ -104,5 +112,6 @@ def _files_of(problem: BaseException) -> Iterator[str]:
         frame = frame.tb_next
     if isinstance(problem, SyntaxError) and problem.filename:
         yield problem.filename
-    if problem.__cause__ is not None:
-        yield from _files_of(problem.__cause__)
+    before = problem.__cause__ or problem.__context__
+    if before is not None:
+        yield from _files_of(before)

@@ -17,7 +17,7 @@ class RemoteFunction:
     """A handler that sends its event to an endpoint such as `…/2015-03-31/functions/function/invocations`."""
 
     def __init__(self, url: str) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no HTTP URL.")
         self.url = url
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

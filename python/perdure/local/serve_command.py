@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +15,15 @@ from rich.console import Console
 
 from perdure.local.clock import RealClock
 from perdure.local.command import USAGE, _function_name, _load, app
+from perdure.local.failure_log import FailureLog
+from perdure.local.log_option import Level, LogLevel, log_to_stderr
 from perdure.local.reload import Reloader
 from perdure.local.runtime import RemoteFunction
 from perdure.local.service import LocalService
 from perdure.local.sqlite import SqliteStore, StoreError
 from perdure.local.store import MemoryStore
+from perdure.local.surroundings import lead_boto3_to
+from perdure.local.traces import traceback_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,42 +55,52 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
     workers: Annotated[int, typer.Option(min=1, help="How many functions run at one time.")] = 64,
+    timeout: Annotated[
+        int, typer.Option(min=1, max=900, metavar="SECONDS", help="Of every invocation; one that takes longer fails.")
+    ] = 900,
     execution_timeout: Annotated[
         int | None, typer.Option(min=1, max=31_622_400, metavar="SECONDS", help="Of every durable function.")
     ] = None,
     retention_days: Annotated[int | None, typer.Option(min=1, max=90, help="How long what has ended is kept.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Load handlers again when their files change.")] = False,
+    log_level: LogLevel = Level.INFO,
 ) -> None:
     """Serve the durable execution API on this machine, for boto3, the AWS CLI and other commands of perdure."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        from perdure.local.http import LocalServer  # noqa: PLC0415 - slow to import, and needs the extra
+        from perdure.local.http import LocalServer, listen  # noqa: PLC0415 - slow to import, and needs the extra
     except ModuleNotFoundError as problem:
         console.print(f"perdure serve needs {problem.name}: pip install 'perdure\\[local]'")
         raise typer.Exit(USAGE) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(log_level)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
-    service = _open(None if in_memory else database, console)
-    register = partial(_register, service, functions or (), plain or (), execution_timeout, retention_days)
-    try:
+    options = {"timeout_seconds": timeout, "execution_timeout": execution_timeout, "retention_days": retention_days}
+    with ExitStack() as opened:
+        try:
+            listening = opened.enter_context(listen(host, port))
+        except OSError as problem:
+            console.print(
+                f"[red]Error:[/] {host}:{port} cannot be listened on: {problem.strerror or problem}. "
+                "Give another --port, or 0 for one that is free."
+            )
+            raise typer.Exit(USAGE) from None
+        service = opened.enter_context(_open(None if in_memory else database, console))
+        server = LocalServer(service, host, listening=listening)
+        lead_boto3_to(server.url)  # before the handlers are loaded, which may make clients
+        register = partial(_register, service, functions or (), plain or (), options)
         register()
-        server = LocalServer(service, host, port)
-    except OSError as problem:
-        service.close()
-        console.print(f"[red]Error:[/] {host}:{port} cannot be listened on: {problem.strerror or problem}.")
-        raise typer.Exit(USAGE) from None
-    except BaseException:
-        service.close()
-        raise
+        opened.pop_all()  # from here on they are closed in their turn
     service.start_workers(workers)
     if reload:
         sys.dont_write_bytecode = True  # two edits in one second would otherwise look the same
-        Reloader(Path.cwd(), register).start()
+        Reloader(Path.cwd(), register, _why).start()
     status, idle = _run(server, console, None if in_memory else database)
+    left = len(service.handles)
     service.close(grace=0)
-    console.print("Stopped." if in_memory else f"Stopped. Everything is kept in {database}.")
+    goes_on = f", {left} of them unfinished" if left else ""
+    console.print("Stopped." if in_memory else f"Stopped. All executions are kept in {database}{goes_on}.")
     if not idle:
         sys.stdout.flush()
         os._exit(status)  # what still runs may have threads that the interpreter would wait for
@@ -102,15 +114,16 @@ def _open(database: Path | None, console: Console) -> LocalService:
     except StoreError as problem:
         console.print(f"[red]Error:[/] {problem}")
         raise typer.Exit(USAGE) from None
-    return LocalService(store=store, clock=RealClock(), record=False)
+    service = LocalService(store=store, clock=RealClock(), record=False)
+    service.failure_log = FailureLog()
+    return service
 
 
 def _register(
     service: LocalService,
     functions: Sequence[str],
     plain: Sequence[str],
-    execution_timeout: int | None,
-    retention_days: int | None,
+    options: dict[str, Any],
 ) -> None:
     """Load all functions and register them, or none."""
     try:
@@ -123,15 +136,17 @@ def _register(
                 f"two handlers would be called {', '.join(twice)}: tell them apart as NAME=MODULE:HANDLER."
             )
         for durable, name, handler in found:
-            service.register(
-                name,
-                handler,
-                durable=durable,
-                execution_timeout=execution_timeout if durable else None,
-                retention_days=retention_days,
-            )
+            own = options if durable else {**options, "execution_timeout": None}
+            service.register(name, handler, durable=durable, **own)
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from None
+
+
+def _why(problem: BaseException) -> str:
+    """Tell why handlers could not be loaded anew."""
+    if isinstance(problem, typer.Exit):
+        return "The traceback is above."
+    return problem.message if isinstance(problem, typer.BadParameter) else traceback_text(problem)
 
 
 def _run(server: LocalServer, console: Console, database: Path | None) -> tuple[int, bool]:
@@ -161,13 +176,6 @@ def _binding(entry: str) -> tuple[str, Callable[[Any, Any], Any]]:
     return name, _load(reference)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _greet(console: Console, server: LocalServer, database: Path | None) -> None:
     service, url = server.service, server.url
     kept = "in memory" if database is None else f"in {database}"
@@ -184,8 +192,13 @@ def _greet(console: Console, server: LocalServer, database: Path | None) -> None
             "such as app:handler for the handler in app.py, or as NAME=URL."
         )
     else:
-        console.print(f"\n  aws lambda invoke --endpoint-url {url} --function-name {first} out.json")
-    if not _is_loopback(server.host):
+        console.print(
+            f"\n  export AWS_ENDPOINT_URL_LAMBDA={url} AWS_DEFAULT_REGION=us-east-1 "
+            "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n"
+            f"  aws lambda invoke --function-name {first} out.json\n"
+            f"  perdure invoke {first}"
+        )
+    if not server.of_this_machine:
         console.print(
             f"[yellow]Warning:[/] {server.host} can be reached from elsewhere, and nothing here asks who calls."
         )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from perdure.local.calls import Call
     from perdure.local.clock import Clock
     from perdure.local.driver import Target
+    from perdure.local.failure_log import FailureLog
     from perdure.local.store import Store
     from perdure.local.transitions import Operation
 
@@ -145,6 +146,7 @@ class LocalService:
         self.sync_timeout = sync_timeout if sync_timeout is not None else 0.0 if self.clock.virtual else 900.0
         self.calls: Counter[str] = Counter()
         self.observers: list[Observer] = []
+        self.failure_log: FailureLog | None = None
         self.functions = Functions()
         self.tasks: deque[Call] = deque()
         self.lock = RLock()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("perdure.local")
 _PAUSE_AFTER_TROUBLE = 1.0
+_GLANCE = 0.2
 
 
 class Workers:
@@ -52,7 +53,7 @@ class Workers:
             self._stopping = True
             service.wake.notify_all()
             while self._driver.busy and (left := deadline - monotonic()) > 0:
-                service.wake.wait(left)
+                service.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
             idle = not self._driver.busy
         self._watcher.join(max(0.0, deadline - monotonic()) + 1.0)
         return idle
