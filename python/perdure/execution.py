@@ -49,6 +49,9 @@ RESERVE_SHARE = 0.2
 CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
 """Bytes of the largest payload that the service model lets a checkpoint carry."""
 
+_ASYNC = 0x80 | 0x200
+"""The flags of the code of coroutine functions and of asynchronous generators."""
+
 _MODELS = (
     "DurableExecutionInvocationInput",
     "DurableExecutionInvocationInputWithClient",
@@ -126,6 +129,9 @@ def durable_execution(
     Returns:
         A handler for Lambda, which takes the service's event and the Lambda context.
 
+    Raises:
+        TypeError: If the function is an ``async`` one.
+
     Example:
         >>> @durable_execution
         ... def handler(event: dict, context: DurableContext) -> str:
@@ -135,6 +141,7 @@ def durable_execution(
     _refuse_plugins(plugins)
     if func is None:
         return functools.partial(durable_execution, boto3_client=boto3_client, deadline_reserve=deadline_reserve)
+    _refuse_async(func)
     client = None if boto3_client is None else BotoClient(boto3_client)
     reserve = _reserve(deadline_reserve)
 
@@ -145,6 +152,15 @@ def durable_execution(
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
     return handler
+
+
+def _refuse_async(func: Handler) -> None:
+    code = getattr(func, "__code__", None)  # inspect would take longer to import than everything else
+    if code is not None and code.co_flags & _ASYNC:
+        raise TypeError(
+            f"{getattr(func, '__qualname__', func)} is an async function, and @durable_execution takes plain ones: "
+            "write it with def, and use map or parallel for what is to run at one time"
+        )
 
 
 def run_durable_handler(

@@ -6,7 +6,6 @@ Everything here is called under the service's lock.
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -99,7 +98,7 @@ class Executions:
         function_arn = service.function_arn(function.name, function.version)
         days = function.retention_days or DEFAULT_RETENTION_DAYS
         execution = Execution(
-            f"{function_arn}/durable-execution/{name or uuid.uuid4()}/{uuid.uuid4()}",
+            f"{function_arn}/durable-execution/{name or service.identify(origin)}/{service.identify(origin)}",
             payload,
             service.clock.now(),
             service.limits,

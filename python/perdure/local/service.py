@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from collections import Counter, deque
 from functools import cache
 from threading import Condition, RLock
@@ -145,6 +146,8 @@ class LocalService:
         self.region, self.account_id = region, account_id
         self.sync_timeout = sync_timeout if sync_timeout is not None else 0.0 if self.clock.virtual else 900.0
         self.calls: Counter[str] = Counter()
+        self.identify: Callable[[Origin], str] = lambda _origin: str(uuid.uuid4())
+        """Draws the ids of executions, and the names of those that are given none."""
         self.observers: list[Observer] = []
         self.failure_log: FailureLog | None = None
         self.functions = Functions()

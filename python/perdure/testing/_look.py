@@ -22,15 +22,12 @@ _PATIENCE = 1.0  # seconds to wait for the service of a run that is stuck
 _EARLY = ("MIN_SUCCESSFUL_REACHED", "FAILURE_TOLERANCE_EXCEEDED", "CUSTOM_COMPLETION")
 
 
-def look(
-    handle: ExecutionHandle, fault: Fault, first_drawn: dict[str, str], probed: Any, stuck: StuckError | None
-) -> Seen:
+def look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError | None) -> Seen:
     """Take down what there is to see of a run.
 
     Args:
         handle: The execution.
         fault: What happened to it.
-        first_drawn: Ids that the first run drew, and what to call them; it fills this in.
         probed: What the probe saw.
         stuck: Where the run was when it was given up.
 
@@ -38,21 +35,16 @@ def look(
     wake = handle.service.wake
     held = wake.acquire(timeout=_PATIENCE)  # a run that is stuck may hold it, and may go on working
     try:
-        return _look(handle, fault, first_drawn, probed, stuck)
+        return _look(handle, fault, probed, stuck)
     finally:
         if held:
             wake.release()
 
 
-def _look(
-    handle: ExecutionHandle, fault: Fault, first_drawn: dict[str, str], probed: Any, stuck: StuckError | None
-) -> Seen:
+def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError | None) -> Seen:
     everything = list(handle.service.handles.values())
     executions = [handle, *(other for other in everything if other is not handle and other.terminal)]
-    drawn = _drawn(executions, fault)
-    if not first_drawn:
-        first_drawn.update(drawn)
-    drawn = {**first_drawn, **drawn}
+    asked = _asked(executions)
     recorded: dict[Key, dict[str, Any]] = {}
     names: dict[Key, str] = {}
     for execution in executions:
@@ -60,14 +52,14 @@ def _look(
         suffix = f" of {function_base_name(execution.machine.function_arn)}" if place else ""
         for operation in execution.operations:
             key = place, operation["Id"]
-            recorded[key] = _comparable(operation, drawn)
+            recorded[key] = _comparable(operation, asked.get((execution.arn, operation["Id"]), []))
             recorded[key]["Runs"] = fault.runs[key] - fault.lost[key]
             names[key] = (operation.get("Name") or f"{operation.get('SubType')} {operation['Id'][:8]}") + suffix
     operations = [SvcOperation.from_dict(operation) for operation in handle.operations]
     return Seen(
         status=handle.status,
-        result=_without(handle.result, drawn),
-        error=_without(handle.error, drawn),
+        result=handle.result,
+        error=_without_trace(handle.error),
         operations=recorded,
         names=names,
         open_callbacks=_callbacks(everything, "STARTED"),
@@ -83,39 +75,46 @@ def _look(
         struck=fault.struck,
         stuck=stuck,
         is_durable=fault.core is not None,
+        is_run_again=bool(fault.lost),
+        unknown_functions=_unknown(executions),
     )
 
 
-def _drawn(executions: list[ExecutionHandle], fault: Fault) -> dict[str, str]:
-    """Give the ids that are drawn anew in each run, and what to call them instead."""
-    found: dict[str, str] = {}
+def _asked(executions: list[ExecutionHandle]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Give what was asked for with each operation: how long to wait, whom to call, with what."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for execution in executions:
-        which = "".join(f" {key[:8]}" for key in fault.place(execution.arn))
-        found[execution.arn] = f"<arn{which}>"
-        found[execution.machine.execution_id] = f"<execution{which}>"
-        for operation in execution.operations:
-            if operation["Type"] == "CALLBACK":
-                found[operation["CallbackDetails"]["CallbackId"]] = f"<callback{which} {operation.get('Name')}>"
+        for update in execution.updates:
+            options = {key: value for key, value in update.items() if key.endswith("Options") and value}
+            if update["Type"] == "CHAINED_INVOKE":
+                options["Payload"] = update.get("Payload")
+            if options and "ContextOptions" not in options:
+                found.setdefault((execution.arn, update["Id"]), []).append({update["Action"]: options})
     return found
 
 
-def _comparable(operation: dict[str, Any], drawn: Mapping[str, str]) -> dict[str, Any]:
+def _comparable(operation: dict[str, Any], asked: list[dict[str, Any]]) -> dict[str, Any]:
     details = next((dict(value) for key, value in operation.items() if key.endswith("Details")), {})
     kept = {key: operation.get(key) for key in ("Type", "SubType", "Name", "ParentId", "Status")}
-    kept |= {key: details.get(key) for key in ("Attempt", "Result", "Error", "ReplayChildren")}
-    return dict(_without(kept, drawn))
+    kept |= {key: details.get(key) for key in ("Attempt", "Result", "ReplayChildren")}
+    kept |= {"Error": _without_trace(details.get("Error")), "Asked": asked or None}
+    return {key: value for key, value in kept.items() if value is not None}
 
 
-def _without(value: Any, drawn: Mapping[str, str]) -> Any:
-    """Take what differs from run to run out of a value: drawn ids, and the traces of errors that are raised again."""
-    if isinstance(value, str):
-        for text, stand_in in drawn.items():
-            value = value.replace(text, stand_in)
-        return value
-    if isinstance(value, dict):
-        kept = {key: item for key, item in value.items() if item is not None and key != "StackTrace"}
-        return {key: _without(item, drawn) for key, item in kept.items()}
-    return value
+def _without_trace(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Leave out where an error was raised, which is elsewhere when it is raised again."""
+    return None if error is None else {key: value for key, value in error.items() if key != "StackTrace"}
+
+
+def _unknown(executions: list[ExecutionHandle]) -> list[str]:
+    """Name the functions that were invoked, and that nobody stands for."""
+    names = [
+        function_base_name(update["ChainedInvokeOptions"]["FunctionName"])
+        for execution in executions
+        for update in execution.updates
+        if update["Type"] == "CHAINED_INVOKE" and update["Action"] == "START"
+    ]
+    return [name for name in dict.fromkeys(names) if name not in executions[0].service.functions]
 
 
 def _callbacks(executions: list[ExecutionHandle], status: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perdure.testing._schedule import UNDISTURBED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from perdure.testing._schedule import Schedule
     from perdure.testing._seen import Seen
@@ -33,6 +33,7 @@ class Report:
         expected: The undisturbed run.
         got: The run that differs.
         missed: The schedule that was asked for, and did not come about.
+        nothing_tried: Whether time was up before anything went wrong on purpose.
 
     """
 
@@ -44,6 +45,7 @@ class Report:
     expected: Seen
     got: Seen | None = None
     missed: Schedule | None = None
+    nothing_tried: bool = False
     again: Callable[[Schedule], Report] | None = field(default=None, repr=False)
 
     @property
@@ -54,26 +56,38 @@ class Report:
     @property
     def unfit(self) -> str | None:
         """Why this says nothing about the handler; None if it does."""
+        return next(self._objections(), None)
+
+    def _objections(self) -> Iterator[str]:
         expected = self.expected
         if expected.stuck is not None:
-            return (
+            yield (
                 f"the undisturbed run had not come to its end after {expected.stuck.seconds:.3g} s (trial_limit), so "
                 f"nothing was explored; it was here:\n{expected.stuck.where}"
             )
-        if not expected.is_durable:
-            return "the handler is not one that perdure's @durable_execution made, so nothing was explored"
+        elif not expected.is_durable:
+            yield "the handler is not one that perdure's @durable_execution made, so nothing was explored"
         if expected.status == "RUNNING":
-            return (
+            yield (
                 "the undisturbed run did not come to its end, so what follows was not explored: "
                 f"say what its callbacks are answered with, by answers= or --answer "
                 f"(open: {', '.join(expected.open_callbacks) or 'none'})"
             )
-        if self.missed is None:
-            return None
-        if self.missed.kind == "order":
-            return f"{self.missed} did not come about: there never was more than one branch to go on with"
-        calls = f"{expected.calls} API call{'' if expected.calls == 1 else 's'}"
-        return f"{self.missed} did not come about: the undisturbed run makes {calls}"
+        if expected.unknown_functions:
+            yield (
+                "it invokes functions that nobody stands for here, so what follows was not explored: name them in "
+                f"mocks=, functions= or durable_functions= ({', '.join(expected.unknown_functions)})"
+            )
+        if self.nothing_tried:
+            yield (
+                f"time was up after {self.seconds:.3g} s, before anything went wrong on purpose; "
+                "give it a longer time_limit"
+            )
+        if self.missed is not None and self.missed.kind == "order":
+            yield f"{self.missed} did not come about: there never was more than one branch to go on with"
+        elif self.missed is not None:
+            calls = f"{expected.calls} API call{'' if expected.calls == 1 else 's'}"
+            yield f"{self.missed} did not come about: the undisturbed run makes {calls}"
 
     @property
     def complete(self) -> bool:

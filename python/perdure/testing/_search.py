@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from perdure.testing._mask import Mask
 from perdure.testing._report import Report
 from perdure.testing._schedule import UNDISTURBED, Schedule
 from perdure.testing._trial import run_trial
@@ -44,18 +45,22 @@ class _TimeIsUpError(Exception):
 class Search:
     """Runs a handler under schedules, and holds what is seen against the first, undisturbed run."""
 
-    def __init__(self, handler: Handler, payload: str, around: Around, trial_limit: float) -> None:
+    def __init__(
+        self, handler: Handler, payload: str, around: Around, trial_limit: float, *, idempotent: bool = False
+    ) -> None:
         self._what = handler, payload, around
         self._trial_limit = trial_limit
+        self._idempotent = idempotent
         self._worker: Worker | None = None
         self._expected: Seen
+        self._mask = Mask()  # what varies between undisturbed runs in which nothing is held
         self._normal = 0.0
         self._began = time.monotonic()
         self._until = inf
 
     def begin(self) -> None:
         """Make the undisturbed run."""
-        self._expected = self._run(UNDISTURBED, fixed=True, limit=self._trial_limit)
+        self._expected = self._run(UNDISTURBED, held=True, limit=self._trial_limit)
         self._normal = time.monotonic() - self._began
 
     def close(self) -> None:
@@ -68,6 +73,8 @@ class Search:
         """Run one schedule."""
         if (hopeless := self._hopeless(1)) is not None:
             return hopeless
+        for _ in range(_UNDISTURBED):
+            self._learn()
         found = self._compare(schedule)
         if found.differences:
             return self._report(found, 1, 1)
@@ -86,7 +93,7 @@ class Search:
     def all(self, orders: int, most: int, time_limit: float, on_progress: Progress | None) -> Report:
         """Run them all, until one differs or time is up."""
         everything = list(_plan(self._expected, orders))
-        plan = _choice(everything, max(2, most))
+        plan = _choice(everything, most)
         if (hopeless := self._hopeless(len(plan))) is not None:
             return hopeless
         self._until = self._began + time_limit
@@ -101,7 +108,9 @@ class Search:
                     left_out = set(everything[: everything.index(schedule)]).difference(plan)
                     return self._report(self._smallest(found, left_out), tried + 1, len(plan))
         except _TimeIsUpError:
-            return self._report(None, tried, len(plan))
+            report = self._report(None, tried, len(plan))
+            report.nothing_tried = tried <= plan.count(UNDISTURBED) < len(plan)
+            return report
         return self._report(None, len(plan), len(plan))
 
     def _hopeless(self, planned: int) -> Report | None:
@@ -149,34 +158,61 @@ class Search:
         return found
 
     def _compare(self, schedule: Schedule) -> _Found:
-        """Give the differences that a schedule makes."""
+        """Give the differences that a schedule makes.
+
+        Each kind of run finds what the other cannot. Where the world is held, what steps give is the same in each run,
+        and so whatever differs is the handler's doing; but where a step gives what the handler had drawn outside of it,
+        holding it hides that. Where nothing is held, what varies in undisturbed runs cannot be compared.
+        """
         if schedule == UNDISTURBED:
-            return self._once(schedule, fixed=True)
-        found = self._once(schedule, fixed=False)
+            found = self._once(schedule, held=True)
+            if not found.differences:
+                self._learn()
+            return found
+        if self._mask and (held := self._once(schedule, held=True)).differences:
+            return held
+        found = self._once(schedule, held=False)
         if not found.differences or found.got.stuck is not None:
             return found
-        # With the world held fixed, a difference is the handler's own. Without, it may be chance that came late.
-        certain = self._once(schedule, fixed=True)
-        if certain.differences:
-            return certain
+        if not self._mask and (held := self._once(schedule, held=True)).differences:
+            return held
+        return self._beyond_doubt(found)
+
+    def _beyond_doubt(self, found: _Found) -> _Found:
+        """Give a difference again only if it is no chance, and not the world's.
+
+        Chance may have come late, and a function that was cut off and runs again may find another world.
+        """
         for _ in range(_DOUBTS):
+            if found.got.is_run_again or not found.differences:
+                return _Found(found.schedule, [], found.got)
             self._check_time()
-            undisturbed = self._once(UNDISTURBED, fixed=True)
-            found = self._once(schedule, fixed=False)
-            if undisturbed.differences or not found.differences:
-                return _Found(schedule, [], found.got)
+            self._learn()
+            found = self._once(found.schedule, held=False)
         return found
 
-    def _once(self, schedule: Schedule, *, fixed: bool) -> _Found:
-        patience = max(self._until - time.monotonic(), _LEAST + _TIMES * self._normal)
-        got = self._run(schedule, fixed=fixed, limit=min(self._trial_limit, patience))
-        loose = got.interrupted or (schedule.kind == "order" and (got.raced or self._expected.raced))
-        probed = schedule.kind != "crash-before" and not loose
-        return _Found(schedule, self._expected.differences(got, result=not loose, probe=probed), got)
+    def _learn(self) -> None:
+        """Run it undisturbed with nothing held, and see what varies."""
+        got = self._run(UNDISTURBED, held=False, limit=self._patience())
+        if got.stuck is not None:
+            return
+        self._mask.learn(self._expected.facts(), got.facts())
 
-    def _run(self, schedule: Schedule, *, fixed: bool, limit: float) -> Seen:
+    def _once(self, schedule: Schedule, *, held: bool) -> _Found:
+        got = self._run(schedule, held=held, limit=self._patience())
+        loose = got.interrupted or got.raced or self._expected.raced
+        probed = (schedule.kind != "crash-before" or self._idempotent) and not loose
+        expected, shown = self._expected, got
+        if not held:
+            expected, shown = expected.without(self._mask), got.without(self._mask)
+        return _Found(schedule, expected.differences(shown, result=not loose, probe=probed), got)
+
+    def _patience(self) -> float:
+        return min(self._trial_limit, max(self._until - time.monotonic(), _LEAST + _TIMES * self._normal))
+
+    def _run(self, schedule: Schedule, *, held: bool, limit: float) -> Seen:
         self._worker = self._worker or Worker()
-        seen = run_trial(*self._what, schedule, fixed=fixed, worker=self._worker, limit=limit)
+        seen = run_trial(*self._what, schedule, held=held, worker=self._worker, limit=limit)
         if seen.stuck is not None:
             self._worker = None
         return seen

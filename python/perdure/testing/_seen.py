@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from perdure.testing._mask import read
+
 if TYPE_CHECKING:
+    from perdure.testing._mask import Mask
     from perdure.testing._watchdog import StuckError
 
 Key = tuple[tuple[str, ...], str]
 """An operation: the invokes that lead to its execution, then its id."""
 
+_KIND = ("Type", "SubType", "Name")
 _LONG = 600
 _BEFORE, _WINDOW = 60, 400
 
 
 @dataclass
 class Seen:
-    """What can be seen of a run, comparable but for what differs from run to run: moments and drawn ids.
+    """What can be seen of a run, comparable but for moments, which differ from run to run.
 
     Args:
         status: The execution's.
         result: Its result as JSON.
         error: Its error.
-        operations: What is recorded, and how often functions of steps ran, of it and the executions it invoked.
+        operations: What is recorded, what was asked for, and how often functions of steps ran, of it and the executions
+            it invoked.
         names: What to call the operations.
         open_callbacks: Those that are still open.
         unanswered: Those that nobody answered in time.
@@ -39,6 +44,8 @@ class Seen:
             not come about.
         stuck: Where it was when it was given up.
         is_durable: Whether perdure's engine ran at all.
+        is_run_again: Whether the invocation was killed with the end of a step on its way, whose function ran again.
+        unknown_functions: Those that were invoked, and that nobody stands for.
 
     """
 
@@ -60,6 +67,45 @@ class Seen:
     struck: str | None
     stuck: StuckError | None
     is_durable: bool
+    is_run_again: bool
+    unknown_functions: list[str]
+
+    def facts(self) -> dict[str, Any]:
+        """Give all that can be compared as one value."""
+        return {
+            "status": self.status,
+            "result": read(self.result),
+            "error": self.error,
+            "operations": {
+                key: {member: read(value) if member == "Result" else value for member, value in recorded.items()}
+                for key, recorded in self.operations.items()
+            },
+            "callbacks": self.open_callbacks,
+            "probe": self.probe,
+        }
+
+    def without(self, mask: Mask) -> Seen:
+        """Leave out what varies."""
+        if not mask:
+            return self
+        facts = mask.over(self.facts())
+        operations: dict[Key, dict[str, Any]] = {}
+        for key, recorded in facts["operations"].items():
+            if mask.hides(_KIND, "operations", key):  # now this and now that is at its place
+                continue
+            operations[key] = recorded
+            if "Result" in recorded:
+                result = self.operations[key]["Result"]
+                operations[key] = {**recorded, "Result": mask.over_text(result, "operations", key, "Result")}
+        return replace(
+            self,
+            status=facts["status"],
+            result=mask.over_text(self.result, "result"),
+            error=facts["error"],
+            operations=operations,
+            open_callbacks=facts["callbacks"],
+            probe=facts["probe"],
+        )
 
     def differences(self, other: Seen, *, result: bool, probe: bool) -> list[str]:
         """Say in words how another run differs from this one.

@@ -1,8 +1,8 @@
 """One run of a handler under a given schedule. The explorer's hands.
 
 A trial runs in one thread and in virtual time, so that the same schedule gives the same run. The world outside stays
-the same from trial to trial: an attempt of a step, a check or a function that gave now this and now that in undisturbed
-runs ends the way it did the first time, whatever its body does this time.
+the same from trial to trial: ids are those of the first, and if it is held, an attempt of a step, a check or a function
+ends the way it did the first time, whatever its body does this time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+from uuid import UUID, uuid5
 
 from perdure import checkpoint, config, execution
+from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Batch, jittered_delay
 from perdure.concurrency import executor
 from perdure.context import DurableContext
+from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.invocation import Invocation
-from perdure.local import LocalService
+from perdure.local import InvocationCut, LocalService
 from perdure.operations import condition, step
 from perdure.testing._fault import Fault, ScheduledBatch, ShortOfTime
 from perdure.testing._look import look
@@ -30,6 +34,7 @@ from perdure.testing._watchdog import StuckError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from perdure.local.machine import Origin
     from perdure.testing._schedule import Schedule
     from perdure.testing._seen import Seen
     from perdure.testing._watchdog import Worker
@@ -40,7 +45,9 @@ _OPERATIONS = (
     *("step", "wait", "create_callback", "wait_for_callback", "wait_for_condition"),
     *("invoke", "run_in_child_context", "map", "parallel"),
 )
+_ENDS = (InvocationCut, CheckpointsBroken, OutOfTime, SuspendExecution, OrphanedChildException)
 _FUNCTION = "explored"
+_NAMESPACE = UUID(int=0)
 _one_at_a_time = threading.Lock()
 
 
@@ -50,26 +57,21 @@ class Around:
 
     functions: Mapping[str, Handler] = field(default_factory=dict)
     durable_functions: Mapping[str, Handler] = field(default_factory=dict)
-    answers: Mapping[str | None, Any] = field(default_factory=dict)
+    answers: Mapping[Any, Any] = field(default_factory=dict)
     setup: Callable[[], Any] | None = None
     probe: Callable[[], Any] | None = None
     outcomes: dict[Any, tuple[bool, Any]] = field(default_factory=dict)
-    varying: set[Any] = field(default_factory=set)
-    fixed: bool = True
-    learning: bool = True
-    drawn: dict[str, str] = field(default_factory=dict)
-    """What the first run drew: it lives on in the outcomes."""
+    held: bool = True
 
     def again(self, key: Any, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Do something in the world: really, but with the outcome it had the first time if that varies by itself."""
+        """Do something in the world: really, but if that is `held`, with the outcome it had the first time."""
         try:
             outcome: tuple[bool, Any] = (True, call(*arguments))
         except Exception as error:  # noqa: BLE001  whatever it raises is its outcome
             outcome = (False, error)
-        first = self.outcomes.setdefault(key, outcome)
-        succeeded, value = first if self.fixed or key in self.varying else outcome
-        if self.learning and not _same(first, outcome):
-            self.varying.add(key)
+        if self.held:
+            outcome = self.outcomes.setdefault(key, outcome)
+        succeeded, value = outcome
         if succeeded:
             return value
         raise value
@@ -81,7 +83,7 @@ def run_trial(
     around: Around,
     schedule: Schedule,
     *,
-    fixed: bool,
+    held: bool,
     worker: Worker,
     limit: float,
 ) -> Seen:
@@ -92,16 +94,16 @@ def run_trial(
         payload: Its event.
         around: The world.
         schedule: What happens.
-        fixed: Whether everything in the world ends as it did the first time, or only what varies by itself. Of an
-            undisturbed run, what ends otherwise counts as varying from then on.
+        held: Whether everything in the world ends as it did the first time, or as it does now.
         worker: Where it runs.
         limit: After how many seconds it counts as stuck.
 
     """
-    around.fixed, around.learning = fixed, schedule.kind == "undisturbed"
+    around.held = held
     service = LocalService(on_callback=lambda operation, client: _answer(service, around, operation, client))
     fault = Fault(schedule, service)
     service.on_api_call = fault.on_call
+    service.identify = _Ids()
     calls: Counter[str] = Counter()
     for name, function in around.functions.items():
         service.register(name, _same_again(name, function, around, calls), durable=False)
@@ -123,7 +125,28 @@ def run_trial(
             probed = worker.do(run, limit)
         except StuckError as error:
             stuck = error
-    return look(handle, fault, around.drawn, probed, stuck)
+    return look(handle, fault, probed, stuck)
+
+
+class _Ids:
+    """Draws the same ids in each run, since outcomes of an earlier one may hold them."""
+
+    def __init__(self) -> None:
+        self._roots = count()
+
+    def __call__(self, origin: Origin) -> str:
+        """Give an id, by the invoke that leads to the execution."""
+        return str(uuid5(_NAMESPACE, repr(origin.parent or next(self._roots))))
+
+
+def _quiet(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Say nothing of threads of the handler's that ended with their invocation."""
+
+    def hook(args: Any) -> None:
+        if not issubclass(args.exc_type, _ENDS):
+            told(args)
+
+    return hook
 
 
 def _middle(jitter: config.JitterStrategy, delay: float) -> float:
@@ -178,6 +201,7 @@ def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
         (step, "run", same_step),
         (condition, "run", same_check),
         (config.JitterStrategy, "apply_jitter", _middle),
+        (threading, "excepthook", _quiet(threading.excepthook)),
         (executor, "Batch", lambda *given: ScheduledBatch(Batch(*given), fault.pick)),
         *((DurableContext, name, announced(getattr(DurableContext, name))) for name in _OPERATIONS),
     ]
@@ -204,14 +228,3 @@ def _answer(service: LocalService, around: Around, operation: Any, client: Any) 
                 reply = Reply(error=answer) if isinstance(answer, BaseException) else Reply(answer)
                 reply.send(client, callback_id)
                 return
-
-
-def _same(one: tuple[bool, Any], other: tuple[bool, Any]) -> bool:
-    if one[0] != other[0]:
-        return False
-    if not one[0]:
-        return type(one[1]) is type(other[1]) and str(one[1]) == str(other[1])
-    try:
-        return bool(one[1] == other[1]) or repr(one[1]) == repr(other[1])
-    except Exception:  # noqa: BLE001  whatever comparing the user's objects raises
-        return False

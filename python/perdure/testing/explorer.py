@@ -37,9 +37,10 @@ def explore(
     functions: Mapping[str, Handler] | None = None,
     durable_functions: Mapping[str, Handler] | None = None,
     mocks: Mapping[str, Any] | None = None,
-    answers: Mapping[str | None, Any] | None = None,
+    answers: Mapping[Any, Any] | None = None,
     setup: Callable[[], Any] | None = None,
     probe: Callable[[], Any] | None = None,
+    idempotent: bool = False,
     orders: int = 20,
     time_limit: float = 60.0,
     trial_limit: float = 30.0,
@@ -49,8 +50,9 @@ def explore(
 ) -> Report:
     """Search for a way to make a handler do something else than it does undisturbed.
 
-    Steps may be random and flaky: what varies between undisturbed runs ends the same way again in each run. A run in
-    which an at-most-once step is interrupted, or in whose order a batch that ends early is raced, may differ.
+    Steps may be random and flaky: what varies between undisturbed runs is held as it was first, and in further runs
+    left out of the comparison. A run in which an at-most-once step is interrupted, or a batch ends before all its
+    branches have, only has to end.
 
     Everything runs in one thread that is not the caller's, so that a run which hangs can be given up. The exploration
     ends with it: Python cannot end a thread that waits for ever, and what it holds would be missing in later runs.
@@ -68,12 +70,15 @@ def explore(
             fail them. One that is not named here is not answered.
         setup: Called before each run, to put back what runs share.
         probe: Called after each run; gives what of the outside world must be the same then, such as how many mails
-            were sent. Not asked after a crash before a call, since a step that was under way is run again then.
+            were sent. Not asked after a crash before a call, since a step that was under way is run again then, unless
+            functions are to be `idempotent`.
+        idempotent: Ask the probe after a crash before a call, too: that finds functions of steps which, run a second
+            time, do what they did once more.
         orders: How many orders of branches to try, when there are branches.
         time_limit: Seconds after which no further run begins.
         trial_limit: Seconds after which a run counts as stuck. Where less is left of `time_limit`, that counts, but
             never less than a second and ten times what the undisturbed run took.
-        max_schedules: How many runs there are at most; of more, an even choice is made.
+        max_schedules: How many schedules are run at most, undisturbed ones included; of more, an even choice is made.
         on_progress: Called before each run with how many are done, how many there are, and the schedule.
         progress: Show that on standard error, if it is a terminal.
 
@@ -88,7 +93,7 @@ def explore(
     plain = {**_mocked(mocks or {}), **(functions or {})}
     around = Around(plain, durable_functions or {}, answers or {}, setup, probe)
     only = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
-    search = Search(handler, payload, around, trial_limit)
+    search = Search(handler, payload, around, trial_limit, idempotent=idempotent)
     try:
         search.begin()
         if only is not None:
