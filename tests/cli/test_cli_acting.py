@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from perdure.commands import follow
+from perdure.commands.connection import Connection
 from perdure.commands.desk import Desk
+from perdure.local import client_error
 
 # -- invoke ------------------------------------------------------------------------------------------------------------
 
@@ -81,7 +83,58 @@ def test_invoke_of_a_plain_function_has_no_arn(cli):
     assert cli("invoke", "double", "--payload", "21", "--event").code == 0
     said = cli("invoke", "double", "--payload", "21", "--wait")
     assert said.code == 2
+    assert "double was invoked, but it is no durable function" in said.err
     assert "Leave --wait away" in said.err
+    error = cli("invoke", "double", "--payload", "21", "--wait", "--json").json["error"]
+    assert (error["type"], error["exitCode"]) == ("NotDurable", 2)
+    assert "double was invoked" in error["message"]
+
+
+def test_invoke_tells_the_status_that_the_execution_has(cli, service, clock):
+    service.register("late", service.functions["stuck"].handler, execution_timeout=60)
+    said = cli("invoke", "late", "--json")
+    assert (said.code, said.json["status"]) == (1, "TIMED_OUT")
+    assert "TIMED_OUT" in cli("invoke", "late").err
+
+    def deny(name: str, _arguments: object, when: str) -> None:
+        if (name, when) == ("get_durable_execution", "before"):
+            raise client_error("AccessDeniedException", "no", "GetDurableExecution")
+
+    service.on_api_call = deny
+    said = cli("invoke", "late", "--json")
+    assert (said.code, said.json["status"]) == (1, "FAILED")
+
+
+def test_waiting_tells_the_arn_before_the_end(cli, service, monkeypatch):
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follow, "sleep", interrupt)
+    said = cli("invoke", "order", "--name", "o-1", "--wait")
+    arn = next(iter(service.handles))
+    assert (said.code, said.out) == (130, "")
+    assert said.err.splitlines() == [
+        arn,
+        "Interrupted.",
+        f"The execution runs on; `perdure show '{arn}' --follow` gets back to it.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--timeout", "2"), "--wait"),
+        (("--interval", "2"), "--wait"),
+        (("--event", "--timeout", "2"), "--wait"),
+        (("--event", "--wait"), "exclude"),
+    ],
+)
+def test_invoke_refuses_what_it_would_not_heed(cli, service, options, words):
+    said = cli("invoke", "order", *options)
+    assert said.code == 2
+    assert words in said.err
+    assert cli("invoke", "order", *options, "--json").json["error"]["type"] == "Usage"
+    assert not service.handles
 
 
 def test_invoke_refuses_a_payload_that_is_no_json(cli, service):
@@ -116,11 +169,31 @@ def test_a_name_taken_by_another_payload_is_refused(cli):
 def test_stop_ends_an_execution_with_the_error_given(cli, service, asking, given, expected):
     said = cli("stop", "ask/a-1", *given, "--json")
     assert said.code == 0
-    assert set(said.json) == {"arn", "stoppedAt"}
+    assert set(said.json) == {"arn", "status", "alreadyEnded", "stoppedAt"}
+    assert (said.json["status"], said.json["alreadyEnded"]) == ("STOPPED", False)
     handle = service.execution(asking)
     assert handle.status == "STOPPED"
     if expected is not None:
         assert handle.error == expected
+
+
+def test_to_stop_what_has_ended_tells_so(cli, service, arn):
+    said = cli("stop", arn)
+    assert (said.code, said.err) == (0, f"It had already ended (SUCCEEDED): {arn}\n")
+    document = cli("stop", arn, "--json").json
+    assert (document["status"], document["alreadyEnded"]) == ("SUCCEEDED", True)
+    assert document["stoppedAt"] == cli("show", arn, "--json").json["endedAt"]
+
+
+def test_who_may_only_stop_can_stop(cli, service, asking):
+    def deny(name: str, _arguments: object, when: str) -> None:
+        if (name, when) == ("get_durable_execution", "before"):
+            raise client_error("AccessDeniedException", "no", "GetDurableExecution")
+
+    service.on_api_call = deny
+    said = cli("stop", asking, "--json")
+    assert (said.code, said.json["status"], said.json["alreadyEnded"]) == (0, "STOPPED", None)
+    assert service.execution(asking).status == "STOPPED"
 
 
 @pytest.mark.parametrize("given", ["{oops", '{"Message": "x"}', "[1]{"])
@@ -168,6 +241,21 @@ def test_delete_asks_somebody_at_a_terminal(cli, service, arn, monkeypatch):
     assert cli("show", arn).code == 3
 
 
+def test_delete_as_json_at_a_terminal_wants_yes(cli, arn, monkeypatch):
+    monkeypatch.setattr(Desk, "interactive", property(lambda _desk: True))
+    said = cli("delete", arn, "--json")
+    assert (said.code, said.json["error"]["type"]) == (2, "Usage")
+    assert "--yes" in said.json["error"]["hint"]
+    assert cli("show", arn).code == 0
+    assert cli("delete", arn, "--json", "--yes").code == 0
+    assert cli("show", arn).code == 3
+
+
+def test_a_terminal_is_one_with_json_too(monkeypatch):
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _self: True})())
+    assert Desk(Connection(), as_json=True).interactive
+
+
 # -- callback ----------------------------------------------------------------------------------------------------------
 
 
@@ -197,8 +285,13 @@ def test_a_callback_takes_other_text_only_when_told_so(cli, service, asking, cal
     assert service.execution(asking).drive().value == "yes"
 
 
-def test_a_callback_succeeds_without_a_result(cli, service, asking, callback_id):
-    assert cli("callback", "succeed", callback_id).code == 0
+def test_a_callback_succeeds_without_a_result_only_when_told_so(cli, service, asking, callback_id):
+    for wrong in ((), ("--text",), ("--result", "1", "--no-result")):
+        said = cli("callback", "succeed", callback_id, *wrong)
+        assert said.code == 2
+        assert "--no-result" in said.err
+    assert service.execution(asking).callback_id() == callback_id
+    assert cli("callback", "succeed", callback_id, "--no-result").code == 0
     assert service.execution(asking).drive().status == "SUCCEEDED"
 
 
@@ -221,7 +314,7 @@ def test_a_heartbeat_leaves_a_callback_open(cli, service, asking, callback_id):
 
 
 def test_a_callback_that_was_answered_is_refused(cli, service, asking, callback_id):
-    cli("callback", "succeed", callback_id)
+    cli("callback", "succeed", callback_id, "--no-result")
     said = cli("callback", "heartbeat", callback_id)
     assert said.code == 4
     assert "CallbackTimeoutException" in said.err

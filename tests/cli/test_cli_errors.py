@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
-from typing import Any
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import (
@@ -24,7 +29,16 @@ from perdure.commands.connection import Connection, is_loopback
 from perdure.local import client_error
 from perdure.local.command import app
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/n/i"
+_PATTERN = "(arn:(aws[a-zA-Z-]*)?:lambda:)?[a-zA-Z0-9-_]+"
+OURS = f"'a@b' at {{}} must match {_PATTERN}."
+THEIRS = (
+    "1 validation error detected: Value 'a@b' at '{}' failed to satisfy constraint: "
+    f"Member must satisfy regular expression pattern: {_PATTERN}"
+)
 COMMANDS = [
     ("show", ARN),
     ("timeline", ARN),
@@ -36,7 +50,7 @@ COMMANDS = [
     ("pause", ARN),
     ("resume", ARN),
     ("delete", ARN),
-    ("callback", "succeed", "YWJj"),
+    ("callback", "succeed", "YWJj", "--no-result"),
     ("callback", "fail", "YWJj"),
     ("callback", "heartbeat", "YWJj"),
 ]
@@ -59,7 +73,7 @@ class Raising:
 @pytest.mark.parametrize(
     ("code", "exit_code", "word"),
     [
-        ("ResourceNotFoundException", 3, "Not found"),
+        ("ResourceNotFoundException", 3, "Not found: "),
         ("TooManyRequestsException", 4, "throttles"),
         ("InvalidParameterValueException", 4, "refused"),
         ("AccessDeniedException", 4, "permission"),
@@ -83,7 +97,7 @@ def test_every_command_tells_what_the_service_answered(cli, command, code, exit_
     ("problem", "exit_code", "kind", "words"),
     [
         (EndpointConnectionError(endpoint_url="http://x"), 4, "NotReachable", "perdure serve"),
-        (ReadTimeoutError(endpoint_url="http://x"), 4, "ReadTimeout", "--event"),
+        (ReadTimeoutError(endpoint_url="http://x"), 4, "ReadTimeout", "--endpoint"),
         (NoRegionError(), 2, "NoRegion", "--region"),
         (PartialCredentialsError(provider="env", cred_var="key"), 2, "NoCredentials", "--endpoint"),
         (ParamValidationError(report="line one\nline two"), 2, "ParamValidation", "line one\nline two"),
@@ -109,7 +123,9 @@ def test_an_execution_that_does_not_exist_exits_3(cli, arn):
     assert cli("show", "nobody/o-1").code == 3
 
 
-@pytest.mark.parametrize("reference", ["x", "/x", "x/", "", "arn:aws:lambda:us-east-1:123456789012:function:f"])
+@pytest.mark.parametrize(
+    "reference", ["x", "/x", "x/", "", "a/b/c", "arn:aws:lambda:us-east-1:123456789012:function:f"]
+)
 def test_what_is_no_execution_exits_2(cli, reference):
     said = cli("show", reference)
     assert said.code == 2
@@ -132,6 +148,95 @@ def test_a_name_is_looked_up_on_every_page_and_the_newest_counts():
 def test_a_moment_that_is_none_is_refused(given):
     with pytest.raises(CommandError, match="--after"):
         read_moment(given, "--after")
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("list", "--json"), "FUNCTION"),
+        (("show", "--json", "foo", "--interval", "abc"), "--interval"),
+        (("history", "foo", "--nonsense", "--json"), "--nonsense"),
+        (("invoke", "f", "--json", "--timeout", "-1"), "--timeout"),
+        (("callback", "--json"), "--json"),
+        (("callback", "answer", "--json"), "answer"),
+        (("callback", "heartbeat", "--json"), "CALLBACK_ID"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_json(cli, arguments, words):
+    said = cli(*arguments)
+    assert (said.code, said.err) == (2, "")
+    assert set(said.json["error"]) == {"type", "message", "hint", "exitCode"}
+    assert (said.json["error"]["type"], said.json["error"]["exitCode"]) == ("Usage", 2)
+    assert words in said.json["error"]["message"]
+    assert "--help" in said.json["error"]["hint"]
+    assert cli(*(argument for argument in arguments if argument != "--json")).code == 2
+
+
+@pytest.mark.parametrize(
+    "files", [("--svg", "-", "--json"), ("--html", "-", "--json"), ("--svg", "-", "--html", "-"), ("--json", "--svg=-")]
+)
+def test_only_one_document_is_printed(cli, arn, files):
+    said = cli("timeline", arn, *files)
+    assert said.code == 2
+    assert "cannot both be printed" in (said.json["error"]["message"] if "--json" in files else said.err)
+
+
+def test_a_result_that_python_alone_calls_json_stays_text(cli, service):
+    service.register("wrong", lambda _event, _context: None, durable=False)
+
+    class Client:
+        def invoke(self, **_asked: Any) -> Any:
+            return {"Payload": BytesIO(b"NaN")}
+
+    assert cli("invoke", "wrong", "--json", client=Client()).json["result"] == "NaN"
+
+
+# -- what the service refuses ------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_found_is_said_once_and_where_to_look(cli, arn):
+    said = cli("list", "nobody")
+    assert said.err.startswith("Function not found: nobody")
+    assert "perdure serve" in cli("invoke", "nobody", "--json").json["error"]["hint"]
+    assert "perdure list" in cli("show", ARN.replace("/n/i", "/n/0"), "--json").json["error"]["hint"]
+    assert "perdure show" in cli("callback", "heartbeat", "YWJj", "--json").json["error"]["hint"]
+
+
+@pytest.mark.parametrize("message", [OURS, THEIRS])
+@pytest.mark.parametrize(
+    ("member", "words", "hint"),
+    [
+        ("FunctionName", "'a@b' is not a function.", "NAME:VERSION"),
+        ("functionName", "'a@b' is not a function.", "NAME:VERSION"),
+        ("DurableExecutionArn", "'a@b' is not the ARN of a durable execution.", "FUNCTION/NAME"),
+        ("DurableExecutionName", "'a@b' is not the name of an execution.", "letters, digits"),
+        ("Qualifier", "'a@b' is not a version or an alias.", "$LATEST"),
+        ("Marker", "'a@b' is not Marker.", ""),
+    ],
+)
+def test_a_pattern_is_not_for_people(cli, message, member, words, hint):
+    problem = client_error("InvalidParameterValueException", message.format(member), "Any")
+    said = cli("list", "f", client=Raising(problem))
+    assert said.code == 4
+    assert said.err.splitlines()[0] == f"The service refused the request (InvalidParameterValueException): {words}"
+    assert hint in said.err
+    assert "[a-zA-Z" not in said.err
+
+
+def test_a_url_is_told_without_its_path(cli):
+    long = f"http://127.0.0.1:9000/2025-12-01/durable-executions/{'arn%3Aaws' * 20}?IncludeExecutionData=true"
+    said = cli("show", ARN, client=Raising(EndpointConnectionError(endpoint_url=long)))
+    assert '"http://127.0.0.1:9000"' in said.err
+    assert "arn%3A" not in said.err
+
+
+def test_an_invoke_without_an_answer_is_told_of_event(cli):
+    problem = ReadTimeoutError(endpoint_url="http://x")
+    assert "--event" in cli("invoke", "f", client=Raising(problem)).err
+    assert "--event" not in cli("invoke", "f", "--event", client=Raising(problem)).err
 
 
 # -- connections -------------------------------------------------------------------------------------------------------
@@ -163,6 +268,13 @@ def test_without_a_region_the_command_asks_for_one(nobody):
     said = run("show", ARN)
     assert said.exit_code == 2
     assert "--region" in said.stderr
+    assert "--endpoint http://127.0.0.1:9000" in said.stderr
+
+
+def test_a_region_that_is_none_is_told_in_one_sentence(nobody):
+    said = run("show", ARN, "--region", "us east")
+    assert said.exit_code == 2
+    assert said.stderr == "'us east' is no region.\nA region is like eu-central-1.\n"
 
 
 def test_a_profile_that_does_not_exist_is_told(nobody):
@@ -192,11 +304,83 @@ def test_credentials_are_not_made_up_for_an_endpoint_elsewhere(nobody):
     assert "No credentials" in said.stderr
 
 
-@pytest.mark.parametrize("endpoint", ["http://", "no scheme", "http://[::1"])
-def test_an_endpoint_that_is_none_exits_2(nobody, endpoint):
-    said = run("show", ARN, "--endpoint", endpoint, "--region", "eu-west-1")
+@pytest.mark.parametrize("region", [(), ("--region", "eu-west-1")])
+@pytest.mark.parametrize("endpoint", ["http://", "no scheme", "http://[::1", "foo", "foo:bar", "ftp://x", "http://x:y"])
+def test_an_endpoint_that_is_none_exits_2(nobody, endpoint, region):
+    said = run("show", ARN, "--endpoint", endpoint, *region)
     assert said.exit_code == 2
-    assert "endpoint" in said.stderr.lower()
+    assert said.stderr.startswith(f"--endpoint: {endpoint!r} is not the URL of a service.")
+    assert "http://127.0.0.1:9000" in said.stderr
+
+
+def test_an_endpoint_of_the_environment_that_is_none_exits_2(nobody):
+    nobody.setenv("AWS_ENDPOINT_URL_LAMBDA", "no scheme")
+    said = run("show", ARN, "--region", "eu-west-1")
+    assert said.exit_code == 2
+    assert "http://127.0.0.1:9000" in said.stderr
+
+
+def test_only_who_waits_for_an_invocation_is_patient(nobody):
+    quick = Connection("http://127.0.0.1:9000").open().meta.config
+    assert (quick.connect_timeout, quick.read_timeout) == (5, 15)
+    assert Connection("http://127.0.0.1:9000").open(patient=True).meta.config.read_timeout > 900
+
+
+@contextmanager
+def web_server(status: int, kind: str, body: bytes) -> Iterator[str]:
+    """Answer the same to everything."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - as http.server calls it
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (404, "text/html;charset=utf-8", b"<html><h1>Error response</h1></html>"),
+        (200, "text/html", b"<html>hello</html>"),
+        (404, "text/plain", b"404 page not found"),
+        (405, "application/json", b'{"detail": "Method Not Allowed"}'),
+    ],
+)
+def test_a_web_server_is_no_lambda(nobody, status, kind, body):
+    with web_server(status, kind, body) as url:
+        for command in (("list", "f"), ("show", ARN), ("stop", ARN)):
+            said = run(*command, "--endpoint", url)
+            assert said.exit_code == 4, said.stdout
+            assert "no Lambda endpoint" in said.stderr
+            assert "--endpoint" in said.stderr
+            assert "<html>" not in said.stderr
+            assert "page not found" not in said.stderr
+        assert json.loads(run("list", "f", "--endpoint", url, "--json").stdout)["error"]["type"] == "NotLambda"
+
+
+def test_a_page_is_no_result(nobody):
+    with web_server(200, "text/html", b"<html>hello</html>") as url:
+        for command in (("invoke", "f"), ("invoke", "f", "--event")):
+            said = run(*command, "--endpoint", url)
+            assert (said.exit_code, said.stdout) == (4, "")
 
 
 def test_nobody_at_the_endpoint_exits_4(nobody):
@@ -251,10 +435,12 @@ def test_the_installed_command_knows_every_command():
         "run",
     ]:
         assert f" {command} " in said.stdout
+    look, act = (said.stdout.index(f"{word} executions, on AWS or a local service") for word in ("Look at", "Act on"))
+    assert look < said.stdout.index("│ show ") < act < said.stdout.index("│ stop ")
 
 
 @pytest.mark.parametrize(
-    "command", sorted({command[:-1] for command in COMMANDS if command[-1] != "--event"}), ids=" ".join
+    "command", sorted({command[: 2 if command[0] == "callback" else 1] for command in COMMANDS}), ids=" ".join
 )
 def test_every_command_has_the_same_options_about_the_service(command):
     said = run(*command, "--help")

@@ -108,6 +108,68 @@ def test_ctrl_c_ends_the_looking_and_not_the_execution(cli, service, asking, mea
     assert said.code == 130
     assert "Traceback" not in said.err + said.out
     assert service.execution(asking).status == "RUNNING"
+    assert f"The execution runs on; `perdure show '{asking}' --follow` gets back to it." in said.err
+    assert said.out.rindex("approval") > said.out.rindex("\x1b[2K")  # the last frame is not erased
+
+
+@pytest.mark.parametrize("command", ["show", "timeline"])
+def test_ctrl_c_is_told_in_json(cli, asking, meanwhile, command):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    meanwhile(interrupt)
+    said = cli(command, asking, "--follow", "--json")
+    assert (said.code, said.json["arn"]) == (130, asking)
+    assert (said.json["error"]["type"], said.json["error"]["exitCode"]) == ("Interrupted", 130)
+    assert f"show '{asking}' --follow" in said.json["error"]["hint"]
+
+
+class Interrupted:
+    """A client of somebody who presses Ctrl-C at once."""
+
+    def __getattr__(self, _name: str) -> Any:
+        def call(**_arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        return call
+
+
+def test_ctrl_c_in_a_synchronous_invoke_tells_where_to_look(cli):
+    said = cli("invoke", "order", client=Interrupted())
+    assert said.code == 130
+    assert "`perdure list order` shows it" in said.err
+    said = cli("invoke", "order", "--name", "o-1", "--json", client=Interrupted())
+    assert (said.code, said.json["error"]["type"]) == (130, "Interrupted")
+    assert "`perdure show order/o-1 --follow`" in said.json["error"]["hint"]
+    assert cli("list", "order", "--json", client=Interrupted()).json["error"]["exitCode"] == 130
+
+
+def test_the_way_back_leads_to_the_same_service(cli, asking):
+    options = ("--endpoint", "http://127.0.0.1:9", "--region", "eu-west-1")
+    said = cli("show", asking, "--follow", "--timeout", "0", *options, "--json")
+    assert (said.code, said.json["arn"]) == (3, asking)
+    assert f"`perdure show '{asking}' --follow {' '.join(options)}`" in said.json["error"]["hint"]
+
+
+@pytest.mark.parametrize("command", ["show", "timeline"])
+@pytest.mark.parametrize("option", ["--timeout", "--interval"])
+def test_what_is_about_following_is_refused_without(cli, asking, command, option):
+    said = cli(command, asking, option, "2")
+    assert said.code == 2
+    assert f"{option} goes with --follow only." in said.err
+
+
+@pytest.mark.parametrize("given", ["inf", "nan", "1e300"])
+def test_an_interval_is_one(cli, asking, given):
+    assert cli("show", asking, "--follow", "--interval", given).code == 2
+
+
+def test_nothing_is_written_into_a_frame(cli, service, asking, meanwhile):
+    meanwhile(nothing, nothing, lambda: service.client.stop_durable_execution(DurableExecutionArn=asking))
+    said = cli("show", asking, "--follow", env=TERMINAL)
+    assert said.code == 1
+    shown = [part for part in said.err.split("\r") if "Reading the history" in part]
+    assert len(shown) == 1  # of the first look
 
 
 def test_following_is_patient_with_a_service_that_throttles(cli, service, asking, meanwhile):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,6 +14,7 @@ from perdure.commands.model import build
 from perdure.commands.picture import html, svg
 from perdure.commands.text import clean
 from support.hostile import HOSTILE
+from support.story import Story
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = [
@@ -63,7 +65,8 @@ def test_a_name_stays_a_name(draw, name):
     root = document(text)
     expected = {"svg", "title", "style", "defs", "clipPath", "rect", "path", "g", "text", "tspan"}
     if draw is html:
-        expected |= {"html", "head", "meta", "body", "main", "p", "table", "thead", "tbody", "tr", "th", "td", "footer"}
+        expected |= {"html", "head", "meta", "body", "main", "p", "div", "footer"}
+        expected |= {"table", "thead", "tbody", "tr", "th", "td"}
     assert {element.tag.rpartition("}")[2] for element in root.iter()} <= expected
     assert not [key for element in root.iter() for key in element.keys() if key.startswith("on")]  # noqa: SIM118
     assert clean(name)[:30] in texts(root)
@@ -116,6 +119,33 @@ def test_a_picture_has_a_line_and_a_bar_for_each_operation(cli, arn, tmp_path):
     for rect in root.iter(f"{SVG}rect"):
         assert float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
         assert float(rect.get("width", "0")) > 0
+
+
+@pytest.mark.parametrize("name", ["W" * 60, "the-begin-of-a-name-" * 4, "日本語の名前" * 8])
+def test_a_name_without_room_is_cut_with_an_ellipsis(name):
+    run = Story().tell(0, "StepStarted", Id="a", Name=name).run(now=1)
+    (drawn,) = [texts(text) for text in document(svg(run)).iter(f"{SVG}text") if texts(text)[:1] == name[:1]]
+    assert drawn.endswith("…")
+    assert name.startswith(drawn[:-1])
+    assert 15 < sum(1 + (unicodedata.east_asian_width(sign) == "W") for sign in drawn) < 40
+    short = Story().tell(0, "StepStarted", Id="a", Name="reserve-stock-and-charge").run(now=1)
+    assert "reserve-stock-and-charge" in [texts(text) for text in document(svg(short)).iter(f"{SVG}text")]
+
+
+def test_the_legend_of_a_picture_has_what_is_drawn():
+    story = Story().tell(0, "ContextStarted", Id="a", Name="a")
+    words = [texts(text) for text in document(svg(story.run(now=1))).iter(f"{SVG}text")]
+    assert {"work", "failed", "waiting", "context", "going on"} <= set(words)
+    assert "paused" not in words
+    story.tell(1, "ExecutionPaused")
+    assert "paused" in [texts(text) for text in document(svg(story.run(now=2))).iter(f"{SVG}text")]
+
+
+def test_a_table_breaks_no_word_and_scrolls():
+    page = html(nasty("n"))
+    assert ".scroll{overflow-x:auto}" in page
+    assert '<div class="scroll"><table>' in page
+    assert "vertical-align:top;white-space:nowrap}" in page
 
 
 def test_a_page_has_the_picture_and_a_table(cli, service, tmp_path):

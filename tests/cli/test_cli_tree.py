@@ -152,6 +152,18 @@ def test_an_invocation_that_went_well_or_an_end_leaves_nothing_to_tell():
     assert "invoked again" not in drawn(invoked(error).run("FAILED", 9))
 
 
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])
+def test_an_execution_that_ended_while_its_function_crashed_tells_why(status):
+    error = {"ErrorType": "Runtime.ExitError", "ErrorMessage": "exit status 3"}
+    run = invoked({"Payload": error}, {"Payload": error}).run(status, 9)
+    assert "\nthe last 2 invocations failed: Runtime.ExitError: exit status 3\n" in drawn(run)
+    run.described["Error"] = {"ErrorMessage": "the execution timed out"}
+    assert "the last 2 invocations failed: Runtime.ExitError" in drawn(run)
+    run.described["Error"] = error
+    assert "invocations failed" not in drawn(run)
+    assert "invocations failed" not in drawn(invoked({"Payload": error}, {"Payload": error}).run("SUCCEEDED", 9))
+
+
 def test_a_failed_invocation_of_which_no_data_was_read_still_failed():
     run = invoked({"Truncated": True}).run(now=9)
     assert "the last invocation failed, and the function is invoked again\n" in drawn(run)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import durable_execution
+from perdure.commands import log
 from perdure.local import LocalService, SqliteStore
 
 KEYS = {
@@ -34,7 +35,7 @@ def test_list_shows_executions_by_what_the_other_commands_take(cli, arn, asking)
     said = cli("list", "order")
     assert said.code == 0
     heading, row = said.out.splitlines()
-    assert heading.split() == ["execution", "version", "status", "started", "time"]
+    assert heading.split() == ["execution", "version", "status", "started", "(UTC)", "time"]
     assert row.split() == ["order/o-1", "$LATEST", "SUCCEEDED", "2026-01-01", "00:00:00", "2", "d", "15", "s"]
 
 
@@ -102,6 +103,12 @@ def test_executions_outlive_the_registration_of_their_function(cli, tmp_path, ke
         assert "Function not found: nobody" in nobody.err
 
 
+def test_the_help_of_list_names_every_status(cli):
+    said = cli("list", "--help")
+    assert all(status in said.out for status in ("TIMED_OUT", "PAUSING", "DELETING"))
+    assert "<bool>" not in said.out
+
+
 @pytest.mark.parametrize("options", [("--status", "DONE"), ("--after", "soon"), ("--limit", "0")])
 def test_list_refuses_what_it_does_not_understand(cli, options):
     said = cli("list", "order", *options)
@@ -142,6 +149,13 @@ def test_show_takes_other_prices_and_the_retention_of_the_execution(cli, service
     given = {"PERDURE_PRICE_OPERATIONS": "1e6", "PERDURE_PRICE_WRITTEN": "0", "PERDURE_PRICE_RETAINED": "0"}
     assert cli("show", arn, "--json", env=given).json["budget"]["price"] == 6.0
     assert cli("show", arn, "--price-written", "-1").code == 2
+
+
+@pytest.mark.parametrize("given", ["inf", "nan", "-inf"])
+def test_a_price_is_a_finite_number(cli, arn, given):
+    said = cli("show", arn, "--price-operations", given, "--json")
+    assert (said.code, said.json["error"]["type"]) == (2, "Usage")
+    assert cli("show", arn, env={"PERDURE_PRICE_WRITTEN": given}).code == 2
 
 
 def test_show_takes_a_function_and_a_name(cli, arn):
@@ -227,10 +241,43 @@ def test_history_has_payloads_only_when_asked(cli, arn):
 
 def test_history_runs_backwards_and_stops_at_a_limit(cli, arn):
     document = cli("history", arn, "--json", "--reverse", "--limit", "2").json
-    assert set(document) == {"arn", "events"}
+    assert set(document) == {"arn", "events", "more"}
     last = len(cli("history", arn, "--json").json["events"])
     assert [event["EventId"] for event in document["events"]] == [last, last - 1]
     assert document["events"][0]["EventTimestamp"].endswith("Z")
+
+
+def test_history_says_when_there_are_more(cli, arn):
+    last = len(cli("history", arn, "--json").json["events"])
+    for limit, more in ((2, True), (last - 1, True), (last, False), (last + 1, False)):
+        said = cli("history", arn, "--limit", str(limit))
+        assert len(said.out.splitlines()) == 1 + min(limit, last)
+        assert (f"There are more; --limit {limit * 10} shows them." in said.err) is more
+        document = cli("history", arn, "--limit", str(limit), "--json").json
+        assert (len(document["events"]), document["more"]) == (min(limit, last), more)
+    assert cli("history", arn, "--json").json["more"] is False
+
+
+def test_history_prints_a_page_before_it_reads_the_next(cli, service, arn, monkeypatch):
+    happened: list[str] = []
+    lines = log.Log.lines
+    monkeypatch.setattr(log.Log, "lines", lambda self, page: happened.append("print") or lines(self, page))
+
+    class Small:
+        def get_durable_execution_history(self, **asked: Any) -> Any:
+            happened.append("read")
+            return service.client.get_durable_execution_history(**{**asked, "MaxItems": 8})
+
+    assert cli("history", arn, client=Small()).code == 0
+    assert happened[:4] == ["read", "print", "read", "print"]
+
+
+def test_history_repeats_nothing_unless_asked(cli, arn):
+    (line, *_) = [line for line in cli("history", arn).out.splitlines() if "InvocationCompleted" in line]
+    assert line.endswith("InvocationCompleted")
+    out = cli("history", arn, "--data").out
+    for member in ("StartTimestamp", "EndTimestamp", "RequestId"):
+        assert out.count(f" {member}=") == out.count("InvocationCompleted")
 
 
 def test_history_reads_every_page(cli, service):

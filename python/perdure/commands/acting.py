@@ -10,21 +10,24 @@ from perdure.commands import document
 from perdure.commands.arguments import error_object, read_json, read_text, resolve
 from perdure.commands.codes import BLOCKED, FAILED, OK, USAGE, CommandError
 from perdure.commands.desk import Desk, command
-from perdure.commands.follow import describe, wait_for_end
+from perdure.commands.faults import denied, explain
+from perdure.commands.follow import describe, looking, wait_for_end
 from perdure.commands.model import has_ended
 from perdure.commands.text import iso, parsed, told
+from perdure.commands.usage import Group
 from perdure.commands.viewing import Execution, Interval, Timeout  # noqa: TC001 - typer reads the annotations
 from perdure.local.command import app
 
-callbacks = typer.Typer(no_args_is_help=True, help="Answer a callback.")
-app.add_typer(callbacks, name="callback")
+_ACT = "Act on executions, on AWS or a local service"
+callbacks = typer.Typer(cls=Group, no_args_is_help=True, help="Answer a callback.")
+app.add_typer(callbacks, name="callback", rich_help_panel=_ACT)
 
 CallbackId = Annotated[str, typer.Argument(metavar="CALLBACK_ID", help="As `show` and the handler's log tell it.")]
 Reason = Annotated[str | None, typer.Option(help="Why; it is recorded in the history.")]
 _TEXT = "A result that is no JSON on purpose goes with --text."
 
 
-@command(app)
+@command(app, panel=_ACT)
 def invoke(
     desk: Desk,
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="A name or ARN; NAME:VERSION is one, too.")],
@@ -36,10 +39,14 @@ def invoke(
     wait: Annotated[bool, typer.Option("--wait", help="Start it and look until it ends, however long.")] = False,
     qualifier: Annotated[str | None, typer.Option(help="The version or alias.")] = None,
     tenant: Annotated[str | None, typer.Option(help="The tenant id.")] = None,
-    interval: Interval = 1.0,
+    interval: Interval = None,
     timeout: Timeout = None,
 ) -> None:
     """Invoke a function and print its result; exit 1 if it failed. Without options a caller waits up to 15 minutes."""
+    if event and wait:
+        hint = "--event prints the ARN at once, --wait the result when there is one."
+        raise CommandError("--event and --wait exclude each other.", USAGE, "Usage", hint)
+    every, at_most = looking("--wait", interval, timeout, wanted=wait)
     asked: dict[str, Any] = {
         "FunctionName": function,
         "InvocationType": "Event" if event or wait else "RequestResponse",
@@ -50,19 +57,33 @@ def invoke(
     }
     given = {key: value for key, value in asked.items() if value is not None}
     client = desk.client if event or wait else desk.patient_client()
-    with desk.progress(f"Invoking {function}…"):
+    with desk.interruptible(_found_again(desk, function, name)), desk.progress(f"Invoking {function}…"):
         response = client.invoke(**given)
         body = response.pop("Payload", None)
         text = "" if body is None else body.read().decode("utf-8", "replace")
     arn = response.get("DurableExecutionArn")
     if wait:
         if not arn:
-            message = f"{function} is no durable function, and the end of its call cannot be waited for."
-            raise CommandError(message, USAGE, "Usage", "Leave --wait away.")
-        _finished(desk, wait_for_end(desk, client, arn, interval, timeout))
+            message = (
+                f"{function} was invoked, but it is no durable function: the end of the call cannot be waited for."
+            )
+            hint = "Leave --wait away to get the result of a plain function; that invokes it again."
+            raise CommandError(message, USAGE, "NotDurable", hint)
+        if not desk.as_json:
+            desk.note(arn)
+        with desk.awaiting(arn):
+            described = wait_for_end(desk, client, arn, every, at_most)
+        _finished(desk, described)
     if event:
         _started(desk, function, arn)
     _returned(desk, response, function, text)
+
+
+def _found_again(desk: Desk, function: str, name: str | None) -> str:
+    """Tell how to find what was started before its ARN is known."""
+    if name is not None:
+        return f"If the execution was started, it runs on; {desk.back(f'{function}/{name}')} gets back to it."
+    return f"If an execution was started, it runs on; {desk.written('list', function)} shows it."
 
 
 def _started(desk: Desk, function: str, arn: str | None) -> None:
@@ -78,7 +99,7 @@ def _finished(desk: Desk, described: dict[str, Any]) -> None:
     if desk.as_json:
         desk.emit(document.outcome(described))
     else:
-        desk.note(f"{described['DurableExecutionArn']}: {status}")
+        desk.note(status)
         if described.get("Result"):
             desk.result(described["Result"])
         if described.get("Error"):
@@ -88,8 +109,11 @@ def _finished(desk: Desk, described: dict[str, Any]) -> None:
 
 def _returned(desk: Desk, response: dict[str, Any], function: str, text: str) -> None:
     arn, failed = response.get("DurableExecutionArn"), bool(response.get("FunctionError"))
-    runs_on = bool(failed and arn and not has_ended(describe(desk.client, arn, data=False)))
-    status = "RUNNING" if runs_on else "FAILED" if failed else "SUCCEEDED"
+    status = "SUCCEEDED"
+    if failed:  # or it has timed out, was stopped, or goes on; the answer itself does not say
+        described = _described(desk, arn) if arn else None
+        status = "FAILED" if described is None else described["Status"] if has_ended(described) else "RUNNING"
+    runs_on = status == "RUNNING"
     error = _error_of(parsed(text)) if failed else None
     if desk.as_json:
         result = None if failed else parsed(text or None)
@@ -99,12 +123,22 @@ def _returned(desk: Desk, response: dict[str, Any], function: str, text: str) ->
         if arn:
             desk.note(f"{arn}: {status}")
         if runs_on:
-            desk.note("The execution runs on; `perdure show --follow` waits for its end.")
+            desk.note(f"The execution runs on; {desk.back(str(arn))} waits for its end.")
         elif failed:
             desk.failure(told(error))
         elif text:
             desk.result(text)
     raise typer.Exit(BLOCKED if runs_on else FAILED if failed else OK)
+
+
+def _described(desk: Desk, arn: str) -> dict[str, Any] | None:
+    """Describe an execution, if that can be had: what is known already must not be lost for it."""
+    try:
+        return describe(desk.client, arn, data=False)
+    except Exception as problem:
+        if explain(problem) is None:
+            raise
+        return None
 
 
 def _error_of(body: Any) -> dict[str, Any]:
@@ -115,7 +149,7 @@ def _error_of(body: Any) -> dict[str, Any]:
     return {name: body[member] for name, member in names if member in body}
 
 
-@command(app)
+@command(app, panel=_ACT)
 def stop(
     desk: Desk,
     execution: Execution,
@@ -126,11 +160,31 @@ def stop(
     """Stop an execution for good; nothing of it is invoked again."""
     more = {} if error is None else {"Error": error_object(error)}
     arn = resolve(desk.client, execution)
-    response = desk.client.stop_durable_execution(DurableExecutionArn=arn, **more)
-    _done(desk, arn, "Stopped", {"stoppedAt": iso(response.get("StopTimestamp"))})
+    before = _before(desk, arn)
+    ended = None if before is None else has_ended(before)
+    if before is not None and ended:
+        what, status, moment = (
+            f"It had already ended ({before['Status']})",
+            before["Status"],
+            before.get("EndTimestamp"),
+        )
+    else:
+        response = desk.client.stop_durable_execution(DurableExecutionArn=arn, **more)
+        what, status, moment = "Stopped", "STOPPED", response.get("StopTimestamp")
+    _done(desk, arn, what, {"status": status, "alreadyEnded": ended, "stoppedAt": iso(moment)})
 
 
-@command(app)
+def _before(desk: Desk, arn: str) -> dict[str, Any] | None:
+    """Describe an execution; None for who may stop it and not look at it."""
+    try:
+        return describe(desk.client, arn, data=False)
+    except Exception as problem:
+        if denied(problem):
+            return None
+        raise
+
+
+@command(app, panel=_ACT)
 def pause(
     desk: Desk,
     execution: Execution,
@@ -148,7 +202,7 @@ def pause(
     _done(desk, arn, "Asked to pause", {})
 
 
-@command(app)
+@command(app, panel=_ACT)
 def resume(desk: Desk, execution: Execution, reason: Reason = None) -> None:
     """Go on with a paused execution."""
     more = {} if reason is None else {"Reason": reason}
@@ -157,7 +211,7 @@ def resume(desk: Desk, execution: Execution, reason: Reason = None) -> None:
     _done(desk, arn, "Asked to resume", {})
 
 
-@command(app)
+@command(app, panel=_ACT)
 def delete(
     desk: Desk,
     execution: Execution,
@@ -166,6 +220,9 @@ def delete(
     ] = False,
 ) -> None:
     """Delete an execution that has ended, with its history."""
+    if not yes and desk.interactive and desk.as_json:
+        message = "With --json nobody is asked, and nothing was deleted."
+        raise CommandError(message, USAGE, "Usage", "Give --yes to delete without a question.")
     arn = resolve(desk.client, execution)
     if not yes and desk.interactive and not typer.confirm(f"Delete {arn}?", err=True):
         desk.note("Nothing was deleted.")
@@ -182,8 +239,13 @@ def succeed(
         str | None, typer.Option(metavar="JSON|FILE", help="The answer: JSON, a file of it, or - .")
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="The answer is any text, sent as it is.")] = False,
+    no_result: Annotated[bool, typer.Option("--no-result", help="Answer without a result.")] = False,
 ) -> None:
     """Answer a callback with a result."""
+    if (result is None) is not no_result:
+        message = "An answer has a --result." if result is None else "--result and --no-result exclude each other."
+        hint = "Give --result JSON, or --no-result if the answer is that there is none."
+        raise CommandError(message, USAGE, "Usage", hint)
     more: dict[str, Any] = {}
     if result is not None:
         answer = read_text(result, "--result") if text else read_json(result, "--result", _TEXT)

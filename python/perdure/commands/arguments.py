@@ -73,7 +73,7 @@ def resolve(client: Any, reference: str) -> str:
     if _DURABLE in reference:
         return reference
     function, separator, name = reference.rpartition("/")
-    if not separator or not function or not name:
+    if not separator or not function or not name or "/" in function:
         message = f"{reference!r} is neither the ARN of a durable execution nor FUNCTION/NAME."
         raise CommandError(message, USAGE, "Usage", "`perdure list FUNCTION` shows the executions of a function.")
     found: list[dict[str, Any]] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group
 from rich.text import Text
 
 from perdure.commands import bars
+from perdure.commands.encodings import spelled
 from perdure.commands.scale import Scale
-from perdure.commands.text import clean, clock, duration, plural, style_of
+from perdure.commands.text import clean, clock, duration, plural, style_of, zone
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,29 +28,42 @@ _SIGNS = {
     bars.FAILED: ("▓", "red"),
 }
 _PRIORITY = {kind: number for number, kind in enumerate(_SIGNS)}
-_OPEN = "cyan"
+_OPEN = ("▶", "cyan")
+_WORDS = (bars.WORK, bars.FAILED, bars.WAITING, bars.CONTEXT)
 _LABEL, _LENGTH, _LEAST, _ROOM = 38, 12, 20, 10
 
 
-def chart(run: Run, width: int, *, fold: bool = True, most: int | None = None) -> RenderableType:
-    """Draw an execution: a line an operation; only the last `most` of them where there is no room for all."""
+def chart(
+    run: Run, width: int, *, fold: bool = True, most: int | None = None, encoding: str = "utf-8"
+) -> RenderableType:
+    """Draw an execution: a line an operation.
+
+    Args:
+        run: The execution.
+        width: How wide the drawing may be.
+        fold: Fold long idle stretches.
+        most: Draw only the last operations, where there is no room for all.
+        encoding: Of the output: what it has no sign for is written as it will stand there.
+
+    """
     scale = Scale(run, fold=fold)
     lines = bars.rows(run)
-    shown = lines if most is None or len(lines) <= most else [lines[0], *lines[1 - most :]]
-    labels = [label(row, run) for row in shown]
-    room = min(max(len(text) for text in labels), _LABEL, max(12, width // 3))
+    above = 0 if most is None else max(0, len(lines) - 1 - most)
+    shown = [lines[0], *lines[1 + above :]]
+    labels = [spelled(label(row, run), encoding) for row in shown]
+    room = min(max(cell_len(text) for text in labels), _LABEL, max(12, width // 3))
     columns = max(_LEAST, width - room - _LENGTH - 2)
-    drawn = [_title(run), _axis(scale, room, columns)]
-    drawn += [
-        Text.assemble(
-            _fit(text, room), " ", _draw(row.bars, scale, columns), " ", (_length(row, run), "dim"), overflow="crop"
+    drawn = [
+        _cropped(
+            Text.assemble(
+                _fit(text, room, encoding), " ", _draw(row.bars, scale, columns), " ", (_length(row, run), "dim")
+            )
         )
         for text, row in zip(labels, shown, strict=True)
     ]
-    if len(shown) < len(lines):
-        drawn.append(Text(f"… {plural(len(lines) - len(shown), 'operation')} above these", style="dim"))
-    drawn.append(_legend(scale))
-    return Group(*(_cropped(line) for line in drawn))
+    if above:
+        drawn.insert(1, Text(f"… {plural(above, 'operation')} above these", style="dim"))
+    return Group(_title(run), _cropped(_axis(scale, room, columns)), *drawn, _legend(scale, shown))
 
 
 def label(row: Row, run: Run) -> str:
@@ -66,7 +81,7 @@ def _title(run: Run) -> Text:
         (clean(run.name), "bold"),
         f" of {clean(run.function)}: ",
         (clean(run.status), style_of(run.status)),
-        f", {duration(run.lasted)} from {clock(run.started_at)}{calls}",
+        f", {duration(run.lasted)} from {clock(run.started_at)} ({zone(run.started_at)}){calls}",
     )
 
 
@@ -92,8 +107,11 @@ def _draw(stretches: list[Bar], scale: Scale, columns: int) -> Text:
     for bar in sorted(stretches, key=lambda bar: _PRIORITY[bar.kind]):
         sign, style = _SIGNS[bar.kind]
         first, last = _cells(scale.at(bar.start), scale.at(bar.end), columns)
-        painted = (sign, _OPEN if bar.open and bar.kind != bars.CONTEXT else style)
-        signs[first:last] = [painted] * (last - first)
+        if bar.open and bar.kind != bars.CONTEXT:
+            style = _OPEN[1]
+        signs[first:last] = [(sign, style)] * (last - first)
+        if bar.open:
+            signs[last - 1] = _OPEN
     text = Text()
     for sign, style in signs:
         text.append(sign, style)
@@ -112,22 +130,30 @@ def _length(row: Row, run: Run) -> str:
     return duration(row.node.duration) or row.node.status.lower()
 
 
-def _fit(text: str, room: int) -> Text:
-    cut = text if len(text) <= room else f"{text[: room - 1]}…"
-    return Text(cut.ljust(room))
+def _fit(text: str, room: int, encoding: str) -> Text:
+    if cell_len(text) > room:
+        end = spelled("…", encoding)
+        text = set_cell_size(text, room - len(end)).rstrip() + end
+    return Text(set_cell_size(text, room))
 
 
-def _legend(scale: Scale) -> Text:
-    legend = Text("")
-    for kind in (bars.WORK, bars.FAILED, bars.WAITING):
-        sign, style = _SIGNS[kind]
-        legend.append(f"{sign} ", style).append(f"{kind}  ", "dim")
-    legend.append("█ ", _OPEN).append("going on", "dim")
+def _legend(scale: Scale, shown: list[Row]) -> Text:
+    kinds = {bar.kind for row in shown for bar in row.bars}
+    words = [f"{_SIGNS[kind][0]} {kind}" for kind in _WORDS]
+    if bars.PAUSED in kinds:
+        words.append(f"{_SIGNS[bars.PAUSED][0]} {bars.PAUSED}")
+    words.append(f"{_OPEN[0]} going on")
     if scale.folds:
-        legend.append("  ≈ folded, since nothing worked then", "dim")
-    return legend
+        words.append("≈ folded, since nothing worked then")
+    return Text("  ").join(_entry(entry) for entry in words)
+
+
+def _entry(words: str) -> Text:
+    sign = words[0]
+    style = next((style for known, style in (*_SIGNS.values(), _OPEN) if known == sign), "dim")
+    return Text.assemble((sign, style), (words[1:], "dim"))
 
 
 def _cropped(text: Text) -> Text:
-    text.no_wrap = True
+    text.no_wrap, text.overflow = True, "crop"
     return text

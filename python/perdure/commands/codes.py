@@ -11,7 +11,7 @@ USAGE = 2
 BLOCKED = 3
 """There is no such execution, function or callback; or what was waited for has not ended in the time given."""
 REFUSED = 4
-"""The service refused the request, throttled it, or could not be reached."""
+"""The service refused the request, throttled it, or could not be reached; or the output could not be written."""
 INTERRUPTED = 130
 """Ctrl-C; an execution that was followed runs on."""
 
@@ -24,12 +24,14 @@ class CommandError(Exception):
         code: What to exit with.
         kind: A stable word for scripts: the service's error code, or one of ours.
         hint: What to do next.
+        arn: The execution that runs on, if it is known.
 
     """
 
-    def __init__(self, message: str, code: int, kind: str, hint: str = "") -> None:
+    def __init__(self, message: str, code: int, kind: str, hint: str = "", arn: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.kind = kind
         self.hint = hint
+        self.arn = arn

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
+from perdure.commands.encodings import spelled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -47,19 +49,20 @@ class Columns:
         self._rows = rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        rows = [_spelled(row, options.encoding) for row in self._rows]
         used = [
-            (index, heading, max(cell_len(heading.words), *(row.cells[index].cell_len for row in self._rows)))
+            (index, heading, max(cell_len(heading.words), *(row.cells[index].cell_len for row in rows)))
             for index, heading in enumerate(self._headings)
-            if heading.always or any(row.cells[index] for row in self._rows)
+            if heading.always or any(row.cells[index] for row in rows)
         ]
         fixed = sum(len(_GAP) + width for _, _, width in used)
-        natural = max(len(self._first.words), *(cell_len(row.branch + row.name) for row in self._rows))
+        natural = max(len(self._first.words), *(cell_len(row.branch + row.name) for row in rows))
         room = min(natural, max(_NAME, options.max_width - fixed))
         head = Text(self._first.words.ljust(room), style="dim")
         for _, heading, width in used:
             head.append(_GAP).append(_set(Text(heading.words), width, heading))
         yield _line(head)
-        for row in self._rows:
+        for row in rows:
             names = chop_cells(row.name, max(_PIECE, room - cell_len(row.branch)))
             line = Text(row.branch + names[0])
             line.pad_right(room - line.cell_len)
@@ -75,6 +78,13 @@ class Columns:
                 left = max(_NAME, options.max_width - cell_len(row.below))
                 for piece in Text(row.remark, style="dim").wrap(console, left):
                     yield _line(Text(row.below).append(piece))
+
+
+def _spelled(row: Row, encoding: str) -> Row:
+    """Write a row as the output can, before it is measured."""
+    cells = tuple(Text(spelled(cell.plain, encoding), cell.style) for cell in row.cells)
+    branch, below, name, remark = (spelled(text, encoding) for text in (row.branch, row.below, row.name, row.remark))
+    return Row(branch, below, name, cells, remark)
 
 
 def _set(cell: Text, width: int, heading: Heading) -> Text:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
+import os
+import shlex
 import sys
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
 
-from perdure.commands.codes import INTERRUPTED, CommandError
+from perdure.commands.codes import INTERRUPTED, REFUSED, CommandError
 from perdure.commands.connection import Connection
+from perdure.commands.encodings import prepare
 from perdure.commands.faults import explain
 from perdure.commands.text import clean, clean_lines, dumps, pretty
+from perdure.commands.usage import Command, error_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 F = TypeVar("F", bound="Callable[..., None]")
 _WIDTH_OF_A_PIPE = 160
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _Endpoint = Annotated[
     str | None,
@@ -46,6 +52,7 @@ class Desk:
         self._given = client
         self._client = client
         self._opened: list[Any] = []
+        self._patient = False
         self.as_json = as_json
         self.out = console(stderr=False)
         self.err = console(stderr=True)
@@ -60,6 +67,7 @@ class Desk:
 
     def patient_client(self) -> Any:
         """Return a client that waits as long as a synchronous invoke may take."""
+        self._patient = True
         if self._given is not None:
             return self._given
         client = self._connection.open(patient=True)
@@ -80,7 +88,7 @@ class Desk:
 
     def result(self, payload: str) -> None:
         """Print what a function returned: for people on a terminal, else as it is."""
-        text = pretty(payload)
+        text = pretty(payload, self.out.encoding)
         typer.echo(clean_lines(text) if self.out.is_terminal else text)
 
     def failure(self, text: str) -> None:
@@ -90,12 +98,40 @@ class Desk:
     @property
     def interactive(self) -> bool:
         """Whether there is somebody to be asked."""
-        return sys.stdin.isatty() and not self.as_json
+        return sys.stdin.isatty()
+
+    @property
+    def room(self) -> int | None:
+        """How many columns there are; None in a pipe, whose lines may have any length."""
+        return self.out.width if self.out.is_terminal or "COLUMNS" in os.environ else None
+
+    def back(self, reference: str) -> str:
+        """Write the command that gets back to an execution that runs on."""
+        return self.written("show", reference, "--follow")
+
+    def written(self, *words: str) -> str:
+        """Write a command to be copied, that goes where this one goes."""
+        return f"`{shlex.join(['perdure', *words, *self._connection.options()])}`"
+
+    @contextmanager
+    def awaiting(self, arn: str) -> Iterator[None]:
+        """Tell who presses Ctrl-C meanwhile that the execution runs on, and how to get back to it."""
+        hint = f"The execution runs on; {self.back(arn)} gets back to it."
+        with self.interruptible(hint, arn):
+            yield
+
+    @contextmanager
+    def interruptible(self, hint: str, arn: str | None = None) -> Iterator[None]:
+        """Give a hint to who presses Ctrl-C meanwhile."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", INTERRUPTED, "Interrupted", hint, arn) from None
 
     def progress(self, text: str) -> AbstractContextManager[Any]:
         """Show on a terminal that something takes its time; `.update(text)` tells how far it is."""
         if self.err.is_terminal:
-            return self.err.status(clean(text))
+            return self.err.status(clean(text), spinner="line" if self.err.options.ascii_only else "dots")
         return nullcontext(_Silence())
 
     @contextmanager
@@ -104,10 +140,15 @@ class Desk:
         try:
             yield
         except (KeyboardInterrupt, typer.Abort):
-            self.note("Interrupted.")
+            self._tell(CommandError("Interrupted.", INTERRUPTED, "Interrupted"))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as problem:
-            if isinstance(problem, typer.Exit) or (end := explain(problem)) is None:
+            if getattr(problem, "errno", None) in _UNWRITABLE:
+                _give_up_output()
+                with suppress(OSError):
+                    self.failure(f"The output cannot be written: {os.strerror(problem.errno)}")  # type: ignore[attr-defined]
+                raise typer.Exit(REFUSED) from None
+            if isinstance(problem, typer.Exit) or (end := explain(problem, patient=self._patient)) is None:
                 raise
             self._tell(end)
             raise typer.Exit(end.code) from None
@@ -117,11 +158,11 @@ class Desk:
 
     def _tell(self, end: CommandError) -> None:
         if self.as_json:
-            self.emit({"error": {"type": end.kind, "message": end.message, "hint": end.hint, "exitCode": end.code}})
+            self.emit(error_document(end))
             return
         self.failure(end.message)
         if end.hint:
-            self.err.print(end.hint, markup=False, soft_wrap=True)
+            self.err.print(clean_lines(end.hint), markup=False, soft_wrap=True)
 
 
 class _Silence:
@@ -131,18 +172,28 @@ class _Silence:
 
 def console(*, stderr: bool) -> Console:
     """Make a console for what standard output or standard error is now; a pipe gets long lines."""
-    stream = sys.stderr if stderr else sys.stdout
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None and "utf" not in (getattr(stream, "encoding", None) or "").lower():
-        reconfigure(errors="replace")
+    prepare(sys.stderr if stderr else sys.stdout)
     made = Console(stderr=stderr, highlight=False)
     if not made.is_terminal and "COLUMNS" not in made._environ:  # noqa: SLF001 - what rich itself looks at
         made.width = _WIDTH_OF_A_PIPE
     return made
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
-    """Add a function that takes a desk to an app, with the options about the desk behind its own."""
+def _give_up_output() -> None:
+    """Lead standard output nowhere: what could not be written would be tried again at exit, and told once more."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no path of the user's
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def command(app: typer.Typer, name: str | None = None, *, panel: str | None = None) -> Callable[[F], F]:
+    """Add a function that takes a desk to an app, with the options about the desk behind its own.
+
+    Args:
+        app: The app.
+        name: The name of the command; else that of the function.
+        panel: The heading below which the help of the app lists it.
+
+    """
 
     def add(function: F) -> F:
         @functools.wraps(function)
@@ -167,7 +218,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[F], F]:
         del called.__wrapped__  # typer would read the function's own signature
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name)(called)
+        app.command(name, cls=Command, rich_help_panel=panel)(called)
         return function
 
     return add

@@ -7,8 +7,10 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
+from rich.segment import Segment
+from rich.text import Text
 
-from perdure.commands.codes import BLOCKED, CommandError
+from perdure.commands.codes import BLOCKED, USAGE, CommandError
 from perdure.commands.events import History
 from perdure.commands.faults import throttled
 from perdure.commands.model import build, has_ended
@@ -17,7 +19,7 @@ from perdure.commands.text import plural
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from perdure.commands.desk import Desk
     from perdure.commands.model import Run
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     Draw = Callable[[Run, int], RenderableType]
 
 _PATIENCE, _SLOWEST = 5, 30.0
-_FRAME = 12  # lines of a drawing that are no operations
+_INTERVAL = 1.0
 
 
 class Watch:
@@ -44,35 +46,90 @@ class Watch:
         self._history = History(desk.client, arn, data=data)
         self._data = data
 
-    def look(self) -> Run:
-        """Read the execution as it is now."""
+    def look(self, *, silent: bool = False) -> Run:
+        """Read the execution as it is now; silently where something is drawn already, which a word would tear."""
         # The status comes first: of an execution that has ended by then, the history is complete.
         described = describe(self._desk.client, self._arn, data=self._data)
-        with self._desk.progress("Reading the history…") as progress:
-            self._history.refresh(lambda count: progress.update(f"Reading the history: {plural(count, 'event')}"))
+        if silent:
+            self._history.refresh()
+        else:
+            with self._desk.progress("Reading the history…") as progress:
+                self._history.refresh(lambda count: progress.update(f"Reading the history: {plural(count, 'event')}"))
         return build(described, self._history.events)
 
     def follow(self, draw: Draw, interval: float, timeout: float | None) -> Run:
         """Look until the execution ends, and show it meanwhile on a terminal."""
+        with self._desk.awaiting(self._arn):
+            run = self.look()
+            return run if run.ended else self._follow(run, draw, interval, timeout)
+
+    def _follow(self, run: Run, draw: Draw, interval: float, timeout: float | None) -> Run:
         desk = self._desk
-        run = self.look()
-        if run.ended:
-            return run
         shown = desk.out.is_terminal and not desk.as_json
         live = Live(console=desk.out, auto_refresh=False, transient=True) if shown else None
-        with live or nullcontext():
 
-            def step() -> bool:
-                nonlocal run
-                run = self.look()
-                if live is not None:
-                    live.update(draw(run, max(1, desk.out.height - _FRAME)), refresh=True)
-                return run.ended
-
+        def step() -> bool:
+            nonlocal run
+            run = self.look(silent=live is not None)
             if live is not None:
-                live.update(draw(run, max(1, desk.out.height - _FRAME)), refresh=True)
-            poll(step, interval, timeout, self._arn)
+                live.update(fitting(draw, run, desk.out), refresh=True)
+            return run.ended
+
+        with live or nullcontext():
+            if live is not None:
+                live.update(fitting(draw, run, desk.out), refresh=True)
+            try:
+                poll(step, interval, timeout, self._arn, desk)
+            except BaseException:
+                if live is not None:
+                    live.transient = False  # what was seen last stays
+                raise
         return run
+
+
+def fitting(draw: Draw, run: Run, console: Console) -> RenderableType:
+    """Draw with as many operations as there is room for on a terminal, whose last line is the cursor's."""
+    room = max(1, console.height - 1)
+
+    def fits(drawing: RenderableType) -> bool:
+        return len(console.render_lines(drawing, pad=False)) <= room
+
+    most = min(len(run.nodes), room)
+    drawing = draw(run, most)
+    if fits(drawing):
+        return drawing
+    least, drawing = 0, draw(run, 0)
+    while most - least > 1:
+        middle = (least + most) // 2
+        larger = draw(run, middle)
+        if fits(larger):
+            least, drawing = middle, larger
+        else:
+            most = middle
+    return drawing if least or fits(drawing) else _Begin(drawing, room)
+
+
+class _Begin:
+    """The first lines of a drawing that no terminal so small can hold."""
+
+    def __init__(self, drawing: RenderableType, room: int) -> None:
+        self._drawing = drawing
+        self._room = room
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._drawing, options, pad=False)
+        for line in lines[: self._room - 1]:
+            yield from line
+            yield Segment.line()
+        yield Text("…", style="dim")
+
+
+def looking(switch: str, interval: float | None, timeout: float | None, *, wanted: bool) -> tuple[float, float | None]:
+    """Return how often to look, and how long; refuse to be told so where nothing is looked at again."""
+    for option, value in (("--timeout", timeout), ("--interval", interval)):
+        if value is not None and not wanted:
+            raise CommandError(f"{option} goes with {switch} only.", USAGE, "Usage", f"Add {switch}, or leave it away.")
+    return _INTERVAL if interval is None else interval, timeout
 
 
 def describe(client: Any, arn: str, *, data: bool = True) -> dict[str, Any]:
@@ -93,18 +150,18 @@ def wait_for_end(desk: Desk, client: Any, arn: str, interval: float, timeout: fl
             described = describe(client, arn)
             return has_ended(described)
 
-        poll(step, interval, timeout, arn)
+        poll(step, interval, timeout, arn, desk)
     return described
 
 
-def poll(step: Callable[[], bool], interval: float, timeout: float | None, arn: str) -> None:
+def poll(step: Callable[[], bool], interval: float, timeout: float | None, arn: str, desk: Desk) -> None:
     """Call `step` again and again until it says that there is an end; slower while the service throttles."""
     deadline = None if timeout is None else monotonic() + timeout
     pause, refusals = interval, 0
     while True:
         if deadline is not None and monotonic() + pause > deadline:
             message = f"The execution has not ended within {timeout:g} s; it runs on: {arn}"
-            raise CommandError(message, BLOCKED, "Timeout", "`perdure show --follow` goes on waiting.")
+            raise CommandError(message, BLOCKED, "Timeout", f"{desk.back(arn)} goes on waiting.", arn)
         sleep(pause)
         try:
             if step():

@@ -5,12 +5,13 @@ Whatever comes from outside is escaped, and stripped of signs that XML does not 
 
 from __future__ import annotations
 
+import unicodedata
 from html import escape
 from typing import TYPE_CHECKING
 
 from perdure.commands import bars
 from perdure.commands.scale import Scale
-from perdure.commands.text import clean_lines, clock, duration, iso, plural, size, told
+from perdure.commands.text import clean_lines, clock, duration, plural, size, stamp, told, zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +25,15 @@ _LEFT = _EDGE + _NAMES
 _TOP, _ROW, _FOOT = 104, 26, 46
 _BAR, _LINE, _LEAST, _INDENT, _DEEPEST = 14, 4, 2.0, 14, 10
 _LABEL_ROOM, _FOLD_ROOM = 76, 44
+# Pixels of a sign at 13px, on the wide side: nobody knows the font that it will be drawn in.
+_NARROW, _BROAD, _WIDE = 7.6, 10.5, 13.0
+_BROAD_SIGNS = frozenset("mwMWQOG@%")
 _KINDS = (
     (bars.WORK, "work"),
     (bars.FAILED, "failed"),
     (bars.WAITING, "waiting"),
+    (bars.CONTEXT, "context"),
+    (bars.PAUSED, "paused"),
     ("open", "going on"),
 )
 _STYLE = """
@@ -47,8 +53,9 @@ _PAGE_STYLE = """
 body{margin:0;background:#fff;color:#1f2937;font:14px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
 main{max-width:1290px;margin:0 auto;padding:12px}svg{max-width:100%;height:auto}
 table{border-collapse:collapse;width:100%;margin:16px 0}
-th{font-weight:500;color:#667085}th,td{padding:5px 10px;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-tbody tr:nth-child(odd){background:#f5f7fa}td.number{text-align:right;white-space:nowrap}
+.scroll{overflow-x:auto}th{font-weight:500;color:#667085}
+th,td{padding:5px 10px;text-align:left;vertical-align:top;white-space:nowrap}td.number{text-align:right}
+td.words{white-space:normal;overflow-wrap:anywhere;min-width:14em}tbody tr:nth-child(odd){background:#f5f7fa}
 pre{white-space:pre-wrap;overflow-wrap:anywhere}footer{color:#667085;padding:8px 0 24px}
 .SUCCEEDED{color:#23855a}.FAILED,.TIMED_OUT,.STOPPED{color:#c2362f}
 @media (prefers-color-scheme:dark){body{background:#14181f;color:#e5e9f0}tbody tr:nth-child(odd){background:#1a2029}
@@ -76,7 +83,7 @@ def html(run: Run, *, fold: bool = True) -> str:
         f"<title>{title}: {_safe(run.status)}</title><style>{_PAGE_STYLE}</style></head>\n"
         f"<body><main>\n{_svg(run, fold=fold)}\n"
         + (f'<p class="{_class(run.status)}">{_safe(told(error))}</p>\n' if error else "")
-        + f"<table><thead><tr>{columns}</tr></thead><tbody>\n{rows}\n</tbody></table>\n"
+        + f'<div class="scroll"><table><thead><tr>{columns}</tr></thead><tbody>\n{rows}\n</tbody></table></div>\n'
         f"<footer>{_safe(run.arn)}</footer></main></body></html>\n"
     )
 
@@ -100,7 +107,7 @@ def _svg(run: Run, *, fold: bool) -> str:
         ),
         *_axis(scale, bottom),
         *(part for index, row in enumerate(lines) for part in _row(row, _TOP + _ROW * index, scale, run)),
-        *_legend(scale, bottom + 28),
+        *_legend(scale, lines, bottom + 28),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -111,8 +118,8 @@ def _head(run: Run) -> Iterator[str]:
     calls = f" · {plural(len(run.invocations), 'invocation')}" if run.invocations else ""
     yield (
         f'<text x="{_EDGE}" y="57"><tspan class="{_class(run.status)} root">{_safe(run.status)}</tspan>'
-        f'<tspan class="dim"> · {_safe(run.function)} · {duration(run.lasted)} from {clock(run.started_at)} · '
-        f"{plural(len(run.nodes), 'operation')}{calls}</tspan></text>"
+        f'<tspan class="dim"> · {_safe(run.function)} · {duration(run.lasted)} from {clock(run.started_at)} '
+        f"({zone(run.started_at)}) · {plural(len(run.nodes), 'operation')}{calls}</tspan></text>"
     )
 
 
@@ -148,7 +155,8 @@ def _row(row: Row, top: int, scale: Scale, run: Run) -> Iterator[str]:
     yield f"<g><title>{_safe(name)}\n{_safe(about)}</title>"
     if depth:
         yield f'<path class="branch" d="M{x - 9} {top + 3}V{middle}H{x - 3}"/>'
-    yield f'<text class="{style}" x="{x}" y="{baseline}" clip-path="url(#names)">{_safe(_short(name, 40))}</text>'
+    cut = _safe(_cut(name, _LEFT - 8 - x))
+    yield f'<text class="{style}" x="{x}" y="{baseline}" clip-path="url(#names)">{cut}</text>'
     for bar in sorted(row.bars, key=lambda bar: bar.kind != bars.CONTEXT):
         yield _bar(bar, middle, scale)
     failing = node is not None and node.status in ("FAILED", "TIMED_OUT")
@@ -164,14 +172,19 @@ def _bar(bar: Bar, middle: float, scale: Scale) -> str:
     return (
         f'<rect class="{style}" x="{left:.1f}" y="{middle - thick / 2}" width="{max(_LEAST, right - left):.1f}" '
         f'height="{thick}" rx="2"><title>{bar.kind}, {duration(bar.end - bar.start)} from '
-        f"{iso(bar.start)}</title></rect>"
+        f"{stamp(bar.start)}</title></rect>"
     )
 
 
-def _legend(scale: Scale, y: int) -> Iterator[str]:
+def _legend(scale: Scale, lines: list[Row], y: int) -> Iterator[str]:
     x = _EDGE
+    drawn = {bar.kind for row in lines for bar in row.bars}
     for kind, words in _KINDS:
-        yield f'<rect class="{kind}" x="{x}" y="{y - 10}" width="12" height="12" rx="2"/>'
+        if kind == bars.PAUSED and kind not in drawn:
+            continue
+        thick = _LINE if kind == bars.CONTEXT else 12
+        top = y - 4 - thick / 2
+        yield f'<rect class="{kind}" x="{x}" y="{top:g}" width="12" height="{thick}" rx="2"/>'
         yield f'<text class="dim small" x="{x + 18}" y="{y}">{words}</text>'
         x += 34 + 7 * len(words)
     if scale.folds:
@@ -196,8 +209,9 @@ def _table_row(node: Node, run: Run) -> str:
     numbers = (*facts, size(node.input_bytes), size(node.result_bytes))
     cells = "".join(f'<td class="number">{value}</td>' for value in numbers)
     return (
-        f"<tr><td>{_safe(node.label)}</td><td>{_safe(node.kind)}</td>"
-        f'<td class="{_class(node.status)}">{_safe(node.status)}</td>{cells}<td>{_safe(told(node.error))}</td></tr>'
+        f'<tr><td class="words">{_safe(node.label)}</td><td>{_safe(node.kind)}</td>'
+        f'<td class="{_class(node.status)}">{_safe(node.status)}</td>{cells}'
+        f'<td class="words">{_safe(told(node.error))}</td></tr>'
     )
 
 
@@ -207,6 +221,27 @@ def _x(position: float) -> float:
 
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _cut(text: str, room: float) -> str:
+    """Cut a text to a number of pixels, as far as one can tell."""
+    text = clean_lines(text).replace("\n", " ")
+    used, fits = 0.0, 0
+    for number, sign in enumerate(text):
+        used += _pixels(sign)
+        if used > room:
+            return f"{text[:fits].rstrip()}…"
+        if used + _pixels("…") <= room:
+            fits = number + 1
+    return text
+
+
+def _pixels(sign: str) -> float:
+    if unicodedata.combining(sign):
+        return 0.0
+    if unicodedata.east_asian_width(sign) in "WF":
+        return _WIDE
+    return _BROAD if sign in _BROAD_SIGNS or sign.isupper() else _NARROW
 
 
 def _safe(text: str) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from perdure.local.display import span
+from perdure.local.words import span
 
 _KIB = 1024
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -82,15 +82,37 @@ def iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def clock(moment: datetime | None) -> str:
-    """Write a moment in local time, for people."""
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def zone(moment: datetime) -> str:
+    """Name the local time that a moment is written in: `UTC+01:00`."""
+    offset = moment.astimezone().isoformat()[-6:]
+    return "UTC" if offset == "+00:00" else f"UTC{offset}"
+
+
+def clock(moment: datetime | None, beside: datetime | None = None, *, exact: bool = False) -> str:
+    """Write a moment in local time, for people.
+
+    Args:
+        moment: The moment.
+        beside: A moment whose zone is told: that of another one (the clocks were changed between them) is added.
+        exact: With milliseconds.
+
+    """
+    if moment is None:
+        return ""
+    written = moment.astimezone().isoformat(" ", "milliseconds" if exact else "seconds")
+    time, offset = written[:-6], written[-6:]
+    return time if beside is None or zone(beside) == zone(moment) else f"{time} {offset}"
+
+
+def stamp(moment: datetime) -> str:
+    """Write a moment in local time, exactly, with its zone, in one word."""
+    return moment.astimezone().isoformat(timespec="milliseconds")
 
 
 def moment(when: datetime, now: datetime) -> str:
     """Write a moment to come for people, and how far away it is; without the day, if that is today."""
     local, today = when.astimezone(), now.astimezone().date()
-    written = local.strftime("%H:%M:%S") if local.date() == today else clock(when)
+    written = local.strftime("%H:%M:%S") if local.date() == today else clock(when, now)
     return f"{written} ({f'in {duration(when - now)}' if when >= now else 'overdue'})"
 
 
@@ -99,12 +121,12 @@ def dumps(document: Any) -> str:
     return json.dumps(document, indent=2, default=_default)
 
 
-def pretty(payload: str) -> str:
+def pretty(payload: str, encoding: str = "utf-8") -> str:
     """Write a payload for people: indented if it is JSON, else as it is."""
     try:
         text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
+        text.encode(encoding)
+    except UnicodeEncodeError:  # half of a surrogate pair, or what the output has no sign for
         return json.dumps(json.loads(payload), indent=2)
     except (ValueError, RecursionError):
         return payload
@@ -112,11 +134,11 @@ def pretty(payload: str) -> str:
 
 
 def parsed(payload: str | None) -> Any:
-    """Read a payload, which stays text where it is not JSON."""
+    """Read a payload, which stays text where it is not JSON (Python would read NaN, and write it)."""
     if payload is None:
         return None
     try:
-        return json.loads(payload)
+        return json.loads(payload, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return payload
 
@@ -130,6 +152,10 @@ def told(error: dict[str, Any] | None) -> str:
         kind = kind.removeprefix(package)
     parts = (kind, str(error.get("ErrorMessage") or ""))
     return line(": ".join(part for part in parts if part), 200)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
 
 
 def _default(value: Any) -> Any:

@@ -19,6 +19,7 @@ from perdure.commands.text import (
     size,
     style_of,
     told,
+    zone,
 )
 from perdure.local.budget import Budget, Prices
 from perdure.local.machine import DEFAULT_RETENTION_DAYS
@@ -81,26 +82,36 @@ def _head(run: Run) -> Text:
         (clean(run.name), "bold"),
         f" of {clean(run.function)}{f', version {clean(version)}' if version else ''}\n",
         (clean(run.status), style_of(run.status)),
-        f", {duration(run.lasted)} from {clock(run.started_at)}",
+        f", {duration(run.lasted)} from {clock(run.started_at)} ({zone(run.started_at)})",
     )
     if run.invocations:
         head.append(f", {plural(len(run.invocations), 'invocation')}")
-    if run.failures and not run.ended:
-        which = "last invocation" if len(run.failures) == 1 else f"last {len(run.failures)} invocations"
-        why = told(run.failures[-1])
-        head.append(f"\nthe {which} failed, and the function is invoked again{f': {why}' if why else ''}", "red")
+    if failure := _failure(run):
+        head.append(f"\n{failure}", "red")
     pause = run.described.get("PauseDetails")
     if pause:
-        head.append(f"\npaused at {clock(pause['PauseRequestTimestamp'])}", "yellow")
+        head.append(f"\npaused at {clock(pause['PauseRequestTimestamp'], run.started_at)}", "yellow")
         if pause.get("Reason"):
             head.append(f": {line(pause['Reason'], 200)}", "yellow")
     head.append(f"\n{clean(run.arn)}", "dim")
     return head
 
 
+def _failure(run: Run) -> str:
+    """Tell that the last invocations failed, unless all went well in the end, or the outcome says the same."""
+    if not run.failures or run.status == "SUCCEEDED":
+        return ""
+    which = "last invocation" if len(run.failures) == 1 else f"last {len(run.failures)} invocations"
+    why = told(run.failures[-1])
+    if run.ended and why and why == told(run.described.get("Error")):
+        return ""
+    again = "" if run.ended else ", and the function is invoked again"
+    return f"the {which} failed{again}{f': {why}' if why else ''}"
+
+
 def _operations(run: Run, most: int | None) -> list[RenderableType]:
     lines = list(run.walk())
-    shown = lines if most is None else lines[-most:]
+    shown = lines if most is None else lines[max(0, len(lines) - most) :]
     rows = [
         Row(
             branch(lasts),
@@ -119,8 +130,12 @@ def _operations(run: Run, most: int | None) -> list[RenderableType]:
         for node, lasts in shown
     ]
     above = len(lines) - len(shown)
-    skipped = [Text(f"… {plural(above, 'operation')} above these", style="dim")] if above else []
-    return [*skipped, Columns(_HEADINGS, rows)]
+    parts: list[RenderableType] = []
+    if above:
+        parts.append(Text(f"… {plural(above, 'operation')} above these", style="dim"))
+    if rows:
+        parts.append(Columns(_HEADINGS, rows))
+    return parts
 
 
 def _time(node: Node, run: Run) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from perdure.commands import document
@@ -17,37 +15,46 @@ from perdure.commands.chart import chart
 from perdure.commands.codes import FAILED, OK, USAGE, CommandError
 from perdure.commands.desk import Desk, command
 from perdure.commands.events import pages
-from perdure.commands.follow import Watch
-from perdure.commands.model import split
+from perdure.commands.follow import Watch, looking
+from perdure.commands.listing import listing
+from perdure.commands.log import Log
 from perdure.commands.picture import html, svg
-from perdure.commands.text import clean, clock, duration, iso, line, plural, style_of
+from perdure.commands.text import plural
 from perdure.commands.tree import tree
 from perdure.local.command import app
-from perdure.local.price_options import (
-    PriceOperations,
-    PriceRetained,
-    PriceWritten,
-    prices_of,
-)
+from perdure.local.price_options import PriceOperations, PriceRetained, PriceWritten, finite, prices_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perdure.commands.events import Event
     from perdure.commands.model import Run
 
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "PAUSING", "PAUSED", "DELETING")
 _PAGE = 1000
+LOOK = "Look at executions, on AWS or a local service"
 
 Execution = Annotated[str, typer.Argument(metavar="EXECUTION", help="The ARN of an execution, or FUNCTION/NAME.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Look again until the execution ends.")]
-Interval = Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")]
-Timeout = Annotated[float | None, typer.Option(min=0, help="Give up after so many seconds; exit 3.")]
+Interval = Annotated[
+    float | None,
+    typer.Option(min=0.05, max=86_400, metavar="SECONDS", callback=finite, help="Between two looks.", show_default="1"),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="SECONDS", callback=finite, help="Give up after so long; exit 3."),
+]
 NoFold = Annotated[bool, typer.Option("--no-fold", help="Draw idle stretches at their full length.")]
 
 
-@command(app, "list")
+@command(app, "list", panel=LOOK)
 def list_executions(
     desk: Desk,
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="A function's name or ARN.")],
-    status: Annotated[list[str] | None, typer.Option(help="Only of this status; may be given again.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS", help=f"Only of this status, of {', '.join(STATUSES)}; may be given again."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Only of this name.")] = None,
     after: Annotated[str | None, typer.Option(metavar="WHEN", help="Started after: ISO 8601, or 2h, 7d ago.")] = None,
     before: Annotated[str | None, typer.Option(metavar="WHEN", help="Started before.")] = None,
@@ -76,7 +83,8 @@ def list_executions(
     if not found:
         desk.note(f"{function} has no such executions." if len(asked) > 1 else f"{function} has no executions.")
         return
-    desk.out.print(_list_table(found))
+    for row in listing(found, desk.room, desk.out.encoding):
+        desk.out.print(row, soft_wrap=True)
     if more:
         desk.note(f"There are more; --limit {limit * 10} shows them.")
 
@@ -95,30 +103,12 @@ def _listed(client: Any, asked: dict[str, Any], limit: int) -> tuple[list[dict[s
             return found[:limit], bool(marker) or len(found) > limit
 
 
-def _list_table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("execution", overflow="fold")
-    for heading in ("version", "status", "started", "time"):
-        table.add_column(heading, no_wrap=True)
-    for one in found:
-        end = one.get("EndTimestamp")
-        function, _, version = one["FunctionArn"].partition(":function:")[2].partition(":")
-        table.add_row(
-            Text(clean(f"{function}/{one['DurableExecutionName']}")),
-            Text(clean(version), style="dim"),
-            Text(clean(one["Status"]), style=style_of(one["Status"])),
-            clock(one["StartTimestamp"]),
-            "" if end is None else duration(end - one["StartTimestamp"]),
-        )
-    return table
-
-
-@command(app)
+@command(app, panel=LOOK)
 def show(
     desk: Desk,
     execution: Execution,
     follow: Follow = False,
-    interval: Interval = 1.0,
+    interval: Interval = None,
     timeout: Timeout = None,
     no_data: Annotated[bool, typer.Option("--no-data", help="Read no payloads: fast, and without sizes.")] = False,
     price_operations: PriceOperations = None,
@@ -127,12 +117,13 @@ def show(
 ) -> None:
     """Show an execution: its operations as a tree, its budget, its outcome. With --follow, exit 1 if it failed."""
     prices = prices_of(price_operations, price_written, price_retained)
+    every, at_most = looking("--follow", interval, timeout, wanted=follow)
     watch = Watch(desk, resolve(desk.client, execution), data=not no_data)
 
     def draw(run: Run, most: int) -> Any:
         return Group(*tree(run, most=most, data=not no_data, prices=prices))
 
-    run = watch.follow(draw, interval, timeout) if follow else watch.look()
+    run = watch.follow(draw, every, at_most) if follow else watch.look()
     if desk.as_json:
         desk.emit(document.show(run, data=not no_data, prices=prices))
     else:
@@ -141,7 +132,7 @@ def show(
     _end(run, follow=follow)
 
 
-@command(app)
+@command(app, panel=LOOK)
 def timeline(
     desk: Desk,
     execution: Execution,
@@ -151,17 +142,19 @@ def timeline(
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="The same as a web page.")] = None,
     no_fold: NoFold = False,
     follow: Follow = False,
-    interval: Interval = 1.0,
+    interval: Interval = None,
     timeout: Timeout = None,
 ) -> None:
     """Draw an execution over time: on the terminal, or as a picture. With --follow, exit 1 if it failed."""
     fold = not no_fold
+    every, at_most = looking("--follow", interval, timeout, wanted=follow)
+    _check_printed(desk, {"--svg": svg_file, "--html": html_file})
     watch = Watch(desk, resolve(desk.client, execution))
 
     def draw(run: Run, most: int) -> Any:
-        return chart(run, desk.out.width, fold=fold, most=most)
+        return chart(run, desk.out.width, fold=fold, most=most, encoding=desk.out.encoding)
 
-    run = watch.follow(draw, interval, timeout) if follow else watch.look()
+    run = watch.follow(draw, every, at_most) if follow else watch.look()
     if svg_file is not None:
         _write(desk, svg_file, svg(run, fold=fold))
     if html_file is not None:
@@ -169,11 +162,11 @@ def timeline(
     if desk.as_json:
         desk.emit(document.timeline(run, fold=fold))
     elif svg_file is None and html_file is None:
-        desk.out.print(chart(run, desk.out.width, fold=fold))
+        desk.out.print(chart(run, desk.out.width, fold=fold, encoding=desk.out.encoding))
     _end(run, follow=follow)
 
 
-@command(app)
+@command(app, panel=LOOK)
 def history(
     desk: Desk,
     execution: Execution,
@@ -183,64 +176,48 @@ def history(
 ) -> None:
     """Print what happened to an execution, event by event."""
     arn = resolve(desk.client, execution)
-    events: list[dict[str, Any]] = []
-    size = _PAGE if limit is None else min(_PAGE, limit)
-    with desk.progress("Reading the history…") as progress:
-        for page in pages(desk.client, arn, data=data, reverse=reverse, size=size):
-            events += page
-            progress.update(f"Reading the history: {plural(len(events), 'event')}")
-            if limit is not None and len(events) >= limit:
-                del events[limit:]
-                break
+    read = _read(desk, arn, data=data, reverse=reverse, limit=limit)
     if desk.as_json:
-        desk.emit({"arn": arn, "events": events})
+        events = [event for page in read for event in page]
+        more = limit is not None and len(events) > limit
+        desk.emit({"arn": arn, "events": events[:limit], "more": more})
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("#", justify="right", no_wrap=True)
-    for heading in ("when", "event", "operation"):
-        table.add_column(heading, no_wrap=heading != "operation", overflow="fold")
-    table.add_column("", overflow="fold", ratio=1)
-    for event in events:
-        table.add_row(
-            str(event["EventId"]),
-            (iso(event["EventTimestamp"]) or "").replace("T", " "),
-            Text(clean(event["EventType"]), style=_event_style(event["EventType"])),
-            Text(clean(event.get("Name") or event.get("Id", "")[:8])),
-            Text(_facts(event, data=data), style="dim"),
-        )
-    desk.out.print(table)
+    log, count = Log(desk.out, data=data, room=desk.room), 0
+    for page in read:
+        shown = page if limit is None else page[: limit - count]
+        if shown:
+            desk.out.print(Text("\n").join(log.lines(shown)), soft_wrap=True)
+        count += len(page)
+    if limit is not None and count > limit:
+        desk.note(f"There are more; --limit {limit * 10} shows them.")
 
 
-def _event_style(event_type: str) -> str:
-    return {"Succeeded": "green", "Failed": "red", "TimedOut": "red", "Stopped": "red"}.get(split(event_type)[1], "")
+def _read(desk: Desk, arn: str, *, data: bool, reverse: bool, limit: int | None) -> Iterator[list[Event]]:
+    """Give the events page by page: those of a limit, and one more if there is one."""
+    size = _PAGE if limit is None else min(_PAGE, limit + 1)
+    found, count = pages(desk.client, arn, data=data, reverse=reverse, size=size), 0
+    while limit is None or count <= limit:
+        with desk.progress("Reading the history…" if not count else f"Reading after {plural(count, 'event')}…"):
+            page = next(found, None)
+        if page is None:
+            return
+        yield page if limit is None else page[: limit + 1 - count]
+        count += len(page)
 
 
-def _facts(event: dict[str, Any], *, data: bool) -> str:
-    """Write the details of an event: `Duration=5 ScheduledEndTimestamp=…`."""
-    facts = []
-    for member, value in (event.get(f"{event['EventType']}Details") or {}).items():
-        shown: Any = value
-        if isinstance(value, dict):
-            if member != "RetryDetails":
-                if not data or "Payload" not in value:
-                    continue
-                cut = " (truncated)" if value.get("Truncated") else ""
-                payload = value["Payload"]
-                shown = f"{payload if isinstance(payload, str) else json.dumps(payload)}{cut}"
-            else:
-                shown = " ".join(f"{key}={number}" for key, number in value.items())
-                facts.append(shown)
-                continue
-        elif hasattr(value, "isoformat"):
-            shown = iso(value)
-        facts.append(f"{member}={shown}")
-    text = " ".join(facts)
-    return clean(" ".join(text.split())) if data else line(text, 200)
+def _check_printed(desk: Desk, files: dict[str, Path | None]) -> None:
+    """Refuse to print two documents one after the other."""
+    first, *others = [*(f"{option} -" for option, file in files.items() if str(file) == "-"), ""]
+    if desk.as_json:
+        others = ["--json"]
+    if first and others[0]:
+        message = f"{first} and {others[0]} cannot both be printed."
+        raise CommandError(message, USAGE, "Usage", f"Give {first.removesuffix(' -')} a file.")
 
 
 def _write(desk: Desk, target: Path, content: str) -> None:
     if str(target) == "-":
-        typer.echo(content, nl=False)
+        typer.echo(content.encode(), nl=False)  # as it says of itself, whatever the terminal takes
         return
     try:
         target.write_text(content, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -10,17 +11,35 @@ from perdure.local.budget import MILLION, PRICE_LIST, Prices
 
 _WHERE = f"in {PRICE_LIST.currency}; else {PRICE_LIST.region}, {PRICE_LIST.date}"
 
+
+def finite(value: float | None) -> float | None:
+    """Refuse infinity and NaN, which are floats, but no prices and no lengths of time."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number.")
+    return value
+
+
 PriceOperations = Annotated[
     float | None,
-    typer.Option(min=0, metavar="PRICE", envvar="PERDURE_PRICE_OPERATIONS", help=f"Of a million operations, {_WHERE}."),
+    typer.Option(
+        min=0,
+        metavar="PRICE",
+        callback=finite,
+        envvar="PERDURE_PRICE_OPERATIONS",
+        help=f"Of a million operations, {_WHERE}.",
+    ),
 ]
 PriceWritten = Annotated[
     float | None,
-    typer.Option(min=0, metavar="PRICE", envvar="PERDURE_PRICE_WRITTEN", help="Of a GB written, likewise."),
+    typer.Option(
+        min=0, metavar="PRICE", callback=finite, envvar="PERDURE_PRICE_WRITTEN", help="Of a GB written, likewise."
+    ),
 ]
 PriceRetained = Annotated[
     float | None,
-    typer.Option(min=0, metavar="PRICE", envvar="PERDURE_PRICE_RETAINED", help="Of a GB kept a month, likewise."),
+    typer.Option(
+        min=0, metavar="PRICE", callback=finite, envvar="PERDURE_PRICE_RETAINED", help="Of a GB kept a month, likewise."
+    ),
 ]
 
 
