@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perdure import DurableContext, durable_execution
-from perdure.local import ExecutionHandle, LocalService, RealClock, SqliteStore, VirtualClock
+from perdure.local import ExecutionHandle, LocalService, RealClock, SqliteStore, StoreError, VirtualClock
 from perdure.local.machine import MAX_DEATHS
 from support.raw import context, execution, step, wait
 
@@ -481,3 +481,24 @@ def test_a_chained_invoke_takes_the_trace_that_it_is_given_or_its_parents() -> N
         service.client.get_durable_execution(DurableExecutionArn=known)["TraceHeader"] for known in service.handles
     ]
     assert traces == [{"XAmznTraceId": "Root=1-5759e988"}] * 2
+
+
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with LocalService(store=SqliteStore(path)) as service:
+        service.register("f", good)
+        for _ in range(50):
+            service.start("f")
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xff" * 8 * 4096)
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match=r"x\.db is damaged: .* give another file"):
+        LocalService(store=store)
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "not a name", "x" * 65])
+def test_a_name_that_lambda_would_not_take_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no name of an execution"):
+        LocalService().register("f", good).start("f", name=name)

@@ -7,14 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
-from perdure import cli
+from perdure import cli, durable_execution
+from perdure.local import LocalService
 from perdure.local.command import app
-from perdure.local.display import span
+from perdure.local.display import Display
+from perdure.local.words import span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +27,9 @@ if TYPE_CHECKING:
 MODULE = """
 import threading
 from perdure import durable_execution
+from perdure.config import Duration
 from perdure.local import current_service
+from perdure.retries import RetryDecision
 
 def op(kind, key, action, **members):
     return {"Id": key, "Type": kind, "SubType": kind.title(), "Action": action, **members}
@@ -97,6 +104,15 @@ def calls(event, context):
 def double(event, context):
     return event * 2
 
+@durable_execution
+def flaky(event, context):
+    def shaky(_):
+        raise ConnectionError("try \\x1b[31magain")
+    context.step(shaky, "shaky", retry=lambda _error, attempt: RetryDecision(attempt < 2, Duration.from_seconds(1)))
+
+def undecorated(event, context):
+    return 5
+
 thing = 5
 """
 
@@ -157,6 +173,54 @@ def test_a_durable_handler_that_raises_shows_where() -> None:
     assert code == 1
     assert "deep in the user's code" in out
     assert "in inner" in out
+
+
+@pytest.mark.usefixtures("project")
+def test_what_failed_tells_why_and_colours_nothing() -> None:
+    code, out, _ = perdure("demo_app:flaky", "--skip-time")
+    assert code == 1
+    assert "Step shaky PENDING (attempt 1): ConnectionError: try �[31magain" in out
+    assert "Step shaky READY (attempt 1)\n" in out
+    assert "Step shaky FAILED (attempt 2, 1 s): ConnectionError: try" in out
+    assert "StepError: try" in out.splitlines()[-1]
+    assert "aws_durable" not in out.splitlines()[-1]
+    _, out, _ = perdure("demo_app:flaky", "--skip-time", "--json")
+    (step,) = json.loads(out)["operations"]
+    assert (step["attempts"], step["error"]["ErrorType"], step["milliseconds"]) == (2, "ConnectionError", 1000)
+    assert step["endedAt"].endswith("Z")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_handler_that_is_none_is_told_what_it_lacks() -> None:
+    code, out, _ = perdure("demo_app:undecorated")
+    assert code == 1
+    assert "Is the handler decorated with @durable_execution?" in " ".join(out.split())
+
+
+def test_a_tree_in_motion_leaves_out_what_has_long_ended() -> None:
+    console = Console(force_terminal=True, width=80, height=12, file=StringIO())
+    display = Display(console, quiet=False)
+    service = LocalService().register("many", durable_execution(many))
+    service.observers.append(display)
+    with display:
+        handle = service.start("many")
+        service.drive(handle, stop_at_callback=True)
+        display.waiting(5, skipped=False)
+        with console.capture() as drawn:
+            console.print(display._tree())
+    lines = [Text.from_ansi(line).plain for line in drawn.get().splitlines()]
+    assert len(lines) <= 12
+    assert lines[0] == "… 13 more operations"
+    assert [line.split()[1] for line in lines[2:-1]] == ["open", *(f"step-{n}" for n in range(13, 20))]
+    assert lines[-1] == "waiting 5 s"
+
+
+def many(_event: Any, context: Any) -> Any:
+    for number in range(20):
+        if number == 5:
+            callback = context.create_callback("open")
+        context.step(lambda _: 1, f"step-{number}")
+    return callback.result()
 
 
 def test_a_failure_shows_the_users_traceback() -> None:
@@ -254,6 +318,10 @@ def test_ctrl_c_shows_the_execution_as_it_stands_and_exits_130(project: Path, op
         (["demo_app"], "MODULE:HANDLER"),
         (["demo_app:missing"], "missing"),
         (["demo_app:thing"], "int"),
+        (["demo_app:duoble"], "Is 'double' meant?"),
+        (["demo_app:good", "--event", "NaN"], "NaN is no JSON"),
+        (["demo_app:good", "--name", "not a name"], "no name of an execution"),
+        (["demo_app:good", "--plain", "good=demo_app:double"], "the name of another function"),
         (["demo_nowhere:handler"], "demo_nowhere"),
         (["demo_nowhere.py:handler"], "demo_nowhere.py"),
         (["demo_broken:handler"], "no_such_module_anywhere"),
@@ -264,7 +332,7 @@ def test_ctrl_c_shows_the_execution_as_it_stands_and_exits_130(project: Path, op
 def test_a_mistake_in_the_call_exits_with_2_and_says_which(arguments: list[str], words: str) -> None:
     code, out, err = perdure(*arguments)
     assert code == 2
-    assert words in out + err
+    assert words in " ".join((out + err).replace("│", " ").split())
 
 
 def test_the_version_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

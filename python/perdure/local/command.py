@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -16,14 +17,16 @@ import typer
 from rich.console import Console
 
 from perdure.cli import version
+from perdure.commands.text import clean
 from perdure.local.budget import budget_of
 from perdure.local.clock import RealClock, VirtualClock
 from perdure.local.display import Display, as_document, show_blocked, show_interrupted, show_outcome
+from perdure.local.log_option import Level, LogLevel, log_to_stderr
 from perdure.local.price_options import PriceOperations, PriceRetained, PriceWritten, prices_of
 from perdure.local.service import LocalService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TextIO
 
     from perdure.local.handle import ExecutionHandle
@@ -46,7 +49,11 @@ def perdure(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Run AWS Lambda durable functions on this machine."""
+    """AWS Lambda durable functions, on this machine and on AWS.
+
+    run, serve, explore and bench run handlers here. The others look at executions and act on them: on AWS as boto3
+    finds it, or with --endpoint on a local service.
+    """
 
 
 @app.command()
@@ -70,6 +77,7 @@ def run(
     callback_wait: Annotated[
         float, typer.Option(min=0, help="Longest real seconds to wait for a thread of yours to answer a callback.")
     ] = 60.0,
+    log_level: LogLevel = Level.INFO,
     price_operations: PriceOperations = None,
     price_written: PriceWritten = None,
     price_retained: PriceRetained = None,
@@ -77,21 +85,21 @@ def run(
     """Run a durable handler from its start to its end, and show every operation."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     out = _reserve_stdout() if as_json else None
+    log_to_stderr(log_level)
     console = Console(stderr=as_json, soft_wrap=True)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
     payload = _read_event(event)
-    target, function_name = _load(handler), _function_name(handler)
-    service.register(function_name, target)
-    for durable, given in ((True, function), (False, plain)):
-        for entry in given or ():
-            alias, separator, reference = entry.partition("=")
-            if not separator:
-                raise typer.BadParameter(f"{entry!r} is not NAME=MODULE:HANDLER.")
-            service.register(alias, _load(reference), durable=durable)
+    function_name = _function_name(handler)
+    service.register(function_name, _load(handler))
+    _register_more(service, True, function or ())
+    _register_more(service, False, plain or ())
     display = Display(console, quiet=as_json)
     service.observers.append(display)
     others = set(threading.enumerate())
-    handle = service.start(function_name, payload, name)
+    try:
+        handle = service.start(function_name, payload, name)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--name") from None
     interrupted = False
     with display:
         try:
@@ -110,6 +118,16 @@ def run(
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(BLOCKED if not handle.terminal else SUCCEEDED if handle.status == "SUCCEEDED" else FAILED)
+
+
+def _register_more(service: LocalService, durable: bool, entries: Iterable[str]) -> None:
+    for entry in entries:
+        alias, separator, reference = entry.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{entry!r} is not NAME=MODULE:HANDLER.")
+        if alias in service.functions:
+            raise typer.BadParameter(f"{alias!r} is the name of another function here; give this one another.")
+        service.register(alias, _load(reference), durable=durable)
 
 
 def _reserve_stdout() -> TextIO:
@@ -174,7 +192,7 @@ def _prompt(service: LocalService, display: Display) -> bool:
     if not callbacks or not (sys.stdin.isatty() and display.interactive):
         return False
     with display.paused() as console:
-        console.print(f"\n[bold]Waiting for callback[/] {callbacks[0]}", highlight=False)
+        console.print("\n[bold]Waiting for an answer to[/]", _named(service, callbacks[0]), highlight=False)
         console.print("Type its result as JSON, [bold]!message[/] to fail it, or nothing to leave it open.")
         while True:
             try:
@@ -196,6 +214,17 @@ def _prompt(service: LocalService, display: Display) -> bool:
             return True
 
 
+def _named(service: LocalService, callback_id: str) -> str:
+    """Name an open callback as the handler does."""
+    for handle in list(service.handles.values()):
+        for operation in handle.open_callbacks:
+            if operation["CallbackDetails"]["CallbackId"] == callback_id:
+                above = handle.machine.operations.get(operation.get("ParentId", ""), {})
+                named = above if above.get("SubType") == "WaitForCallback" else operation
+                return clean(named.get("Name") or callback_id)
+    return callback_id
+
+
 def _read_event(given: str) -> str:
     """Return the event as JSON text, from the text itself, a file, or standard input."""
     source = "standard input" if given == "-" else given
@@ -207,11 +236,15 @@ def _read_event(given: str) -> str:
     except OSError as problem:
         raise typer.BadParameter(f"{source} cannot be read: {problem}", param_hint="--event") from None
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_refuse_constant)
     except ValueError as problem:
-        message = f"{source!r} is neither a file nor valid JSON ({problem})."
-        raise typer.BadParameter(message, param_hint="--event") from None
+        what = f"{source!r} is neither a file nor" if source == text else f"{source} is not"
+        raise typer.BadParameter(f"{what} valid JSON ({problem}).", param_hint="--event") from None
     return text
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _is_file(given: str) -> bool:
@@ -233,11 +266,18 @@ def _load(reference: str) -> Callable[[Any, Any], Any]:
     found = _import(module_name)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise typer.BadParameter(f"{module_name} has no {attribute!r}.")
+            raise typer.BadParameter(f"{module_name} has no {attribute!r}.{_instead(found, part)}")
         found = getattr(found, part)
     if not callable(found):
-        raise typer.BadParameter(f"{reference} is a {type(found).__name__}, not a function.")
+        raise typer.BadParameter(f"{reference} is no function, but of type {type(found).__name__}.")
     return found  # type: ignore[no-any-return]
+
+
+def _instead(found: Any, name: str) -> str:
+    """Name what may have been meant."""
+    functions = [known for known, value in vars(found).items() if callable(value) and not known.startswith("_")]
+    near = get_close_matches(name, functions, 1)
+    return f" Is {near[0]!r} meant?" if near else ""
 
 
 def _import(module_name: str) -> Any:

@@ -13,52 +13,52 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from perdure.commands.columns import Columns, Heading, Row
+from perdure.commands.text import clean, clean_lines, iso, style_of, told
+from perdure.commands.tree import below, branch
 from perdure.local.clock import to_millis
 from perdure.local.traces import traceback_text
+from perdure.local.words import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from perdure.local.budget import Budget
     from perdure.local.handle import ExecutionHandle, Invocation
     from perdure.local.transitions import Operation
 
-_STYLES = {
-    "SUCCEEDED": "green",
-    "FAILED": "red",
-    "TIMED_OUT": "red",
-    "STOPPED": "red",
-    "CANCELLED": "yellow",
-    "PENDING": "yellow",
-    "READY": "cyan",
-    "STARTED": "cyan",
-}
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_ROWS = 200  # a tree in motion shows its newest rows; the final one shows all
+    Key = tuple[str, str]
+    """An operation: the ARN of its execution, and its id."""
+    Place = tuple[Key, tuple[bool, ...]]
+    """An operation in the tree: and whether it, and each above it, is the last of its level."""
 
-
-def span(seconds: float) -> str:
-    """Write a duration the way one says it."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < _MINUTE:
-        return f"{seconds:.3g} s"
-    parts = []
-    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1, "s")):
-        count, seconds = divmod(round(seconds), size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
+_HEADINGS = (
+    Heading("operation"),
+    Heading("kind", always=True),
+    Heading("status", always=True),
+    Heading("attempts", number=True),
+    Heading("time", number=True),
+)
+_FRAME = 4  # lines of a drawing that are no operations
+_PER_SECOND = 8
 
 
 def _milliseconds(operation: Operation) -> int | None:
     end = operation.get("EndTimestamp")
     return None if end is None else to_millis(end) - to_millis(operation["StartTimestamp"])
+
+
+def _error_of(operation: Operation) -> dict[str, Any] | None:
+    """Return the error an operation has failed with, or the last attempt of it, until the next one is due."""
+    if operation["Status"] == "READY":
+        return None
+    details: dict[str, Any] = next((value for key, value in operation.items() if key.endswith("Details")), {})
+    error: dict[str, Any] | None = details.get("Error")
+    return error
 
 
 def _kind(operation: Operation) -> str:
@@ -74,8 +74,8 @@ class Display:
         self._quiet = quiet
         self.interactive = console.is_terminal and not quiet
         self._live: Live | None = None
-        self._rows: dict[tuple[str, str], tuple[ExecutionHandle, Operation]] = {}
-        self._clock: dict[tuple[str, str], tuple[float, float]] = {}
+        self._rows: dict[Key, tuple[ExecutionHandle, Operation]] = {}
+        self._clock: dict[Key, tuple[float, float]] = {}
         self._note = ""
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ class Display:
 
     def _draw(self) -> None:
         """Begin a drawing below whatever has been printed so far."""
-        self._live = Live(get_renderable=self._tree, console=self._console, refresh_per_second=8)
+        self._live = Live(get_renderable=self._tree, console=self._console, refresh_per_second=_PER_SECOND)
         self._live.start()
 
     # -- what the service tells ------------------------------------------------------------------------------------
@@ -116,10 +116,11 @@ class Display:
         self._clock[key] = (self._clock.get(key, (now, now))[0], now)
         self._rows[key] = (handle, operation)
         if self._live is None:
-            kind, name, status, attempt, duration = self._cells(key)
-            detail = ", ".join(part for part in (attempt, duration) if part)
-            line = f"{'  ' * self._depth(*self._rows[key])}{kind} {name} {status}"
-            self._say(f"{line} ({detail})" if detail else line)
+            kind, status, attempts, duration = self._cells(key)
+            detail = ", ".join(part for part in (f"attempt {attempts}" if attempts else "", duration) if part)
+            line = f"{'  ' * self._depth(key)}{kind} {operation.get('Name') or '-'} {status}"
+            why = told(_error_of(operation))
+            self._say(f"{line}{f' ({detail})' if detail else ''}{f': {why}' if why else ''}")
 
     def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:  # noqa: ARG002 - of the Observer
         """Take an invocation that began or ended."""
@@ -139,21 +140,23 @@ class Display:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, highlight=False, markup=False)
+            self._console.print(clean_lines(line), highlight=False, markup=False)
 
-    def _depth(self, handle: ExecutionHandle, operation: Operation) -> int:
-        depth, parent = 0, operation.get("ParentId")
-        while parent is not None:
-            depth, parent = depth + 1, handle.machine.operations[parent].get("ParentId")
-        while handle.parent is not None:
-            caller, invoke = handle.parent
-            handle = handle.service.execution(caller)
-            depth += 1 + self._depth(handle, handle.machine.operations[invoke])
-            break
+    def _above(self, key: Key) -> Key | None:
+        """Return what an operation is below: its context, or the invoke that its execution comes from."""
+        handle, operation = self._rows[key]
+        parent = operation.get("ParentId")
+        return (handle.arn, parent) if parent is not None else handle.parent
+
+    def _depth(self, key: Key) -> int:
+        depth, above = 0, self._above(key)
+        while above is not None:
+            depth, above = depth + 1, self._above(above)
         return depth
 
-    def _cells(self, key: tuple[str, str]) -> tuple[str, str, str, str, str]:
-        _, operation = self._rows[key]
+    def _cells(self, key: Key) -> tuple[str, str, str, str]:
+        """Give the kind of an operation, its status, its attempts and its time."""
+        operation = self._rows[key][1]
         attempt = operation.get("StepDetails", {}).get("Attempt", 0)
         first, last = self._clock[key]
         seconds = max(last - first, (_milliseconds(operation) or 0) / 1000)
@@ -165,42 +168,52 @@ class Display:
             if ended and last - first < seconds / 2:
                 duration += ", skipped"
         retried = attempt > 1 or operation["Status"] in ("PENDING", "READY")
-        return (
-            _kind(operation),
-            str(operation.get("Name") or "-"),
-            operation["Status"],
-            f"attempt {attempt}" if retried else "",
-            duration,
-        )
+        return _kind(operation), operation["Status"], str(attempt) if retried else "", duration
 
     def _tree(self) -> Group:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in ("operation", "name", "status", "attempt", "time"):
-            table.add_column(column, overflow="fold" if column == "name" else "ellipsis")
-        ordered = self._ordered()
-        for key in ordered if self._live is None else ordered[-_ROWS:]:
-            kind, name, status, attempt, duration = self._cells(key)
-            indent = "  " * self._depth(*self._rows[key])
-            style = _STYLES.get(status, "")
-            table.add_row(
-                Text(indent + kind), Text(name), Text(status, style=style), attempt.removeprefix("attempt "), duration
-            )
-        return Group(table, Text(self._note, style="dim")) if self._note else Group(table)
+        keys = self._walk()
+        shown = keys if self._live is None else self._newest(keys, max(1, self._console.height - _FRAME))
+        parts: list[RenderableType] = []
+        if len(shown) < len(keys):
+            parts.append(Text(f"… {len(keys) - len(shown):,} more operations", style="dim"))
+        if shown:
+            parts.append(Columns(_HEADINGS, [self._row(key, lasts) for key, lasts in shown]))
+        return Group(*parts, *([Text(self._note, style="dim")] if self._note else ()))
 
-    def _ordered(self) -> list[tuple[str, str]]:
+    def _newest(self, keys: list[Place], most: int) -> list[Place]:
+        """Leave out what has long ended, so that the rest fits in so many lines; an error may take one of its own."""
+        wrong = sum(_error_of(self._rows[key][1]) is not None for key, _ in keys)
+        if len(keys) + wrong <= most:
+            return keys
+        most = max(most - wrong, most // 2)
+        ended = {key: "EndTimestamp" in self._rows[key][1] for key, _ in keys}
+        kept = {key for key, _ in sorted(keys, key=lambda place: (ended[place[0]], -self._clock[place[0]][1]))[:most]}
+        return [place for place in keys if place[0] in kept]
+
+    def _row(self, key: Key, lasts: tuple[bool, ...]) -> Row:
+        kind, status, attempts, duration = self._cells(key)
+        operation = self._rows[key][1]
+        cells = (Text(kind), Text(status, style=style_of(status)), Text(attempts), Text(duration))
+        name = clean(operation.get("Name") or f"({operation['Id'][:8]})")
+        return Row(branch(lasts), below(lasts), name, cells, told(_error_of(operation)))
+
+    def _walk(self) -> list[Place]:
         """Return the rows as a tree: an operation, then what is below it, each level in the order it came."""
-        below: dict[tuple[str, str] | None, list[tuple[str, str]]] = {}
-        for key, (handle, operation) in list(self._rows.items()):
-            parent = operation.get("ParentId")
-            above = (handle.arn, parent) if parent is not None else handle.parent
-            below.setdefault(above, []).append(key)
-        ordered: list[tuple[str, str]] = []
-        stack = list(reversed(below.get(None, [])))
+        under: dict[Key | None, list[Key]] = {}
+        for key in list(self._rows):
+            under.setdefault(self._above(key), []).append(key)
+        places: list[Place] = []
+        stack: list[Place] = []
+
+        def push(level: list[Key], lasts: tuple[bool, ...]) -> None:
+            stack.extend((key, (*lasts, key is level[-1])) for key in reversed(level))
+
+        push(under.get(None, []), ())
         while stack:
-            key = stack.pop()
-            ordered.append(key)
-            stack.extend(reversed(below.get(key, [])))
-        return ordered
+            key, lasts = stack.pop()
+            places.append((key, lasts))
+            push(under.get(key, []), lasts)
+        return places
 
 
 def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget) -> None:
@@ -213,14 +226,11 @@ def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget) -> N
             _show_json(console, handle.result)
         return
     error = handle.error or {}
-    trace = _trace(handle)
+    trace = _trace(handle) or "\n".join(error.get("StackTrace") or ())
     if trace:
-        console.print(trace.rstrip(), markup=False, highlight=False)
-    elif error.get("StackTrace"):
-        console.print("\n".join(error["StackTrace"]), markup=False, highlight=False)
+        console.print(clean_lines(trace.rstrip()), markup=False, highlight=False)
     if error:
-        kind, message = escape(str(error.get("ErrorType", "Error"))), escape(str(error.get("ErrorMessage", "")))
-        console.print(f"[bold]{kind}[/]: {message}", highlight=False)
+        console.print(told(error), markup=False, highlight=False, style="bold")
 
 
 def show_interrupted(console: Console, handle: ExecutionHandle) -> None:
@@ -283,8 +293,11 @@ def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = 
             "subType": operation.get("SubType"),
             "name": operation.get("Name"),
             "status": operation["Status"],
-            "attempt": operation.get("StepDetails", {}).get("Attempt"),
+            "attempts": operation.get("StepDetails", {}).get("Attempt"),
+            "startedAt": iso(operation["StartTimestamp"]),
+            "endedAt": iso(operation.get("EndTimestamp")),
             "milliseconds": _milliseconds(operation),
+            "error": _error_of(operation),
         }
         for operation in handle.operations
     ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -23,12 +24,17 @@ class Level(StrEnum):
 LogLevel = Annotated[Level, typer.Option("--log-level", help="Show the log of handlers from this level on.")]
 
 
-def log_to_stderr(level: Level, *, handler: logging.Handler | None = None) -> None:
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is by then: while a tree is drawn, something that writes above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def log_to_stderr(level: Level) -> None:
     """Show the log from a level on, that of libraries only when something is wrong."""
-    logging.basicConfig(
-        format="%(levelname)s %(name)s: %(message)s",
-        level=level.upper(),
-        handlers=None if handler is None else [handler],
-    )
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=level.upper(), handlers=[_Stderr()])
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -78,9 +78,7 @@ class Reloader:
             self._on_change()
         except BaseException as problem:  # noqa: BLE001 - whatever the user's module does at import, SystemExit too
             self._tried = {Path(name) for name in _files_of(problem)}
-            _LOG.error(
-                "The changed handlers could not be loaded; the ones before stay at work. %s", self._why(problem)
-            )
+            _LOG.error("The changed handlers could not be loaded; the ones before stay at work. %s", self._why(problem))
             sys.modules.update(kept)
             return False
         self._tried.clear()

@@ -49,8 +49,9 @@ def serve(
         list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION|NAME=URL", help="A plain function, likewise.")
     ] = None,
     database: Annotated[
-        Path, typer.Option("--db", metavar="FILE", help="Where executions are kept.", dir_okay=False)
-    ] = Path("perdure.db"),
+        Path | None,
+        typer.Option("--db", metavar="FILE", help="Where executions are kept; perdure.db by default.", dir_okay=False),
+    ] = None,
     in_memory: Annotated[bool, typer.Option("--memory", help="Keep executions in memory only.")] = False,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
@@ -74,6 +75,9 @@ def serve(
         raise typer.Exit(USAGE) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if in_memory and database is not None:
+        raise typer.BadParameter("--memory keeps executions in no file: leave one of the two away.", param_hint="--db")
+    kept_in = None if in_memory else database or Path("perdure.db")
     log_to_stderr(log_level)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     options = {"timeout_seconds": timeout, "execution_timeout": execution_timeout, "retention_days": retention_days}
@@ -86,7 +90,7 @@ def serve(
                 "Give another --port, or 0 for one that is free."
             )
             raise typer.Exit(USAGE) from None
-        service = opened.enter_context(_open(None if in_memory else database, console))
+        service = opened.enter_context(_open(kept_in, console))
         server = LocalServer(service, host, listening=listening)
         lead_boto3_to(server.url)  # before the handlers are loaded, which may make clients
         register = partial(_register, service, functions or (), plain or (), options)
@@ -96,11 +100,11 @@ def serve(
     if reload:
         sys.dont_write_bytecode = True  # two edits in one second would otherwise look the same
         Reloader(Path.cwd(), register, _why).start()
-    status, idle = _run(server, console, None if in_memory else database)
+    status, idle = _run(server, console, kept_in)
     left = len(service.handles)
     service.close(grace=0)
     goes_on = f", {left} of them unfinished" if left else ""
-    console.print("Stopped." if in_memory else f"Stopped. All executions are kept in {database}{goes_on}.")
+    console.print("Stopped." if in_memory else f"Stopped. All executions are kept in {kept_in}{goes_on}.")
     if not idle:
         sys.stdout.flush()
         os._exit(status)  # what still runs may have threads that the interpreter would wait for
@@ -111,10 +115,14 @@ def _open(database: Path | None, console: Console) -> LocalService:
     """Open the service on a file, or in memory."""
     try:
         store = MemoryStore() if database is None else SqliteStore(database)
+        try:
+            service = LocalService(store=store, clock=RealClock(), record=False)
+        except BaseException:
+            store.close()
+            raise
     except StoreError as problem:
-        console.print(f"[red]Error:[/] {problem}")
+        console.print("[red]Error:[/]", str(problem), markup=False)
         raise typer.Exit(USAGE) from None
-    service = LocalService(store=store, clock=RealClock(), record=False)
     service.failure_log = FailureLog()
     return service
 

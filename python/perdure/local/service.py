@@ -34,6 +34,7 @@ from perdure.local.invoking import Invoking
 from perdure.local.limits import Limits
 from perdure.local.machine import Origin
 from perdure.local.store import MemoryStore
+from perdure.local.validation import EXECUTION_NAME
 from perdure.local.workers import Workers
 
 if TYPE_CHECKING:
@@ -267,8 +268,12 @@ class LocalService:
 
         Raises:
             ClientError: `DurableExecutionAlreadyStartedException` when the name is taken by another payload.
+            LookupError: there is no such function, or it is not a durable one.
+            ValueError: the name is none that Lambda takes.
 
         """
+        if name is not None and EXECUTION_NAME.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is no name of an execution: 1 to 64 letters, digits, - and _.")
         text = payload if event is _MISSING else json.dumps(event)
         try:
             with self.wake:

@@ -77,6 +77,9 @@ ON CONFLICT (execution, id) DO UPDATE SET body = excluded.body, note = excluded.
 _SAVE_EVENT = "INSERT INTO events (execution, number, body) VALUES (?, ?, ?)"
 
 
+_WRITABLE = "The folder must be there, and both it and the file writable."
+
+
 class StoreError(Exception):
     """The database cannot be used; the message says why, and what to do."""
 
@@ -109,7 +112,7 @@ class SqliteStore:
         try:
             self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.OperationalError as problem:
-            raise StoreError(f"{path} cannot be opened: {problem}.") from problem
+            raise StoreError(f"{path} cannot be opened: {problem}. {_WRITABLE}") from problem
         try:
             self._prepare(synchronous)
         except BaseException:
@@ -145,13 +148,22 @@ class SqliteStore:
                 raise StoreError(
                     f"{self.path} is in use by another process; stop that one first, or give another file."
                 ) from problem
-            raise StoreError(f"{self.path} cannot be used: {problem}.") from problem
+            raise StoreError(f"{self.path} cannot be used: {problem}. {_WRITABLE}") from problem
         except sqlite3.DatabaseError as problem:
-            raise StoreError(f"{self.path} is not an SQLite database: {problem}.") from problem
+            raise StoreError(f"{self.path} is not an SQLite database: {problem}. Give another file.") from problem
 
     def open(self, limits: Limits, retry_delay: Callable[[int], float]) -> None:
         """Read the executions that have not ended, and finish deletions that waited for an invocation to end."""
         self._limits, self._retry_delay = limits, retry_delay
+        try:
+            self._read()
+        except (sqlite3.DatabaseError, ValueError, KeyError) as problem:
+            raise StoreError(
+                f"{self.path} is damaged: {type(problem).__name__}: {problem}. Restore it from a copy, or give another "
+                f"file; `sqlite3 {self.path} .recover` may save some of it."
+            ) from problem
+
+    def _read(self) -> None:
         for (arn,) in self._rows("SELECT arn FROM executions WHERE status = 'DELETING'"):
             self.delete(arn)
         for row in self._rows("SELECT key, arn, function, state FROM executions WHERE ended IS NULL ORDER BY key"):
