@@ -187,6 +187,8 @@ class Search:
             if found.got.is_run_again or not found.differences:
                 return _Found(found.schedule, [], found.got)
             self._check_time()
+            if (held := self._once(UNDISTURBED, held=True)).differences:
+                return held  # chance it is, but of the handler's own
             self._learn()
             found = self._once(found.schedule, held=False)
         return found
