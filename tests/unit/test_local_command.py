@@ -335,6 +335,15 @@ def test_a_mistake_in_the_call_exits_with_2_and_says_which(arguments: list[str],
     assert words in " ".join((out + err).replace("│", " ").split())
 
 
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    "arguments", [["demo_nowhere:handler"], ["demo_app:good", "--event", "{no"], ["demo_app:good", "--nothing"], []]
+)
+def test_with_json_a_mistake_in_the_call_is_a_document_too(arguments: list[str]) -> None:
+    code, out, _ = perdure(*arguments, "--json")
+    assert (code, json.loads(out)["error"]["exitCode"]) == (2, 2)
+
+
 def test_the_version_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "typer", None)
     monkeypatch.setattr(sys, "argv", ["perdure", "--version"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # The base of what typer raises for a wrong command line. It has no public name since typer brings its own click.
 _UsageError: Any = typer.BadParameter.__base__
+_RESERVED = "perdure.stdout"
 
 
 class Command(TyperCommand):
@@ -27,8 +29,13 @@ class Command(TyperCommand):
         """Read the options and arguments."""
         for stream in (sys.stdout, sys.stderr):
             prepare(stream)  # before the help is printed, too
-        with _told(ctx, args):
+        with _told(ctx, as_json="--json" in args):  # before they are read, which takes them from the list
             return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Carry it out."""
+        with _told(ctx, as_json=bool(ctx.params.get("as_json"))):
+            return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Give the parameters; that a switch is a `<bool>` helps nobody."""
@@ -46,13 +53,34 @@ class Group(TyperGroup):
         """Read the options."""
         for stream in (sys.stdout, sys.stderr):
             prepare(stream)
-        with _told(ctx, args):
+        with _told(ctx, as_json="--json" in args):
             return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is meant."""
-        with _told(ctx, args):
+        with _told(ctx, as_json="--json" in args):
             return super().resolve_command(ctx, args)
+
+
+def reserve_stdout(ctx: Any) -> None:
+    """Keep standard output for a document: what else is printed, in threads and subprocesses too, becomes an error's.
+
+    For as long as the process lives: a thread of the handler's may print after the document.
+    """
+    out, sys.stdout = sys.stdout, sys.stderr
+    ctx.meta[_RESERVED] = out
+    try:
+        number, beside = out.fileno(), sys.stderr.fileno()
+    except (OSError, ValueError):  # no files, but a test's buffers
+        return
+    out.flush()
+    ctx.meta[_RESERVED] = os.fdopen(os.dup(number), "w", encoding=out.encoding, errors=out.errors)
+    os.dup2(beside, number)
+
+
+def print_document(ctx: Any, document: Any) -> None:
+    """Print the one document of a command."""
+    print(dumps(document), file=ctx.meta.get(_RESERVED, sys.stdout), flush=True)
 
 
 def error_document(end: CommandError) -> dict[str, Any]:
@@ -62,13 +90,12 @@ def error_document(end: CommandError) -> dict[str, Any]:
 
 
 @contextmanager
-def _told(ctx: Any, args: list[str]) -> Iterator[None]:
-    as_json = "--json" in args  # before they are read, which takes them from the list
+def _told(ctx: Any, *, as_json: bool) -> Iterator[None]:
     try:
         yield
     except _UsageError as problem:
         if not as_json:
             raise
         hint = f"`{ctx.command_path} --help` tells the options."
-        typer.echo(dumps(error_document(CommandError(problem.format_message(), USAGE, "Usage", hint))))
+        print_document(ctx, error_document(CommandError(problem.format_message(), USAGE, "Usage", hint)))
         raise typer.Exit(USAGE) from None

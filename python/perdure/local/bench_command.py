@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from perdure.bench import FRESH_WORK, BenchError, Measurement, measure
-from perdure.local.command import FAILED, SUCCEEDED, USAGE, _load, app
+from perdure.commands.usage import Command
+from perdure.local.command import FAILED, HERE, SUCCEEDED, USAGE, _load, app
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 _NO_SHARE = 1e-12
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=HERE)
 def bench(
     handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
     event: Annotated[

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from perdure.cli import version
 from perdure.commands.text import clean
+from perdure.commands.usage import Command, Group, print_document, reserve_stdout
 from perdure.local.budget import budget_of
 from perdure.local.clock import RealClock, VirtualClock
 from perdure.local.display import Display, as_document, show_blocked, show_interrupted, show_outcome
@@ -27,14 +28,15 @@ from perdure.local.service import LocalService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import TextIO
 
     from perdure.local.handle import ExecutionHandle
 
 SUCCEEDED, FAILED, USAGE, BLOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 _GLANCE = 0.05
+HERE = "Run handlers here"
+"""The heading of these commands in the help."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,15 +51,15 @@ def perdure(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """AWS Lambda durable functions, on this machine and on AWS.
+    """AWS Lambda durable functions, on this machine and on AWS: run, serve, explore and bench run handlers here.
 
-    run, serve, explore and bench run handlers here. The others look at executions and act on them: on AWS as boto3
-    finds it, or with --endpoint on a local service.
+    The others work on AWS as boto3 finds it, or with --endpoint on a local service, as `serve` starts it.
     """
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=HERE)
 def run(
+    context: typer.Context,
     handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
     event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
     name: Annotated[str | None, typer.Option(help="The name of the execution.")] = None,
@@ -84,7 +86,8 @@ def run(
 ) -> None:
     """Run a durable handler from its start to its end, and show every operation."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
-    out = _reserve_stdout() if as_json else None
+    if as_json:
+        reserve_stdout(context)
     log_to_stderr(log_level)
     console = Console(stderr=as_json, soft_wrap=True)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
@@ -107,8 +110,8 @@ def run(
         except KeyboardInterrupt:
             interrupted = True
     budget = budget_of(handle, prices_of(price_operations, price_written, price_retained))
-    if out is not None:
-        print(json.dumps(as_document(handle, budget, interrupted=interrupted), indent=2), file=out, flush=True)
+    if as_json:
+        print_document(context, as_document(handle, budget, interrupted=interrupted))
     elif interrupted:
         show_interrupted(console, handle)
     elif handle.terminal:
@@ -128,22 +131,6 @@ def _register_more(service: LocalService, durable: bool, entries: Iterable[str])
         if alias in service.functions:
             raise typer.BadParameter(f"{alias!r} is the name of another function here; give this one another.")
         service.register(alias, _load(reference), durable=durable)
-
-
-def _reserve_stdout() -> TextIO:
-    """Keep standard output for a document: what else is printed, in threads and subprocesses too, becomes an error's.
-
-    For as long as the process lives: a thread of the handler's may print after the document.
-    """
-    out, sys.stdout = sys.stdout, sys.stderr
-    try:
-        number, beside = out.fileno(), sys.stderr.fileno()
-    except (OSError, ValueError):  # no files, but a test's buffers
-        return out
-    out.flush()
-    kept = os.fdopen(os.dup(number), "w", encoding=out.encoding, errors=out.errors)
-    os.dup2(beside, number)
-    return kept
 
 
 def _bring_home(

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from perdure.commands.usage import Command, print_document, reserve_stdout
 from perdure.local.command import (
     BLOCKED,
     FAILED,
+    HERE,
     INTERRUPTED,
     SUCCEEDED,
     _load,
     _read_event,
-    _reserve_stdout,
     app,
 )
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     Handler = Callable[[Any, Any], Any]
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=HERE)
 def explore(
+    context: typer.Context,
     handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
     event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
     schedule: Annotated[
@@ -66,7 +68,8 @@ def explore(
     from perdure.testing.explorer import explore as search  # noqa: PLC0415 - the same
 
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
-    out = _reserve_stdout() if as_json else None
+    if as_json:
+        reserve_stdout(context)
     payload, target = _read_event(event), _load(handler)
     try:
         only = None if schedule is None else Schedule.parse(schedule)
@@ -101,8 +104,8 @@ def explore(
         console.print("Interrupted.")
         raise typer.Exit(INTERRUPTED) from None
     recipe = _recipe(report)
-    if out is not None:
-        print(json.dumps(_document(report, recipe), indent=2), file=out, flush=True)
+    if as_json:
+        print_document(context, _document(report, recipe))
     else:
         typer.echo(report.text([recipe]))
     raise typer.Exit(FAILED if report.schedule is not None else BLOCKED if report.unfit else SUCCEEDED)

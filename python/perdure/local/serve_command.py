@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from perdure.commands.usage import Command
 from perdure.local.clock import RealClock
-from perdure.local.command import USAGE, _function_name, _load, app
+from perdure.local.command import HERE, USAGE, _function_name, _load, app
 from perdure.local.failure_log import FailureLog
 from perdure.local.log_option import Level, LogLevel, log_to_stderr
 from perdure.local.reload import Reloader
@@ -36,7 +37,7 @@ INTERRUPTED = 130
 _GRACE = 5.0
 
 
-@app.command()
+@app.command(cls=Command, rich_help_panel=HERE)
 def serve(
     functions: Annotated[
         list[str] | None,
