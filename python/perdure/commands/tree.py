@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from perdure.commands.model import Node, Run
 
 _RETRIED = 2
-_HEADINGS = (
+HEADINGS = (
     Heading("operation"),
     Heading("kind", always=True),
     Heading("status", always=True),
@@ -134,7 +134,7 @@ def _operations(run: Run, most: int | None) -> list[RenderableType]:
     if above:
         parts.append(Text(f"… {plural(above, 'operation')} above these", style="dim"))
     if rows:
-        parts.append(Columns(_HEADINGS, rows))
+        parts.append(Columns(HEADINGS, rows))
     return parts
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from perdure.bench import FRESH_WORK, BenchError, Measurement, measure
 from perdure.commands.usage import Command
-from perdure.local.command import FAILED, HERE, SUCCEEDED, USAGE, _load, app
+from perdure.local.command import FAILED, HERE, SUCCEEDED, USAGE, AsJson, HandlerName, _load, app
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 _NO_SHARE = 1e-12
@@ -22,7 +22,7 @@ _NO_SHARE = 1e-12
 
 @app.command(cls=Command, rich_help_panel=HERE)
 def bench(
-    handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
+    handler: HandlerName,
     event: Annotated[
         Path,
         typer.Option(
@@ -30,7 +30,7 @@ def bench(
         ),
     ],
     rounds: Annotated[int, typer.Option(min=1, help="How often to replay it.")] = 30,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the replay of a recorded history: nothing is sent, and no step runs again."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string

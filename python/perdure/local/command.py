@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 
 SUCCEEDED, FAILED, USAGE, BLOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 _GLANCE = 0.05
+HandlerName = Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")]
+Event = Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")]
+DurableFunctions = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
+]
+PlainFunctions = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION", help="A plain function it may invoke.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 HERE = "Run handlers here"
 """The heading of these commands in the help."""
 
@@ -60,8 +69,8 @@ def perdure(
 @app.command(cls=Command, rich_help_panel=HERE)
 def run(
     context: typer.Context,
-    handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
-    event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
+    handler: HandlerName,
+    event: Event = "{}",
     name: Annotated[str | None, typer.Option(help="The name of the execution.")] = None,
     skip_time: Annotated[
         bool,
@@ -69,13 +78,9 @@ def run(
             "--skip-time", help="Skip waits, pauses and timeouts of callbacks; without it they take their real time."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    function: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
-    ] = None,
-    plain: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION", help="A plain function it may invoke.")
-    ] = None,
+    as_json: AsJson = False,
+    function: DurableFunctions = None,
+    plain: PlainFunctions = None,
     callback_wait: Annotated[
         float, typer.Option(min=0, help="Longest real seconds to wait for a thread of yours to answer a callback.")
     ] = 60.0,

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from perdure.commands.columns import Columns, Heading, Row
+from perdure.commands.columns import Columns, Row
 from perdure.commands.text import clean, clean_lines, iso, style_of, told
-from perdure.commands.tree import below, branch
+from perdure.commands.tree import HEADINGS, below, branch
 from perdure.local.clock import to_millis
 from perdure.local.traces import traceback_text
 from perdure.local.words import span
@@ -36,13 +36,7 @@ if TYPE_CHECKING:
     Place = tuple[Key, tuple[bool, ...]]
     """An operation in the tree: and whether it, and each above it, is the last of its level."""
 
-_HEADINGS = (
-    Heading("operation"),
-    Heading("kind", always=True),
-    Heading("status", always=True),
-    Heading("attempts", number=True),
-    Heading("time", number=True),
-)
+_HEADINGS = HEADINGS[:5]  # sizes are for those who look later
 _FRAME = 4  # lines of a drawing that are no operations
 _PER_SECOND = 8
 

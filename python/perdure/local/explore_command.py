@@ -20,6 +20,11 @@ from perdure.local.command import (
     HERE,
     INTERRUPTED,
     SUCCEEDED,
+    AsJson,
+    DurableFunctions,
+    Event,
+    HandlerName,
+    PlainFunctions,
     _load,
     _read_event,
     app,
@@ -36,17 +41,13 @@ if TYPE_CHECKING:
 @app.command(cls=Command, rich_help_panel=HERE)
 def explore(
     context: typer.Context,
-    handler: Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")],
-    event: Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")] = "{}",
+    handler: HandlerName,
+    event: Event = "{}",
     schedule: Annotated[
         str | None, typer.Option(metavar="SCHEDULE", help="Run this schedule only, such as crash-after:3.")
     ] = None,
-    function: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
-    ] = None,
-    plain: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION", help="A plain function it may invoke.")
-    ] = None,
+    function: DurableFunctions = None,
+    plain: PlainFunctions = None,
     mock: Annotated[
         list[str] | None, typer.Option(metavar="NAME=JSON", help="What a function returns that it invokes.")
     ] = None,
@@ -57,7 +58,7 @@ def explore(
     time_limit: Annotated[float, typer.Option(min=0, help="Seconds after which no further run begins.")] = 60.0,
     trial_limit: Annotated[float, typer.Option(min=0.1, help="Seconds after which a run counts as stuck.")] = 30.0,
     max_schedules: Annotated[int, typer.Option(min=1, help="How many runs there are at most.")] = 2_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a handler with everything going wrong that may, one thing at a time; report what makes a difference.
 
