@@ -13,7 +13,11 @@ from perdure import durable_execution
 from perdure.lambda_service import ErrorObject, InvocationStatus
 from perdure.local import LocalService, client_error
 from perdure.testing import cloud
-from perdure.testing.exceptions import DurableFunctionsTestError, ResourceNotFoundException
+from perdure.testing.exceptions import (
+    DurableFunctionsTestError,
+    InvalidParameterValueException,
+    ResourceNotFoundException,
+)
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.runner import DurableFunctionCloudTestRunner
 
@@ -98,8 +102,11 @@ def test_callbacks_are_found_by_name_and_answered(deploy) -> None:
 
     _, runner = deploy(handler)
     arn = runner.run_async()
-    second = runner.wait_for_callback(arn, "second")
-    first = runner.wait_for_callback(arn)
+    second = runner.wait_for_callback(arn)
+    first = runner.wait_for_callback(arn, "first")
+    assert second == runner.wait_for_callback(arn, "second")
+    with pytest.raises(InvalidParameterValueException):
+        runner.send_callback_heartbeat("")
     runner.send_callback_heartbeat(first)
     runner.send_callback_success(first, {"n": 1})
     assert runner.wait_for_callback(arn) == second
@@ -150,6 +157,21 @@ def test_pause_and_resume(deploy) -> None:
     runner.send_callback_success(callback_id, b"x")
     runner.resume_execution(arn)
     assert runner.wait_for_result(arn).value == "x"
+
+
+def test_an_execution_elsewhere_may_be_looked_at_and_stopped(deploy) -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        context.step(lambda _: 1, "one")
+        return context.wait_for_callback(lambda *_: None, "ask")
+
+    _, runner = deploy(handler)
+    arn = runner.run_async()
+    runner.wait_for_callback(arn)
+    assert [line.split()[1] for line in runner.tree(arn).splitlines()[:2]] == ["one", "ask"]
+    runner.stop_execution(arn, ValueError("enough"))
+    result = runner.wait_for_result(arn)
+    runner.close()
+    assert (result.execution_status, result.error.message) == (ExecutionStatus.STOPPED, "enough")
 
 
 @pytest.fixture

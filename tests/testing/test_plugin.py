@@ -113,13 +113,97 @@ def test_a_failed_test_shows_what_its_executions_did(run):
             "├─ price *ChainedInvoke *",
             "*└─ ask submitter *",
             "*DurableFunctionsTestError: the execution has no value, it FAILED: *Function not found: pricing*",
-            "*TimeoutError: The execution did not come to its end. execution-name is RUNNING. *ask create callback id*",
-            "execution-name RUNNING",
+            "*TimeoutError: The execution did not come to its end. execution-name is RUNNING. *the callback ask. *",
             "*_ test_other _*",
         ]
     )
-    after = result.stdout.str().partition("_ test_other _")[2]
-    assert "durable executions" not in after
+    report = result.stdout.str()
+    assert (
+        report.count("── durable executions ──".replace("─", "-")) == 1
+    )  # the messages of the others show their trees
+    assert "durable executions" not in report.partition("_ test_failing _")[2]
+    failing = report.partition("_ test_failing _")[2].partition("_ test_stuck _")[0]
+    assert failing.count("└─ price") == 1
+
+
+def test_of_very_many_executions_the_last_are_shown(run):
+    result = run(
+        """
+    def test_it(durable):
+        runner = durable(durable_execution(lambda event, context: context.step(lambda _: event, name=f"step-{event}")))
+        for number in range(12):
+            runner.run(event=number)
+        assert False
+
+    def test_few(durable):
+        runner = durable(durable_execution(lambda event, context: context.step(lambda _: event, name=f"step-{event}")))
+        for number in range(5):
+            runner.run(event=number)
+        assert False
+    """
+    )
+    first, _, second = result.stdout.str().partition("_ test_few _")
+    assert [number for number in range(12) if f"└─ step-{number} " in first] == [7, 8, 9, 10, 11]
+    assert "(7 earlier ones are not shown)" in first
+    assert [number for number in range(12) if f"└─ step-{number} " in second] == [0, 1, 2, 3, 4]
+    assert "earlier ones" not in second
+
+
+def test_exceptions_among_mocks_and_answers_fail_what_they_stand_for(run):
+    result = run(
+        """
+    import perdure
+
+    @durable_execution
+    def failing(event, context):
+        try:
+            context.invoke("f", 1)
+        except perdure.InvokeError as error:
+            told = [error.error_type, error.message]
+        try:
+            context.wait_for_callback(lambda callback_id, context: None, name="ask")
+        except perdure.CallbackError as error:
+            return [*told, error.message]
+
+    @pytest.mark.durable(handler=failing, mocks={"f": LookupError("lost")}, answers={"ask": ValueError("no")})
+    def test_it(durable):
+        assert durable.run().value == ["LookupError", "lost", "no"]
+        fixed = durable(mocks={"f": KeyError("k")}).run().value
+        assert fixed == ["KeyError", "'k'", "no"]
+    """
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("key", ["mocks", "answers", "functions"])
+def test_what_stands_around_is_given_by_name(run, key):
+    result = run(
+        f"""
+    @pytest.mark.durable(handler=handler, {key}=["dep"])
+    def test_it(durable):
+        durable.run()
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*UsageError: {key} of durable is a dict by name, *, not ?'dep'?*"])
+
+
+def test_a_marker_without_the_fixture_warns(run):
+    result = run(
+        """
+    @pytest.mark.durable(handler=handler)
+    def test_it():
+        pass
+
+    @pytest.mark.durable(handler=handler)
+    class TestOfAClass:
+        def test_it(self):
+            pass
+    """,
+        "-Wdefault",
+    )
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(["*test_it has the durable marker, but does not ask for the durable fixture*"])
 
 
 def test_a_test_that_passes_shows_nothing(run):

@@ -19,6 +19,7 @@ from perdure.testing.exceptions import (
     AwsApiException,
     DurableFunctionsTestError,
     ExecutionAlreadyStartedException,
+    InvalidParameterValueException,
     from_client_error,
 )
 from perdure.testing.execution import ExecutionStatus
@@ -249,6 +250,132 @@ def test_names_of_executions_are_those_of_the_service() -> None:
         assert runner.run_async(event=1, execution_name="mine") == first
         with pytest.raises(ExecutionAlreadyStartedException):
             runner.run(event=2, execution_name="mine")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "x" * 65, "é", "a|b"])
+def test_a_name_that_aws_refuses_is_refused(name: str) -> None:
+    with (
+        runner_of(lambda event, _context: event) as runner,
+        pytest.raises(InvalidParameterValueException, match="AWS takes letters, digits"),
+    ):
+        runner.run(execution_name=name)
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, [1, "x"], 5, True, None, b'{"a": 2}', '{"a": 3}', "text"])
+def test_an_input_may_be_an_object(given: Any) -> None:
+    expected = {b'{"a": 2}': {"a": 2}, '{"a": 3}': {"a": 3}}.get(given if isinstance(given, bytes | str) else "", given)
+    assert run(lambda event, _context: {"got": event}, input=given).value == {"got": expected}
+
+
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:f"
+
+
+@pytest.mark.parametrize("registered", ["f", "f:live", "f:3", ARN, f"{ARN}:live"])
+@pytest.mark.parametrize("invoked", ["f", "f:live", "f:other", "f:3", ARN, f"{ARN}:other"])
+def test_a_function_serves_all_qualifiers(registered: str, invoked: str) -> None:
+    with runner_of(lambda event, context: context.invoke(invoked, event)) as runner:
+        mocked = runner.mock_invoke(registered, returns=8)
+        assert runner.run(event=4).value == 8
+        assert mocked.calls == [4]
+
+
+def test_aliases_of_a_function_may_stand_beside_each_other() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        return [context.invoke(name, 1) for name in ("f:live", "d", "f:beta", "f:live")]
+
+    durable = durable_execution(lambda _event, context: context.step(lambda _: "durable"))
+    with runner_of(handler) as runner:
+        runner.register_function("f:live", lambda _payload, _context: "live")
+        runner.register_function("f:beta", lambda _payload, _context: "beta")
+        runner.register_durable_function("d:live", durable)
+        assert runner.run().value == ["live", "durable", "beta", "live"]
+        runner.mock_invoke(f"{ARN}:live", returns="new")
+        assert runner.run().value == ["new", "durable", "beta", "new"]
+        with pytest.raises(ValueError, match="f is registered as live, beta, 7: beside each other only aliases"):
+            runner.mock_invoke("f:7")
+
+
+@pytest.mark.parametrize(
+    ("name", "arn"),
+    [("f", f"{ARN}:$LATEST"), ("f:live", f"{ARN}:$LATEST"), ("f:7", f"{ARN}:7"), (ARN, f"{ARN}:$LATEST")],
+)
+def test_the_function_under_test_may_be_called_by_a_qualified_name(name: str, arn: str) -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        return [context.lambda_context.function_name, context.lambda_context.invoked_function_arn]
+
+    assert run(handler, function_name=name).value == ["f", arn]
+
+
+def test_a_missing_function_is_asked_for_in_the_words_of_the_runner() -> None:
+    error = run(lambda _event, context: context.invoke("nobody", 1)).error
+    assert error is not None
+    assert "mock_invoke('nobody', returns=...), register_function()" in (error.message or "")
+    assert "LocalService" not in (error.message or "")
+
+
+def test_an_async_function_is_refused() -> None:
+    async def later(_event: Any, _context: Any) -> None: ...
+
+    with runner_of(lambda _event, _context: 1) as runner:
+        for register in (runner.register_function, runner.register_durable_function):
+            with pytest.raises(TypeError, match="the function later is an async function"):
+                register("later", later)
+    with pytest.raises(TypeError, match="the handler is an async function"):
+        DurableFunctionTestRunner(later)
+
+
+@pytest.mark.parametrize("send", ["success", "failure", "heartbeat"])
+def test_an_empty_id_of_a_callback_is_refused(send: str) -> None:
+    with (
+        runner_of(lambda _event, _context: 1) as runner,
+        pytest.raises(InvalidParameterValueException, match="missing"),
+    ):
+        getattr(runner, f"send_callback_{send}")("")
+
+
+def test_a_callback_that_fails_without_a_reason_has_an_empty_error() -> None:
+    with runner_of(lambda _event, context: context.create_callback("ask").result()) as runner:
+        arn = runner.run_async()
+        runner.send_callback_failure(runner.wait_for_callback(arn))
+        result = runner.wait_for_result(arn)
+    assert result.get_callback("ask").error == ErrorObject(None, None, None, None)
+    assert result.tree().splitlines()[1] == "└─ ask  Callback  FAILED  0 s"
+
+
+LOST = ErrorObject("lost", "LookupError", None, None)
+
+
+@pytest.mark.parametrize("outcome", [LookupError("lost"), lambda _payload: LookupError("lost")])
+def test_an_exception_that_a_mock_returns_is_raised(outcome: Any) -> None:
+    with runner_of(lambda _event, context: context.invoke("f", 1, "call")) as runner:
+        runner.mock_invoke("f", returns=outcome)
+        assert runner.run().get_invoke("call").error == LOST
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"result": LookupError("lost")},
+        {"result": LOST},
+        {"error": LookupError("lost")},
+        {"reply": lambda _callback_id: LookupError("lost")},
+    ],
+)
+def test_an_exception_as_an_answer_fails_the_callback(given: dict[str, Any]) -> None:
+    with runner_of(lambda _event, context: context.create_callback("ask").result()) as runner:
+        runner.answer_callback("ask", **given)
+        assert runner.run().get_callback("ask").error == LOST
+
+
+def test_a_class_of_exceptions_is_raised_and_fails_a_callback() -> None:
+    def handler(event: Any, context: Any) -> Any:
+        return context.invoke("f", 1, "call") if event else context.create_callback("call").result()
+
+    with runner_of(handler) as runner:
+        runner.mock_invoke("f", returns=LookupError)
+        runner.answer_callback("call", LookupError)
+        errors = [runner.run(event=event).get_operation_by_name("call").error for event in (True, False)]
+    assert errors == [ErrorObject("", "LookupError", None, None)] * 2
 
 
 def test_an_execution_may_be_stopped() -> None:

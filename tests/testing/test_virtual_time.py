@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from inspect import signature as inspect_signature
 from typing import Any
 
 import pytest
+from aws_durable_execution_sdk_python_testing.runner import DurableFunctionTestRunner as OfficialRunner
 
-from perdure import CallbackTimeoutError, durable_execution
+from perdure import CallbackTimeoutError, InvokeError, durable_execution
 from perdure.config import JitterStrategy
 from perdure.lambda_service import OperationStatus
-from perdure.retries import RetryStrategyConfig, create_retry_strategy
+from perdure.retries import RetryDecision, RetryStrategyConfig, create_retry_strategy
+from perdure.testing import runner as runner_module
+from perdure.testing.exceptions import ResourceNotFoundException
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.runner import DurableFunctionTestRunner
 
@@ -93,6 +99,20 @@ def test_an_execution_timeout_is_virtual_too() -> None:
         assert runner.run(execution_timeout=3 * 86_400).execution_status is ExecutionStatus.SUCCEEDED
 
 
+def test_an_invoked_function_that_times_out_says_so() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        try:
+            return context.invoke("child", 1)
+        except InvokeError as error:
+            return error.error_type
+
+    with runner_of(handler) as runner:
+        child = durable_execution(lambda _event, context: context.create_callback("ask").result())
+        runner.register_durable_function("child", child, execution_timeout=2)
+        result = runner.run()
+    assert (result.value, result.duration) == ("Execution.Timeout", timedelta(seconds=2))
+
+
 def test_an_open_callback_does_not_outlive_the_execution() -> None:
     with runner_of(lambda _event, context: context.create_callback("ask").result()) as runner:
         result = runner.run(execution_timeout=60)
@@ -167,8 +187,9 @@ def test_waiting_for_a_callback_passes_waits_but_no_timeouts() -> None:
         with pytest.raises(TimeoutError, match="No callback named 'third' became open"):
             runner.wait_for_callback(arn, "third")
         assert runner.now == START + HOUR / 2
-        runner.send_callback_success(runner.wait_for_callback(arn), b"1")
+        assert runner.wait_for_callback(arn) == second  # the last that was opened
         runner.send_callback_success(second, "2")
+        runner.send_callback_success(runner.wait_for_callback(arn), b"1")
         assert runner.wait_for_result(arn).value == ["1", "2"]
 
 
@@ -195,6 +216,254 @@ def test_threads_of_the_test_may_answer_in_their_own_time() -> None:
     with runner_of(handler) as runner:
         result = runner.run(timeout=30)
     assert (result.value, result.duration) == ("thread", timedelta(0))
+
+
+def always(_error: Exception, _attempt: int) -> RetryDecision:
+    return RetryDecision.retry(timedelta(seconds=1))
+
+
+def never(_step: Any) -> None:
+    raise ConnectionError("not now")
+
+
+def retrying(_event: Any, context: Any) -> None:
+    context.step(never, "stubborn", retry=always)
+
+
+def polling(_event: Any, context: Any) -> None:
+    while True:
+        context.wait(1, "nap")
+
+
+@pytest.mark.parametrize(
+    ("handler", "where"),
+    [
+        (retrying, r"It is at stubborn, a Step, after \d+ attempts.*stubborn +Step +(PENDING|READY)"),
+        (polling, r"It is at nap, a Wait"),
+        (
+            lambda _event, context: context.invoke("child", 1, name="call"),
+            r"It is at call, a ChainedInvoke.*child is RUN",
+        ),
+    ],
+    ids=["a step that is retried", "a wait in a loop", "an invoked function"],
+)
+@pytest.mark.parametrize("way", ["run", "wait_for_result", "wait_for_callback"])
+def test_real_time_is_bounded_whatever_virtual_time_passes(handler: Any, where: str, way: str) -> None:
+    with runner_of(handler) as runner:
+        runner.register_durable_function("child", durable_execution(retrying))
+        arn = runner.run_async()
+        before = time.monotonic()
+        with pytest.raises(TimeoutError, match=rf"(?s){where}") as caught:
+            _ = runner.run(timeout=0.3) if way == "run" else getattr(runner, way)(arn, timeout=0.3)
+        assert time.monotonic() - before < 5
+        assert way == "wait_for_callback" or "within 0.3 seconds, in which" in str(caught.value)
+        assert runner.now > START
+
+
+def test_by_default_a_run_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    official = inspect_signature(OfficialRunner).parameters["execution_timeout"].default
+    assert runner_module._LONGEST == official == 300
+    monkeypatch.setattr(runner_module, "_LONGEST", 0.1)
+    with runner_of(retrying) as runner, pytest.raises(TimeoutError, match=r"within 0\.1 seconds"):
+        runner.run()
+
+
+def test_after_a_timeout_one_may_go_on() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        return context.step(lambda step: step.attempt if step.attempt > 400 else never(step), "late", retry=always)
+
+    with runner_of(handler) as runner:
+        arn = runner.run_async()
+        with pytest.raises(TimeoutError):
+            runner.wait_for_result(arn, timeout=0.01)
+        assert runner.wait_for_result(arn).value == 401
+
+
+@pytest.mark.parametrize("rest", [0, 60])
+def test_code_that_runs_is_not_cut_off(rest: int) -> None:
+    def handler(_event: Any, context: Any) -> str:
+        context.step(lambda _: time.sleep(0.3), "slow")
+        if rest:
+            context.wait(rest, "rest")
+        return "done"
+
+    with runner_of(handler) as runner:
+        if rest:
+            with pytest.raises(TimeoutError, match="It is at rest, a Wait"):
+                runner.run(timeout=0.2)
+        else:
+            assert runner.run(timeout=0.2).value == "done"
+
+
+def two_callbacks(submit: Any) -> Any:
+    def handler(_event: Any, context: Any) -> list[str]:
+        log = []
+        for name in ("first", "second"):
+            try:
+                log.append(context.wait_for_callback(submit, name, timeout=HOUR))
+            except CallbackTimeoutError:
+                log.append(f"{name} timed out")
+        return log
+
+    return handler
+
+
+def idle_pool() -> tuple[Any, Any]:
+    pool = ThreadPoolExecutor(2)
+    return lambda: pool.submit(int).result(), pool.shutdown
+
+
+def idle_queue() -> tuple[Any, Any]:
+    jobs: queue.Queue[int] = queue.Queue()
+
+    def serve() -> None:
+        while not jobs.get():
+            pass
+
+    thread = threading.Thread(target=serve)
+
+    def work() -> None:
+        if not thread.is_alive():
+            thread.start()
+        jobs.put(0)
+
+    return work, lambda: (jobs.put(1), thread.join())
+
+
+@pytest.mark.parametrize("make", [idle_pool, idle_queue])
+def test_idle_threads_are_not_waited_for(make: Any) -> None:
+    work, end = make()
+    try:
+        for _ in range(2):  # the threads are there before the second runner is
+            before = time.monotonic()
+            with runner_of(two_callbacks(lambda *_: work())) as runner:
+                result = runner.run()
+            assert (result.value, result.duration) == (["first timed out", "second timed out"], 2 * HOUR)
+            assert time.monotonic() - before < 4
+    finally:
+        end()
+
+
+def test_a_pool_that_was_there_before_answers() -> None:
+    gate = threading.Event()
+
+    def answer(callback_id: str) -> None:
+        gate.wait()
+        runner.send_callback_success(callback_id, "pool")
+
+    def submit(callback_id: str, _context: Any) -> None:
+        gate.clear()
+        pool.submit(answer, callback_id)
+        threading.Timer(0.05, gate.set).start()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        for _ in range(2):
+            with runner_of(two_callbacks(submit)) as runner:
+                assert runner.run(timeout=30).value == ["pool", "pool"]
+
+
+@pytest.mark.parametrize(("options", "timeout"), [({"patience": 0.1}, None), ({}, 0.4)])
+def test_threads_that_live_hold_virtual_time_up_for_a_while_only(
+    options: dict[str, float], timeout: float | None
+) -> None:
+    gate = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def submit(*_: Any) -> None:
+        threads.append(threading.Thread(target=gate.wait))
+        threads[-1].start()
+
+    before = time.monotonic()
+    try:
+        with runner_of(two_callbacks(submit), **options) as runner:
+            assert runner.run(timeout=timeout).value == ["first timed out", "second timed out"]
+    finally:
+        gate.set()
+        for thread in threads:
+            thread.join()
+    assert 0.15 <= time.monotonic() - before < 4
+
+
+def test_what_answers_from_within_lets_no_time_pass() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        answer = context.wait_for_callback(lambda callback_id, _: runner.send_callback_success(callback_id, "at once"))
+        context.wait(DAY, "after")
+        return answer
+
+    with runner_of(handler) as runner:
+        arn = runner.run_async()
+        assert runner.now == START
+        assert runner.wait_for_result(arn).value == "at once"
+
+
+def test_callbacks_of_invoked_functions_are_named_as_users_know_them() -> None:
+    def child(_event: Any, context: Any) -> Any:
+        return context.wait_for_callback(lambda *_: None, "ok")
+
+    def middle(_event: Any, context: Any) -> Any:
+        return context.invoke("child", 1)
+
+    def handler(_event: Any, context: Any) -> Any:
+        callback = context.create_callback("own")
+        return [context.invoke("middle", 1), callback.result()]
+
+    with runner_of(handler) as runner:
+        runner.register_durable_function("child", durable_execution(child))
+        runner.register_durable_function("middle", durable_execution(middle))
+        with pytest.raises(TimeoutError, match="waits for the callbacks own, ok of child") as caught:
+            runner.run()
+    assert "child is RUNNING.\n└─ ok" in str(caught.value)
+
+
+def test_an_answer_in_an_invoked_function_is_noticed() -> None:
+    over = threading.Event()
+
+    def answer(callback_id: str) -> None:
+        client = runner.service.client
+        client.send_durable_execution_callback_success(CallbackId=callback_id, Result=b"thread")
+        over.wait()
+
+    def submit(callback_id: str, _context: Any) -> None:
+        threading.Timer(0.05, answer, [callback_id]).start()
+
+    with runner_of(lambda _event, context: context.invoke("child", 1)) as runner:
+        runner.register_durable_function(
+            "child", durable_execution(lambda _event, context: context.wait_for_callback(submit, "ok"))
+        )
+        before = time.monotonic()
+        try:
+            assert runner.run(timeout=20).value == "thread"
+        finally:
+            over.set()
+    assert time.monotonic() - before < 4
+
+
+def test_without_a_name_the_callback_that_was_opened_last_is_given() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        return [callback.result() for callback in [context.create_callback(name) for name in "abc"]]
+
+    with runner_of(handler) as runner:
+        arn = runner.run_async()
+        names = {runner.wait_for_callback(arn, name): name for name in "abc"}
+        seen = []
+        for _ in range(3):
+            seen.append(names[runner.wait_for_callback(arn)])
+            runner.send_callback_success(runner.wait_for_callback(arn), seen[-1])
+        assert seen == ["c", "b", "a"]
+        assert runner.wait_for_result(arn).value == ["a", "b", "c"]
+
+
+def test_an_execution_that_is_not_there_has_no_callbacks() -> None:
+    with runner_of(lambda _event, _context: 1) as runner, pytest.raises(ResourceNotFoundException):
+        runner.wait_for_callback("nobody")
+
+
+def test_advance_goes_forward_only() -> None:
+    with runner_of(lambda _event, _context: 1) as runner:
+        with pytest.raises(ValueError, match="time does not run backwards"):
+            runner.advance(-DAY)
+        assert runner.now == START
 
 
 def test_advance_needs_virtual_time() -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("perdure.local")
 _CUT = {"ErrorMessage": "The invocation was cut off.", "ErrorType": "Runtime.ExitError"}
 _PAUSE_AFTER_TROUBLE = 1.0
+_GLANCE = 1.0
 _TIMED_OUT = "Sandbox.Timedout"
 _OF_THE_OUTSIDE = frozenset({"timeout", "heartbeat", "deadline"})
 
@@ -84,7 +85,7 @@ class Driver:
                 if service.workers is None and self._step():
                     continue
                 if self._busy_elsewhere or (service.workers is not None and self._moving()):
-                    service.wake.wait()
+                    service.wake.wait(_GLANCE)  # not for ever: a target may have had enough
                     continue
                 if self._ask():
                     continue

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perdure.testing.exceptions import DurableFunctionsTestError
     from perdure.testing.explorer import ExplorationError, Report, explore
     from perdure.testing.mocks import MockedFunction
+    from perdure.testing.plugin import Durable
     from perdure.testing.runner import (
         DurableChildContextTestRunner,
         DurableFunctionCloudTestRunner,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "Durable",
     "DurableChildContextTestRunner",
     "DurableFunctionCloudTestRunner",
     "DurableFunctionTestResult",
@@ -43,6 +45,7 @@ __all__ = [
 # Read when they are used: the pytest plugin lives in this package, and is loaded with every run of pytest.
 _HOMES = {
     "Budget": "perdure.local.budget",
+    "Durable": "perdure.testing.plugin",
     "DurableFunctionsTestError": "perdure.testing.exceptions",
     "ExplorationError": "perdure.testing.explorer",
     "MockedFunction": "perdure.testing.mocks",

@@ -1,28 +1,68 @@
 """A local service that moves only when a test wants it to.
 
 Code runs as far as it gets without time (`settle`), time jumps from one moment to the next (`advance`, `finish`), and
-where only the outside can help, threads of the test's are waited for, if there are any.
+where only the outside can help, threads of the test's are waited for, if there are any that may do something.
+
+The real time that a test gives is a deadline, which is looked at between invocations and before each jump: what runs
+in one invocation is not cut off, since it runs in the thread of the test.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure.local import ExecutionHandle, LocalService
+from perdure.local.errors import NOT_FOUND, Fault
+from perdure.local.functions import Function, Functions
 from perdure.testing.clock import HeldClock, PatientClock, TimeIsHeld
 from perdure.testing.exceptions import from_client_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
+    from types import FrameType
 
     from perdure.local import LocalClient
+    from perdure.local.handle import Invocation
+    from perdure.local.transitions import Operation
     from perdure.testing.mocks import Reply
 
+PATIENCE = 5.0
 _GLANCE = 0.02  # seconds between two looks at whether the threads of the outside still live
+# Where a thread stands that waits for somebody to give it work: the function, its module, and what holds the queue.
+_AT_REST = {("_worker", "concurrent.futures.thread"): "work_queue", ("get", "queue"): "self"}
+
+
+@dataclass(slots=True)
+class _Until:
+    """What is driven: an execution, but no longer than until something is so."""
+
+    handle: ExecutionHandle
+    enough: Callable[[], bool]
+
+    @property
+    def terminal(self) -> bool:
+        return self.handle.terminal or self.enough()
+
+
+class _KnownFunctions(Functions):
+    """The functions of a test, which tells how a test registers the one that is missing."""
+
+    def at(self, name: str, version: str) -> Function:
+        """Return a function at a version."""
+        if name not in self:
+            raise Fault(
+                NOT_FOUND,
+                f"Function not found: {name}. Known are: {', '.join(sorted(self)) or 'none'}. Give the runner this one "
+                f"with mock_invoke({name!r}, returns=...), register_function() or register_durable_function().",
+            )
+        return super().at(name, version)
 
 
 class Stage:
@@ -31,15 +71,25 @@ class Stage:
     Args:
         skip_time: Whether time is virtual.
         start: Where a virtual clock begins.
+        patience: Real seconds in which nothing moves, until threads that live are no longer waited for.
         options: Of the `LocalService`.
 
     """
 
-    def __init__(self, *, skip_time: bool, start: datetime | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, skip_time: bool, start: datetime | None = None, patience: float = PATIENCE, **options: Any
+    ) -> None:
         self.clock: HeldClock | PatientClock = HeldClock(start) if skip_time else PatientClock()
         self.replies: dict[str | None, Reply | Callable[[str], Reply]] = {}
         self.service = LocalService(clock=self.clock, on_callback=self._answer, **options)
-        self._others = set(threading.enumerate())
+        self.service.functions = _KnownFunctions()
+        self._here = threading.local()  # what runs may call the runner again, and threads of the outside may call it
+        self.clock.hold = self._held
+        self.service.observers.append(self)
+        self._patience = patience
+        self._moves = 0
+        # A pool of an earlier test's rests now, and may be given work by this one.
+        self._others = {thread for thread in threading.enumerate() if not _at_rest(thread)}
 
     def close(self) -> None:
         """Let go of everything."""
@@ -51,13 +101,18 @@ class Stage:
         """Run code until nothing moves without time or help from outside."""
         self._drive(handle, hold=lambda _moment: True)
 
-    def finish(self, handle: ExecutionHandle, patience: float) -> None:
-        """Run to the end of an execution, through all time it takes; what is outside gets ``patience`` seconds."""
-        deadline = time.monotonic() + patience
-        while not over(handle) and time.monotonic() <= deadline:
-            self._drive(handle, stop_at_callback=True, deadline=deadline)
-            if over(handle) or self._wait_for_outside(handle, deadline, lambda: False):
+    def finish(self, handle: ExecutionHandle, seconds: float) -> None:
+        """Run to the end of an execution, through all time it takes, for at most so many real seconds."""
+        deadline = time.monotonic() + seconds
+        patience = longest = min(self._patience, seconds / 4)
+        while not over(handle) and time.monotonic() < deadline:
+            self._drive(handle, stop_at_callback=self.clock.virtual, deadline=deadline)
+            if over(handle):
+                return
+            if self._wait_for_outside(min(deadline, time.monotonic() + patience), lambda: False):
+                patience = longest
                 continue
+            patience /= 2  # who did nothing all that time will hardly do anything: many callbacks must not add up
             jumps: list[datetime] = []
 
             def jumped(moment: datetime, jumps: list[datetime] = jumps) -> bool:
@@ -65,34 +120,37 @@ class Stage:
                 return len(jumps) > 1
 
             # What is left is the timeout of a callback or of the execution: let one come, then look again.
+            moves = self._moves
             self._drive(handle, hold=jumped, deadline=deadline)
-            if not jumps:
+            if jumps or over(handle) or self._moves != moves:
+                continue
+            if not self._wait_for_outside(deadline, lambda: False):
                 return
 
-    def until(self, handle: ExecutionHandle, reached: Callable[[], bool], patience: float) -> bool:
+    def until(self, handle: ExecutionHandle, reached: Callable[[], bool], seconds: float) -> bool:
         """Run until something is so; time passes, but for the timeouts of callbacks. Tells whether it is so."""
-        deadline = time.monotonic() + patience
-        while not reached():
+        deadline = time.monotonic() + seconds
+        while not reached() and time.monotonic() < deadline:
             self._drive(handle, stop_at_callback=True, hold=lambda _moment: reached(), deadline=deadline)
-            if reached():
-                return True
-            if over(handle) or not self._wait_for_outside(handle, deadline, reached):
-                return reached()
-        return True
+            if over(handle) or not self._wait_for_outside(deadline, reached):
+                break
+        return reached()
 
     def advance(self, duration: timedelta) -> None:
         """Let a time pass, with all that happens in it."""
         if not isinstance(self.clock, HeldClock):
             raise TypeError("advance() moves virtual time: make the runner with skip_time=True, the default")
+        if duration < timedelta(0):
+            raise ValueError(f"advance() lets time pass, and time does not run backwards: {duration}")
         target = self.clock.now() + duration
         moved = True
         while moved:
             moved = False
             for handle in list(self.service.handles.values()):
                 if not handle.terminal:
-                    before = _progress(handle)
+                    moves = self._moves
                     self._drive(handle, hold=lambda moment: moment > target)
-                    moved = moved or (handle.terminal or _progress(handle) != before)
+                    moved = moved or self._moves != moves
         self.clock.advance_to(target)
         for handle in list(self.service.handles.values()):
             self.settle(handle)
@@ -105,30 +163,59 @@ class Stage:
         stop_at_callback: bool = False,
         deadline: float | None = None,
     ) -> None:
-        clock = self.clock
-        clock.hold = hold
-        if isinstance(clock, PatientClock):
-            clock.deadline = deadline
+        def late() -> bool:
+            return deadline is not None and time.monotonic() >= deadline
+
+        if isinstance(self.clock, PatientClock):
+            self.clock.deadline = deadline
+        outer, self._here.hold = getattr(self._here, "hold", None), hold
         try:
-            self.service.drive(handle, stop_at_callback=stop_at_callback)
+            self.service.drive_target(_Until(handle, late), stop_at_callback=stop_at_callback)
         except TimeIsHeld:
             pass
         finally:
-            clock.hold = None
+            self._here.hold = outer
 
-    def _wait_for_outside(self, handle: ExecutionHandle, deadline: float, reached: Callable[[], bool]) -> bool:
+    def _held(self, moment: datetime) -> bool:
+        """Tell whether the thread that drives may not let a moment come."""
+        hold: Callable[[datetime], bool] | None = getattr(self._here, "hold", None)
+        return hold is not None and hold(moment)
+
+    def _wait_for_outside(self, deadline: float, reached: Callable[[], bool]) -> bool:
         """Wait while threads of the outside live that might do something; tell whether one did."""
-        before = _progress(handle)
-        while time.monotonic() < deadline and self._lively():
-            with self.service.wake:
-                if _progress(handle) == before:
-                    self.service.wake.wait(_GLANCE)
-            if _progress(handle) != before or reached():
-                return True
-        return _progress(handle) != before
+        before, resting = self._moves, False
+        with self.service.wake:
+            while self._moves == before and not self._ready and not reached():
+                lively = self._lively()
+                # Between being given work and beginning it, a thread looks as if it rested: look twice.
+                if time.monotonic() >= deadline or (resting and not lively) or lively is None:
+                    return False
+                resting = not lively
+                self.service.wake.wait(_GLANCE)
+        return True
 
-    def _lively(self) -> bool:
-        return any(thread not in self._others for thread in threading.enumerate())
+    @property
+    def _ready(self) -> bool:
+        """Whether there is something to run now."""
+        return self.service.executions.schedule.has_ready or bool(self.service.tasks)
+
+    def _lively(self) -> bool | None:
+        """Tell whether a thread of the outside may do something; None when there is no thread at all."""
+        threads = [thread for thread in threading.enumerate() if thread not in self._others]
+        return any(not _at_rest(thread) for thread in threads) if threads else None
+
+    # -- what the service shows ------------------------------------------------------------------------------------
+
+    def operation(self, handle: ExecutionHandle, operation: Operation) -> None:  # noqa: ARG002  an `Observer`'s
+        """See an operation move."""
+        self._moves += 1
+
+    def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:  # noqa: ARG002  an `Observer`'s
+        """See an invocation begin or end."""
+        self._moves += 1
+
+    def waiting(self, seconds: float, *, skipped: bool) -> None:
+        """See time pass."""
 
     # -- the outside -----------------------------------------------------------------------------------------------
 
@@ -145,6 +232,20 @@ class Stage:
 def over(handle: ExecutionHandle) -> bool:
     """Tell whether nothing more will come of an execution by itself."""
     return handle.terminal or handle.status in ("PAUSED", "PAUSING")
+
+
+def _at_rest(thread: threading.Thread) -> bool:
+    """Tell whether a thread waits for work that nobody has given it, as the idle ones of a pool do."""
+    frame: FrameType | None = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  documented, and all there is
+    while frame is not None and frame.f_globals.get("__name__") == threading.__name__:
+        frame = frame.f_back
+    if frame is None:
+        return False
+    holder = _AT_REST.get((frame.f_code.co_name, frame.f_globals.get("__name__", "")))
+    if holder is None or frame.f_locals.get("timeout") is not None:  # it may act when nothing comes
+        return False
+    queue: Any = frame.f_locals.get(holder)
+    return queue is not None and bool(queue.empty())
 
 
 def names_of(handle: ExecutionHandle, callback_id: str) -> list[str | None]:
@@ -166,10 +267,3 @@ def translated() -> Iterator[None]:
         yield
     except ClientError as error:
         raise from_client_error(error) from None
-
-
-def _progress(handle: ExecutionHandle) -> tuple[Any, ...]:
-    """Give what differs once something has happened to an execution."""
-    operations = handle.machine.operations
-    closed = sum(operation["Status"] not in ("STARTED", "PENDING") for operation in list(operations.values()))
-    return handle.status, len(handle.invocations), len(operations), closed

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 from perdure.testing._stage import translated
 from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
 from perdure.testing.history import read_history
-from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
-from perdure.testing.model import GetDurableExecutionHistoryResponse, GetDurableExecutionResponse
+from perdure.testing.mocks import UNSET, checked_id, encode_error, encode_result, payload_of
+from perdure.testing.model import (
+    GetDurableExecutionHistoryResponse,
+    GetDurableExecutionResponse,
+    events_to_operations,
+)
+from perdure.testing.operations import tree_of
 from perdure.testing.result import DurableFunctionTestResult
+from perdure.testing.tree import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,11 +62,15 @@ class DurableFunctionCloudTestRunner:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Do nothing: executions live on."""
+        """Close the runner."""
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: executions live on, and a client may be shared."""
 
     def run(
         self,
-        input: str | None = None,  # noqa: A002  of the official signature
+        input: Any = None,  # noqa: A002  of the official signature
         timeout: float = 60,
         *,
         event: Any = UNSET,
@@ -68,7 +78,7 @@ class DurableFunctionCloudTestRunner:
         """Run an execution to its end.
 
         Args:
-            input: The event as JSON; text that is no JSON is taken as a string.
+            input: The event as JSON; text that is no JSON, and what is no text, is taken as it is.
             timeout: Seconds to wait.
             event: The event as an object, in the place of `input`.
 
@@ -80,7 +90,7 @@ class DurableFunctionCloudTestRunner:
 
     def run_async(
         self,
-        input: str | None = None,  # noqa: A002  of the official signature
+        input: Any = None,  # noqa: A002  of the official signature
         timeout: float = 60,  # noqa: ARG002  of the official signature
         *,
         event: Any = UNSET,
@@ -124,7 +134,7 @@ class DurableFunctionCloudTestRunner:
 
         Args:
             execution_arn: The execution.
-            name: The callback's, or that of the ``wait_for_callback``; by default the first that is open.
+            name: The callback's, or that of the ``wait_for_callback``; by default the last that was opened.
             timeout: Seconds to wait.
 
         Raises:
@@ -140,24 +150,26 @@ class DurableFunctionCloudTestRunner:
         if not self._poll(opened, timeout):
             wanted = "No callback" if name is None else f"No callback named {name!r}"
             raise TimeoutError(f"{wanted} became open within {timeout} seconds in {execution_arn}.")
-        return found[0]
+        return found[-1 if name is None else 0]
 
     def send_callback_success(self, callback_id: str, result: Any = None) -> None:
         """Answer a callback: bytes and text as they are, anything else as JSON."""
         with translated():
             self.client.send_durable_execution_callback_success(
-                CallbackId=callback_id, **({} if result is None else {"Result": encode_result(result)})
+                CallbackId=checked_id(callback_id), **({} if result is None else {"Result": encode_result(result)})
             )
 
     def send_callback_failure(self, callback_id: str, error: ErrorObject | BaseException | None = None) -> None:
         """Answer a callback with a failure."""
         with translated():
-            self.client.send_durable_execution_callback_failure(CallbackId=callback_id, Error=encode_error(error))
+            self.client.send_durable_execution_callback_failure(
+                CallbackId=checked_id(callback_id), Error=encode_error(error)
+            )
 
     def send_callback_heartbeat(self, callback_id: str) -> None:
         """Show that whoever will answer a callback is still alive."""
         with translated():
-            self.client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
+            self.client.send_durable_execution_callback_heartbeat(CallbackId=checked_id(callback_id))
 
     def pause_execution(self, execution_arn: str, timeout: float = 60) -> None:
         """Pause an execution, and wait for its running invocation to end.
@@ -181,6 +193,16 @@ class DurableFunctionCloudTestRunner:
         """Go on with a paused execution."""
         with translated():
             self.client.resume_durable_execution(DurableExecutionArn=execution_arn)
+
+    def stop_execution(self, execution_arn: str, error: ErrorObject | BaseException | None = None) -> None:
+        """Stop an execution for good."""
+        told = {"Error": encode_error(error)} if error is not None else {}
+        with translated():
+            self.client.stop_durable_execution(DurableExecutionArn=execution_arn, **told)
+
+    def tree(self, execution_arn: str) -> str:
+        """Draw the operations of an execution as they are now."""
+        return render(tree_of(events_to_operations(self._history(execution_arn))))
 
     def get_execution_history(
         self, execution_arn: str, include_execution_data: bool = False

@@ -17,6 +17,39 @@ class DurableFunctionsLocalRunnerError(Exception):
     """The base of what the service refuses."""
 
 
+class UnknownRouteError(DurableFunctionsLocalRunnerError):
+    """A request that no action of the service answers; kept for its name, the runner sends no requests.
+
+    Args:
+        method: Of HTTP.
+        path: What was asked for.
+
+    """
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"no action of the service answers {method} {path}")
+        self.method = method
+        self.path = path
+
+
+class SerializationError(DurableFunctionsLocalRunnerError):
+    """A request that cannot be read or written; kept for its name."""
+
+
+class InvalidInvocationOutputError(DurableFunctionsTestError):
+    """A handler returned what no durable function returns; kept for its name: here the execution fails, as on AWS.
+
+    Args:
+        message: What is wrong.
+        request_id: Of the invocation.
+
+    """
+
+    def __init__(self, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
 class AwsApiException(DurableFunctionsLocalRunnerError):  # noqa: N818  the official name
     """A call that the service refused.
 
@@ -68,6 +101,22 @@ class TooManyRequestsException(AwsApiException):
 
 class ServiceException(AwsApiException):
     """The service's own trouble."""
+
+    http_status_code = 500
+
+
+class IllegalStateException(AwsApiException):
+    """The service is not in a state in which it can do this; kept for its name."""
+
+    http_status_code = 500
+
+
+class IllegalArgumentException(AwsApiException):
+    """The service cannot be asked this; kept for its name."""
+
+
+class RuntimeException(AwsApiException):
+    """The service's own trouble; kept for its name."""
 
     http_status_code = 500
 

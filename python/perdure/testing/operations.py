@@ -205,12 +205,15 @@ class CallbackOperation(ContextOperation):
     ) -> CallbackOperation:
         """Make one of the service's operation."""
         details = operation.callback_details
+        error = details.error if details else None
+        if error is None and operation.status is OperationStatus.FAILED:
+            error = ErrorObject(None, None, None, None)  # whoever failed it gave no reason
         return CallbackOperation(
             **_common(operation, OperationType.CALLBACK),
             child_operations=_children(operation, all_operations),
             callback_id=details.callback_id if details else None,
             result=details.result if details else None,
-            error=details.error if details else None,
+            error=error,
         )
 
 

@@ -13,6 +13,7 @@ It is found through its entry point; ``-p perdure.testing.plugin`` loads it by h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import pytest
@@ -32,6 +33,7 @@ T = TypeVar("T")
 SECTION = "durable executions"
 
 _AROUND = ("functions", "mocks", "answers")
+_MOST = 5
 
 
 class Durable:
@@ -61,6 +63,12 @@ class Durable:
         from perdure.testing.runner import DurableFunctionTestRunner  # noqa: PLC0415  only for tests that use it
 
         levels = [*self._options, options]
+        for level in levels:
+            for key in _AROUND:
+                if not isinstance(level.get(key) or {}, Mapping):
+                    raise pytest.UsageError(
+                        f"{key} of durable is a dict by name, such as {key}={{{'name'!r}: ...}}, not {level[key]!r}"
+                    )
         merged = {key: value for level in levels for key, value in level.items() if key not in _AROUND}
         made_of = merged.pop("handler", None)
         if handler is None and made_of is None:
@@ -115,27 +123,38 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001  the hook's signature
-    """Forget the executions of the test before."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget the executions of the test before; warn of a marker that does nothing."""
     _recent.watch()
+    marked = any(marker.name == "durable" for marker in item.own_markers)  # a class's serves those that want it
+    if marked and "durable" not in getattr(item, "fixturenames", ()):
+        item.warn(pytest.PytestWarning(f"{item.name} has the durable marker, but does not ask for the durable fixture"))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,  # noqa: ARG001  the hook's signature
-    call: pytest.CallInfo[None],  # noqa: ARG001  the hook's signature
+    call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the executions of a failed test did."""
     report = yield
     if report.failed and _recent.started:
-        report.sections.append((SECTION, "\n\n".join(_describe(handle) for handle in _recent.started)))
+        told = "" if call.excinfo is None else str(call.excinfo.value)
+        described = map(_describe, _recent.started[-_MOST:])
+        trees = [f"{head}\n{tree}".rstrip() for head, tree in described if (tree or head) not in told]
+        if left_out := len(_recent.started[:-_MOST]):
+            trees.insert(0, f"({left_out} earlier ones are not shown)")
+        if trees:
+            report.sections.append((SECTION, "\n\n".join(trees)))
     return report
 
 
-def _describe(handle: ExecutionHandle) -> str:
+def _describe(handle: ExecutionHandle) -> tuple[str, str]:
+    """Give the line of an execution, which for one that has ended says how, and the tree of its operations."""
     from perdure.testing.result import DurableFunctionTestResult, operations_of  # noqa: PLC0415  only for failures
     from perdure.testing.tree import render  # noqa: PLC0415  only for failures
 
     if handle.terminal:
-        return DurableFunctionTestResult.create(handle).tree()
-    return f"{handle.name} {handle.status}\n{render(operations_of(handle))}".rstrip()
+        head, _, tree = DurableFunctionTestResult.create(handle).tree().partition("\n")
+        return head, tree
+    return f"{handle.name} {handle.status}", render(operations_of(handle))

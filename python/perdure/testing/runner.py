@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure.execution import durable_execution
 from perdure.lambda_service import ErrorObject
 from perdure.local import Limits
+from perdure.local.validation import EXECUTION_NAME, function_parts
 from perdure.testing import _recent
-from perdure.testing._stage import Stage, names_of, over, translated
+from perdure.testing._stage import PATIENCE, Stage, names_of, over, translated
 from perdure.testing.cloud import DurableFunctionCloudTestRunner
-from perdure.testing.exceptions import DurableFunctionsTestError, ResourceNotFoundException
+from perdure.testing.exceptions import (
+    DurableFunctionsTestError,
+    InvalidParameterValueException,
+    ResourceNotFoundException,
+)
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.history import read_history
-from perdure.testing.mocks import UNSET, MockedFunction, Reply, encode_error, encode_result, payload_of
+from perdure.testing.mocks import (
+    UNSET,
+    MockedFunction,
+    Reply,
+    checked_function,
+    checked_id,
+    encode_error,
+    encode_result,
+    payload_of,
+)
 from perdure.testing.model import GetDurableExecutionHistoryResponse
 from perdure.testing.operations import (
     OPERATION_FACTORIES,
@@ -35,7 +50,7 @@ from perdure.testing.operations import (
     create_operation,
 )
 from perdure.testing.result import DurableFunctionTestResult, operations_of
-from perdure.testing.tree import render
+from perdure.testing.tree import render, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +84,8 @@ __all__ = [
 T = TypeVar("T")
 
 _DEFAULT_NAME = "execution-name"
-_PATIENCE = 5.0
+_LONGEST = 300.0  # the official runner's
+_OPEN = frozenset({"STARTED", "PENDING", "READY"})
 
 
 class DurableFunctionTestRunner(Generic[T]):
@@ -91,6 +107,9 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: Where virtual time begins, by default 2026-01-01 UTC.
         limits: What the service enforces; `Limits.off()` for nothing.
         prices: For the estimate in `DurableFunctionTestResult.budget`.
+        patience: Real seconds that other threads get to do something, while nothing moves, before virtual time passes
+            to the timeout of a callback; at most a quarter of what the call that waits may take, and half as long each
+            time that nobody did anything.
 
     """
 
@@ -109,6 +128,7 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: datetime | None = ...,
         limits: Limits | None = ...,
         prices: Prices | None = ...,
+        patience: float = ...,
     ) -> None: ...
     @overload
     def __init__(
@@ -125,6 +145,7 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: datetime | None = ...,
         limits: Limits | None = ...,
         prices: Prices | None = ...,
+        patience: float = ...,
     ) -> None: ...
     def __init__(
         self,
@@ -140,7 +161,9 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: datetime | None = None,
         limits: Limits | None = None,
         prices: Prices | None = None,
+        patience: float = PATIENCE,
     ) -> None:
+        checked_function("the handler", handler)
         self.handler = handler
         self._execution_timeout = execution_timeout
         self._invocation_timeout = invocation_timeout
@@ -148,8 +171,9 @@ class DurableFunctionTestRunner(Generic[T]):
         if limits is None:
             limits = Limits() if max_invocation_page_bytes is None else Limits(event_bytes=max_invocation_page_bytes)
         options: dict[str, Any] = {"limits": limits, "store": store, "region": region}
-        self._stage = Stage(skip_time=skip_time, start=start_time, **options)
+        self._stage = Stage(skip_time=skip_time, start=start_time, patience=patience, **options)
         self.service = self._stage.service
+        self._qualified: dict[str, dict[str, Callable[[], None]]] = {}
 
     def __enter__(self) -> Self:
         """Give the runner."""
@@ -175,25 +199,25 @@ class DurableFunctionTestRunner(Generic[T]):
         """Register a durable function to be invoked; gives the runner.
 
         Args:
-            function_name: What it is invoked by.
+            function_name: What it is invoked by; its name or ARN, see `register_function`.
             handler: What ``@durable_execution`` made.
             execution_timeout: Seconds until an execution of it is TIMED_OUT; by default as long as the service allows.
             retention_period_days: How long its executions are kept, 1 to 90 days.
 
         """
-        self.service.register(
-            function_name,
-            handler,
-            timeout_seconds=self._invocation_timeout,
-            execution_timeout=execution_timeout,
-            retention_days=retention_period_days,
-        )
-        return self
+        options = {"execution_timeout": execution_timeout, "retention_days": retention_period_days}
+        return self._register(function_name, handler, **options)
 
     def register_function(self, function_name: str, handler: Handler) -> Self:
-        """Register a plain function to be invoked, called with its payload and a Lambda context; gives the runner."""
-        self.service.register(function_name, handler, durable=False, timeout_seconds=self._invocation_timeout)
-        return self
+        """Register a plain function to be invoked; gives the runner.
+
+        Args:
+            function_name: What it is invoked by, a name or an ARN. It serves all qualifiers, unless others of the same
+                function are registered with theirs: then each serves its own, which must be an alias.
+            handler: Called with its payload and a Lambda context.
+
+        """
+        return self._register(function_name, handler, durable=False)
 
     def mock_invoke(
         self, function_name: str, returns: Any = None, raises: BaseException | type[BaseException] | None = None
@@ -202,7 +226,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
         Args:
             function_name: What it is invoked by.
-            returns: What it returns; a callable is called with the payload and gives it.
+            returns: What it returns; a callable is called with the payload and gives it. An exception is raised.
             raises: What it raises instead.
 
         Returns:
@@ -225,7 +249,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
         Args:
             name: The callback's, or that of the ``wait_for_callback``; None for those without one.
-            result: What is sent: bytes and text as they are, anything else as JSON.
+            result: What is sent: bytes and text as they are, an exception as a failure, anything else as JSON.
             error: Sent instead.
             reply: Called with the callback's id instead; gives the result.
 
@@ -240,7 +264,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
     def run(
         self,
-        input: str | None = None,  # noqa: A002  of the official signature
+        input: Any = None,  # noqa: A002  of the official signature
         execution_timeout: int | None = None,
         timeout: float | None = None,
         function_name: str = "test-function",
@@ -253,25 +277,26 @@ class DurableFunctionTestRunner(Generic[T]):
         """Run an execution to its end.
 
         Args:
-            input: The event as JSON; text that is no JSON is taken as a string.
+            input: The event as JSON; text that is no JSON, and what is no text, is taken as it is.
             execution_timeout: As for the class.
-            timeout: Real seconds that threads of the test get to answer what is open (5 by default).
-            function_name: What the function is called.
-            execution_name: What the execution is called.
+            timeout: Real seconds that it may take, 300 by default, whatever virtual time passes. They are counted
+                between invocations: code that runs is not cut off.
+            function_name: What the function is called, with a version if it is to have one.
+            execution_name: What the execution is called: letters, digits, ``-`` and ``_``, at most 64.
             account_id: Of the ARNs.
             tenant_id: What the Lambda context shows.
             event: The event as an object, in the place of `input`.
 
         Raises:
-            TimeoutError: If only the outside can move it on, and nobody there does.
+            TimeoutError: If it takes longer, or if only the outside can move it on, and nobody there does.
 
         """
         handle = self._start(input, event, execution_timeout, function_name, execution_name, account_id, tenant_id)
-        return self._finish(handle, _PATIENCE if timeout is None else timeout)
+        return self._finish(handle, _LONGEST if timeout is None else timeout)
 
     def run_async(
         self,
-        input: str | None = None,  # noqa: A002  of the official signature
+        input: Any = None,  # noqa: A002  of the official signature
         execution_timeout: int | None = None,
         timeout: float | None = None,  # noqa: ARG002  of the official signature
         function_name: str = "test-function",
@@ -295,7 +320,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
         Args:
             execution_arn: The execution.
-            name: The callback's, or that of the ``wait_for_callback``; by default the first that is open.
+            name: The callback's, or that of the ``wait_for_callback``; by default the last that was opened.
             timeout: As for `run`.
 
         Raises:
@@ -303,8 +328,14 @@ class DurableFunctionTestRunner(Generic[T]):
 
         """
         handle = self._handle(execution_arn)
-        if self._stage.until(handle, lambda: self._open(handle, name) is not None, timeout):
-            return self._open(handle, name) or ""
+        seen: list[str] = []  # a thread may answer it before it is given
+
+        def opened() -> bool:
+            seen[:] = self._open(handle, name) or seen
+            return bool(seen)
+
+        if self._stage.until(handle, opened, timeout):
+            return seen[-1 if name is None else 0]
         closed = [
             str(operation["CallbackDetails"]["CallbackId"])
             for operation in handle.operations
@@ -333,11 +364,12 @@ class DurableFunctionTestRunner(Generic[T]):
 
         Raises:
             ResourceNotFoundException: If it is not there, or closed.
+            InvalidParameterValueException: If the id is empty.
 
         """
         with translated():
             self.service.client.send_durable_execution_callback_success(
-                CallbackId=callback_id, Result=encode_result(result)
+                CallbackId=checked_id(callback_id), Result=encode_result(result)
             )
         self._settle_all()
 
@@ -345,14 +377,14 @@ class DurableFunctionTestRunner(Generic[T]):
         """Answer a callback with a failure; see `send_callback_success`."""
         with translated():
             self.service.client.send_durable_execution_callback_failure(
-                CallbackId=callback_id, Error=encode_error(error)
+                CallbackId=checked_id(callback_id), Error=encode_error(error)
             )
         self._settle_all()
 
     def send_callback_heartbeat(self, callback_id: str) -> None:
         """Show that whoever will answer a callback is still alive."""
         with translated():
-            self.service.client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
+            self.service.client.send_durable_execution_callback_heartbeat(CallbackId=checked_id(callback_id))
 
     def pause_execution(self, execution_arn: str, timeout: float = 60) -> None:
         """Invoke an execution no more until it is resumed; one that has ended or is paused stays as it is.
@@ -405,7 +437,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
     def _start(
         self,
-        input: str | None,  # noqa: A002  of the official signature
+        input: Any,  # noqa: A002  of the official signature
         event: Any,
         execution_timeout: int | None,
         function_name: str,
@@ -415,7 +447,13 @@ class DurableFunctionTestRunner(Generic[T]):
     ) -> ExecutionHandle:
         service = self.service
         service.account_id = account_id
-        self.register_durable_function(function_name, self._for_tenant(tenant_id), retention_period_days=14)
+        if execution_name and EXECUTION_NAME.fullmatch(execution_name) is None:
+            raise InvalidParameterValueException(
+                f"{execution_name!r} is no name of an execution: AWS takes letters, digits, - and _, at most 64"
+            )
+        service.register(
+            function_parts(function_name)[0], self._for_tenant(tenant_id), timeout_seconds=self._invocation_timeout
+        )
         seconds = self._execution_timeout if execution_timeout is None else execution_timeout
         payload = payload_of(input) if event is UNSET else json.dumps(event)
         name, again = execution_name, 1
@@ -426,6 +464,30 @@ class DurableFunctionTestRunner(Generic[T]):
             handle = service.start(function_name, payload, name, execution_timeout=seconds)
         _recent.note(handle)
         return handle
+
+    def _register(self, function_name: str, handler: Handler, **options: Any) -> Self:
+        """Register a function under its bare name, which every qualifier leads to, or under its alias."""
+        checked_function(f"the function {function_name}", handler)
+        name, qualifier = function_parts(function_name)
+
+        def register() -> None:
+            self.service.register(name, handler, timeout_seconds=self._invocation_timeout, **options)
+
+        register()
+        if qualifier is None:
+            return self
+        known = self._qualified.setdefault(name, {})
+        known[qualifier] = register
+        if len(known) > 1:
+            functions = self.service.functions
+            for alias, again in known.items():
+                if alias.isdigit() or alias.startswith("$"):
+                    raise ValueError(
+                        f"{name} is registered as {', '.join(known)}: beside each other only aliases can be"
+                    )
+                again()
+                functions.alias(name, alias, functions.publish(name))
+        return self
 
     def _for_tenant(self, tenant_id: str | None) -> Handler:
         if tenant_id is None:
@@ -443,10 +505,14 @@ class DurableFunctionTestRunner(Generic[T]):
         except KeyError:
             raise ResourceNotFoundException(f"this runner has no execution with the ARN {execution_arn!r}") from None
 
-    def _finish(self, handle: ExecutionHandle, patience: float) -> DurableFunctionTestResult[T]:
-        self._stage.finish(handle, patience)
+    def _finish(self, handle: ExecutionHandle, seconds: float) -> DurableFunctionTestResult[T]:
+        began, virtual = time.monotonic(), self.now
+        self._stage.finish(handle, seconds)
         if not handle.terminal:
-            raise TimeoutError(f"The execution did not come to its end. {self._state(handle)}")
+            late = f" within {seconds:g} seconds" if time.monotonic() - began >= seconds else ""
+            if late and self.now > virtual and self.service.clock.virtual:
+                late += f", in which {span(self.now - virtual)} of virtual time have passed"
+            raise TimeoutError(f"The execution did not come to its end{late}. {self._state(handle)}")
         return DurableFunctionTestResult.create(handle, self._prices)
 
     def _settle_all(self) -> None:
@@ -455,21 +521,52 @@ class DurableFunctionTestRunner(Generic[T]):
                 self._stage.settle(handle)
                 return
 
-    def _open(self, handle: ExecutionHandle, name: str | None) -> str | None:
-        for operation in handle.open_callbacks:
-            callback_id = str(operation["CallbackDetails"]["CallbackId"])
-            if name is None or name in names_of(handle, callback_id):
-                return callback_id
-        return None
+    def _open(self, handle: ExecutionHandle, name: str | None) -> list[str]:
+        callbacks = [str(operation["CallbackDetails"]["CallbackId"]) for operation in handle.open_callbacks]
+        return [callback for callback in callbacks if name is None or name in names_of(handle, callback)]
 
     def _state(self, handle: ExecutionHandle) -> str:
-        """Say where an execution stands, and what it waits for."""
-        callbacks = [operation.get("Name") or operation["Id"][:8] for operation in handle.open_callbacks]
+        """Say where an execution stands, what it waits for, and what it does."""
+        within = [handle, *self._invoked_by(handle)]
+        callbacks = [
+            _called(part, operation) + (f" of {_function_of(part)}" if part is not handle else "")
+            for part in within
+            for operation in part.open_callbacks
+        ]
         waits = f" It waits for the callback{'s'[: len(callbacks) > 1]} {', '.join(callbacks)}." if callbacks else ""
         help_ = " Answer with send_callback_success() or answer_callback()." if callbacks else ""
         if handle.status in ("PAUSED", "PAUSING"):
             waits, help_ = " It is paused.", " Go on with resume_execution()."
-        return f"{handle.name} is {handle.status}.{waits}{help_}\n{render(operations_of(handle))}"
+        elif not callbacks and not handle.terminal and handle.operations:
+            still = [operation for operation in handle.operations if operation["Status"] in _OPEN]
+            last = (still or handle.operations)[-1]
+            attempts = last.get("StepDetails", {}).get("Attempt", 0)
+            tried = f", after {attempts} attempts" if attempts > 1 else ""
+            waits = f" It is at {_called(handle, last)}, a {last.get('SubType') or last['Type']}{tried}."
+        trees = [render(operations_of(handle))]
+        trees += [f"{_function_of(part)} is {part.status}.\n{render(operations_of(part))}" for part in within[1:]]
+        return "\n".join([f"{handle.name} is {handle.status}.{waits}{help_}", *trees])
+
+    def _invoked_by(self, handle: ExecutionHandle) -> list[ExecutionHandle]:
+        """Give the executions that an execution waits for, directly and by way of others."""
+        found: list[ExecutionHandle] = []
+        for operation in handle.open_invokes:
+            arn = handle.machine.notes.get(operation["Id"], {}).get("child")
+            if arn is not None:
+                child = self.service.execution(arn)
+                found += [child, *self._invoked_by(child)]
+        return found
+
+
+def _called(handle: ExecutionHandle, operation: dict[str, Any]) -> str:
+    """Give the name that users know an operation by."""
+    parent = handle.machine.operations.get(operation.get("ParentId", ""), {})
+    around = parent.get("Name") if parent.get("SubType") == "WaitForCallback" else None
+    return str(around or operation.get("Name") or operation["Id"][:8])
+
+
+def _function_of(handle: ExecutionHandle) -> str:
+    return function_parts(handle.machine.function_arn)[0]
 
 
 class DurableChildContextTestRunner(DurableFunctionTestRunner[Any]):

@@ -71,5 +71,5 @@ def _facts(operation: Operation) -> Iterable[str]:
     if operation.duration is not None:
         yield span(operation.duration)
     error: ErrorObject | None = getattr(operation, "error", None)
-    if error is not None:
-        yield told(error)
+    if error is not None and (words := told(error)):
+        yield words

@@ -3,8 +3,7 @@
 from typing import Any, assert_type
 
 from perdure import DurableContext, durable_execution
-from perdure.testing import DurableFunctionTestRunner, explore
-from perdure.testing.plugin import Durable
+from perdure.testing import Durable, DurableFunctionTestRunner, explore
 from perdure.testing.result import DurableFunctionTestResult
 
 
