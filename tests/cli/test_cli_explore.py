@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from perdure.local import command, explore_command
+from perdure.commands.codes import INTERRUPTED
+from perdure.local import command, explore_command  # noqa: F401  the second adds itself to the commands
 from perdure.testing import ExplorationError
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def test_an_interrupt_exits_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("perdure.testing.explorer.explore", interrupted)
-    assert call(monkeypatch, "explored:wrong").exit_code == explore_command.INTERRUPTED
+    assert call(monkeypatch, "explored:wrong").exit_code == INTERRUPTED
+    found = call(monkeypatch, "explored:wrong", "--json")
+    assert (found.exit_code, json.loads(found.stdout)["error"]["type"]) == (INTERRUPTED, "Interrupted")
 
 
 def test_both_ways_in_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,6 +231,42 @@ def test_an_invocation_that_takes_longer_than_it_may_is_given_up(folder: Path) -
         assert "Task timed out after 1.00 seconds" in "".join(served.said)
 
 
+def test_what_was_given_up_does_not_keep_the_server_from_ending(folder: Path) -> None:
+    (folder / "stuck.py").write_text(
+        "import threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "def handler(event, context):\n"
+        "    with ThreadPoolExecutor(1) as pool:\n"
+        "        return pool.submit(threading.Event().wait).result()\n"
+    )
+    with serving(folder, "--plain", "stuck:handler", "--memory", "--timeout", "1") as served:
+        assert "FunctionError" in served.client.invoke(FunctionName="handler")
+        began = time.monotonic()
+        assert served.end(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_clients_of_handlers_come_here_past_any_proxy(folder: Path) -> None:
+    (folder / "calls.py").write_text(
+        "import boto3\n"
+        "def handler(event, context):\n"
+        "    return boto3.client('lambda').invoke(FunctionName='plain', Payload=b'3')['Payload'].read().decode()\n"
+    )
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    with serving(folder, "--plain", "calls:handler", "--plain", "app:plain", "--memory", environment=proxy) as served:
+        assert served.client.invoke(FunctionName="handler")["Payload"].read() == b'"[3]"'
+        assert served.end() == 0
+
+
+def test_a_profile_that_is_not_there_is_told(folder: Path) -> None:
+    command = [*SERVE, "app:greet", "--memory", "--port", "0"]
+    environment = {**os.environ, "AWS_PROFILE": "nosuch"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=30, env=environment)
+    assert done.returncode == 2
+    assert "nosuch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_handler_of_the_official_sdk_is_led_to_this_server(folder: Path) -> None:
     (folder / "theirs.py").write_text(
         "from aws_durable_execution_sdk_python import durable_execution\n"
@@ -334,9 +370,12 @@ def test_the_repair_of_a_file_that_was_never_loaded_is_seen(
     source, helper = tmp_path / "repaired_app.py", tmp_path / "repaired_helper.py"
     source.write_text("VALUE = 1\n")
     loaded: list[int] = []
+    edits: list[str] = []
 
     def register() -> None:
         loaded.append(import_module("repaired_app").VALUE)
+        if edits:
+            helper.write_text(edits.pop())
 
     register()
     reloader = Reloader(tmp_path, register)
@@ -347,6 +386,11 @@ def test_the_repair_of_a_file_that_was_never_loaded_is_seen(
     helper.write_text("VALUE = 2\n")
     assert reloader.check() == [helper]
     assert loaded == [1, 2]
+    edits.append("VALUE = 333\n")
+    helper.write_text("VALUE = 22\n")
+    assert reloader.check() == [helper]
+    assert reloader.check() == [helper]  # what was written while the other one was loaded
+    assert loaded == [1, 2, 22, 333]
     for name in ("repaired_app", "repaired_helper"):
         monkeypatch.delitem(sys.modules, name)
 

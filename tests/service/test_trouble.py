@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,9 @@ def test_the_first_death_costs_no_time_the_others_do_and_a_checkpoint_makes_up_f
     service.close()
 
 
-def test_a_service_that_is_closed_in_good_order_counts_no_death(tmp_path: Path) -> None:
+def test_a_service_that_is_closed_in_good_order_counts_no_death(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clock, path = VirtualClock(), tmp_path / "x.db"
     service = opened(path, clock, lambda _event, _context: DONE)
     arn = service.start("f").arn
@@ -171,6 +174,7 @@ def test_a_service_that_is_closed_in_good_order_counts_no_death(tmp_path: Path) 
         service.close()
         service = opened(path, clock, lambda _event, _context: DONE)
     assert service.execution(arn).machine.deaths == 0
+    assert not caplog.records
     assert service.execution(arn).drive().status == "SUCCEEDED"
     service.close()
 
@@ -286,6 +290,122 @@ def test_a_plain_function_whose_time_is_up_has_failed() -> None:
         assert service.workers is not None
         assert service.workers.busy == 0
         hold.set()
+
+
+def slow_writes(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    write = store._write
+
+    def written() -> None:
+        time.sleep(seconds)
+        write()
+
+    monkeypatch.setattr(store, "_write", written)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_returns_while_others_are_given_up_or_kept_has_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    store = SqliteStore(tmp_path / "x.db")
+    hold = threading.Event()
+
+    def hangs(_event: Any, _context: Any) -> Any:
+        hold.wait(30)
+        return DONE if durable else 1
+
+    def returns(_event: Any, _context: Any) -> Any:
+        time.sleep(0.45)
+        return DONE if durable else 7
+
+    with LocalService(store=store, clock=RealClock()) as service:
+        service.register("hangs", hangs, durable=durable, timeout_seconds=0.4)
+        service.register("returns", returns, durable=durable, timeout_seconds=0.5)
+        slow_writes(store, monkeypatch, 0.2)
+        service.start_workers()
+        heard: list[str] = []
+        with service.wake:
+            begun = [service.invoking.begin({"FunctionName": name}) for name in ("hangs", "returns")]
+            assert begun[1] is not None
+            begun[1].listeners.append(lambda: heard.append(begun[1].status))  # type: ignore[union-attr]
+            assert service.wake.wait_for(lambda: heard and not service.executions.commit(), 20)
+        time.sleep(0.5)  # whatever would come twice
+        assert heard == ["SUCCEEDED"]
+        hold.set()
+
+
+def test_time_is_up_under_a_virtual_clock_too() -> None:
+    hold = threading.Event()
+
+    def hangs(_event: Any, _context: Any) -> Any:
+        hold.wait(30)
+        return DONE
+
+    with LocalService(retry_delay=lambda _failures: 0.0) as service:
+        service.register("sleeps", durable_execution(lambda _event, ctx: ctx.wait(3600)))
+        service.register("hangs", hangs, timeout_seconds=0.1)
+        service.start("sleeps")
+        handle = service.start("hangs")
+        service.start_workers()
+        with service.wake:
+            assert service.wake.wait_for(lambda: handle.terminal, 20)
+        assert (handle.error or {})["ErrorType"] == "Sandbox.Timedout"
+        hold.set()
+
+
+def test_a_pause_that_comes_while_an_invocation_cannot_begin_holds_and_no_news_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, store = VirtualClock(), SqliteStore(tmp_path / "x.db")
+    told: list[list[str]] = []
+
+    def handler(event: Any, _context: Any) -> Any:
+        told.append(event["UpdatedOperationIds"])
+        if len(told) == 1:
+            event.client.checkpoint_durable_execution(
+                DurableExecutionArn=event["DurableExecutionArn"],
+                CheckpointToken=event["CheckpointToken"],
+                Updates=[wait("w", 60)],
+            )
+            return {"Status": "PENDING"}
+        return DONE
+
+    with LocalService(store=store, clock=clock) as service:
+        handle = service.register("f", handler).start("f")
+        write, fails = store._write, [False]
+
+        def written() -> None:
+            if fails[0] and handle.machine.invoking:
+                fails[0] = False
+                with service.wake:
+                    handle.machine.request_pause(clock.now(), None, None, stops_timeout=True)
+                raise sqlite3.OperationalError("database or disk is full")
+            write()
+
+        monkeypatch.setattr(store, "_write", written)
+        service.observers.append(Trip(fails, told))
+        with pytest.raises(sqlite3.OperationalError):
+            handle.drive()
+        assert handle.drive().status == "PAUSED"
+        service.client.resume_durable_execution(DurableExecutionArn=handle.arn)
+        assert handle.drive().status == "SUCCEEDED"
+    assert told == [[], ["w"]]
+
+
+class Trip:
+    """Lets the next write fail once the first invocation is over."""
+
+    def __init__(self, fails: list[bool], told: list[list[str]]) -> None:
+        self.fails, self.told = fails, told
+
+    def operation(self, _handle: Any, operation: Any) -> None:
+        if operation["Type"] == "WAIT" and operation["Status"] == "SUCCEEDED":
+            self.fails[0] = True
+
+    def invocation(self, _handle: Any, _invocation: Any) -> None:
+        """Look away."""
+
+    def waiting(self, _seconds: float, *, skipped: bool) -> None:
+        """Look away."""
 
 
 @pytest.mark.parametrize(

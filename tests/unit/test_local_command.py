@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MODULE = """
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from perdure import durable_execution
 from perdure.config import Duration
 from perdure.local import current_service
@@ -110,6 +112,20 @@ def flaky(event, context):
         raise ConnectionError("try \\x1b[31magain")
     context.step(shaky, "shaky", retry=lambda _error, attempt: RetryDecision(attempt < 2, Duration.from_seconds(1)))
 
+def not_a_number(event, context):
+    return {"Status": "SUCCEEDED", "Result": "NaN"}
+
+@durable_execution
+def waits(event, context):
+    return context.invoke("ask", 1)
+
+POOL = ThreadPoolExecutor(1)
+
+@durable_execution
+def pooled(event, context):
+    context.step(lambda _: POOL.submit(int).result())
+    return context.create_callback("answer").result()
+
 def undecorated(event, context):
     return 5
 
@@ -130,6 +146,7 @@ main()
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "demo_app.py").write_text(MODULE)
     (tmp_path / "demo_broken.py").write_text("import no_such_module_anywhere\n")
+    (tmp_path / "demo_exits.py").write_text("import sys\nsys.exit('not today')\n")
     (tmp_path / "event.json").write_text('{"from": "a file"}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -188,6 +205,24 @@ def test_what_failed_tells_why_and_colours_nothing() -> None:
     (step,) = json.loads(out)["operations"]
     assert (step["attempts"], step["error"]["ErrorType"], step["milliseconds"]) == (2, "ConnectionError", 1000)
     assert step["endedAt"].endswith("Z")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_document_is_json_whatever_the_result_is_and_names_all_callbacks() -> None:
+    _, out, _ = perdure("demo_app:not_a_number", "--json")
+    document = json.loads(out, parse_constant=pytest.fail)
+    assert document["result"] == "NaN"
+    code, out, _ = perdure("demo_app:waits", "--function", "ask=demo_app:ask", "--json", "--callback-wait", "0")
+    assert code == 3
+    assert len(json.loads(out)["openCallbacks"]) == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_idle_threads_of_a_pool_are_not_waited_for() -> None:
+    began = time.monotonic()
+    code, _, _ = perdure("demo_app:pooled", "--callback-wait", "30")
+    assert code == 3
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.usefixtures("project")
@@ -337,7 +372,16 @@ def test_a_mistake_in_the_call_exits_with_2_and_says_which(arguments: list[str],
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(
-    "arguments", [["demo_nowhere:handler"], ["demo_app:good", "--event", "{no"], ["demo_app:good", "--nothing"], []]
+    "arguments",
+    [
+        ["demo_nowhere:handler"],
+        ["demo_broken:handler"],
+        ["demo_exits:handler"],
+        ["demo_app:good", "--event", "{no"],
+        ["demo_app:good", "--nothing"],
+        ["demo_app:good", "--function", "a b=demo_app:ask"],
+        [],
+    ],
 )
 def test_with_json_a_mistake_in_the_call_is_a_document_too(arguments: list[str]) -> None:
     code, out, _ = perdure(*arguments, "--json")

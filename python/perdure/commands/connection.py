@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from perdure.commands.codes import USAGE, CommandError
 from perdure.commands.faults import not_lambda
+from perdure.local import senders
 
 _ENVIRONMENT = ("AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL")
 _REGION, _NOBODY = "us-east-1", "local"
@@ -79,13 +79,7 @@ def is_loopback(endpoint: str | None) -> bool:
     if not endpoint:
         return False
     try:
-        host = urlsplit(endpoint).hostname or ""
-    except ValueError:
-        return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
+        return senders.is_loopback(urlsplit(endpoint).hostname or "")
     except ValueError:
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import inspect
 import os
@@ -19,14 +18,13 @@ from perdure.commands.connection import Connection
 from perdure.commands.encodings import prepare
 from perdure.commands.faults import explain
 from perdure.commands.text import clean, clean_lines, dumps, pretty
-from perdure.commands.usage import Command, error_document
+from perdure.commands.usage import UNWRITABLE, Command, error_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 F = TypeVar("F", bound="Callable[..., None]")
 _WIDTH_OF_A_PIPE = 160
-_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _Endpoint = Annotated[
     str | None,
@@ -143,7 +141,7 @@ class Desk:
             self._tell(CommandError("Interrupted.", INTERRUPTED, "Interrupted"))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as problem:
-            if getattr(problem, "errno", None) in _UNWRITABLE:
+            if getattr(problem, "errno", None) in UNWRITABLE:
                 _give_up_output()
                 with suppress(OSError):
                     self.failure(f"The output cannot be written: {os.strerror(problem.errno)}")  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from perdure.commands.codes import USAGE, CommandError
+from perdure.commands.codes import INTERRUPTED, REFUSED, USAGE, CommandError
 from perdure.commands.encodings import prepare
 from perdure.commands.text import dumps
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # The base of what typer raises for a wrong command line. It has no public name since typer brings its own click.
 _UsageError: Any = typer.BadParameter.__base__
 _RESERVED = "perdure.stdout"
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What keeps an output from being written: a full disk, and the like."""
 
 
 class Command(TyperCommand):
@@ -33,9 +36,24 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Carry it out."""
-        with _told(ctx, as_json=bool(ctx.params.get("as_json"))):
-            return super().invoke(ctx)
+        """Carry it out; however it ends, say so."""
+        as_json = bool(ctx.params.get("as_json"))
+        try:
+            with _told(ctx, as_json=as_json):
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            end = CommandError("Interrupted.", INTERRUPTED, "Interrupted")
+        except CommandError as problem:
+            end = problem
+        except OSError as problem:
+            if problem.errno not in UNWRITABLE:
+                raise
+            end, as_json = CommandError(f"The output cannot be written: {problem.strerror}", REFUSED, "Output"), False
+        if as_json:
+            print_document(ctx, error_document(end))
+        else:
+            typer.echo("\n".join(part for part in (end.message, end.hint) if part), err=True)
+        raise typer.Exit(end.code)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Give the parameters; that a switch is a `<bool>` helps nobody."""

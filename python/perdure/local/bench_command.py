@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
@@ -13,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from perdure.bench import FRESH_WORK, BenchError, Measurement, measure
-from perdure.commands.usage import Command
-from perdure.local.command import FAILED, HERE, SUCCEEDED, USAGE, AsJson, HandlerName, _load, app
+from perdure.commands.codes import FAILED, USAGE, CommandError
+from perdure.commands.codes import OK as SUCCEEDED
+from perdure.commands.usage import Command, print_document, reserve_stdout
+from perdure.local.command import HERE, AsJson, HandlerName, _load, app
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 _NO_SHARE = 1e-12
@@ -22,6 +23,7 @@ _NO_SHARE = 1e-12
 
 @app.command(cls=Command, rich_help_panel=HERE)
 def bench(
+    context: typer.Context,
     handler: HandlerName,
     event: Annotated[
         Path,
@@ -34,16 +36,17 @@ def bench(
 ) -> None:
     """Measure the replay of a recorded history: nothing is sent, and no step runs again."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    if as_json:
+        reserve_stdout(context)
     target = _load(handler)
     try:
         found = measure(target, event.read_text(encoding="utf-8"), rounds)
     except OSError as problem:
         raise typer.BadParameter(f"{event} cannot be read: {problem}", param_hint="--event") from None
     except BenchError as problem:
-        typer.echo(f"{event} cannot be replayed: {problem}", err=True)
-        raise typer.Exit(USAGE) from None
+        raise CommandError(f"{event} cannot be replayed: {problem}", USAGE, "Bench") from None
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        print_document(context, found.to_dict())
     else:
         show(Console(soft_wrap=True, highlight=False), found)
     raise typer.Exit(FAILED if found.outcome == "FAILED" else SUCCEEDED)

@@ -17,12 +17,15 @@ import typer
 from rich.console import Console
 
 from perdure.cli import version
+from perdure.commands.codes import BLOCKED, FAILED, INTERRUPTED, USAGE, CommandError
+from perdure.commands.codes import OK as SUCCEEDED
 from perdure.commands.text import clean
 from perdure.commands.usage import Command, Group, print_document, reserve_stdout
 from perdure.local.budget import budget_of
 from perdure.local.clock import RealClock, VirtualClock
 from perdure.local.display import Display, as_document, show_blocked, show_interrupted, show_outcome
 from perdure.local.log_option import Level, LogLevel, log_to_stderr
+from perdure.local.outside import at_rest
 from perdure.local.price_options import PriceOperations, PriceRetained, PriceWritten, prices_of
 from perdure.local.service import LocalService
 
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
     from perdure.local.handle import ExecutionHandle
 
-SUCCEEDED, FAILED, USAGE, BLOCKED, INTERRUPTED = 0, 1, 2, 3, 130
 _GLANCE = 0.05
 HandlerName = Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")]
 Event = Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")]
@@ -98,7 +100,7 @@ def run(
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
     payload = _read_event(event)
     function_name = _function_name(handler)
-    service.register(function_name, _load(handler))
+    checked_register(service, function_name, handler)
     _register_more(service, True, function or ())
     _register_more(service, False, plain or ())
     display = Display(console, quiet=as_json)
@@ -135,7 +137,16 @@ def _register_more(service: LocalService, durable: bool, entries: Iterable[str])
             raise typer.BadParameter(f"{entry!r} is not NAME=MODULE:HANDLER.")
         if alias in service.functions:
             raise typer.BadParameter(f"{alias!r} is the name of another function here; give this one another.")
-        service.register(alias, _load(reference), durable=durable)
+        checked_register(service, alias, reference, durable=durable)
+
+
+def checked_register(service: LocalService, name: str, reference: str, *, durable: bool = True) -> None:
+    """Load a function and register it; a name that is none is a wrong option."""
+    function = _load(reference)
+    try:
+        service.register(name, function, durable=durable)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from None
 
 
 def _bring_home(
@@ -174,7 +185,9 @@ def _open(service: LocalService) -> list[str]:
 def _own_threads(others: set[threading.Thread]) -> bool:
     """Tell whether a thread of the handler's lives on; the one that redraws the screen is not."""
     return any(
-        not type(thread).__module__.startswith("rich.") for thread in threading.enumerate() if thread not in others
+        not type(thread).__module__.startswith("rich.") and not at_rest(thread)
+        for thread in threading.enumerate()
+        if thread not in others
     )
 
 
@@ -211,9 +224,7 @@ def _named(service: LocalService, callback_id: str) -> str:
     for handle in list(service.handles.values()):
         for operation in handle.open_callbacks:
             if operation["CallbackDetails"]["CallbackId"] == callback_id:
-                above = handle.machine.operations.get(operation.get("ParentId", ""), {})
-                named = above if above.get("SubType") == "WaitForCallback" else operation
-                return clean(named.get("Name") or callback_id)
+                return clean(handle.names_of(operation)[0] or callback_id)
     return callback_id
 
 
@@ -282,7 +293,7 @@ def _import(module_name: str) -> Any:
         if from_file or problem.name is None or not f"{module_name}.".startswith(f"{problem.name}."):
             _fail_import(module_name)
         raise typer.BadParameter(f"There is no module {module_name!r} here ({Path.cwd()}).") from None
-    except Exception:  # noqa: BLE001 - whatever the user's module does at import
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever the user's module does at import
         _fail_import(module_name)
 
 
@@ -294,5 +305,5 @@ def _import_file(path: Path) -> Any:
 
 def _fail_import(module_name: str) -> NoReturn:
     traceback.print_exc()
-    typer.echo(f"\n{module_name} could not be imported; see the traceback above.", err=True)
-    raise typer.Exit(USAGE)
+    message = f"{module_name} could not be imported."
+    raise CommandError(message, USAGE, "Import", "See the traceback on standard error.")

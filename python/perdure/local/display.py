@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from perdure.commands.columns import Columns, Row
-from perdure.commands.text import clean, clean_lines, iso, style_of, told
+from perdure.commands.text import clean, clean_lines, iso, parsed, style_of, told
 from perdure.commands.tree import HEADINGS, below, branch
 from perdure.local.clock import to_millis
 from perdure.local.traces import traceback_text
@@ -275,10 +275,6 @@ def show_blocked(console: Console, handle: ExecutionHandle) -> None:
 
 def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = False) -> dict[str, Any]:
     """Return everything about an execution as one JSON document; one that cannot move on by itself is BLOCKED."""
-    try:
-        result = handle.value
-    except ValueError:
-        result = handle.result
     operations = [
         {
             "id": operation["Id"],
@@ -298,11 +294,16 @@ def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = 
     return {
         "arn": handle.arn,
         "status": handle.status if handle.terminal or interrupted else "BLOCKED",
-        "result": result,
+        "result": parsed(handle.result),
         "error": handle.error,
         "traceback": None if interrupted else _trace(handle) or None,
         "invocations": len(handle.invocations),
         "budget": budget.to_dict(),
-        "openCallbacks": [callback["CallbackDetails"]["CallbackId"] for callback in handle.open_callbacks],
+        "openCallbacks": [
+            callback["CallbackDetails"]["CallbackId"]
+            for other in list(handle.service.handles.values())
+            if not other.terminal
+            for callback in other.open_callbacks
+        ],
         "operations": operations,
     }

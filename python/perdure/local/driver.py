@@ -70,11 +70,19 @@ class Driver:
         self._service = service
         self._asked: set[str] = set()
         self._turns: set[Turn] = set()
+        self._given_up: set[Turn] = set()
+        self.stopping = False
+        """Whether nothing more is to begin."""
 
     @property
     def busy(self) -> int:
         """How many jobs run now."""
         return len(self._turns)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, not even what was given up."""
+        return not self._turns and not self._given_up
 
     def drive(self, target: Target, *, stop_at_callback: bool, wait: float) -> None:
         """Run until `target` has ended or only the outside can move it; takes the lock itself."""
@@ -148,6 +156,7 @@ class Driver:
                 self._invoke(job, turn)
         finally:
             self._turns.discard(turn)
+            self._given_up.discard(turn)
             self._service.wake.notify_all()
 
     def next_deadline(self) -> float:
@@ -157,9 +166,12 @@ class Driver:
     def give_up_late(self) -> None:
         """Give up the functions whose time is up."""
         now = time.monotonic()
-        for turn in [turn for turn in self._turns if turn.deadline <= now]:
+        for turn in list(self._turns):
+            if turn not in self._turns or turn.deadline > now:  # the lock is let go while others are settled
+                continue
             turn.given_up = True
             self._turns.discard(turn)
+            self._given_up.add(turn)
             error = {"ErrorMessage": f"Task timed out after {turn.seconds:.2f} seconds", "ErrorType": _TIMED_OUT}
             if isinstance(turn.job, Call):
                 self._settle_call(turn.job, "FAILED", None, error)
@@ -233,9 +245,15 @@ class Driver:
             service.executions.commit()
         except BaseException:  # the store is in trouble, not the handler
             handle.invocations.pop()
-            execution.postpone(service.clock.now(), _PAUSE_AFTER_TROUBLE)
+            execution.postpone(service.clock.now(), _PAUSE_AFTER_TROUBLE, updated)
             service.executions.touch(execution)
             raise
+        if self.stopping:
+            handle.invocations.pop()
+            execution.postpone(service.clock.now(), 0.0, updated)
+            service.executions.touch(execution)
+            service.executions.commit()
+            return
         output: Any = None
         exception: BaseException | None = None
         try:
@@ -307,6 +325,7 @@ class Driver:
             return call(*arguments)
         finally:
             service.wake.acquire()
+            turn.deadline = inf
 
     def _event(self, handle: ExecutionHandle, updated: list[str]) -> dict[str, Any]:
         service, execution = self._service, handle.machine

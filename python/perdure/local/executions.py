@@ -61,7 +61,7 @@ class Executions:
 
     def _abandon(self, execution: Execution, *, died: bool) -> None:
         execution.abandon_invocation(self._service.clock.now(), died=died)
-        if execution.deaths > 1:
+        if died and execution.deaths > 1:
             _LOG.warning(
                 "The process has died %d times in a row while %s ran. %s",
                 execution.deaths,

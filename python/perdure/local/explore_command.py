@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import sys
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from perdure.commands.codes import BLOCKED, FAILED
+from perdure.commands.codes import OK as SUCCEEDED
 from perdure.commands.usage import Command, print_document, reserve_stdout
 from perdure.local.command import (
-    BLOCKED,
-    FAILED,
     HERE,
-    INTERRUPTED,
-    SUCCEEDED,
     AsJson,
     DurableFunctions,
     Event,
@@ -31,7 +30,7 @@ from perdure.local.command import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from perdure.testing.explorer import Report
 
@@ -62,7 +61,7 @@ def explore(
 ) -> None:
     """Run a handler with everything going wrong that may, one thing at a time; report what makes a difference.
 
-    What the handler prints is shown with --schedule only.
+    What the handler prints and logs is shown with --schedule only.
     """
     from perdure.testing._progress import bar  # noqa: PLC0415 - imported when it is used
     from perdure.testing.explorer import Schedule  # noqa: PLC0415 - the same
@@ -85,31 +84,38 @@ def explore(
         "answers": {name: _checked(given, "--answer") for name, given in _named(answer, "--answer", "NAME=JSON")},
     }
     console = Console(stderr=True)
-    try:
-        with ExitStack() as around_it:
-            told = around_it.enter_context(bar(console)) if console.is_terminal and only is None else None
-            if only is None:  # what hundreds of runs print would hide what was found
-                around_it.enter_context(redirect_stdout(StringIO()))
-            report = search(
-                target,
-                input=payload,
-                schedule=only,
-                **around,
-                orders=orders,
-                time_limit=time_limit,
-                trial_limit=trial_limit,
-                max_schedules=max_schedules,
-                on_progress=told,
-            )
-    except KeyboardInterrupt:
-        console.print("Interrupted.")
-        raise typer.Exit(INTERRUPTED) from None
+    with ExitStack() as around_it:
+        told = around_it.enter_context(bar(console)) if console.is_terminal and only is None else None
+        if only is None:  # what hundreds of runs print and log would hide what was found
+            around_it.enter_context(redirect_stdout(StringIO()))
+            around_it.enter_context(_no_log())
+        report = search(
+            target,
+            input=payload,
+            schedule=only,
+            **around,
+            orders=orders,
+            time_limit=time_limit,
+            trial_limit=trial_limit,
+            max_schedules=max_schedules,
+            on_progress=told,
+        )
     recipe = _recipe(report)
     if as_json:
         print_document(context, _document(report, recipe))
     else:
         typer.echo(report.text([recipe]))
     raise typer.Exit(FAILED if report.schedule is not None else BLOCKED if report.unfit else SUCCEEDED)
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _named(given: Sequence[str] | None, option: str, form: str) -> list[tuple[str, str]]:

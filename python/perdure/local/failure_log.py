@@ -15,7 +15,7 @@ _LOG = logging.getLogger("perdure.local")
 
 
 class FailureLog:
-    """Writes each failure to the log; a service's `on_failure`."""
+    """Writes each failure to the log; a service's `failure_log`."""
 
     def invocation(self, handle: ExecutionHandle, invocation: Invocation, error: dict[str, Any]) -> None:
         """Log an invocation that has failed."""

@@ -142,10 +142,15 @@ class ExecutionHandle:
         The name is that of the callback, or of the `wait_for_callback` around it.
         """
         for operation in self.open_callbacks:
-            parent = self.machine.operations.get(operation.get("ParentId", ""), {})
-            if name is None or name in (operation.get("Name"), parent.get("Name")):
+            if name is None or name in self.names_of(operation):
                 return str(operation["CallbackDetails"]["CallbackId"])
         raise KeyError(f"No open callback{'' if name is None else f' is named {name!r}'}.")
+
+    def names_of(self, callback: Operation) -> list[str | None]:
+        """Return the names of a callback, the best known first: that of the `wait_for_callback` around it, its own."""
+        parent = self.machine.operations.get(callback.get("ParentId", ""), {})
+        around = [parent.get("Name")] if parent.get("SubType") == "WaitForCallback" else []
+        return [*around, callback.get("Name")]
 
     def drive(self, *, stop_at_callback: bool = False, wait: float = 0.0) -> ExecutionHandle:
         """Run the execution on; see `LocalService.drive`."""

@@ -22,7 +22,7 @@ from perdure.local.journal import Journal
 from perdure.local.validation import check_error_object, error_bytes, text_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from perdure.local.limits import Limits
@@ -375,9 +375,11 @@ class Execution(Journal):
         if self.pause is not None and self.pause.since is None:
             self._hold(self.pause.requested_at)
 
-    def postpone(self, now: datetime, seconds: float) -> None:
-        """Give up an invocation that could not be begun, and try it again so many seconds later."""
+    def postpone(self, now: datetime, seconds: float, updated: Iterable[str]) -> None:
+        """Give up an invocation that could not be begun, and try it again so many seconds later, with the same news."""
         self.invoking, self.wanted, self.retry_at = False, False, now + timedelta(seconds=seconds)
+        self.news = {**dict.fromkeys(updated), **self.news}
+        self._hold(now)
 
     def _park(self, now: datetime) -> None:
         if self.news or self.readied:

@@ -61,7 +61,7 @@ class Reloader:
         if not changed:
             return []
         loaded = self._reload()
-        self._seen = {**stamps, **self._stamps()}
+        self._seen = {**self._stamps(), **stamps}  # what changed meanwhile is seen the next time
         return changed if loaded else []
 
     def _watch(self) -> None:
@@ -77,7 +77,7 @@ class Reloader:
         try:
             self._on_change()
         except BaseException as problem:  # noqa: BLE001 - whatever the user's module does at import, SystemExit too
-            self._tried = {Path(name) for name in _files_of(problem)}
+            self._tried = {path for path in map(Path, _files_of(problem)) if self._is_ours(path)}
             _LOG.error("The changed handlers could not be loaded; the ones before stay at work. %s", self._why(problem))
             sys.modules.update(kept)
             return False
@@ -97,9 +97,13 @@ class Reloader:
         if not file or name == "__main__" or name.partition(".")[0] == "perdure":
             return None
         path = Path(file)
-        if not path.is_relative_to(self._root) or path.suffix != ".py" or any(map(path.is_relative_to, _INSTALLED)):
-            return None
-        return path
+        return path if self._is_ours(path) else None
+
+    def _is_ours(self, path: Path) -> bool:
+        """Tell whether a file is one that somebody works on here."""
+        return (
+            path.is_relative_to(self._root) and path.suffix == ".py" and not any(map(path.is_relative_to, _INSTALLED))
+        )
 
 
 def _files_of(problem: BaseException) -> Iterator[str]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from perdure.commands.codes import INTERRUPTED, USAGE, CommandError
 from perdure.commands.usage import Command
 from perdure.local.clock import RealClock
-from perdure.local.command import HERE, USAGE, _function_name, _load, app
+from perdure.local.command import HERE, _function_name, _load, app
 from perdure.local.failure_log import FailureLog
 from perdure.local.log_option import Level, LogLevel, log_to_stderr
 from perdure.local.reload import Reloader
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from perdure.local.http import LocalServer
 
 DEFAULT_PORT = 9000
-INTERRUPTED = 130
 _GRACE = 5.0
 
 
@@ -93,7 +93,11 @@ def serve(
             raise typer.Exit(USAGE) from None
         service = opened.enter_context(_open(kept_in, console))
         server = LocalServer(service, host, listening=listening)
-        lead_boto3_to(server.url)  # before the handlers are loaded, which may make clients
+        try:
+            lead_boto3_to(server.url)  # before the handlers are loaded, which may make clients
+        except ValueError as problem:
+            console.print("[red]Error:[/]", f"boto3 cannot be used: {problem}.", markup=False)
+            raise typer.Exit(USAGE) from None
         register = partial(_register, service, functions or (), plain or (), options)
         register()
         opened.pop_all()  # from here on they are closed in their turn
@@ -153,7 +157,7 @@ def _register(
 
 def _why(problem: BaseException) -> str:
     """Tell why handlers could not be loaded anew."""
-    if isinstance(problem, typer.Exit):
+    if isinstance(problem, CommandError):
         return "The traceback is above."
     return problem.message if isinstance(problem, typer.BadParameter) else traceback_text(problem)
 

@@ -77,10 +77,12 @@ class Wire:
     """Translates between HTTP and the calls of a boto3 client."""
 
     def __init__(self) -> None:
-        import botocore.session  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
-        from botocore import xform_name  # noqa: PLC0415 - the same
+        from botocore import xform_name  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+        from botocore.loaders import create_loader  # type: ignore[import-untyped]  # noqa: PLC0415 - the same
+        from botocore.model import ServiceModel  # type: ignore[import-untyped]  # noqa: PLC0415 - the same
 
-        model = botocore.session.get_session().get_service_model("lambda")
+        # Not through a session, which wants the user's configuration to make sense.
+        model = ServiceModel(create_loader().load_service_model("lambda", "service-2"), "lambda")
         self._actions: list[_Action] = []
         self._xform = xform_name
         for name in ACTIONS:

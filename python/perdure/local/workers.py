@@ -44,17 +44,18 @@ class Workers:
 
     def start(self) -> None:
         """Start to work."""
+        self._driver.stopping = False
         self._watcher.start()
 
     def stop(self, grace: float) -> bool:
         """Begin nothing more, and wait for what runs, up to `grace` seconds; tell whether all of it came to its end."""
         service, deadline = self._service, monotonic() + grace
         with service.wake:
-            self._stopping = True
+            self._stopping = self._driver.stopping = True
             service.wake.notify_all()
             while self._driver.busy and (left := deadline - monotonic()) > 0:
                 service.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
-            idle = not self._driver.busy
+            idle = self._driver.idle
         self._watcher.join(max(0.0, deadline - monotonic()) + 1.0)
         return idle
 
@@ -74,15 +75,13 @@ class Workers:
                     if service.executions.commit():
                         continue  # while it was written, something may have come
                     moment = service.executions.schedule.next_moment()
-                    wait = None if moment is None else max(0.0, to_seconds(moment[0]) - service.clock.time())
-                    if wait is not None and service.clock.virtual:
-                        if moment is None or driver.busy:
-                            service.wake.wait()
-                        else:
-                            driver.pass_time(moment[0])
+                    wait = driver.next_deadline() - monotonic()
+                    if moment is not None and not service.clock.virtual:
+                        wait = min(wait, max(0.0, to_seconds(moment[0]) - service.clock.time()))
+                    elif moment is not None and not driver.busy:
+                        driver.pass_time(moment[0])
                         continue
-                    late = driver.next_deadline() - monotonic()
-                    service.wake.wait(wait if late == inf else min(late, late if wait is None else wait))
+                    service.wake.wait(None if wait == inf else wait)
                 except Exception:  # noqa: BLE001 - whatever it is, the others go on
                     _LOG.exception("The local service could not go on; it tries again.")
                     service.wake.wait(_PAUSE_AFTER_TROUBLE)

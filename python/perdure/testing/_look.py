@@ -119,14 +119,12 @@ def _unknown(executions: list[ExecutionHandle]) -> list[str]:
 
 def _callbacks(executions: list[ExecutionHandle], status: str) -> list[str]:
     """Name the callbacks in a status, as one names them to answer them."""
-    found: list[str] = []
-    for execution in executions:
-        for operation in execution.operations:
-            if operation["Type"] == "CALLBACK" and operation["Status"] == status:
-                parent = execution.machine.operations.get(operation.get("ParentId", ""), {})
-                around = parent.get("Name") if parent.get("SubType") == "WaitForCallback" else None
-                found.append(str(around or operation.get("Name")))
-    return found
+    return [
+        str(execution.names_of(operation)[0] or operation.get("Name"))
+        for execution in executions
+        for operation in execution.operations
+        if operation["Type"] == "CALLBACK" and operation["Status"] == status
+    ]
 
 
 def _interrupted(execution: ExecutionHandle) -> bool:

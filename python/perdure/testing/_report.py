@@ -28,7 +28,7 @@ class Report:
         schedule: The first schedule under which the handler did something else; None if there is none.
         differences: In words, how.
         tried: How many schedules were run.
-        planned: How many there are.
+        planned: How many were to be run.
         seconds: How long it took.
         expected: The undisturbed run.
         got: The run that differs.
@@ -92,7 +92,7 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether nothing was left out for want of time."""
-        return self.tried >= self.planned or not self.ok
+        return self.tried >= self.planned or self.schedule is not None
 
     def __bool__(self) -> bool:
         return self.ok

@@ -9,7 +9,6 @@ in one invocation is not cut off, since it runs in the thread of the test.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -20,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from perdure.local import ExecutionHandle, LocalService
 from perdure.local.errors import NOT_FOUND, Fault
 from perdure.local.functions import Function, Functions
+from perdure.local.outside import at_rest
 from perdure.testing.clock import HeldClock, PatientClock, TimeIsHeld
 from perdure.testing.exceptions import from_client_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-    from types import FrameType
 
     from perdure.local import LocalClient
     from perdure.local.handle import Invocation
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 _GLANCE = 0.02  # seconds between two looks at whether the threads of the outside still live
-# Where a thread stands that waits for somebody to give it work: the function, its module, and what holds the queue.
-_AT_REST = {("_worker", "concurrent.futures.thread"): "work_queue", ("get", "queue"): "self"}
 
 
 @dataclass(slots=True)
@@ -89,7 +86,7 @@ class Stage:
         self._patience = patience
         self._moves = 0
         # A pool of an earlier test's rests now, and may be given work by this one.
-        self._others = {thread for thread in threading.enumerate() if not _at_rest(thread)}
+        self._others = {thread for thread in threading.enumerate() if not at_rest(thread)}
 
     def close(self) -> None:
         """Let go of everything."""
@@ -202,7 +199,7 @@ class Stage:
     def _lively(self) -> bool | None:
         """Tell whether a thread of the outside may do something; None when there is no thread at all."""
         threads = [thread for thread in threading.enumerate() if thread not in self._others]
-        return any(not _at_rest(thread) for thread in threads) if threads else None
+        return any(not at_rest(thread) for thread in threads) if threads else None
 
     # -- what the service shows ------------------------------------------------------------------------------------
 
@@ -234,27 +231,11 @@ def over(handle: ExecutionHandle) -> bool:
     return handle.terminal or handle.status in ("PAUSED", "PAUSING")
 
 
-def _at_rest(thread: threading.Thread) -> bool:
-    """Tell whether a thread waits for work that nobody has given it, as the idle ones of a pool do."""
-    frame: FrameType | None = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  documented, and all there is
-    while frame is not None and frame.f_globals.get("__name__") == threading.__name__:
-        frame = frame.f_back
-    if frame is None:
-        return False
-    holder = _AT_REST.get((frame.f_code.co_name, frame.f_globals.get("__name__", "")))
-    if holder is None or frame.f_locals.get("timeout") is not None:  # it may act when nothing comes
-        return False
-    queue: Any = frame.f_locals.get(holder)
-    return queue is not None and bool(queue.empty())
-
-
 def names_of(handle: ExecutionHandle, callback_id: str) -> list[str | None]:
     """Give the names that an open callback goes by: its own, and that of the ``wait_for_callback`` around it."""
     for operation in handle.open_callbacks:
         if operation["CallbackDetails"]["CallbackId"] == callback_id:
-            parent = handle.machine.operations.get(operation.get("ParentId", ""), {})
-            around = [parent.get("Name")] if parent.get("SubType") == "WaitForCallback" else []
-            return [operation.get("Name"), *around]
+            return handle.names_of(operation)
     return []
 
 

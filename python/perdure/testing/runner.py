@@ -173,7 +173,7 @@ class DurableFunctionTestRunner(Generic[T]):
         options: dict[str, Any] = {"limits": limits, "store": store, "region": region}
         self._stage = Stage(skip_time=skip_time, start=start_time, patience=patience, **options)
         self.service = self._stage.service
-        self._qualified: dict[str, dict[str, Callable[[], None]]] = {}
+        self._qualified: dict[str, dict[str | None, Callable[[], None]]] = {}
 
     def __enter__(self) -> Self:
         """Give the runner."""
@@ -473,20 +473,18 @@ class DurableFunctionTestRunner(Generic[T]):
         def register() -> None:
             self.service.register(name, handler, timeout_seconds=self._invocation_timeout, **options)
 
-        register()
-        if qualifier is None:
-            return self
-        known = self._qualified.setdefault(name, {})
-        known[qualifier] = register
-        if len(known) > 1:
-            functions = self.service.functions
-            for alias, again in known.items():
-                if alias.isdigit() or alias.startswith("$"):
-                    raise ValueError(
-                        f"{name} is registered as {', '.join(known)}: beside each other only aliases can be"
-                    )
+        known = {**self._qualified.get(name, {}), qualifier: register}
+        wrong = [each for each in known if each is not None and (each.isdigit() or each.startswith("$"))]
+        if len(known) > 1 and wrong:
+            given = ", ".join(each or name for each in known)
+            raise ValueError(f"{name} is registered as {given}: beside each other only aliases can be")
+        self._qualified[name] = known
+        functions = self.service.functions
+        for alias, again in known.items():
+            if alias is not None and len(known) > 1:
                 again()
                 functions.alias(name, alias, functions.publish(name))
+        known.get(None, register)()  # the bare name is what serves every other qualifier
         return self
 
     def _for_tenant(self, tenant_id: str | None) -> Handler:
@@ -560,9 +558,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
 def _called(handle: ExecutionHandle, operation: dict[str, Any]) -> str:
     """Give the name that users know an operation by."""
-    parent = handle.machine.operations.get(operation.get("ParentId", ""), {})
-    around = parent.get("Name") if parent.get("SubType") == "WaitForCallback" else None
-    return str(around or operation.get("Name") or operation["Id"][:8])
+    return str(next(filter(None, handle.names_of(operation)), operation["Id"][:8]))
 
 
 def _function_of(handle: ExecutionHandle) -> str:

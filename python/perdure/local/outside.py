@@ -1,0 +1,27 @@
+"""Threads that are not the service's: which of them may do something yet."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+# Where a thread stands that waits for somebody to give it work: the function, its module, and what holds the queue.
+_AT_REST = {("_worker", "concurrent.futures.thread"): "work_queue", ("get", "queue"): "self"}
+
+
+def at_rest(thread: threading.Thread) -> bool:
+    """Tell whether a thread waits for work that nobody has given it, as the idle ones of a pool do."""
+    frame: FrameType | None = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  documented, and all there is
+    while frame is not None and frame.f_globals.get("__name__") == threading.__name__:
+        frame = frame.f_back
+    if frame is None:
+        return False
+    holder = _AT_REST.get((frame.f_code.co_name, frame.f_globals.get("__name__", "")))
+    if holder is None or frame.f_locals.get("timeout") is not None:  # it may act when nothing comes
+        return False
+    queue: Any = frame.f_locals.get(holder)
+    return queue is not None and bool(queue.empty())
