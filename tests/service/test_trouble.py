@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from perdure import DurableContext, durable_execution
 from perdure.local import ExecutionHandle, LocalService, RealClock, SqliteStore, StoreError, VirtualClock
+from perdure.local.calls import Call
 from perdure.local.machine import MAX_DEATHS
 from support.raw import context, execution, step, wait
 
@@ -292,45 +293,31 @@ def test_a_plain_function_whose_time_is_up_has_failed() -> None:
         hold.set()
 
 
-def slow_writes(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    write = store._write
+def test_what_returns_while_others_are_given_up_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = LocalService().register("plain", lambda event, _context: event, durable=False)
+    driver, settled = service._driver, list[Any]()
+    with service.wake:
+        turns = [driver.take_on(Call(service.functions["plain"], "1")) for _ in range(2)]
+        for turn in turns:
+            turn.deadline = 0.0
 
-    def written() -> None:
-        time.sleep(seconds)
-        write()
+        def settle(call: Call, *_: Any) -> None:
+            settled.append(call)  # the lock is let go here, and the other one returns
+            for turn in turns:
+                driver.drop(turn)
 
-    monkeypatch.setattr(store, "_write", written)
+        monkeypatch.setattr(driver, "_settle_call", settle)
+        driver.give_up_late()
+    assert len(settled) == 1
 
 
-@pytest.mark.parametrize("durable", [False, True])
-def test_what_returns_while_others_are_given_up_or_kept_has_returned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
-) -> None:
-    store = SqliteStore(tmp_path / "x.db")
-    hold = threading.Event()
-
-    def hangs(_event: Any, _context: Any) -> Any:
-        hold.wait(30)
-        return DONE if durable else 1
-
-    def returns(_event: Any, _context: Any) -> Any:
-        time.sleep(0.45)
-        return DONE if durable else 7
-
-    with LocalService(store=store, clock=RealClock()) as service:
-        service.register("hangs", hangs, durable=durable, timeout_seconds=0.4)
-        service.register("returns", returns, durable=durable, timeout_seconds=0.5)
-        slow_writes(store, monkeypatch, 0.2)
-        service.start_workers()
-        heard: list[str] = []
-        with service.wake:
-            begun = [service.invoking.begin({"FunctionName": name}) for name in ("hangs", "returns")]
-            assert begun[1] is not None
-            begun[1].listeners.append(lambda: heard.append(begun[1].status))  # type: ignore[union-attr]
-            assert service.wake.wait_for(lambda: heard and not service.executions.commit(), 20)
-        time.sleep(0.5)  # whatever would come twice
-        assert heard == ["SUCCEEDED"]
-        hold.set()
+def test_what_has_returned_is_not_given_up_while_it_is_written() -> None:
+    service = LocalService().register("plain", lambda event, _context: event, durable=False)
+    driver = service._driver
+    with service.wake:
+        turn = driver.take_on(Call(service.functions["plain"], "1"))
+        during = driver._outside(turn, 60.0, driver.next_deadline)
+        assert (during < math.inf, driver.next_deadline()) == (True, math.inf)
 
 
 def test_time_is_up_under_a_virtual_clock_too() -> None:
