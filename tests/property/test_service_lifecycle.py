@@ -108,6 +108,7 @@ class Life(RuleBasedStateMachine):
         may = self.status == "RUNNING" and self.clock.now() >= self.ready_at
         with self.service.wake:
             self.machine.fire_due(self.clock.now())
+            self.changed()
             assert self.machine.runnable == may
         return may
 

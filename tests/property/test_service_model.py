@@ -49,6 +49,7 @@ class Service(RuleBasedStateMachine):
     def invoke(self) -> None:
         self.handle = self.service.execution(self.arn)
         with self.service.wake:
+            self.handle.machine.deaths = 0  # however often the process has crashed
             self.handle.machine.begin_invocation(self.clock.now())
             self.service.executions.touch(self.handle.machine)
             self.service.executions.commit()
