@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -71,13 +72,13 @@ class ExecutionOperation(Operation):
         )
 
 
-class _Searchable:
+class _Searchable(ABC):
     """Finds operations by name, among those directly below."""
 
     _what = "Operation"
 
-    def _below(self) -> list[Operation]:
-        raise NotImplementedError
+    @abstractmethod
+    def _below(self) -> list[Operation]: ...
 
     def get_operation_by_name(self, name: str) -> Operation:
         """Give the first operation with a name.
