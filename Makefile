@@ -22,6 +22,7 @@ test-rust: .stamps/dev
 	cargo test --locked --quiet -p perdure-core -p perdure-codec
 
 test-python: .stamps/built .stamps/dev
+	$(PYTEST) -q benches --benchmark-disable
 	$(PYTEST) -q $(PYTEST_ARGS)
 
 lint: .stamps/built .stamps/dev ## Check formats, lints, types and the stub
