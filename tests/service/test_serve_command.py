@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -400,6 +401,9 @@ def test_what_is_installed_below_the_folder_is_left_alone() -> None:
     assert Path(json.__file__) not in seen
     assert Path(pytest.__file__) not in seen
     assert Path(__file__) in seen
+    elsewhere = ModuleType("elsewhere")
+    elsewhere.__file__ = "/linked/lib/site-packages/elsewhere.py"  # of an environment that is linked, or another's
+    assert Reloader(Path("/"), lambda: None)._file(elsewhere) is None
 
 
 def test_an_answer_that_is_no_json_is_an_error() -> None:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("perdure.local")
 _GLANCE = 0.5
-_INSTALLED = tuple(
-    {Path(path).resolve() for name, path in sysconfig.get_paths().items() if "lib" in name}
-    | {Path(path).resolve() for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
+_INSTALLED = {"site-packages", "dist-packages"}
+_STANDARD = tuple(
+    form
+    for name in ("stdlib", "platstdlib")
+    for path in [Path(sysconfig.get_path(name))]
+    for form in (path, path.resolve())
 )
 
 
@@ -101,9 +104,9 @@ class Reloader:
 
     def _is_ours(self, path: Path) -> bool:
         """Tell whether a file is one that somebody works on here."""
-        return (
-            path.is_relative_to(self._root) and path.suffix == ".py" and not any(map(path.is_relative_to, _INSTALLED))
-        )
+        if not path.is_relative_to(self._root) or path.suffix != ".py":
+            return False
+        return _INSTALLED.isdisjoint(path.parts) and not any(map(path.is_relative_to, _STANDARD))
 
 
 def _files_of(problem: BaseException) -> Iterator[str]:
