@@ -131,13 +131,21 @@ def run(
 
 
 def _register_more(service: LocalService, durable: bool, entries: Iterable[str]) -> None:
-    for entry in entries:
-        alias, separator, reference = entry.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{entry!r} is not NAME=MODULE:HANDLER.")
+    for alias, reference in named_entries(entries, None, "NAME=MODULE:HANDLER"):
         if alias in service.functions:
             raise typer.BadParameter(f"{alias!r} is the name of another function here; give this one another.")
         checked_register(service, alias, reference, durable=durable)
+
+
+def named_entries(given: Iterable[str] | None, option: str | None, form: str) -> list[tuple[str, str]]:
+    """Read `NAME=…`, as often as an option was given."""
+    pairs = []
+    for entry in given or ():
+        name, separator, rest = entry.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{entry!r} is not {form}.", param_hint=option)
+        pairs.append((name, rest))
+    return pairs
 
 
 def checked_register(service: LocalService, name: str, reference: str, *, durable: bool = True) -> None:

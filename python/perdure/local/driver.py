@@ -59,7 +59,6 @@ class Turn:
     """How long the function may run."""
     deadline: float = inf
     """When it is given up, by the monotonic clock."""
-    given_up: bool = False
     thread: int = 0
 
 
@@ -169,7 +168,6 @@ class Driver:
         for turn in list(self._turns):
             if turn not in self._turns or turn.deadline > now:  # the lock is let go while others are settled
                 continue
-            turn.given_up = True
             self._turns.discard(turn)
             self._given_up.add(turn)
             error = {"ErrorMessage": f"Task timed out after {turn.seconds:.2f} seconds", "ErrorType": _TIMED_OUT}
@@ -264,7 +262,7 @@ class Driver:
         except BaseException as error:  # noqa: BLE001 - whatever kills an invocation, SystemExit included
             exception = error
         finally:
-            if not turn.given_up:
+            if turn not in self._given_up:
                 invocation.output, invocation.exception = output, exception
                 self._settle(handle, invocation)
 
@@ -306,7 +304,7 @@ class Driver:
         try:
             outcome = self._outside(turn, context.timeout_seconds, call.run, context)
         finally:
-            if not turn.given_up:
+            if turn not in self._given_up:
                 self._settle_call(call, *outcome)
         service.executions.commit()
 

@@ -27,10 +27,11 @@ from perdure.local.command import (
     _load,
     _read_event,
     app,
+    named_entries,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from perdure.testing.explorer import Report
 
@@ -76,12 +77,14 @@ def explore(
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint="--schedule") from None
     around: dict[str, Any] = {
-        "functions": {name: _load(given) for name, given in _named(plain, "--plain", "NAME=MODULE:FUNCTION")},
+        "functions": {name: _load(given) for name, given in named_entries(plain, "--plain", "NAME=MODULE:FUNCTION")},
         "durable_functions": {
-            name: _load(given) for name, given in _named(function, "--function", "NAME=MODULE:HANDLER")
+            name: _load(given) for name, given in named_entries(function, "--function", "NAME=MODULE:HANDLER")
         },
-        "mocks": {name: _json(given, "--mock") for name, given in _named(mock, "--mock", "NAME=JSON")},
-        "answers": {name: _checked(given, "--answer") for name, given in _named(answer, "--answer", "NAME=JSON")},
+        "mocks": {name: _json(given, "--mock") for name, given in named_entries(mock, "--mock", "NAME=JSON")},
+        "answers": {
+            name: _checked(given, "--answer") for name, given in named_entries(answer, "--answer", "NAME=JSON")
+        },
     }
     console = Console(stderr=True)
     with ExitStack() as around_it:
@@ -116,16 +119,6 @@ def _no_log() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-def _named(given: Sequence[str] | None, option: str, form: str) -> list[tuple[str, str]]:
-    pairs = []
-    for entry in given or ():
-        name, separator, rest = entry.partition("=")
-        if not separator or not name:
-            raise typer.BadParameter(f"{entry!r} is not {form}.", param_hint=option)
-        pairs.append((name, rest))
-    return pairs
 
 
 def _json(text: str, option: str) -> Any:
