@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -209,11 +210,14 @@ def a_wait_as_long_as_memory_tells(_event: Any, context: Any) -> None:
 
 def a_wait_by_chance(_event: Any, context: Any) -> None:
     context.step(lambda _: 1)
-    context.wait(random.randrange(1, 10_000))  # noqa: S311
+    context.wait(random.randrange(1, 30_000_000))  # noqa: S311
 
 
-def an_invoke_by_chance(_event: Any, context: Any) -> None:
-    context.invoke(f"f{uuid.uuid4().int % 16}", {})
+NEXT = itertools.cycle(range(16))  # where chance would now and then draw the same again
+
+
+def an_invoke_of_the_next(_event: Any, context: Any) -> None:
+    context.invoke(f"f{next(NEXT)}", {})
 
 
 def a_payload_by_chance(_event: Any, context: Any) -> None:
@@ -233,7 +237,7 @@ def a_timeout_from_memory(_event: Any, context: Any) -> None:
         the_clock_for_two_steps,
         a_wait_as_long_as_memory_tells,
         a_wait_by_chance,
-        an_invoke_by_chance,
+        an_invoke_of_the_next,
         a_payload_by_chance,
         a_timeout_from_memory,
     ],
