@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -406,16 +407,20 @@ def test_a_missing_extra_is_named(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("length", "said"),
     [
         (0.0, "0 ms"),
         (0.25, "250 ms"),
+        (0.9996, "1 s"),
         (1, "1 s"),
         (12.345, "12.3 s"),
+        (59.97, "1 min"),
         (60, "1 min"),
+        (timedelta(milliseconds=5), "5 ms"),
+        (timedelta(days=2, hours=3, minutes=4), "2 d 3 h"),
         (3661, "1 h 1 min"),
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_is_said_as_one_says_it(seconds: float, said: str) -> None:
-    assert span(seconds) == said
+def test_a_length_of_time_is_said_as_one_says_it(length: float | timedelta, said: str) -> None:
+    assert span(length) == said

@@ -67,7 +67,7 @@ def plural(count: int, what: str) -> str:
 
 def duration(length: timedelta | None) -> str:
     """Write a length of time; nothing for none."""
-    return "" if length is None else span(max(0.0, length.total_seconds()))
+    return "" if length is None else span(max(timedelta(0), length))
 
 
 def milliseconds(length: timedelta | None) -> int | None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationPayload
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local.budget import Budget, Prices, budget_of, budget_of_operations
+from perdure.local.words import span
 from perdure.testing.exceptions import DurableFunctionsTestError
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.model import events_to_operations
 from perdure.testing.operations import ContextOperation, Operation, _Searchable, tree_of, walk
-from perdure.testing.tree import render, span, told
+from perdure.testing.tree import render, told
 
 if TYPE_CHECKING:
     import datetime as dt

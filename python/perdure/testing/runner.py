@@ -16,8 +16,10 @@ from perdure.execution import durable_execution
 from perdure.lambda_service import ErrorObject
 from perdure.local import Limits
 from perdure.local.validation import EXECUTION_NAME, function_parts
+from perdure.local.words import span
 from perdure.testing import _recent
 from perdure.testing._stage import PATIENCE, Stage, names_of, over, translated
+from perdure.testing._standing import standing_of
 from perdure.testing.cloud import DurableFunctionCloudTestRunner
 from perdure.testing.exceptions import (
     DurableFunctionsTestError,
@@ -50,7 +52,7 @@ from perdure.testing.operations import (
     create_operation,
 )
 from perdure.testing.result import DurableFunctionTestResult, operations_of
-from perdure.testing.tree import render, span
+from perdure.testing.tree import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +87,6 @@ T = TypeVar("T")
 
 _DEFAULT_NAME = "execution-name"
 _LONGEST = 300.0  # the official runner's
-_OPEN = frozenset({"STARTED", "PENDING", "READY"})
 
 
 class DurableFunctionTestRunner(Generic[T]):
@@ -344,7 +345,7 @@ class DurableFunctionTestRunner(Generic[T]):
         if closed:
             return closed[-1]
         wanted = "No callback" if name is None else f"No callback named {name!r}"
-        raise TimeoutError(f"{wanted} became open. {self._state(handle)}")
+        raise TimeoutError(f"{wanted} became open. {standing_of(handle)}")
 
     def advance(self, duration: timedelta) -> None:
         """Let a time pass: what is due in it happens, at its moment, and the clock ends that much later."""
@@ -510,7 +511,7 @@ class DurableFunctionTestRunner(Generic[T]):
             late = f" within {seconds:g} seconds" if time.monotonic() - began >= seconds else ""
             if late and self.now > virtual and self.service.clock.virtual:
                 late += f", in which {span(self.now - virtual)} of virtual time have passed"
-            raise TimeoutError(f"The execution did not come to its end{late}. {self._state(handle)}")
+            raise TimeoutError(f"The execution did not come to its end{late}. {standing_of(handle)}")
         return DurableFunctionTestResult.create(handle, self._prices)
 
     def _settle_all(self) -> None:
@@ -522,47 +523,6 @@ class DurableFunctionTestRunner(Generic[T]):
     def _open(self, handle: ExecutionHandle, name: str | None) -> list[str]:
         callbacks = [str(operation["CallbackDetails"]["CallbackId"]) for operation in handle.open_callbacks]
         return [callback for callback in callbacks if name is None or name in names_of(handle, callback)]
-
-    def _state(self, handle: ExecutionHandle) -> str:
-        """Say where an execution stands, what it waits for, and what it does."""
-        within = [handle, *self._invoked_by(handle)]
-        callbacks = [
-            _called(part, operation) + (f" of {_function_of(part)}" if part is not handle else "")
-            for part in within
-            for operation in part.open_callbacks
-        ]
-        waits = f" It waits for the callback{'s'[: len(callbacks) > 1]} {', '.join(callbacks)}." if callbacks else ""
-        help_ = " Answer with send_callback_success() or answer_callback()." if callbacks else ""
-        if handle.status in ("PAUSED", "PAUSING"):
-            waits, help_ = " It is paused.", " Go on with resume_execution()."
-        elif not callbacks and not handle.terminal and handle.operations:
-            still = [operation for operation in handle.operations if operation["Status"] in _OPEN]
-            last = (still or handle.operations)[-1]
-            attempts = last.get("StepDetails", {}).get("Attempt", 0)
-            tried = f", after {attempts} attempts" if attempts > 1 else ""
-            waits = f" It is at {_called(handle, last)}, a {last.get('SubType') or last['Type']}{tried}."
-        trees = [render(operations_of(handle))]
-        trees += [f"{_function_of(part)} is {part.status}.\n{render(operations_of(part))}" for part in within[1:]]
-        return "\n".join([f"{handle.name} is {handle.status}.{waits}{help_}", *trees])
-
-    def _invoked_by(self, handle: ExecutionHandle) -> list[ExecutionHandle]:
-        """Give the executions that an execution waits for, directly and by way of others."""
-        found: list[ExecutionHandle] = []
-        for operation in handle.open_invokes:
-            arn = handle.machine.notes.get(operation["Id"], {}).get("child")
-            if arn is not None:
-                child = self.service.execution(arn)
-                found += [child, *self._invoked_by(child)]
-        return found
-
-
-def _called(handle: ExecutionHandle, operation: dict[str, Any]) -> str:
-    """Give the name that users know an operation by."""
-    return str(next(filter(None, handle.names_of(operation)), operation["Id"][:8]))
-
-
-def _function_of(handle: ExecutionHandle) -> str:
-    return function_parts(handle.machine.function_arn)[0]
 
 
 class DurableChildContextTestRunner(DurableFunctionTestRunner[Any]):

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perdure.local.words import span
 from perdure.testing.operations import ContextOperation, StepOperation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import timedelta
 
     from perdure.lambda_service import ErrorObject
     from perdure.testing.operations import Operation
 
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"), (1, "ms"))
 _LONGEST = 100
 _MANY = 200
-
-
-def span(duration: timedelta) -> str:
-    """Write a duration in its two largest units."""
-    rest = round(duration.total_seconds() * 1000)
-    parts = []
-    for size, unit in _UNITS:
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def shorten(text: str, most: int = _LONGEST) -> str:
