@@ -59,6 +59,13 @@ def test_the_service_may_insist_on_smaller_pages() -> None:
     assert [len(page) for page in pages(filled(LocalService(state_page=2)), size=1000)] == [2, 2, 2]
 
 
+def test_a_page_is_no_larger_than_a_response_may_be_but_holds_one_operation() -> None:
+    raw = Raw(LocalService(limits=Limits(response_bytes=2500)))
+    raw.send(*(step(f"s{i}", "START") for i in range(4)))
+    raw.send(step("s0", "SUCCEED", Payload="x" * 5000), step("s1", "SUCCEED", Payload="y" * 1500))
+    assert pages(raw, size=1000)[1:] == [["s0"], ["s1", "s2"], ["s3"]]
+
+
 def test_the_children_of_a_finished_context_are_left_out() -> None:
     raw = Raw()
     raw.send(context("c", "START"), step("s", "START", ParentId="c"), context("d", "START", ParentId="c"))

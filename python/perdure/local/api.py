@@ -75,6 +75,9 @@ class Api:
         if self._service.state_page is not None:
             most = min(most, self._service.state_page)
         operations, marker = handle.machine.page(arguments.get("Marker"), most)
+        fitting = handle.forms.count(operations, self._service.limits.response_bytes)
+        if fitting < len(operations):
+            operations, marker = handle.machine.page(arguments.get("Marker"), max(1, fitting))
         response: Response = {"Operations": operations}
         if marker:
             response["NextMarker"] = marker

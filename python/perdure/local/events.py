@@ -90,7 +90,7 @@ class EventForms:
         self._known: dict[str, tuple[Operation, Operation, int]] = {}
 
     def of(self, operations: Iterable[Operation], limit: int | None) -> list[Operation]:
-        """Give the forms of as many operations, from the front, as fit into an event of `limit` bytes."""
+        """Give the forms of as many operations, from the front, as fit into `limit` bytes."""
         known, forms, room = self._known, [], 0
         for operation in operations:
             key = operation["Id"]
@@ -102,6 +102,10 @@ class EventForms:
                 break
             forms.append(found[1])
         return forms
+
+    def count(self, operations: Iterable[Operation], limit: int | None) -> int:
+        """Count how many operations, from the front, fit into `limit` bytes."""
+        return len(self.of(operations, limit))
 
 
 def _bytes_of(operation: Operation) -> int:
