@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LATEST = "$LATEST"
 LONGEST_SECONDS, LONGEST_EXECUTION_SECONDS = 900, 31_622_400
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,140}")
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_ALIAS = re.compile(r"(?![0-9]+$)[a-zA-Z0-9_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,15 @@ class Function:
 
 
 class Functions(dict[str, Function]):
-    """The latest version of each function by its name, and what `publish` has kept of earlier ones."""
+    """The latest version of each function by its name, its published versions and their aliases."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._published: dict[str, list[Function]] = {}
+        self._published: dict[str, dict[int, Function]] = {}
         self._aliases: dict[tuple[str, str], str] = {}
 
     def add(self, function: Function) -> None:
-        """Take a function, or a new `$LATEST` of one."""
+        """Take a function, or a new `$LATEST` of one; or one of its versions, in the place of what that was before."""
         if _NAME.fullmatch(function.name) is None:
             raise ValueError(f"{function.name!r} is no function name: letters, digits, - and _, at most 140.")
         for what, value, low, high in (
@@ -51,19 +53,33 @@ class Functions(dict[str, Function]):
         ):
             if value is not None and not (low <= value <= high and value > 0):
                 raise ValueError(f"{what} of {function.name} must be from {low or 'above 0'} to {high}, not {value!r}.")
-        self[function.name] = function
+        if function.version == LATEST:
+            self[function.name] = function
+            return
+        if _VERSION.fullmatch(function.version) is None:
+            raise ValueError(f"{function.name}:{function.version} is no version: versions are whole numbers from 1.")
+        self._published.setdefault(function.name, {})[int(function.version)] = function
+        self.setdefault(function.name, replace(function, version=LATEST))
 
     def publish(self, name: str) -> str:
         """Keep the function as it is now under the next version number; return that."""
-        versions = self._published.setdefault(name, [])
-        version = str(len(versions) + 1)
-        versions.append(replace(self[name], version=version))
+        version = str(max(self._published.get(name, ()), default=0) + 1)
+        self.add(replace(self[name], version=version))
         return version
 
     def alias(self, name: str, alias: str, version: str) -> None:
         """Let an alias stand for a version."""
+        if _ALIAS.fullmatch(alias) is None:
+            raise ValueError(
+                f"{name}:{alias} is no alias: letters, digits, - and _, at most 128, and not digits alone."
+            )
         self.at(name, version)
         self._aliases[name, alias] = version
+
+    def qualifiers(self, name: str) -> list[str]:
+        """Return the published versions of a function, and its aliases as ``alias = version``."""
+        versions = [str(version) for version in sorted(self._published.get(name, ()))]
+        return versions + [f"{alias} = {version}" for (known, alias), version in self._aliases.items() if known == name]
 
     def at(self, name: str, version: str) -> Function:
         """Return a function at the version an execution is pinned to."""
@@ -74,15 +90,15 @@ class Functions(dict[str, Function]):
                 f"Function not found: {name}. Known are: {', '.join(sorted(self)) or 'none'}. More are registered as "
                 "NAME=MODULE:HANDLER on the command line, or by LocalService.register().",
             )
-        published = self._published.get(name, [])
+        published = self._published.get(name)
         if version == LATEST:
             return function
         if not published:
             return replace(function, version=version)
-        number = int(version)
-        if not 1 <= number <= len(published):
+        kept = published.get(int(version)) if version.isdecimal() else None
+        if kept is None:
             raise Fault(NOT_FOUND, f"Function not found: {name}:{version} was not published.")
-        return published[number - 1]
+        return kept
 
     def resolve(self, reference: str, qualifier: str | None = None) -> Function:
         """Return what a name or an ARN stands for, the version fixed.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from collections import Counter
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +20,7 @@ from perdure.commands.codes import INTERRUPTED, USAGE, CommandError
 from perdure.commands.usage import Command
 from perdure.local.clock import RealClock
 from perdure.local.command import HERE, _function_name, _load, app
+from perdure.local.errors import Fault
 from perdure.local.failure_log import FailureLog
 from perdure.local.log_option import Level, LogLevel, log_to_stderr
 from perdure.local.reload import Reloader
@@ -37,17 +41,36 @@ DEFAULT_PORT = 9000
 _GRACE = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    """A handler, and what it is served as."""
+
+    name: str
+    version: str | None
+    handler: Callable[[Any, Any], Any]
+    durable: bool
+
+    @property
+    def called(self) -> str:
+        """The name, and the version if it is one."""
+        return self.name if self.version is None else f"{self.name}:{self.version}"
+
+
 @app.command(cls=Command, rich_help_panel=HERE)
 def serve(
     functions: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME=]MODULE:HANDLER|NAME=URL…",
-            help="The durable functions: a handler, or the URL of a Lambda Runtime Interface endpoint.",
+            metavar="[NAME[:VERSION]=]MODULE:HANDLER|NAME[:VERSION]=URL…",
+            help="The durable functions: a handler, or the URL of a Lambda Runtime Interface endpoint. With versions, "
+            "executions stay on the one that they began with.",
         ),
     ] = None,
     plain: Annotated[
         list[str] | None, typer.Option(metavar="NAME=MODULE:FUNCTION|NAME=URL", help="A plain function, likewise.")
+    ] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:ALIAS=VERSION", help="Another name for a version.")
     ] = None,
     database: Annotated[
         Path | None,
@@ -98,7 +121,7 @@ def serve(
         except ValueError as problem:
             console.print("[red]Error:[/]", f"boto3 cannot be used: {problem}.", markup=False)
             raise typer.Exit(USAGE) from None
-        register = partial(_register, service, functions or (), plain or (), options)
+        register = partial(_register, service, functions or (), plain or (), alias or (), options)
         register()
         opened.pop_all()  # from here on they are closed in their turn
     service.start_workers(workers)
@@ -136,23 +159,40 @@ def _register(
     service: LocalService,
     functions: Sequence[str],
     plain: Sequence[str],
+    aliases: Sequence[str],
     options: dict[str, Any],
 ) -> None:
     """Load all functions and register them, or none."""
     try:
-        found = [(True, *_binding(entry)) for entry in functions]
-        found += [(False, *_binding(entry)) for entry in plain]
-        names = [name for _, name, _ in found]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        found = [_binding(entry, durable=True) for entry in functions]
+        found += [_binding(entry, durable=False) for entry in plain]
+        called = Counter(binding.called for binding in found)
+        twice = sorted(name for name, count in called.items() if count > 1)
         if twice:
             raise typer.BadParameter(
                 f"two handlers would be called {', '.join(twice)}: tell them apart as NAME=MODULE:HANDLER."
             )
-        for durable, name, handler in found:
-            own = options if durable else {**options, "execution_timeout": None}
-            service.register(name, handler, durable=durable, **own)
+        newest = sorted((b for b in found if b.version is not None), key=lambda b: int(b.version or 0))
+        latest = {binding.name: replace(binding, version=None) for binding in newest}
+        found += [binding for binding in latest.values() if binding.called not in called]
+        for binding in found:
+            own = options if binding.durable else {**options, "execution_timeout": None}
+            service.register(binding.name, binding.handler, durable=binding.durable, version=binding.version, **own)
+        for entry in aliases:
+            _alias(service, entry)
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from None
+
+
+def _alias(service: LocalService, entry: str) -> None:
+    """Read `NAME:ALIAS=VERSION`, and let the alias stand for the version."""
+    match = re.fullmatch(r"([^:=]+):([^:=]+)=([0-9]+)", entry)
+    if match is None:
+        raise typer.BadParameter(f"{entry!r} is not NAME:ALIAS=VERSION, as in order:live=2.", param_hint="--alias")
+    try:
+        service.functions.alias(*match.groups())
+    except Fault as fault:
+        raise typer.BadParameter(fault.message, param_hint="--alias") from None
 
 
 def _why(problem: BaseException) -> str:
@@ -177,16 +217,23 @@ def _run(server: LocalServer, console: Console, database: Path | None) -> tuple[
         return INTERRUPTED, False
 
 
-def _binding(entry: str) -> tuple[str, Callable[[Any, Any], Any]]:
-    """Read `NAME=MODULE:HANDLER`, `MODULE:HANDLER` or `NAME=URL`."""
+def _binding(entry: str, *, durable: bool) -> _Binding:
+    """Read `NAME=MODULE:HANDLER`, `MODULE:HANDLER` or `NAME=URL`, where a name may have a version."""
     name, separator, reference = entry.partition("=")
     if not separator:
         name, reference = _function_name(entry), entry
+    name, qualified, version = name.partition(":")
+    if qualified and not version.isdecimal():
+        raise typer.BadParameter(
+            f"{entry!r}: {version!r} is no version, which is a number, as in order:2=order:handler."
+        )
     if reference.startswith(("http://", "https://")):
         if not separator:
             raise typer.BadParameter(f"{entry!r} needs a name: NAME={entry}.")
-        return name, RemoteFunction(reference)
-    return name, _load(reference)
+        handler: Callable[[Any, Any], Any] = RemoteFunction(reference)
+    else:
+        handler = _load(reference)
+    return _Binding(name, version or None, handler, durable)
 
 
 def _greet(console: Console, server: LocalServer, database: Path | None) -> None:
@@ -197,7 +244,9 @@ def _greet(console: Console, server: LocalServer, database: Path | None) -> None
         f"[bold]perdure[/] serves {url}, executions {kept}{f', {running} of them running' if running else ''}"
     )
     for function in service.functions.values():
-        console.print(f"  {'durable' if function.durable else 'plain  '} {function.name}")
+        qualifiers = ", ".join(service.functions.qualifiers(function.name))
+        versions = f" (versions: {qualifiers})" if qualifiers else ""
+        console.print(f"  {'durable' if function.durable else 'plain  '} {function.name}{versions}")
     first = next((function.name for function in service.functions.values()), None)
     if first is None:
         console.print(

@@ -213,6 +213,7 @@ class LocalService:
         timeout_seconds: float | None = None,
         execution_timeout: float | None = None,
         retention_days: int | None = None,
+        version: str | int | None = None,
     ) -> LocalService:
         """Register a function under a name: a durable handler, or with `durable=False` a plain one.
 
@@ -228,9 +229,11 @@ class LocalService:
                 workers nothing enforces it.
             execution_timeout: seconds until an execution of it is TIMED_OUT.
             retention_days: how long a finished execution is kept, 1 to 90 days.
+            version: the version that it is, in the place of `$LATEST`. Executions of that version go on with it.
 
         """
-        function = Function(function_name, handler, durable, timeout_seconds, execution_timeout, retention_days)
+        kept = LATEST if version is None else str(version)
+        function = Function(function_name, handler, durable, timeout_seconds, execution_timeout, retention_days, kept)
         with self.wake:
             self.functions.add(function)
             self.executions.resume()
