@@ -105,7 +105,7 @@ def test_out_of_time_does_not_wait_for_a_sibling_in_user_code() -> None:
     free = threading.Event()
 
     def busy(_context: DurableContext) -> None:
-        free.wait(10)
+        free.wait(60)
 
     def late(context: DurableContext) -> None:
         context.step(lambda _: time.sleep(0.05))
@@ -115,7 +115,7 @@ def test_out_of_time_does_not_wait_for_a_sibling_in_user_code() -> None:
     try:
         with pytest.raises(Exception, match="out of time"):
             invoke(lambda c: c.parallel([late, busy]), context=LambdaContext(0.05))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
     finally:
         free.set()
 

@@ -189,9 +189,7 @@ def test_a_second_interrupt_does_not_wait_for_what_runs(folder: Path, how: signa
         wait_for(folder / "told")
         served.process.send_signal(how)
         assert "Ctrl-C again stops at once" in served.next_line()
-        began = time.monotonic()
-        assert served.end(how) == 130
-        assert time.monotonic() - began < 4.5
+        assert served.end(how) == 130  # 0 if it had waited as long as it says
         assert "kept in perdure.db, 1 of them unfinished" in served.said[-1]
     assert files(folder) <= {"perdure.db", "perdure.db.lock"}
     with LocalService(store=SqliteStore(folder / "perdure.db")) as service:
@@ -244,7 +242,7 @@ def test_what_was_given_up_does_not_keep_the_server_from_ending(folder: Path) ->
         assert "FunctionError" in served.client.invoke(FunctionName="handler")
         began = time.monotonic()
         assert served.end(signal.SIGTERM) == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
 
 
 def test_clients_of_handlers_come_here_past_any_proxy(folder: Path) -> None:

@@ -255,7 +255,7 @@ def test_real_time_is_bounded_whatever_virtual_time_passes(handler: Any, where: 
         before = time.monotonic()
         with pytest.raises(TimeoutError, match=rf"(?s){where}") as caught:
             _ = runner.run(timeout=0.3) if way == "run" else getattr(runner, way)(arn, timeout=0.3)
-        assert time.monotonic() - before < 5
+        assert time.monotonic() - before < 60
         assert way == "wait_for_callback" or "within 0.3 seconds, in which" in str(caught.value)
         assert runner.now > START
 
@@ -336,10 +336,10 @@ def test_idle_threads_are_not_waited_for(make: Any) -> None:
     try:
         for _ in range(2):  # the threads are there before the second runner is
             before = time.monotonic()
-            with runner_of(two_callbacks(lambda *_: work())) as runner:
+            with runner_of(two_callbacks(lambda *_: work()), patience=60) as runner:
                 result = runner.run()
             assert (result.value, result.duration) == (["first timed out", "second timed out"], 2 * HOUR)
-            assert time.monotonic() - before < 4
+            assert time.monotonic() - before < 30
     finally:
         end()
 
@@ -363,7 +363,7 @@ def test_a_pool_that_was_there_before_answers() -> None:
                 assert runner.run(timeout=30).value == ["pool", "pool"]
 
 
-@pytest.mark.parametrize(("options", "timeout"), [({"patience": 0.1}, None), ({}, 0.4)])
+@pytest.mark.parametrize(("options", "timeout"), [({"patience": 0.1}, None), ({}, 6)])
 def test_threads_that_live_hold_virtual_time_up_for_a_while_only(
     options: dict[str, float], timeout: float | None
 ) -> None:
@@ -382,7 +382,7 @@ def test_threads_that_live_hold_virtual_time_up_for_a_while_only(
         gate.set()
         for thread in threads:
             thread.join()
-    assert 0.15 <= time.monotonic() - before < 4
+    assert 0.15 <= time.monotonic() - before < 7  # without either, 7.5 seconds and what the rest takes
 
 
 def test_what_answers_from_within_lets_no_time_pass() -> None:
@@ -427,16 +427,16 @@ def test_an_answer_in_an_invoked_function_is_noticed() -> None:
     def submit(callback_id: str, _context: Any) -> None:
         threading.Timer(0.05, answer, [callback_id]).start()
 
-    with runner_of(lambda _event, context: context.invoke("child", 1)) as runner:
+    with runner_of(lambda _event, context: context.invoke("child", 1), patience=60) as runner:
         runner.register_durable_function(
             "child", durable_execution(lambda _event, context: context.wait_for_callback(submit, "ok"))
         )
         before = time.monotonic()
         try:
-            assert runner.run(timeout=20).value == "thread"
+            assert runner.run(timeout=240).value == "thread"
         finally:
             over.set()
-    assert time.monotonic() - before < 4
+    assert time.monotonic() - before < 30
 
 
 def test_without_a_name_the_callback_that_was_opened_last_is_given() -> None:
