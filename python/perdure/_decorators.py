@@ -51,6 +51,7 @@ def durable_step(
         return call
 
     name = getattr(func, "__name__", None)
+    bind.durable_step = True  # type: ignore[attr-defined]  # so that one which was not called can be told
     return bind
 
 

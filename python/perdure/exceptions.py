@@ -130,7 +130,8 @@ class DurableOperationError(DurableExecutionsError):
     """An operation failed. The class says which kind; the fields say what went wrong inside it.
 
     ``__cause__`` is the recorded inner error, rebuilt from these fields on the first run as on replay; it is never the
-    original object, which replay could not have.
+    original object, which replay could not have. In the invocation in which it happened, the traceback shows the
+    original, too, down to the line that raised it.
 
     Args:
         message: The inner error's message.

@@ -337,7 +337,7 @@ def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes 
         try:
             payload = encode_json(result)
         except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
-            error = unserialisable
+            error = _unserialisable(result, unserialisable)
     invocation.end()
     if isinstance(error, OrphanedChildException):
         error = used_after_its_end(error)
@@ -377,6 +377,17 @@ def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes 
 
 
 _CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)
+
+
+def _unserialisable(result: Any, problem: Exception) -> Exception:
+    """Say that it is the handler's result which JSON cannot hold, and what to do about it."""
+    kind = type(problem)
+    if kind is not TypeError and kind is not ValueError:
+        return problem  # one of the user's own
+    instead = "its get_results()" if hasattr(result, "get_results") else "what json.dumps takes"
+    error = kind(f"the handler's result cannot be written as JSON: {problem}. Return {instead}")
+    error.__cause__ = problem
+    return error
 
 
 def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:

@@ -289,7 +289,9 @@ EXTENDED_TYPES_SERDES: SerDes[Any] = ExtendedTypeSerDes()
 PASS_THROUGH_SERDES: SerDes[Any] = PassThroughSerDes()
 
 
-def serialize(serdes: SerDes[T] | None, value: T, operation_id: str, durable_execution_arn: str) -> str:
+def serialize(
+    serdes: SerDes[T] | None, value: T, operation_id: str, durable_execution_arn: str, *, name: str | None = None
+) -> str:
     """Write the `value` of an operation.
 
     Args:
@@ -297,6 +299,7 @@ def serialize(serdes: SerDes[T] | None, value: T, operation_id: str, durable_exe
         value: What to write.
         operation_id: The id of the operation.
         durable_execution_arn: The ARN of the durable execution.
+        name: What to call the operation in an error; its id by default.
 
     Returns:
         The payload.
@@ -313,10 +316,12 @@ def serialize(serdes: SerDes[T] | None, value: T, operation_id: str, durable_exe
     except (SerDesError, RetryableSerDesError):
         raise
     except Exception as error:
-        raise _failure("serialise the value", operation_id, error) from error
+        raise _failure("serialise the value", name or operation_id, error) from error
 
 
-def deserialize(serdes: SerDes[T] | None, data: str, operation_id: str, durable_execution_arn: str) -> T:
+def deserialize(
+    serdes: SerDes[T] | None, data: str, operation_id: str, durable_execution_arn: str, *, name: str | None = None
+) -> T:
     """Read the value of an operation.
 
     Args:
@@ -324,6 +329,7 @@ def deserialize(serdes: SerDes[T] | None, data: str, operation_id: str, durable_
         data: The payload.
         operation_id: The id of the operation.
         durable_execution_arn: The ARN of the durable execution.
+        name: What to call the operation in an error; its id by default.
 
     Returns:
         The value.
@@ -340,14 +346,14 @@ def deserialize(serdes: SerDes[T] | None, data: str, operation_id: str, durable_
     except (SerDesError, RetryableSerDesError):
         raise
     except Exception as error:
-        raise _failure("deserialise the payload", operation_id, error) from error
+        raise _failure("deserialise the payload", name or operation_id, error) from error
 
 
-def _failure(what: str, operation_id: str, error: Exception) -> SerDesError:
+def _failure(what: str, operation: str, error: Exception) -> SerDesError:
     import logging  # noqa: PLC0415 - only on failure
 
-    logging.getLogger(__name__).error("Could not %s of operation %s.", what, operation_id, exc_info=error)
-    return SerDesError(f"Could not {what} of operation {operation_id}: {type(error).__name__}: {error}")
+    logging.getLogger(__name__).error("Could not %s of operation %s.", what, operation, exc_info=error)
+    return SerDesError(f"Could not {what} of operation {operation}: {type(error).__name__}: {error}")
 
 
 def _holds_itself(value: Any) -> bool:

@@ -131,6 +131,7 @@ def _surfaced(error: ChildContextError) -> Exception:
     """Give what the failure of the context around a callback surfaces as: the callback's, or the submitter's."""
     inner = error.__cause__
     if isinstance(inner, CallbackError):
+        inner.__context__ = None  # which is the same error once more
         return inner
     if isinstance(inner, StepError):
         surfaced = CallbackSubmitterError(error.message, data=error.data, stack_trace=error.stack_trace)

@@ -10,6 +10,7 @@ from perdure.operations.common import (
     BRANCH,
     deserialise,
     failure,
+    logger,
     passes_through,
     raise_recorded,
     serialise,
@@ -52,7 +53,7 @@ def run(
     """
     decision = operation.decision
     if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id)
+        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     if decision == FAILED:
         raise_recorded(error_class, operation)
     checkpoints = context.invocation.checkpoints
@@ -65,8 +66,8 @@ def run(
     try:
         result = func(context.child(inner, operation.id))
         settle(context, inner)
-        payload = serialise(context, serdes, result, operation.id)
-        value = deserialise(context, serdes, payload, operation.id)
+        payload = serialise(context, serdes, result, operation.id, operation.name)
+        value = deserialise(context, serdes, payload, operation.id, operation.name)
         if not write:
             inner.end()
             return value
@@ -78,12 +79,13 @@ def run(
         if passes_through(error) or not write:
             inner.end()
             raise
-        recorded = wire_error(error)
+        failed, recorded = error, wire_error(error)
     else:
         checkpoints.wait(operation.succeed_context(inner, payload, large))
         return value
     checkpoints.wait(operation.fail_context(inner, recorded))
-    raise failure(error_class, recorded)
+    logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
+    raise failure(error_class, recorded, operation, failed)
 
 
 def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
@@ -117,9 +119,10 @@ def run_virtual(
         settle(context, inner, error)
         if passes_through(error):
             raise
-        recorded = wire_error(error)
+        failed, recorded = error, wire_error(error)
     else:
         return result
     finally:
         inner.end()
-    raise failure(ChildContextError, recorded)
+    logger.debug("a virtual context failed", exc_info=failed)
+    raise failure(ChildContextError, recorded, None, failed)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure.exceptions import (
+    ChildContextError,
     DurableOperationError,
     ExecutionError,
     InvocationError,
+    InvokeError,
     OrphanedChildException,
     SerDesError,
+    StepError,
+    WaitForConditionError,
     operation_error,
     wire_error_fields,
 )
@@ -21,10 +26,18 @@ if TYPE_CHECKING:
     from perdure.invocation import Invocation
     from perdure.serdes import SerDes
 
+logger = logging.getLogger("perdure")
+
 MAX_ERROR_BYTES = 32 * 1024
 """The service refuses larger error objects."""
 
 _ROOM_FOR_REST = 4096
+_KINDS = {
+    StepError: "step",
+    InvokeError: "invoke",
+    ChildContextError: "context",
+    WaitForConditionError: "wait_for_condition",
+}
 
 BRANCH: ContextVar[tuple[Invocation, Scope] | None] = ContextVar("perdure_branch", default=None)
 """The branch whose code runs: a suspension there is the branch's, whichever context's operation it waits for."""
@@ -73,12 +86,34 @@ def _cut(wire: dict[str, Any]) -> dict[str, Any]:
     return {"ErrorMessage": kept + note, "ErrorType": wire["ErrorType"][:256]}
 
 
-def failure(cls: type[DurableOperationError], error: dict[str, Any] | None) -> DurableOperationError | SerDesError:
-    """Build the exception that a recorded error object surfaces as."""
+def failure(
+    cls: type[DurableOperationError],
+    error: dict[str, Any] | None,
+    operation: Operation | None,
+    live: Exception | None = None,
+) -> DurableOperationError | SerDesError:
+    """Build the exception that a recorded error object surfaces as.
+
+    Args:
+        cls: Its class.
+        error: What is recorded.
+        operation: Which operation failed; a note of the exception names it. None for a virtual context.
+        live: The exception that it was recorded of, if that was raised in this invocation. Programs see only what
+            replay can give them, too; people find in the traceback where it came from.
+
+    """
     error = error or {}
-    return operation_error(
-        cls, error.get("ErrorType"), error.get("ErrorMessage"), error.get("ErrorData"), error.get("StackTrace")
+    error_type = error.get("ErrorType")
+    surfaced = operation_error(
+        cls, error_type, error.get("ErrorMessage"), error.get("ErrorData"), error.get("StackTrace")
     )
+    if operation is not None:
+        which = f"{_KINDS.get(cls, 'operation')} {operation.name or operation.id[:8]}"
+        what = error_type.rpartition(".")[2] if error_type else operation.status
+        surfaced.add_note(f"({which} ended with {what})")
+    if live is not None and surfaced.__cause__ is not None:
+        surfaced.__cause__.__context__ = live
+    return surfaced
 
 
 def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> NoReturn:
@@ -86,7 +121,7 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     error: dict[str, Any] | None = operation.error
     if error is None and operation.status != "FAILED":
         error = {"ErrorMessage": f"operation {operation.name or operation.id} ended with the status {operation.status}"}
-    raise failure(cls, error)
+    raise failure(cls, error, operation)
 
 
 def used_after_its_end(error: OrphanedChildException) -> ExecutionError:
@@ -102,7 +137,9 @@ def passes_through(error: BaseException) -> bool:
     return isinstance(error, ExecutionError) or (isinstance(error, InvocationError) and error.is_retryable())
 
 
-def serialise(context: DurableContext, serdes: SerDes[Any] | None, value: Any, operation_id: str) -> Any:
+def serialise(
+    context: DurableContext, serdes: SerDes[Any] | None, value: Any, operation_id: str, name: str | None = None
+) -> Any:
     """Give the payload of ``value``; a serdes may give None for no payload.
 
     Raises:
@@ -111,10 +148,12 @@ def serialise(context: DurableContext, serdes: SerDes[Any] | None, value: Any, o
     """
     from perdure.serdes import serialize  # noqa: PLC0415  only for work that is not replayed by the fast path
 
-    return serialize(serdes, value, operation_id, context.invocation.durable_execution_arn)
+    return serialize(serdes, value, operation_id, context.invocation.durable_execution_arn, name=name)
 
 
-def deserialise(context: DurableContext, serdes: SerDes[Any] | None, payload: Any, operation_id: str) -> Any:
+def deserialise(
+    context: DurableContext, serdes: SerDes[Any] | None, payload: Any, operation_id: str, name: str | None = None
+) -> Any:
     """Give the value of a payload; None without one.
 
     Raises:
@@ -125,7 +164,7 @@ def deserialise(context: DurableContext, serdes: SerDes[Any] | None, payload: An
         return None
     from perdure.serdes import deserialize  # noqa: PLC0415  only for work that is not replayed by the fast path
 
-    return deserialize(serdes, payload, operation_id, context.invocation.durable_execution_arn)
+    return deserialize(serdes, payload, operation_id, context.invocation.durable_execution_arn, name=name)
 
 
 def one_of(first: Any, second: Any, names: str) -> Any:

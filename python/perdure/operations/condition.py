@@ -29,7 +29,7 @@ def run(
     """Carry out what the core decided for a condition: check once, then go on, come back later, or fail."""
     decision = operation.decision
     if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id)
+        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     if decision == FAILED:
         raise_recorded(WaitForConditionError, operation)
     checkpoints = context.invocation.checkpoints
@@ -39,16 +39,16 @@ def run(
     try:
         payload = operation.payload
         if payload is None:
-            payload = serialise(context, serdes, initial_state, id_)
-        state = deserialise(context, serdes, payload, id_)
+            payload = serialise(context, serdes, initial_state, id_, operation.name)
+        state = deserialise(context, serdes, payload, id_, operation.name)
         state = check(state, context.check_context(operation))
-        payload = serialise(context, serdes, state, id_)
-        state = deserialise(context, serdes, payload, id_)
+        payload = serialise(context, serdes, state, id_, operation.name)
+        state = deserialise(context, serdes, payload, id_, operation.name)
         verdict = wait_strategy(state, operation.attempt)
     except RetryableSerDesError:
         raise
     except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation
-        recorded = wire_error(error)
+        failed, recorded = error, wire_error(error)
     else:
         if verdict.should_continue:
             checkpoints.wait(operation.retry(verdict.delay_seconds, None, payload))
@@ -57,4 +57,4 @@ def run(
         checkpoints.wait(operation.succeed(payload))
         return state
     checkpoints.wait(operation.fail(recorded))
-    raise failure(WaitForConditionError, recorded)
+    raise failure(WaitForConditionError, recorded, operation, failed)

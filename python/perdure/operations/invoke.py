@@ -25,10 +25,10 @@ def run(
     """Carry out what the core decided for an invoke."""
     serdes_payload, serdes_result, tenant_id = config
     if operation.decision == START:
-        text = serialise(context, serdes_payload or DEFAULT_JSON_SERDES, payload, operation.id)
+        text = serialise(context, serdes_payload or DEFAULT_JSON_SERDES, payload, operation.id, operation.name)
         ticket = operation.start_invoke(text, function_name, tenant_id, None)
         context.invocation.checkpoints.wait(ticket)
         operation = operation.again()
     if operation.decision == FAILED:
         raise_recorded(InvokeError, operation)
-    return deserialise(context, serdes_result or DEFAULT_JSON_SERDES, operation.payload, operation.id)
+    return deserialise(context, serdes_result or DEFAULT_JSON_SERDES, operation.payload, operation.id, operation.name)

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, START
-from perdure.exceptions import ExecutionError, InvocationError, SerDesError, StepError, StepInterruptedError
-from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
+from perdure.exceptions import (
+    ExecutionError,
+    InvocationError,
+    SerDesError,
+    StepError,
+    StepInterruptedError,
+    ValidationError,
+)
+from perdure.operations.common import deserialise, failure, logger, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +42,7 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
     elif operation.ticket:
         checkpoints.watch()
     if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id)
+        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     if decision == FAILED:
         raise_recorded(StepError, operation)
     if decision == INTERRUPTED:
@@ -53,16 +60,20 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
         failed: Exception = error
         retry_strategy = _never
     except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
+        if not callable(func):
+            raise _not_a_step(func) from None
         failed = error
     else:
         try:
             if serdes is None:
                 ticket, value = operation.succeed_value(result)
             else:
-                payload = serialise(context, serdes, result, operation.id)
-                value = deserialise(context, serdes, payload, operation.id)
+                payload = serialise(context, serdes, result, operation.id, operation.name)
+                value = deserialise(context, serdes, payload, operation.id, operation.name)
                 ticket = operation.succeed(payload)
         except SerDesError as error:
+            if hasattr(func, "durable_step"):
+                raise _not_a_step(func) from None
             unserialisable = wire_error(error)
         except (ExecutionError, InvocationError):
             raise
@@ -72,8 +83,16 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
             checkpoints.wait(ticket)
             return value
         checkpoints.wait(operation.fail(unserialisable))
-        raise failure(StepError, unserialisable)
+        raise failure(StepError, unserialisable, operation)
     return end_attempt(context, operation, failed, retry_strategy)
+
+
+def _not_a_step(func: Any) -> ValidationError:
+    """Give the error for what cannot be a step's function; repeating it would not help."""
+    called = getattr(func, "__name__", repr(func))
+    if callable(func):
+        return ValidationError(f"{called} is decorated with durable_step: call it, as in context.step({called}(...))")
+    return ValidationError(f"a step is a function that takes a StepContext, not {called}")
 
 
 def _never(_error: Exception, _attempt: int) -> RetryDecision:
@@ -95,8 +114,15 @@ def end_attempt(
     recorded = wire_error(error)
     checkpoints = context.invocation.checkpoints
     if decision.should_retry:
+        logger.debug(
+            "attempt %d of step %s failed; the next one is due in %s s",
+            operation.attempt,
+            operation.name or operation.id,
+            decision.delay_seconds,
+            exc_info=error,
+        )
         checkpoints.wait(operation.retry(decision.delay_seconds, recorded, None))
         operation.again()
         context.scope.suspend(None)
     checkpoints.wait(operation.fail(recorded))
-    raise failure(StepError, recorded)
+    raise failure(StepError, recorded, operation, error)
