@@ -85,8 +85,9 @@ def test_an_execution_fails_with_what_the_handler_returns() -> None:
     [
         (None, "not NoneType"),
         ("text", "not str"),
-        ({}, "None is not a valid status"),
-        ({"Status": "DONE"}, "'DONE' is not a valid status"),
+        ({}, "None is not a valid status. Is the handler decorated with @durable_execution?"),
+        ({"total": 3}, "None is not a valid status. Is the handler decorated with @durable_execution?"),
+        ({"Status": "DONE"}, "'DONE' is not a valid status. Is the handler decorated with @durable_execution?"),
         ({"Status": "FAILED", "Result": "1"}, "Cannot provide a Result for FAILED"),
         ({"Status": "PENDING", "Result": "1"}, "Cannot provide a Result for PENDING"),
         ({"Status": "SUCCEEDED", "Error": ERROR}, "Cannot provide an Error for SUCCEEDED"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,6 +82,7 @@ def test_a_plain_function_that_returns_too_much_has_failed() -> None:
     [
         {"execution_timeout": -5},
         {"execution_timeout": 1e12},
+        {"execution_timeout": timedelta(days=-1)},
         {"retention_days": 0},
         {"retention_days": 91},
         {"timeout_seconds": 0},
@@ -90,6 +92,15 @@ def test_a_plain_function_that_returns_too_much_has_failed() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LocalService().register("f", good, **wrong)
+
+
+@pytest.mark.parametrize("wrong", ["60", True, [60]])
+def test_a_timeout_that_is_no_length_of_time_is_refused(wrong: Any) -> None:
+    service = LocalService().register("f", good)
+    for call in (service.start, service.run):
+        with pytest.raises(TypeError, match=r"execution_timeout must be a Duration, a datetime\.timedelta or a number"):
+            call("f", execution_timeout=wrong)
+    assert not service.handles
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "not a name", "x" * 65])

@@ -126,6 +126,157 @@ def test_a_failed_test_shows_what_its_executions_did(run):
     assert failing.count("└─ price") == 1
 
 
+def test_a_failed_test_names_the_line_where_a_handler_raised(run):
+    result = run(
+        """
+    @durable_execution
+    def broken(event, context):
+        return context.invoke("other", event, name="call")
+
+    def other(event, context):
+        return event["sku"]
+
+    @pytest.mark.durable(handler=broken, functions={"other": other})
+    def test_looking(durable):
+        result = durable.run(event={})
+        assert result.status.value == "SUCCEEDED"
+
+    @pytest.mark.durable(handler=broken, functions={"other": other})
+    def test_asking(durable):
+        durable.run(event={}).value
+    """
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_looking _*",
+            "*durable executions*",
+            "execution-name FAILED after 0 ms in 2 invocations with InvokeError: 'sku'",
+            "raised at *test_a_failed_test_names_the_line_where_a_handler_raised.py:*in broken",
+            "because of KeyError, raised at *.py:* in other",
+            "└─ call *",
+            "*_ test_asking _*",
+            '>*return event?"sku"?',
+            "E *KeyError: 'sku'",
+            '>*return context.invoke("other", event, name="call")',
+            ">*durable.run(event={}).value",
+            "E *DurableFunctionsTestError: the execution has no value, it FAILED: InvokeError: 'sku'",
+        ]
+    )
+    asking = result.stdout.str().partition("_ test_asking _")[2]
+    assert "perdure/testing" not in asking
+    assert "perdure/operations" not in asking
+    assert "durable executions" not in asking
+
+
+def test_a_test_that_times_out_shows_what_keeps_failing(run):
+    result = run(
+        """
+    from perdure.exceptions import InvocationError
+
+    @durable_execution
+    def sick(event, context):
+        raise InvocationError("the service is sick")
+
+    def test_it(durable):
+        durable(sick, skip_time=False).run(timeout=timedelta(seconds=0.2))
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['>*raise InvocationError("the service is sick")', "*TimeoutError: The execution did*"])
+    assert "perdure/testing" not in result.stdout.str()
+    assert "durable executions" not in result.stdout.str()
+
+
+def test_an_exception_without_words_spoils_no_report(run):
+    result = run(
+        """
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    def test_of_its_own(durable):
+        durable(durable_execution(lambda event, context: 1)).run()
+        raise Silent
+
+    def test_of_the_handler(durable):
+        @durable_execution
+        def silent(event, context):
+            raise Silent
+
+        durable(silent).run().value
+    """
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["execution-name SUCCEEDED *", "E *FAILED: Silent: *", "E *raised at *in silent"])
+
+
+def test_the_marker_takes_lengths_of_time_and_durable_functions(run):
+    result = run(
+        """
+    from perdure.config import Duration
+
+    @durable_execution
+    def child(event, context):
+        context.wait(event)
+        return "waited"
+
+    @durable_execution
+    def parent(event, context):
+        return context.invoke("child", event)
+
+    pytestmark = pytest.mark.durable(handler=parent, functions={"child": child}, patience=timedelta(seconds=1))
+
+    @pytest.mark.durable(execution_timeout=timedelta(hours=1), invocation_timeout=Duration.from_minutes(1))
+    def test_it(durable):
+        assert durable.run(event=60).value == "waited"
+        assert durable.run(event=7200).execution_status.value == "TIMED_OUT"
+
+    @pytest.mark.durable(execution_timeout="1h")
+    def test_refused(durable):
+        with pytest.raises(TypeError, match="execution_timeout must be a Duration"):
+            durable.run(event=60)
+    """
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_an_option_that_is_misspelt_is_refused(run):
+    result = run(
+        """
+    @pytest.mark.durable(handler=handler, execution_timout=5)
+    def test_of_the_marker(durable):
+        durable.run()
+
+    def test_of_the_call(durable):
+        durable(handler, mock={"pricing": 1})
+
+    def test_of_none(durable):
+        durable(handler, colour="red")
+    """
+    )
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*UsageError: durable has no option 'execution_timout': did you mean execution_timeout?",
+            "*UsageError: durable has no option 'mock': did you mean mocks?",
+            "*UsageError: durable has no option 'colour': it takes handler, functions, mocks, answers, *",
+        ]
+    )
+
+
+def test_what_a_runner_has_is_asked_of_the_runner(run):
+    result = run(
+        """
+    def test_it(durable):
+        with pytest.raises(AttributeError, match="as durable.runner.mock_invoke"):
+            durable.mock_invoke("pricing", returns=1)
+        assert not hasattr(durable, "advance")
+    """
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_of_very_many_executions_the_last_are_shown(run):
     result = run(
         """

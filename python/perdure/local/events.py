@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from perdure.local.transitions import Operation
 
 _DETAIL_MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
+_DURABLE = frozenset(
+    {
+        *("step", "wait", "map", "parallel", "invoke", "create_callback", "wait_for_callback", "wait_for_condition"),
+        *("run_in_child_context", "logger", "set_logger", "execution_context", "lambda_context", "is_replaying"),
+    }
+)
+"""What a `DurableContext` has, and a Lambda context has not."""
 _FRAME_BYTES = 400  # what an operation weighs in an event besides its payloads, generously
 
 
@@ -58,6 +65,15 @@ class LocalLambdaContext:
 
     def __post_init__(self) -> None:
         self.log_group_name = self.log_group_name or f"/aws/lambda/{self.function_name}"
+
+    def __getattr__(self, name: str) -> Any:
+        hint = ""
+        if name in _DURABLE:
+            hint = (
+                ": this is Lambda's context, which a handler gets that is not decorated with @durable_execution. "
+                "Decorate it (and register it as a durable function), and it gets a DurableContext"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the real milliseconds left of the invocation's timeout."""

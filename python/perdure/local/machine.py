@@ -36,6 +36,7 @@ _IDEMPOTENCY = timedelta(minutes=15)
 _ENDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "STOPPED": "Stopped"}
 _STOPPED = {"ErrorMessage": "Execution stopped by user request"}
 _TIMED_OUT = {"ErrorMessage": "Execution timed out", "ErrorType": "Execution.Timeout"}
+_UNDECORATED = "Is the handler decorated with @durable_execution?"
 _DIED = {
     "ErrorMessage": f"The process died {MAX_DEATHS} times in a row while the handler ran.",
     "ErrorType": "Runtime.ExitError",
@@ -403,11 +404,11 @@ class Execution(Journal):
         if not isinstance(output, dict):
             refuse(
                 f"Invalid invocation output: a durable function returns an object, not {type(output).__name__}. "
-                "Is the handler decorated with @durable_execution?"
+                f"{_UNDECORATED}"
             )
         status, result, error = output.get("Status"), output.get("Result"), output.get("Error")
         if status not in ("SUCCEEDED", "FAILED", "PENDING"):
-            refuse(f"Invalid invocation output: {status!r} is not a valid status.")
+            refuse(f"Invalid invocation output: {status!r} is not a valid status. {_UNDECORATED}")
         if result is not None and status != "SUCCEEDED":
             refuse(f"Cannot provide a Result for {status} status.")
         if error is not None and status != "FAILED":

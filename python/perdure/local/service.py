@@ -31,6 +31,7 @@ from perdure.local.executions import Executions
 from perdure.local.functions import LATEST, Function, Functions
 from perdure.local.handle import ExecutionHandle, Invocation
 from perdure.local.invoking import Invoking
+from perdure.local.lengths import optional_seconds
 from perdure.local.limits import Limits
 from perdure.local.machine import Origin
 from perdure.local.store import MemoryStore
@@ -40,6 +41,7 @@ from perdure.local.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure._duration import DurationLike
     from perdure.local.calls import Call
     from perdure.local.clock import Clock
     from perdure.local.driver import Target
@@ -211,7 +213,7 @@ class LocalService:
         *,
         durable: bool = True,
         timeout_seconds: float | None = None,
-        execution_timeout: float | None = None,
+        execution_timeout: DurationLike | None = None,
         retention_days: int | None = None,
         version: str | int | None = None,
     ) -> LocalService:
@@ -227,13 +229,14 @@ class LocalService:
             timeout_seconds: of one invocation, 900 by default, in real time. The context shows it. Workers give up an
                 invocation that takes longer: it has failed, and what its thread still asks for is refused. Without
                 workers nothing enforces it.
-            execution_timeout: seconds until an execution of it is TIMED_OUT.
+            execution_timeout: how long until an execution of it is TIMED_OUT: seconds, a `timedelta` or a `Duration`.
             retention_days: how long a finished execution is kept, 1 to 90 days.
             version: the version that it is, in the place of `$LATEST`. Executions of that version go on with it.
 
         """
         kept = LATEST if version is None else str(version)
-        function = Function(function_name, handler, durable, timeout_seconds, execution_timeout, retention_days, kept)
+        lasts = optional_seconds(execution_timeout, "execution_timeout")
+        function = Function(function_name, handler, durable, timeout_seconds, lasts, retention_days, kept)
         with self.wake:
             self.functions.add(function)
             self.executions.resume()
@@ -258,7 +261,7 @@ class LocalService:
         name: str | None = None,
         *,
         event: Any = _MISSING,
-        execution_timeout: float | None = None,
+        execution_timeout: DurationLike | None = None,
     ) -> ExecutionHandle:
         """Start an execution without running it.
 
@@ -267,7 +270,7 @@ class LocalService:
             payload: the user's event as JSON text; or give it as an object with `event`.
             name: the name of the execution; a second start of the same name and payload returns the first one.
             event: the user's event.
-            execution_timeout: seconds until the execution is TIMED_OUT.
+            execution_timeout: how long until the execution is TIMED_OUT: seconds, a `timedelta` or a `Duration`.
 
         Raises:
             ClientError: `DurableExecutionAlreadyStartedException` when the name is taken by another payload.
@@ -278,12 +281,13 @@ class LocalService:
         if name is not None and EXECUTION_NAME.fullmatch(name) is None:
             raise ValueError(f"{name!r} is no name of an execution: 1 to 64 letters, digits, - and _.")
         text = payload if event is _MISSING else json.dumps(event)
+        lasts = optional_seconds(execution_timeout, "execution_timeout")
         try:
             with self.wake:
                 function = self.functions.resolve(function_name)
                 if not function.durable:
                     raise LookupError(f"{function_name!r} is not a durable function; register() it as one.")
-                handle = self.executions.begin(function, text, name, Origin(), execution_timeout)
+                handle = self.executions.begin(function, text, name, Origin(), lasts)
                 self.executions.commit()
                 return handle
         except Fault as fault:
@@ -298,7 +302,7 @@ class LocalService:
         name: str | None = None,
         *,
         event: Any = _MISSING,
-        execution_timeout: float | None = None,
+        execution_timeout: DurationLike | None = None,
         stop_at_callback: bool = False,
         wait: float = 0.0,
     ) -> ExecutionHandle:

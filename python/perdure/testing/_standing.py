@@ -4,26 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perdure.lambda_service import ErrorObject
 from perdure.local.validation import function_parts
+from perdure.testing._failures import failure_of, places_of
 from perdure.testing.result import operations_of
-from perdure.testing.tree import render
+from perdure.testing.tree import in_full, render
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from perdure.local import ExecutionHandle
     from perdure.local.transitions import Operation
 
 _OPEN = frozenset({"STARTED", "PENDING", "READY"})
 
 
-def standing_of(handle: ExecutionHandle) -> str:
-    """Say how an execution is, what it waits for and how to help it, and draw it with those that it invoked."""
+def standing_of(handle: ExecutionHandle, answers: Collection[str | None] = ()) -> str:
+    """Say how an execution is, what it waits for and how to help it, and draw it with those that it invoked.
+
+    Args:
+        handle: The execution.
+        answers: The names of the callbacks that there are answers for.
+
+    """
     invoked = _invoked_by(handle)
     trees = [render(operations_of(handle))]
     trees += [f"{_function_of(part)} is {part.status}.\n{render(operations_of(part))}" for part in invoked]
-    return "\n".join([f"{handle.name} is {handle.status}.{_obstacle(handle, invoked)}", *trees])
+    standing = f"{handle.name} is {handle.status}.{_obstacle(handle, invoked, answers)}{_error(handle)}"
+    return "\n".join(part for part in [standing, *places_of(obstacle_of(handle)), *trees] if part)
 
 
-def _obstacle(handle: ExecutionHandle, invoked: list[ExecutionHandle]) -> str:
+def obstacle_of(handle: ExecutionHandle) -> BaseException | None:
+    """Give the exception that holds an execution up, or has ended it: its own, or that of one it invoked."""
+    parts = [handle, *_invoked_by(handle)][::-1]
+    return next((failure for part in parts if (failure := failure_of(part)) is not None), None)
+
+
+def _error(handle: ExecutionHandle) -> str:
+    """Say what an execution has ended with, or its last invocation."""
+    if handle.error is not None:
+        return f" {in_full(ErrorObject.from_dict(handle.error))}"
+    failure = obstacle_of(handle)
+    return "" if failure is None else f" The last invocation failed: {in_full(ErrorObject.from_exception(failure))}"
+
+
+def _obstacle(handle: ExecutionHandle, invoked: list[ExecutionHandle], answers: Collection[str | None]) -> str:
     """Say what holds an execution up, and what to do about it; nothing when nothing does."""
     if handle.status in ("PAUSED", "PAUSING"):
         return " It is paused. Go on with resume_execution()."
@@ -33,7 +58,8 @@ def _obstacle(handle: ExecutionHandle, invoked: list[ExecutionHandle]) -> str:
     ]
     if callbacks:
         waits = f" It waits for the callback{'s'[: len(callbacks) > 1]} {', '.join(callbacks)}."
-        return f"{waits} Answer with send_callback_success() or answer_callback()."
+        only = f", which has answers for {', '.join(sorted(map(repr, answers)))}" if answers else ""
+        return f"{waits} Answer with send_callback_success() or answer_callback(){only}."
     if handle.terminal or not handle.operations:
         return ""
     still = [operation for operation in handle.operations if operation["Status"] in _OPEN]

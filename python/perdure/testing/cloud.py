@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from perdure.local.lengths import seconds_of
+from perdure.testing._checks import checked_id, real_seconds
 from perdure.testing._stage import translated
 from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
 from perdure.testing.history import read_history
-from perdure.testing.mocks import UNSET, checked_id, encode_error, encode_result, payload_of
+from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
 from perdure.testing.model import (
     GetDurableExecutionHistoryResponse,
     GetDurableExecutionResponse,
@@ -22,7 +23,8 @@ from perdure.testing.tree import render
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.lambda_service import ErrorObject
+    from perdure._duration import DurationLike
+    from perdure.testing.mocks import ErrorLike
     from perdure.testing.model import Event
 
 _RUNNING = frozenset({"RUNNING", "PAUSED", "PAUSING"})
@@ -33,11 +35,13 @@ sleep = time.sleep
 class DurableFunctionCloudTestRunner:
     """Runs a function that is deployed, or that a service elsewhere knows.
 
+    All lengths of time, here and in its methods, are a `Duration`, a `timedelta`, or a number of seconds.
+
     Args:
         function_name: Its name or ARN, with a version or an alias (durable functions need one).
         region: Where it is.
         lambda_endpoint: Another endpoint than AWS's, such as ``perdure serve``.
-        poll_interval: Seconds between two looks.
+        poll_interval: How long to wait between two looks.
         client: A boto3 Lambda client, or what has its methods, in the place of the one that would be made.
 
     """
@@ -47,14 +51,14 @@ class DurableFunctionCloudTestRunner:
         function_name: str,
         region: str = "us-west-2",
         lambda_endpoint: str | None = None,
-        poll_interval: float = 1.0,
+        poll_interval: DurationLike = 1.0,
         *,
         client: Any = None,
     ) -> None:
         self.function_name = function_name
         self.region = region
         self.lambda_endpoint = lambda_endpoint
-        self.poll_interval = poll_interval
+        self.poll_interval = seconds_of(poll_interval, "poll_interval")
         self.client = client if client is not None else _boto3_client(region, lambda_endpoint)
 
     def __enter__(self) -> Self:
@@ -71,7 +75,7 @@ class DurableFunctionCloudTestRunner:
     def run(
         self,
         input: Any = None,  # noqa: A002  of the official signature
-        timeout: float = 60,
+        timeout: DurationLike = 60,
         *,
         event: Any = UNSET,
     ) -> DurableFunctionTestResult[Any]:
@@ -79,24 +83,26 @@ class DurableFunctionCloudTestRunner:
 
         Args:
             input: The event as JSON; text that is no JSON, and what is no text, is taken as it is.
-            timeout: Seconds to wait.
+            timeout: How long to wait.
             event: The event as an object, in the place of `input`.
 
         Raises:
             TimeoutError: If it takes longer.
 
         """
-        return self.wait_for_result(self.run_async(input, event=event), timeout)
+        __tracebackhide__ = True
+        seconds = real_seconds(timeout)
+        return self.wait_for_result(self.run_async(input, event=event), seconds)
 
     def run_async(
         self,
         input: Any = None,  # noqa: A002  of the official signature
-        timeout: float = 60,  # noqa: ARG002  of the official signature
+        timeout: DurationLike = 60,  # noqa: ARG002  of the official signature
         *,
         event: Any = UNSET,
     ) -> str:
         """Start an execution and give its ARN; see `run`."""
-        payload = payload_of(input) if event is UNSET else json.dumps(event)
+        payload = payload_of(input, event)
         with translated():
             response = self.client.invoke(
                 FunctionName=self.function_name, InvocationType="Event", Payload=payload.encode()
@@ -109,13 +115,15 @@ class DurableFunctionCloudTestRunner:
             )
         return str(arn)
 
-    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult[Any]:
+    def wait_for_result(self, execution_arn: str, timeout: DurationLike = 60) -> DurableFunctionTestResult[Any]:
         """Wait for an execution's end, and tell of it.
 
         Raises:
-            TimeoutError: If it takes longer than ``timeout`` seconds.
+            TimeoutError: If it takes longer than ``timeout``.
 
         """
+        __tracebackhide__ = True
+        seconds = real_seconds(timeout)
         described: list[GetDurableExecutionResponse] = []
 
         def ended() -> bool:
@@ -124,32 +132,35 @@ class DurableFunctionCloudTestRunner:
             described[:] = [GetDurableExecutionResponse.from_dict(response)]
             return described[0].status not in _RUNNING
 
-        if not self._poll(ended, timeout):
-            raise TimeoutError(f"Execution {execution_arn} is {described[0].status} after {timeout} seconds.")
+        if not self._poll(ended, seconds):
+            status = described[0].status if described else "not to be asked about"
+            raise TimeoutError(f"Execution {execution_arn} is {status} after {seconds:g} seconds.")
         history = GetDurableExecutionHistoryResponse(self._history(execution_arn))
         return DurableFunctionTestResult.from_execution_history(described[0], history)
 
-    def wait_for_callback(self, execution_arn: str, name: str | None = None, timeout: float = 60) -> str:
+    def wait_for_callback(self, execution_arn: str, name: str | None = None, timeout: DurationLike = 60) -> str:
         """Wait for a callback to open, and give its id.
 
         Args:
             execution_arn: The execution.
             name: The callback's, or that of the ``wait_for_callback``; by default the last that was opened.
-            timeout: Seconds to wait.
+            timeout: How long to wait.
 
         Raises:
             TimeoutError: If none opens.
 
         """
+        __tracebackhide__ = True
+        seconds = real_seconds(timeout)
         found: list[str] = []
 
         def opened() -> bool:
             found[:] = _open_callbacks(self._history(execution_arn), name)
             return bool(found)
 
-        if not self._poll(opened, timeout):
+        if not self._poll(opened, seconds):
             wanted = "No callback" if name is None else f"No callback named {name!r}"
-            raise TimeoutError(f"{wanted} became open within {timeout} seconds in {execution_arn}.")
+            raise TimeoutError(f"{wanted} became open within {seconds:g} seconds in {execution_arn}.")
         return found[-1 if name is None else 0]
 
     def send_callback_success(self, callback_id: str, result: Any = None) -> None:
@@ -159,8 +170,8 @@ class DurableFunctionCloudTestRunner:
                 CallbackId=checked_id(callback_id), **({} if result is None else {"Result": encode_result(result)})
             )
 
-    def send_callback_failure(self, callback_id: str, error: ErrorObject | BaseException | None = None) -> None:
-        """Answer a callback with a failure."""
+    def send_callback_failure(self, callback_id: str, error: ErrorLike | None = None) -> None:
+        """Answer a callback with a failure: an error object or a dict of its members, an exception, a message."""
         with translated():
             self.client.send_durable_execution_callback_failure(
                 CallbackId=checked_id(callback_id), Error=encode_error(error)
@@ -171,13 +182,14 @@ class DurableFunctionCloudTestRunner:
         with translated():
             self.client.send_durable_execution_callback_heartbeat(CallbackId=checked_id(callback_id))
 
-    def pause_execution(self, execution_arn: str, timeout: float = 60) -> None:
+    def pause_execution(self, execution_arn: str, timeout: DurationLike = 60) -> None:
         """Pause an execution, and wait for its running invocation to end.
 
         Raises:
-            TimeoutError: If that takes longer than ``timeout`` seconds.
+            TimeoutError: If that takes longer than ``timeout``.
 
         """
+        seconds = real_seconds(timeout)
         with translated():
             self.client.pause_durable_execution(DurableExecutionArn=execution_arn)
 
@@ -186,16 +198,16 @@ class DurableFunctionCloudTestRunner:
                 response = self.client.get_durable_execution(DurableExecutionArn=execution_arn)
             return response["Status"] not in ("RUNNING", "PAUSING")
 
-        if not self._poll(paused, timeout):
-            raise TimeoutError(f"Execution {execution_arn} still runs {timeout} seconds after it was paused.")
+        if not self._poll(paused, seconds):
+            raise TimeoutError(f"Execution {execution_arn} still runs {seconds:g} seconds after it was paused.")
 
     def resume_execution(self, execution_arn: str) -> None:
         """Go on with a paused execution."""
         with translated():
             self.client.resume_durable_execution(DurableExecutionArn=execution_arn)
 
-    def stop_execution(self, execution_arn: str, error: ErrorObject | BaseException | None = None) -> None:
-        """Stop an execution for good."""
+    def stop_execution(self, execution_arn: str, error: ErrorLike | None = None) -> None:
+        """Stop an execution for good; for errors, see `send_callback_failure`."""
         told = {"Error": encode_error(error)} if error is not None else {}
         with translated():
             self.client.stop_durable_execution(DurableExecutionArn=execution_arn, **told)
@@ -214,9 +226,9 @@ class DurableFunctionCloudTestRunner:
         with translated():
             return read_history(self.client, arn, data=data)
 
-    def _poll(self, done: Callable[[], bool], timeout: float) -> bool:
+    def _poll(self, done: Callable[[], bool], seconds: float) -> bool:
         """Look until something is so; trouble of the service's that passes is looked past."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 if done():

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self, TypeAlias, TypeGuard
 
 from perdure.lambda_service import ErrorObject
+from perdure.local.errors import Fault, RemoteError
 from perdure.local.events import error_object
-from perdure.testing.exceptions import InvalidParameterValueException
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from perdure.local.validation import check_error_object
 
 UNSET: Any = object()
+
+ErrorLike: TypeAlias = ErrorObject | BaseException | type[BaseException] | Mapping[str, Any] | str
+"""What is taken as an error: an error object, an exception or its class, a dict of the API's members, a message."""
 
 
 @dataclass
@@ -27,12 +28,21 @@ class MockedFunction:
         raises: What it raises instead.
         calls: The payloads it was called with, in order.
 
+    Raises:
+        TypeError: If what it returns is not JSON, or what it raises is no error.
+
     """
 
     name: str
     returns: Any = None
-    raises: BaseException | type[BaseException] | None = None
+    raises: ErrorLike | None = None
     calls: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.raises is not None:
+            _raisable(self.raises, f"raises= of the mock of {self.name!r}")
+        elif not callable(self.returns) and not isinstance(self.returns, BaseException | ErrorObject):
+            _as_json(self.returns, f"what the mock of {self.name!r} returns")
 
     @property
     def called(self) -> bool:
@@ -43,12 +53,12 @@ class MockedFunction:
         """Take a call, as Lambda makes it."""
         self.calls.append(payload)
         if self.raises is not None:
-            raise self.raises
+            raise _raisable(self.raises, "raises=")
         outcome = self.returns
         if callable(outcome):  # a class of exceptions is, too, and is to be raised as it is
             outcome = outcome() if _is_exception_class(outcome) else outcome(payload)
-        if isinstance(outcome, BaseException):
-            raise outcome
+        if isinstance(outcome, BaseException | ErrorObject):
+            raise _raisable(outcome, "what it returns")
         return outcome
 
 
@@ -57,7 +67,20 @@ class Reply:
     """What is sent to a callback; a result that is an error is sent as one."""
 
     result: Any = None
-    error: ErrorObject | BaseException | None = None
+    error: ErrorLike | None = None
+
+    def checked(self) -> Self:
+        """Give the reply, if it can be sent.
+
+        Raises:
+            TypeError: If it cannot.
+
+        """
+        if self.error is not None:
+            encode_error(self.error)
+        elif not isinstance(self.result, BaseException | ErrorObject) and not _is_exception_class(self.result):
+            encode_result(self.result)
+        return self
 
     def send(self, client: Any, callback_id: str) -> None:
         """Send it over a client."""
@@ -74,42 +97,79 @@ class Reply:
 
 def encode_result(result: Any) -> bytes | None:
     """Give the bytes of a callback's result: bytes and text as they are, anything else as JSON."""
+    if callable(result):
+        raise TypeError(f"an answer is given by a function as reply= of answer_callback(), not as {result!r}")
+    if isinstance(result, BaseException | ErrorObject):
+        raise TypeError(f"{result!r} is an error: answer with send_callback_failure()")
     if result is None or isinstance(result, bytes):
         return result
-    return (result if isinstance(result, str) else json.dumps(result)).encode()
+    return (result if isinstance(result, str) else _as_json(result, "the result of a callback")).encode()
 
 
-def encode_error(error: ErrorObject | BaseException | None) -> dict[str, Any]:
-    """Give the API's form of an error."""
+def encode_error(error: ErrorLike | None, what: str = "error") -> dict[str, Any]:
+    """Give the API's form of an error.
+
+    Args:
+        error: The error; a text is its message, and None one that says nothing.
+        what: How to call it in an error.
+
+    Raises:
+        TypeError: If it is none.
+
+    """
     if error is None:
         return {}
-    return error_object(error) if isinstance(error, BaseException) else dict(error.to_dict())
+    given: Any = error() if _is_exception_class(error) else error
+    if isinstance(given, str):
+        return {"ErrorMessage": given}
+    if isinstance(given, BaseException):
+        return error_object(given)
+    if not isinstance(given, Mapping) and not hasattr(given, "to_dict"):  # which the official package's class has, too
+        raise TypeError(
+            f"{what} must be an ErrorObject, an exception, a text or a dict of ErrorMessage, ErrorType, ErrorData and "
+            f"StackTrace, not {error!r}"
+        )
+    members = given if isinstance(given, Mapping) else given.to_dict()
+    told = {member: value for member, value in members.items() if value is not None}
+    try:
+        check_error_object(told, f"{what} is {error!r}")
+    except Fault as fault:
+        raise TypeError(fault.message) from None
+    return told
 
 
-def checked_id(callback_id: str) -> str:
-    """Refuse an empty id before the service looks for it, as the official package does."""
-    if not callback_id:
-        raise InvalidParameterValueException("the id of the callback is missing; wait_for_callback() gives it")
-    return callback_id
-
-
-def checked_function(what: str, function: Callable[..., Any]) -> None:
-    """Refuse what would give a coroutine that nobody awaits."""
-    if iscoroutinefunction(function):
-        raise TypeError(f"{what} is an async function, and nobody would await it: write it with def")
-
-
-def _is_exception_class(thing: Any) -> bool:
+def _is_exception_class(thing: Any) -> TypeGuard[type[BaseException]]:
     return isinstance(thing, type) and issubclass(thing, BaseException)
 
 
-def payload_of(given: Any) -> str:
-    """Give an event as JSON: JSON as it is, other text as a string, nothing as null, objects as they are in JSON."""
+def _raisable(error: ErrorLike, what: str) -> BaseException | type[BaseException]:
+    """Give what can be raised of an error."""
+    if isinstance(error, BaseException) or _is_exception_class(error):
+        return error
+    raisable = RemoteError("", "")
+    raisable.error_object = encode_error(error, what)
+    return raisable
+
+
+def payload_of(given: Any, event: Any = UNSET) -> str:
+    """Give an event as JSON, or an input: JSON as it is, other text as a string, nothing as null, objects as JSON."""
+    if event is not UNSET:
+        if given is not None:
+            raise TypeError("give an input, as JSON, or an event, as an object, not both")
+        return _as_json(event, "the event")
     text = given.decode() if isinstance(given, bytes | bytearray) else given
     if not isinstance(text, str):
-        return json.dumps(text)
+        return _as_json(text, "the input")
     try:
         json.loads(text)
     except ValueError:
         return json.dumps(text)
     return text
+
+
+def _as_json(value: Any, what: str) -> str:
+    """Write a value as JSON, which is all that goes in and out of a function."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as problem:
+        raise TypeError(f"{what} cannot be written as JSON: {problem}. It is {value!r}") from None

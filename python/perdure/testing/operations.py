@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from perdure.lambda_service import ErrorObject, OperationPayload, OperationStatus, OperationType
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 OperationT = TypeVar("OperationT", bound="Operation")
+
+_MANY_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -87,40 +90,62 @@ class _Searchable(ABC):
             DurableFunctionsTestError: If there is none; the message says which names there are.
 
         """
+        __tracebackhide__ = True
         return self._find(Operation, name)
 
     def _find(self, wanted: type[OperationT], name: str) -> OperationT:
+        __tracebackhide__ = True
         named = [operation for operation in self._below() if operation.name == name]
         if not named:
-            known = sorted({operation.name for operation in self._below() if operation.name})
-            names = f"here are: {', '.join(known)}" if known else "nothing here has a name"
-            raise DurableFunctionsTestError(f"{self._what} with name {name!r} not found; {names}")
+            raise self._missing(name)
         # Whoever asks for a step means the step, when a wait bears the same name.
         fitting = [operation for operation in named if type(operation) is wanted]
         return cast("OperationT", (fitting or named)[0])  # the official package does not look at the type
 
+    def _missing(self, name: str) -> DurableFunctionsTestError:
+        """Give the error for a name that is not here: it may be misspelt, or of an operation further inside."""
+        known = sorted({operation.name for operation in self._below() if operation.name})
+        shown = ", ".join(known[:_MANY_NAMES]) + (
+            f" and {len(known) - _MANY_NAMES} more" if known[_MANY_NAMES:] else ""
+        )
+        hint = f"here are: {shown}" if known else "nothing here has a name"
+        if inside := _way_to(self._below(), name):
+            hint += f"; one is inside: {'.'.join(f'get_context({around!r})' for around in inside)}"
+        elif similar := get_close_matches(str(name), known, 1):
+            hint += f"; did you mean {similar[0]!r}?"
+        return DurableFunctionsTestError(f"{self._what} with name {name!r} not found; {hint}")
+
     def get_step(self, name: str) -> StepOperation:
         """Give the step (or condition) with a name."""
+        __tracebackhide__ = True
         return self._find(StepOperation, name)
 
     def get_wait(self, name: str) -> WaitOperation:
         """Give the wait with a name."""
+        __tracebackhide__ = True
         return self._find(WaitOperation, name)
 
     def get_context(self, name: str) -> ContextOperation:
         """Give the child context, map, parallel, branch or ``wait_for_callback`` with a name."""
+        __tracebackhide__ = True
         return self._find(ContextOperation, name)
 
     def get_callback(self, name: str) -> CallbackOperation:
-        """Give the callback with a name."""
-        return self._find(CallbackOperation, name)
+        """Give the callback with a name, its own or that of the ``wait_for_callback`` around it."""
+        __tracebackhide__ = True
+        found: Operation = self._find(CallbackOperation, name)
+        if found.sub_type == "WaitForCallback" and isinstance(found, ContextOperation):
+            found = next((child for child in found.child_operations if isinstance(child, CallbackOperation)), found)
+        return cast("CallbackOperation", found)
 
     def get_invoke(self, name: str) -> InvokeOperation:
         """Give the chained invoke with a name."""
+        __tracebackhide__ = True
         return self._find(InvokeOperation, name)
 
     def get_execution(self, name: str) -> ExecutionOperation:
         """Give the execution's own operation with a name."""
+        __tracebackhide__ = True
         return self._find(ExecutionOperation, name)
 
 
@@ -290,6 +315,17 @@ def walk(operations: Iterable[Operation]) -> Iterable[Operation]:
         yield operation
         if isinstance(operation, ContextOperation):
             yield from walk(operation.child_operations)
+
+
+def _way_to(operations: Iterable[Operation], name: str) -> list[str | None]:
+    """Give the names of the contexts that lead to the first operation of a name; none if it is nowhere inside them."""
+    for operation in operations:
+        inner = operation.child_operations if isinstance(operation, ContextOperation) else []
+        if any(child.name == name for child in inner):
+            return [operation.name]
+        if further := _way_to(inner, name):
+            return [operation.name, *further]
+    return []
 
 
 def _children(operation: SvcOperation, all_operations: list[SvcOperation] | None) -> list[Operation]:

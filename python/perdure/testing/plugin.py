@@ -13,6 +13,8 @@ It is found through its entry point; ``-p perdure.testing.plugin`` loads it by h
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -40,8 +42,8 @@ class Durable:
     """What the ``durable`` fixture gives: makes runners, and closes them when the test is over.
 
     Args:
-        options: Those of each marker, the nearest last: the handler, functions to register by their names, what mocks
-            return by theirs, answers to callbacks by theirs, and arguments of `DurableFunctionTestRunner`.
+        options: Those of each marker, the nearest last: the handler, functions to register by their names, durable ones
+            as such, what mocks return by theirs, answers to callbacks by theirs, and arguments of the runner.
 
     """
 
@@ -60,9 +62,12 @@ class Durable:
         self, handler: Callable[[Any, Any], Any] | None = None, **options: Any
     ) -> DurableFunctionTestRunner[Any]:
         """Make a runner, of the handler given here or by the marker; options here go before those of the marker."""
+        __tracebackhide__ = True
+        from perdure.testing._checks import is_durable  # noqa: PLC0415  only for tests that use it
         from perdure.testing.runner import DurableFunctionTestRunner  # noqa: PLC0415  only for tests that use it
 
         levels = [*self._options, options]
+        _refuse_unknown(levels, DurableFunctionTestRunner)
         for level in levels:
             for key in _AROUND:
                 if not isinstance(level.get(key) or {}, Mapping):
@@ -80,7 +85,8 @@ class Durable:
         self._runners.append(runner)
         for level in levels:
             for name, function in (level.get("functions") or {}).items():
-                runner.register_function(name, function)
+                register = runner.register_durable_function if is_durable(function) else runner.register_function
+                register(name, function)
             for name, returns in (level.get("mocks") or {}).items():
                 runner.mock_invoke(name, returns=returns)
             for name, result in (level.get("answers") or {}).items():
@@ -90,18 +96,38 @@ class Durable:
     @property
     def runner(self) -> DurableFunctionTestRunner[Any]:
         """The test's own runner, of the marker's handler."""
+        __tracebackhide__ = True
         if self._own is None:
             self._own = self()
         return self._own
 
     def run(self, *arguments: Any, **options: Any) -> DurableFunctionTestResult[Any]:
         """Run an execution on the test's own runner; see `DurableFunctionTestRunner.run`."""
+        __tracebackhide__ = True
         return self.runner.run(*arguments, **options)
 
     def close(self) -> None:
         """Close all runners."""
         for runner in self._runners:
             runner.close()
+
+    def __getattr__(self, name: str) -> Any:
+        __tracebackhide__ = True
+        raise AttributeError(
+            f"the durable fixture has no {name!r}: what a runner has, the test's own has as durable.runner.{name}",
+            name=name,
+            obj=self,
+        )
+
+
+def _refuse_unknown(levels: list[dict[str, Any]], runner: type) -> None:
+    """Refuse options that nobody takes, such as misspelt ones."""
+    __tracebackhide__ = True
+    known = ["handler", *_AROUND, *list(inspect.signature(runner).parameters)[1:]]
+    for name in (name for level in levels for name in level if name not in known):
+        similar = difflib.get_close_matches(name, known, 1)
+        meant = f"did you mean {similar[0]}?" if similar else f"it takes {', '.join(known)}"
+        raise pytest.UsageError(f"durable has no option {name!r}: {meant}")
 
 
 @pytest.fixture
@@ -139,9 +165,9 @@ def pytest_runtest_makereport(
     """Show what the executions of a failed test did."""
     report = yield
     if report.failed and _recent.started:
-        told = "" if call.excinfo is None else str(call.excinfo.value)
+        told = "" if call.excinfo is None else call.excinfo.exconly()  # which no exception can spoil
         described = map(_describe, _recent.started[-_MOST:])
-        trees = [f"{head}\n{tree}".rstrip() for head, tree in described if (tree or head) not in told]
+        trees = ["\n".join(filter(None, lines)) for lines in described if (lines[-1] or _outcome(lines[0])) not in told]
         if left_out := len(_recent.started[:-_MOST]):
             trees.insert(0, f"({left_out} earlier ones are not shown)")
         if trees:
@@ -149,12 +175,20 @@ def pytest_runtest_makereport(
     return report
 
 
-def _describe(handle: ExecutionHandle) -> tuple[str, str]:
-    """Give the line of an execution, which for one that has ended says how, and the tree of its operations."""
+def _describe(handle: ExecutionHandle) -> list[str]:
+    """Give the line of an execution, which for one that has ended says how, where it failed, and its operations."""
+    from perdure.testing._failures import places_of  # noqa: PLC0415  only for failures
+    from perdure.testing._standing import obstacle_of  # noqa: PLC0415  only for failures
     from perdure.testing.result import DurableFunctionTestResult, operations_of  # noqa: PLC0415  only for failures
     from perdure.testing.tree import render  # noqa: PLC0415  only for failures
 
     if handle.terminal:
-        head, _, tree = DurableFunctionTestResult.create(handle).tree().partition("\n")
-        return head, tree
-    return f"{handle.name} {handle.status}", render(operations_of(handle))
+        result = DurableFunctionTestResult[Any].create(handle)
+        head, _, tree = result.tree().partition("\n")
+        return [head, *places_of(result.failure), tree]
+    return [f"{handle.name} is {handle.status}", *places_of(obstacle_of(handle)), render(operations_of(handle))]
+
+
+def _outcome(head: str) -> str:
+    """Give the part of an execution's line that stands in the message of an error, too."""
+    return head.partition(" with ")[0]

@@ -11,11 +11,12 @@ from perdure.lambda_service import ErrorObject, InvocationStatus, OperationPaylo
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local.budget import Budget, Prices, budget_of, budget_of_operations
 from perdure.local.words import span
+from perdure.testing._failures import failure_of, places_of
 from perdure.testing.exceptions import DurableFunctionsTestError
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.model import events_to_operations
 from perdure.testing.operations import ContextOperation, Operation, _Searchable, tree_of, walk
-from perdure.testing.tree import render, told
+from perdure.testing.tree import in_full, render
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -37,6 +38,7 @@ class Facts:
         ended: When it ended.
         budget: What it used of what the service allows.
         events: Its history.
+        failure: The exception that the handler raised, with its traceback, where that is known.
 
     """
 
@@ -47,6 +49,7 @@ class Facts:
     ended: dt.datetime | None = None
     budget: Budget = field(default_factory=lambda: Budget(0, 0))
     events: Sequence[Event] = ()
+    failure: BaseException | None = field(default=None, repr=False, compare=False)
 
 
 T = TypeVar("T")
@@ -76,6 +79,14 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
     def _below(self) -> list[Operation]:
         return self.operations
 
+    def _missing(self, name: str) -> DurableFunctionsTestError:
+        missing = super()._missing(name)
+        if self.status is InvocationStatus.SUCCEEDED:
+            return missing
+        error = DurableFunctionsTestError(f"{missing}. The execution {self._why()}")
+        error.__cause__ = self.failure  # which may have kept it from being reached
+        return error
+
     @classmethod
     def create(cls, execution: ExecutionHandle, prices: Prices | None = None) -> DurableFunctionTestResult[T]:
         """Make the result of an execution of a local service.
@@ -101,6 +112,7 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
                 machine.ended_at,
                 budget_of(execution, prices),
                 _EventsOf(execution),
+                None if execution.status == "SUCCEEDED" else failure_of(execution),
             ),
         )
 
@@ -137,13 +149,22 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
         """What the handler returned, read from JSON.
 
         Raises:
-            DurableFunctionsTestError: If it did not succeed; the message says why.
+            DurableFunctionsTestError: If it did not succeed; its message says why, and what the handler raised is its
+                cause.
 
         """
+        __tracebackhide__ = True
         if self.status is not InvocationStatus.SUCCEEDED:
-            why = f": {told(self.error)}" if self.error else ""
-            raise DurableFunctionsTestError(f"the execution has no value, it {self._outcome()}{why}\n{self.tree()}")
+            raise DurableFunctionsTestError(f"the execution has no value, it {self._why()}") from self.failure
         return cast("T", json.loads(self.result) if self.result else None)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The exception that the handler raised, with its traceback; None where it is not known, as with cloud runners.
+
+        What led to it is in its chain, an exception of an invoked function, too, if that ran here.
+        """
+        return self.facts.failure
 
     @property
     def budget(self) -> Budget:
@@ -183,18 +204,26 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
 
     def tree(self) -> str:
         """Draw the execution: a line for itself, and one for each operation."""
-        facts = [self._outcome()]
+        error = "" if self.error is None else f" with {' '.join(in_full(self.error).split())}"
+        return "\n".join(part for part in (f"{self._headline()}{error}", render(self.operations)) if part)
+
+    def _headline(self) -> str:
+        """Say in a line how the execution ended, but not of what."""
+        facts = [self.facts.name or "execution", self._outcome()]
         if self.duration is not None:
             facts.append(f"after {span(self.duration)}")
         if self.invocations:
             facts.append(f"in {self.invocations} invocation{'s' if self.invocations > 1 else ''}")
-        if self.error is not None:
-            facts.append(f"with {told(self.error)}")
-        head = f"{self.facts.name or 'execution'} {' '.join(facts)}"
-        return "\n".join(part for part in (head, render(self.operations)) if part)
+        return " ".join(facts)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}\n{self.tree()}>"
+
+    def _why(self) -> str:
+        """Say what the execution ended with, where that was raised, and what it did."""
+        error = "" if self.error is None else f": {in_full(self.error)}"
+        parts = [f"{self._outcome()}{error}", *places_of(self.failure), self._headline(), render(self.operations)]
+        return "\n".join(part for part in parts if part)
 
     def _outcome(self) -> str:
         return self.execution_status.value if self.execution_status else self.status.value

@@ -7,33 +7,33 @@ time is virtual for everything, timeouts of callbacks and executions included; `
 
 from __future__ import annotations
 
-import json
-import math
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure.execution import durable_execution
 from perdure.lambda_service import ErrorObject
 from perdure.local import Limits
-from perdure.local.validation import EXECUTION_NAME, function_parts
+from perdure.local.lengths import seconds_of
+from perdure.local.validation import function_parts
 from perdure.local.words import span
-from perdure.testing import _recent
+from perdure.testing import _checks, _recent
+from perdure.testing._failures import Failures
+from perdure.testing._registry import Registry, for_tenant
 from perdure.testing._stage import PATIENCE, Stage, names_of, over, translated
-from perdure.testing._standing import standing_of
+from perdure.testing._standing import obstacle_of, standing_of
 from perdure.testing.cloud import DurableFunctionCloudTestRunner
 from perdure.testing.exceptions import (
     DurableFunctionsTestError,
-    InvalidParameterValueException,
     ResourceNotFoundException,
 )
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.history import read_history
 from perdure.testing.mocks import (
     UNSET,
+    ErrorLike,
     MockedFunction,
     Reply,
-    checked_function,
-    checked_id,
     encode_error,
     encode_result,
     payload_of,
@@ -56,8 +56,9 @@ from perdure.testing.tree import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
+    from perdure._duration import DurationLike
     from perdure.local import ExecutionHandle, Store
     from perdure.local.budget import Prices
     from perdure.types import DurableHandler
@@ -95,20 +96,22 @@ class DurableFunctionTestRunner(Generic[T]):
     Code runs in the thread that calls the runner, as far as it gets; time passes only in `run`, `wait_for_result`,
     `wait_for_callback` and `advance`, and takes none. Use it as a context manager, or `close` it.
 
+    All lengths of time, here and in its methods, are a `Duration`, a `timedelta`, or a number of seconds.
+
     Args:
         handler: What ``@durable_execution`` made.
         poll_interval: Not used: nothing is polled for.
         max_invocation_page_bytes: How large the event of an invocation may be; the rest of the history is paged.
-        execution_timeout: Seconds (of the service's time, waits included) until an execution is TIMED_OUT; by default
+        execution_timeout: How long (in the service's time, waits included) until an execution is TIMED_OUT; by default
             as long as the service allows, 366 days. The official runner's counts real time.
-        invocation_timeout: Seconds that the Lambda context gives each invocation.
+        invocation_timeout: How long the Lambda context gives each invocation.
         store: Where executions live; in memory by default.
         skip_time: False for the clock on the wall.
         region: Of the ARNs.
         start_time: Where virtual time begins, by default 2026-01-01 UTC.
         limits: What the service enforces; `Limits.off()` for nothing.
         prices: For the estimate in `DurableFunctionTestResult.budget`.
-        patience: Real seconds that other threads get to do something, while nothing moves, before virtual time passes
+        patience: The real time that other threads get to do something, while nothing moves, before virtual time passes
             to the timeout of a callback; at most a quarter of what the call that waits may take, and half as long each
             time that nobody did anything.
 
@@ -118,10 +121,10 @@ class DurableFunctionTestRunner(Generic[T]):
     def __init__(
         self,
         handler: DurableHandler[T],
-        poll_interval: float = ...,
+        poll_interval: DurationLike = ...,
         max_invocation_page_bytes: int | None = ...,
-        execution_timeout: int | None = ...,
-        invocation_timeout: int = ...,
+        execution_timeout: DurationLike | None = ...,
+        invocation_timeout: DurationLike = ...,
         store: Store | None = ...,
         skip_time: bool = ...,
         region: str = ...,
@@ -129,16 +132,16 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: datetime | None = ...,
         limits: Limits | None = ...,
         prices: Prices | None = ...,
-        patience: float = ...,
+        patience: DurationLike = ...,
     ) -> None: ...
     @overload
     def __init__(
         self: DurableFunctionTestRunner[Any],
         handler: Handler,
-        poll_interval: float = ...,
+        poll_interval: DurationLike = ...,
         max_invocation_page_bytes: int | None = ...,
-        execution_timeout: int | None = ...,
-        invocation_timeout: int = ...,
+        execution_timeout: DurationLike | None = ...,
+        invocation_timeout: DurationLike = ...,
         store: Store | None = ...,
         skip_time: bool = ...,
         region: str = ...,
@@ -146,15 +149,15 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: datetime | None = ...,
         limits: Limits | None = ...,
         prices: Prices | None = ...,
-        patience: float = ...,
+        patience: DurationLike = ...,
     ) -> None: ...
     def __init__(
         self,
         handler: Handler,
-        poll_interval: float = 1.0,  # noqa: ARG002  of the official signature
+        poll_interval: DurationLike = 1.0,  # noqa: ARG002  of the official signature
         max_invocation_page_bytes: int | None = None,
-        execution_timeout: int | None = None,
-        invocation_timeout: int = 900,
+        execution_timeout: DurationLike | None = None,
+        invocation_timeout: DurationLike = 900,
         store: Store | None = None,
         skip_time: bool = True,
         region: str = "us-west-2",
@@ -162,19 +165,30 @@ class DurableFunctionTestRunner(Generic[T]):
         start_time: datetime | None = None,
         limits: Limits | None = None,
         prices: Prices | None = None,
-        patience: float = PATIENCE,
+        patience: DurationLike = PATIENCE,
     ) -> None:
-        checked_function("the handler", handler)
+        __tracebackhide__ = True
+        _checks.checked_function("the handler", handler)
         self.handler = handler
-        self._execution_timeout = execution_timeout
-        self._invocation_timeout = invocation_timeout
+        self._execution_timeout = _checks.checked_timeout("execution_timeout", execution_timeout)
+        self._invocation_timeout = _checks.checked_timeout("invocation_timeout", invocation_timeout)
         self._prices = prices
+        _checks.checked_place(region, "0" * 12)
+        _checks.checked_options(
+            store=store,
+            start_time=start_time,
+            limits=limits,
+            prices=prices,
+            max_invocation_page_bytes=max_invocation_page_bytes,
+        )
         if limits is None:
             limits = Limits() if max_invocation_page_bytes is None else Limits(event_bytes=max_invocation_page_bytes)
         options: dict[str, Any] = {"limits": limits, "store": store, "region": region}
-        self._stage = Stage(skip_time=skip_time, start=start_time, patience=patience, **options)
+        waits = seconds_of(patience, "patience", endless=True)
+        self._stage = Stage(skip_time=skip_time, start=start_time, patience=waits, **options)
         self.service = self._stage.service
-        self._qualified: dict[str, dict[str | None, Callable[[], None]]] = {}
+        self.service.failure_log = Failures()
+        self._registry = Registry(self.service, self._invocation_timeout)
 
     def __enter__(self) -> Self:
         """Give the runner."""
@@ -194,7 +208,7 @@ class DurableFunctionTestRunner(Generic[T]):
         self,
         function_name: str,
         handler: Handler,
-        execution_timeout: int | None = None,
+        execution_timeout: DurationLike | None = None,
         retention_period_days: int = 1,
     ) -> Self:
         """Register a durable function to be invoked; gives the runner.
@@ -202,12 +216,14 @@ class DurableFunctionTestRunner(Generic[T]):
         Args:
             function_name: What it is invoked by; its name or ARN, see `register_function`.
             handler: What ``@durable_execution`` made.
-            execution_timeout: Seconds until an execution of it is TIMED_OUT; by default as long as the service allows.
+            execution_timeout: How long until an execution of it is TIMED_OUT; by default as long as the service allows.
             retention_period_days: How long its executions are kept, 1 to 90 days.
 
         """
-        options = {"execution_timeout": execution_timeout, "retention_days": retention_period_days}
-        return self._register(function_name, handler, **options)
+        _checks.checked_options(retention_period_days=retention_period_days)
+        seconds = _checks.checked_timeout("execution_timeout", execution_timeout)
+        self._registry.add(function_name, handler, execution_timeout=seconds, retention_days=retention_period_days)
+        return self
 
     def register_function(self, function_name: str, handler: Handler) -> Self:
         """Register a plain function to be invoked; gives the runner.
@@ -217,12 +233,16 @@ class DurableFunctionTestRunner(Generic[T]):
                 function are registered with theirs: then each serves its own, which must be an alias.
             handler: Called with its payload and a Lambda context.
 
-        """
-        return self._register(function_name, handler, durable=False)
+        Raises:
+            TypeError: If it is a durable function, or none at all.
 
-    def mock_invoke(
-        self, function_name: str, returns: Any = None, raises: BaseException | type[BaseException] | None = None
-    ) -> MockedFunction:
+        """
+        if _checks.is_durable(handler):
+            raise TypeError(f"{function_name} is a durable function: register it with register_durable_function()")
+        self._registry.add(function_name, handler, durable=False)
+        return self
+
+    def mock_invoke(self, function_name: str, returns: Any = None, raises: ErrorLike | None = None) -> MockedFunction:
         """Put a stand-in in the place of a function that is invoked.
 
         Args:
@@ -242,7 +262,7 @@ class DurableFunctionTestRunner(Generic[T]):
         self,
         name: str | None,
         result: Any = UNSET,
-        error: ErrorObject | BaseException | None = None,
+        error: ErrorLike | None = None,
         *,
         reply: Callable[[str], Any] | None = None,
     ) -> Self:
@@ -255,10 +275,14 @@ class DurableFunctionTestRunner(Generic[T]):
             reply: Called with the callback's id instead; gives the result.
 
         """
+        _checks.checked_options(name=name)
         if reply is not None:
+            if result is not UNSET or error is not None:
+                raise TypeError("give reply=, or a result or an error, not both")
+            _checks.checked_function("reply=", reply)
             self._stage.replies[name] = lambda callback_id: Reply(reply(callback_id))
         else:
-            self._stage.replies[name] = Reply(None if result is UNSET else result, error)
+            self._stage.replies[name] = Reply(None if result is UNSET else result, error).checked()
         return self
 
     # -- running it ------------------------------------------------------------------------------------------------
@@ -266,8 +290,8 @@ class DurableFunctionTestRunner(Generic[T]):
     def run(
         self,
         input: Any = None,  # noqa: A002  of the official signature
-        execution_timeout: int | None = None,
-        timeout: float | None = None,
+        execution_timeout: DurationLike | None = None,
+        timeout: DurationLike | None = None,
         function_name: str = "test-function",
         execution_name: str = _DEFAULT_NAME,
         account_id: str = "123456789012",
@@ -280,7 +304,7 @@ class DurableFunctionTestRunner(Generic[T]):
         Args:
             input: The event as JSON; text that is no JSON, and what is no text, is taken as it is.
             execution_timeout: As for the class.
-            timeout: Real seconds that it may take, 300 by default, whatever virtual time passes. They are counted
+            timeout: Real time that it may take, 300 seconds by default, whatever virtual time passes. It is looked at
                 between invocations: code that runs is not cut off.
             function_name: What the function is called, with a version if it is to have one.
             execution_name: What the execution is called: letters, digits, ``-`` and ``_``, at most 64.
@@ -292,14 +316,16 @@ class DurableFunctionTestRunner(Generic[T]):
             TimeoutError: If it takes longer, or if only the outside can move it on, and nobody there does.
 
         """
+        __tracebackhide__ = True
+        seconds = _checks.real_seconds(_LONGEST if timeout is None else timeout)
         handle = self._start(input, event, execution_timeout, function_name, execution_name, account_id, tenant_id)
-        return self._finish(handle, _LONGEST if timeout is None else timeout)
+        return self._finish(handle, seconds)
 
     def run_async(
         self,
         input: Any = None,  # noqa: A002  of the official signature
-        execution_timeout: int | None = None,
-        timeout: float | None = None,  # noqa: ARG002  of the official signature
+        execution_timeout: DurationLike | None = None,
+        timeout: DurationLike | None = None,  # noqa: ARG002  of the official signature
         function_name: str = "test-function",
         execution_name: str = _DEFAULT_NAME,
         account_id: str = "123456789012",
@@ -312,11 +338,12 @@ class DurableFunctionTestRunner(Generic[T]):
         self._stage.settle(handle)
         return handle.arn
 
-    def wait_for_result(self, execution_arn: str, timeout: float = 60) -> DurableFunctionTestResult[T]:
+    def wait_for_result(self, execution_arn: str, timeout: DurationLike = 60) -> DurableFunctionTestResult[T]:
         """Run an execution to its end; see `run`."""
-        return self._finish(self._handle(execution_arn), timeout)
+        __tracebackhide__ = True
+        return self._finish(self._handle(execution_arn), _checks.real_seconds(timeout))
 
-    def wait_for_callback(self, execution_arn: str, name: str | None = None, timeout: float = 60) -> str:
+    def wait_for_callback(self, execution_arn: str, name: str | None = None, timeout: DurationLike = 60) -> str:
         """Run an execution until a callback is open, and give the callback's id.
 
         Args:
@@ -328,6 +355,8 @@ class DurableFunctionTestRunner(Generic[T]):
             TimeoutError: If no such callback opens.
 
         """
+        __tracebackhide__ = True
+        seconds = _checks.real_seconds(timeout)
         handle = self._handle(execution_arn)
         seen: list[str] = []  # a thread may answer it before it is given
 
@@ -335,7 +364,7 @@ class DurableFunctionTestRunner(Generic[T]):
             seen[:] = self._open(handle, name) or seen
             return bool(seen)
 
-        if self._stage.until(handle, opened, timeout):
+        if self._stage.until(handle, opened, seconds):
             return seen[-1 if name is None else 0]
         closed = [
             str(operation["CallbackDetails"]["CallbackId"])
@@ -345,11 +374,11 @@ class DurableFunctionTestRunner(Generic[T]):
         if closed:
             return closed[-1]
         wanted = "No callback" if name is None else f"No callback named {name!r}"
-        raise TimeoutError(f"{wanted} became open. {standing_of(handle)}")
+        raise TimeoutError(f"{wanted} became open. {standing_of(handle, self._stage.replies)}") from obstacle_of(handle)
 
-    def advance(self, duration: timedelta) -> None:
+    def advance(self, duration: DurationLike) -> None:
         """Let a time pass: what is due in it happens, at its moment, and the clock ends that much later."""
-        self._stage.advance(duration)
+        self._stage.advance(timedelta(seconds=seconds_of(duration, "the duration of advance()")))
 
     @property
     def now(self) -> datetime:
@@ -370,33 +399,36 @@ class DurableFunctionTestRunner(Generic[T]):
         """
         with translated():
             self.service.client.send_durable_execution_callback_success(
-                CallbackId=checked_id(callback_id), Result=encode_result(result)
+                CallbackId=_checks.checked_id(callback_id), Result=encode_result(result)
             )
         self._settle_all()
 
-    def send_callback_failure(self, callback_id: str, error: ErrorObject | BaseException | None = None) -> None:
-        """Answer a callback with a failure; see `send_callback_success`."""
+    def send_callback_failure(self, callback_id: str, error: ErrorLike | None = None) -> None:
+        """Answer a callback with a failure: an error object or a dict of its members, an exception, a message.
+
+        See `send_callback_success`.
+        """
         with translated():
             self.service.client.send_durable_execution_callback_failure(
-                CallbackId=checked_id(callback_id), Error=encode_error(error)
+                CallbackId=_checks.checked_id(callback_id), Error=encode_error(error)
             )
         self._settle_all()
 
     def send_callback_heartbeat(self, callback_id: str) -> None:
         """Show that whoever will answer a callback is still alive."""
         with translated():
-            self.service.client.send_durable_execution_callback_heartbeat(CallbackId=checked_id(callback_id))
+            self.service.client.send_durable_execution_callback_heartbeat(CallbackId=_checks.checked_id(callback_id))
 
-    def pause_execution(self, execution_arn: str, timeout: float = 60) -> None:
+    def pause_execution(self, execution_arn: str, timeout: DurationLike = 60) -> None:
         """Invoke an execution no more until it is resumed; one that has ended or is paused stays as it is.
 
         Args:
             execution_arn: The execution.
-            timeout: Real seconds to wait for a running invocation to end.
+            timeout: Real time to wait for a running invocation to end.
 
         """
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"timeout must be a finite number of seconds above 0, not {timeout}")
+        if not seconds_of(timeout, "timeout"):
+            raise ValueError("timeout must be above 0 seconds")
         handle = self._handle(execution_arn)
         if over(handle):
             return
@@ -412,8 +444,9 @@ class DurableFunctionTestRunner(Generic[T]):
                 self.service.client.resume_durable_execution(DurableExecutionArn=execution_arn)
             self._stage.settle(handle)
 
-    def stop_execution(self, execution_arn: str, error: ErrorObject | BaseException | None = None) -> None:
-        """Stop an execution for good."""
+    def stop_execution(self, execution_arn: str, error: ErrorLike | None = None) -> None:
+        """Stop an execution for good; for errors, see `send_callback_failure`."""
+        self._handle(execution_arn)
         with translated():
             self.service.client.stop_durable_execution(
                 DurableExecutionArn=execution_arn, Error=encode_error(error) or None
@@ -440,23 +473,22 @@ class DurableFunctionTestRunner(Generic[T]):
         self,
         input: Any,  # noqa: A002  of the official signature
         event: Any,
-        execution_timeout: int | None,
+        execution_timeout: DurationLike | None,
         function_name: str,
         execution_name: str,
         account_id: str,
         tenant_id: str | None,
     ) -> ExecutionHandle:
         service = self.service
+        _checks.checked_place(service.region, account_id)
+        _checks.checked_execution_name(execution_name)
         service.account_id = account_id
-        if execution_name and EXECUTION_NAME.fullmatch(execution_name) is None:
-            raise InvalidParameterValueException(
-                f"{execution_name!r} is no name of an execution: AWS takes letters, digits, - and _, at most 64"
-            )
-        service.register(
-            function_parts(function_name)[0], self._for_tenant(tenant_id), timeout_seconds=self._invocation_timeout
-        )
-        seconds = self._execution_timeout if execution_timeout is None else execution_timeout
-        payload = payload_of(input) if event is UNSET else json.dumps(event)
+        own_name = function_parts(_checks.checked_name(function_name))[0]
+        service.register(own_name, for_tenant(self.handler, tenant_id), timeout_seconds=self._invocation_timeout)
+        seconds = _checks.checked_timeout("execution_timeout", execution_timeout)
+        if seconds is None:
+            seconds = self._execution_timeout
+        payload = payload_of(input, event)
         name, again = execution_name, 1
         while execution_name == _DEFAULT_NAME and any(handle.name == name for handle in service.handles.values()):
             again += 1
@@ -466,38 +498,6 @@ class DurableFunctionTestRunner(Generic[T]):
         _recent.note(handle)
         return handle
 
-    def _register(self, function_name: str, handler: Handler, **options: Any) -> Self:
-        """Register a function under its bare name, which every qualifier leads to, or under its alias."""
-        checked_function(f"the function {function_name}", handler)
-        name, qualifier = function_parts(function_name)
-
-        def register() -> None:
-            self.service.register(name, handler, timeout_seconds=self._invocation_timeout, **options)
-
-        known = {**self._qualified.get(name, {}), qualifier: register}
-        wrong = [each for each in known if each is not None and (each.isdigit() or each.startswith("$"))]
-        if len(known) > 1 and wrong:
-            given = ", ".join(each or name for each in known)
-            raise ValueError(f"{name} is registered as {given}: beside each other only aliases can be")
-        self._qualified[name] = known
-        functions = self.service.functions
-        for alias, again in known.items():
-            if alias is not None and len(known) > 1:
-                again()
-                functions.alias(name, alias, functions.publish(name))
-        known.get(None, register)()  # the bare name is what serves every other qualifier
-        return self
-
-    def _for_tenant(self, tenant_id: str | None) -> Handler:
-        if tenant_id is None:
-            return self.handler
-
-        def handler(event: Any, context: Any) -> Any:
-            context.tenant_id = tenant_id
-            return self.handler(event, context)
-
-        return handler
-
     def _handle(self, execution_arn: str) -> ExecutionHandle:
         try:
             return self.service.execution(execution_arn)
@@ -505,13 +505,15 @@ class DurableFunctionTestRunner(Generic[T]):
             raise ResourceNotFoundException(f"this runner has no execution with the ARN {execution_arn!r}") from None
 
     def _finish(self, handle: ExecutionHandle, seconds: float) -> DurableFunctionTestResult[T]:
+        __tracebackhide__ = True
         began, virtual = time.monotonic(), self.now
         self._stage.finish(handle, seconds)
         if not handle.terminal:
             late = f" within {seconds:g} seconds" if time.monotonic() - began >= seconds else ""
             if late and self.now > virtual and self.service.clock.virtual:
                 late += f", in which {span(self.now - virtual)} of virtual time have passed"
-            raise TimeoutError(f"The execution did not come to its end{late}. {standing_of(handle)}")
+            error = f"The execution did not come to its end{late}. {standing_of(handle, self._stage.replies)}"
+            raise TimeoutError(error) from obstacle_of(handle)
         return DurableFunctionTestResult.create(handle, self._prices)
 
     def _settle_all(self) -> None:
@@ -537,6 +539,8 @@ class DurableChildContextTestRunner(DurableFunctionTestRunner[Any]):
     """
 
     def __init__(self, context_function: Callable[..., Any], *args: Any, skip_time: bool = True, **kwargs: Any) -> None:
+        _checks.checked_function("the function of a child context", context_function)
+
         def handler(_event: Any, context: Any) -> Any:
             bound = context_function(*args, **kwargs)
             if not callable(bound):

@@ -24,9 +24,14 @@ def shorten(text: str, most: int = _LONGEST) -> str:
 
 
 def told(error: ErrorObject) -> str:
-    """Write an error in one line, under the bare name of its class."""
+    """Write an error in one line, under the bare name of its class; a long one is cut."""
+    return shorten(in_full(error))
+
+
+def in_full(error: ErrorObject) -> str:
+    """Write an error under the bare name of its class. What it says may be just the end of it, so nothing is cut."""
     kind = (error.type or "").rpartition(".")[2]
-    return shorten(": ".join(part for part in (kind, error.message) if part))
+    return ": ".join(part for part in (kind, error.message) if part)
 
 
 def render(operations: Iterable[Operation]) -> str:
