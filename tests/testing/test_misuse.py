@@ -139,7 +139,7 @@ def test_the_cloud_runner_takes_and_refuses_the_same_errors() -> None:
 # -- results and events --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, datetime(2026, 1, 1, tzinfo=UTC), [b"x"]], ids=repr)
+@pytest.mark.parametrize("value", [object(), {1, 2}, datetime(2026, 1, 1, tzinfo=UTC), [b"x"]], ids=lambda value: type(value).__name__)
 def test_what_json_cannot_hold_is_refused_with_its_name(value: Any) -> None:
     with runner_of(invokes) as runner:
         for what, call in {
