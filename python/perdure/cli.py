@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from perdure._core import __version__
+from perdure.commands.codes import OK, REFUSED, USAGE
+from perdure.commands.outputs import lead_nowhere, reader_left, unwritable
 
-USAGE = 2
 _EXTRA = ("typer", "rich")
 
 
@@ -17,8 +18,31 @@ def version() -> str:
 
 def main() -> None:
     """Run the command; exit 0 succeeded, 1 failed, 2 usage, 3 blocked or not found, 4 refused by the service."""
+    try:
+        _written()
+    except (OSError, SystemExit) as end:
+        why = unwritable(end)
+        if why is None and not reader_left(end):
+            raise
+        lead_nowhere(sys.stdout)
+        if why is None:
+            sys.exit(OK)  # who reads the first line only has had what they wanted
+        sys.stderr.write(f"{why}\n")
+        sys.exit(REFUSED)
+
+
+def _written() -> None:
+    """Run the command, and write what it has printed; at exit it would be too late to tell what is wrong with that."""
+    try:
+        _run()
+    finally:
+        if sys.stdout is not None:  # closed from the start
+            sys.stdout.flush()
+
+
+def _run() -> None:
     if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"perdure {version()}\n")
+        print(f"perdure {version()}")  # noqa: T201 - into what may be closed, which is no failure
         return
     try:
         from perdure.commands import acting, viewing  # noqa: F401, PLC0415 - add themselves to the app; need the extra

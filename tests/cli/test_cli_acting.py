@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perdure import DurableContext, durable_execution
 from perdure.commands import follow
 from perdure.commands.connection import Connection
 from perdure.commands.desk import Desk
@@ -44,6 +45,19 @@ def test_invoke_of_a_failing_function_exits_1(cli):
     assert document.code == 1
     assert document.json["status"] == "FAILED"
     assert document.json["error"]["ErrorType"] == "ValueError"
+
+
+def test_invoke_tells_the_error_in_full(cli, service, monkeypatch):
+    message = "much to say, " * 40 + "the end"
+
+    @durable_execution
+    def wordy(_event: object, _context: DurableContext) -> None:
+        raise ValueError(message)
+
+    service.register("wordy", wordy)
+    monkeypatch.setattr(follow, "sleep", lambda _: [handle.drive() for handle in list(service.handles.values())])
+    for options in ((), ("--wait",)):
+        assert cli("invoke", "wordy", *options).err.endswith(f"\nValueError: {message}\n")
 
 
 def test_invoke_that_is_answered_before_the_end_exits_3(cli):

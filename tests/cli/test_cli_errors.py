@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import (
+    ConnectionClosedError,
     EndpointConnectionError,
     NoRegionError,
     ParamValidationError,
@@ -237,6 +238,39 @@ def test_an_invoke_without_an_answer_is_told_of_event(cli):
     problem = ReadTimeoutError(endpoint_url="http://x")
     assert "--event" in cli("invoke", "f", client=Raising(problem)).err
     assert "--event" not in cli("invoke", "f", "--event", client=Raising(problem)).err
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (
+            client_error("ServiceException", "The local service was stopped before the function ended.", "Invoke"),
+            "The execution goes on with the next start of the server",
+        ),
+        (client_error("ServiceException", "out of order", "Invoke"), "If "),
+        (ConnectionClosedError(endpoint_url="http://x"), "If "),
+        (ReadTimeoutError(endpoint_url="http://x"), "If "),
+        (EndpointConnectionError(endpoint_url="http://x"), None),
+        (client_error("TooManyRequestsException", "Rate exceeded", "Invoke"), None),
+    ],
+)
+@pytest.mark.parametrize("name", [None, "f3"])
+def test_an_invoke_that_was_not_answered_tells_how_to_get_back(cli, problem, told, name):
+    where = () if name is None else ("--name", name)
+    said = cli("invoke", "order", *where, "--endpoint", "http://127.0.0.1:9", "--json", client=Raising(problem))
+    assert (said.code, set(said.json)) == (4, {"error"})
+    hint = said.json["error"]["hint"]
+    if told is None:
+        assert "order" not in hint
+        return
+    assert told in hint
+    to = "--endpoint http://127.0.0.1:9`"
+    if name is None:
+        assert f"`perdure list order {to}" in hint
+    elif told == "If ":
+        assert f"`perdure show order/f3 --follow {to}" in hint
+    else:
+        assert f"`perdure invoke order --name f3 {to} with the same payload" in hint
 
 
 # -- connections -------------------------------------------------------------------------------------------------------

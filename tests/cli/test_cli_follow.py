@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from perdure.commands import follow
 from perdure.local import client_error
@@ -122,6 +123,56 @@ def test_ctrl_c_is_told_in_json(cli, asking, meanwhile, command):
     assert (said.code, said.json["arn"]) == (130, asking)
     assert (said.json["error"]["type"], said.json["error"]["exitCode"]) == ("Interrupted", 130)
     assert f"show '{asking}' --follow" in said.json["error"]["hint"]
+
+
+LOOKING = (
+    ("show", "ask/a-1", "--follow"),
+    ("timeline", "ask/a-1", "--follow"),
+    ("invoke", "ask", "--name", "a-1", "--payload", "{}", "--wait"),
+)
+
+
+def gone(service: Any, problem: Exception) -> Any:
+    """Let every request fail from now on."""
+
+    def fail(_name: str, _arguments: dict[str, Any], when: str) -> None:
+        if when == "before":
+            raise problem
+
+    return lambda: setattr(service, "on_api_call", fail)
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [
+        (EndpointConnectionError(endpoint_url="http://x"), "NotReachable"),
+        (ConnectionClosedError(endpoint_url="http://x"), "NotReachable"),
+        (ReadTimeoutError(endpoint_url="http://x"), "ReadTimeout"),
+        (client_error("ServiceException", "out of order", "GetDurableExecution"), "ServiceException"),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else given,
+)
+def test_a_service_that_goes_away_leaves_the_arn(cli, service, asking, meanwhile, command, problem, kind):
+    meanwhile(gone(service, problem))
+    said = cli(*command, "--json")
+    assert (said.code, said.json["arn"]) == (4, asking)
+    assert (said.json["error"]["type"], said.json["error"]["exitCode"]) == (kind, 4)
+    assert f"`perdure show '{asking}' --follow` gets back to it." in said.json["error"]["hint"]
+
+
+def test_a_service_that_goes_away_is_told_with_the_way_back(cli, service, asking, meanwhile):
+    meanwhile(gone(service, EndpointConnectionError(endpoint_url="http://x")))
+    said = cli("show", asking, "--follow")
+    assert said.code == 4
+    assert "Is `perdure serve` running there?" in said.err
+    assert f"The execution does not end for that; `perdure show '{asking}' --follow` gets back to it." in said.err
+
+
+def test_an_execution_that_is_gone_does_not_run_on(cli, service, asking, meanwhile):
+    meanwhile(gone(service, client_error("ResourceNotFoundException", "none such", "GetDurableExecution")))
+    said = cli("show", asking, "--follow", "--json")
+    assert (said.code, set(said.json)) == (3, {"error"})
 
 
 class Interrupted:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from perdure import DurableContext, durable_execution
 from perdure.commands.chart import chart
+from perdure.commands.columns import Columns
 from perdure.commands.connection import Connection
 from perdure.commands.desk import Desk
 from perdure.commands.encodings import spelled
@@ -85,6 +86,59 @@ def test_a_frame_of_a_timeline_fits(width, height):
     assert frame[0].startswith("n of f")
     assert "going on" in frame[-1] or "going on" in frame[-2]
     assert any("approval" in line for line in frame)
+
+
+def slow_and_deep() -> Run:
+    """Tell of an execution that takes minutes, with operations far below others."""
+    story = Story().tell(0, "StepStarted", Id="a", Name="add_up").tell(1, "StepSucceeded", Id="a", Name="add_up")
+    for number in range(7):
+        around = {} if number == 0 else {"ParentId": str(number - 1)}
+        story.tell(1, "ContextStarted", Id=str(number), Name=f"level-{number}", SubType="RunInChildContext", **around)
+    error = {"Payload": {"ErrorType": "ConnectionError", "ErrorMessage": "nobody at the counter"}}
+    story.tell(1, "StepStarted", Id="s", Name="a-step-with-a-long-name", ParentId="6")
+    story.tell(2, "StepFailed", Id="s", ParentId="6", Error=error, RetryDetails=retry(1, 5000))
+    story.tell(3, "StepSucceeded", Id="b", Name="sized", Result={"Payload": "x" * 5000})
+    return story.run(now=239)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", range(12, 101, 4))
+def test_a_timeline_tells_a_length_of_time_whole_or_not_at_all(width, encoding):
+    drawing = [line.rstrip() for line in lines(terminal(width, 99), chart(slow_and_deep(), width, encoding=encoding))]
+    root = next(line for line in drawing if line.startswith("n ") and " of f" not in line)
+    behind = root.rpartition("▶")[2].strip()
+    assert behind in ("3 min 59 s", "")
+    assert bool(behind) is (width >= 28)
+    assert all(len(line) <= width for line in drawing)
+    if behind:
+        assert sum(line.endswith(("started", " s", "pending")) for line in drawing) >= 10
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 70, 80, 100])
+def test_a_narrow_tree_leaves_columns_out_and_keeps_every_status(width):
+    console = terminal(width, 99)
+    drawing = next(part for part in tree(slow_and_deep()) if isinstance(part, Columns))
+    with console.capture() as drawn:
+        console.print(drawing, soft_wrap=True)
+    head, *rows = drawn.get().splitlines()
+    assert all(len(row) <= width for row in (head, *rows))
+    place = head.index("status")
+    status = [row[place:].split()[0] for row in rows if row[place:] and row[place - 2 : place] == "  "]
+    assert [word for word in status if word in ("SUCCEEDED", "STARTED", "PENDING")] == [
+        "SUCCEEDED",
+        *["STARTED"] * 7,
+        "PENDING",
+        "SUCCEEDED",
+    ]
+    kept = [word for word in ("kind", "attempts", "time", "out") if word in head.split()]
+    assert kept == {
+        30: [],
+        40: [],
+        50: ["time"],
+        60: ["time"],
+        70: ["kind", "time"],
+        80: ["kind", "attempts", "time"],
+    }.get(width, ["kind", "attempts", "time", "out"])
 
 
 @pytest.mark.parametrize("height", [1, 2, 5])
@@ -268,6 +322,30 @@ def test_an_ascii_terminal_gets_ascii(url, command):
         assert all(len(line) <= 100 for line in text.splitlines())
 
 
+UNSET = dict.fromkeys(("LC_ALL", "LC_CTYPE", "LANG", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE"), "")
+
+
+@pytest.mark.parametrize(
+    ("locale", "plain"),
+    [
+        ({"LC_ALL": "C"}, True),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, True),
+        ({"LANG": "C"}, True),
+        ({"LC_CTYPE": "C", "LANG": "C"}, True),
+        ({}, False),
+        ({"LC_ALL": "C.UTF-8"}, False),
+        ({"LANG": "nowhere.UTF-8"}, False),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, False),
+        ({"LC_ALL": "C", "PYTHONUTF8": "1"}, False),
+        ({"LC_ALL": "C", "PYTHONIOENCODING": "utf-8"}, False),
+    ],
+    ids=str,
+)
+def test_a_locale_without_signs_that_was_asked_for_gets_ascii(locale, plain):
+    said = perdure("stop", "--help", capture_output=True, env={**UNSET, **locale})
+    assert (said.returncode, said.stdout.isascii()) == (0, plain)
+
+
 def test_a_result_stays_json_on_an_ascii_terminal(cli, service, monkeypatch):
     service.register("echo", lambda event, _context: event, durable=False)
     from perdure.commands import desk  # noqa: PLC0415 - the module, whose console is replaced
@@ -296,13 +374,46 @@ def test_an_output_that_is_full_is_told_and_exits_4(url, command):
     assert said.stderr.decode() == "The output cannot be written: No space left on device\n"
 
 
-@pytest.mark.parametrize("command", [("show", "slow/s-1", "--json"), ("history", "slow/s-1")])
-def test_a_pipe_that_is_closed_is_no_news(url, command):
+def closed(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command of which nobody reads a word."""
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "wb") as closed:
-        said = perdure(*command, "--endpoint", url, stdout=closed, stderr=subprocess.PIPE)
-    assert said.stderr == b""
+    with os.fdopen(writing, "wb") as pipe:
+        return perdure(*command, stdout=pipe, stderr=subprocess.PIPE, env=env)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", "slow/s-1"),
+        ("show", "slow/s-1", "--json"),
+        ("show", "slow/s-2", "--json"),
+        ("history", "slow/s-1"),
+        ("timeline", "slow/s-1", "--svg", "-"),
+        ("list", "slow"),
+        ("show", "--help"),
+        ("--help",),
+        ("--version",),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_who_has_had_enough_is_no_failure(url, command):
+    said = closed(*command, env={"AWS_ENDPOINT_URL_LAMBDA": url, "PYTHONUNBUFFERED": ""})
+    assert (said.returncode, said.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", [("show", "slow/s-1"), ("show", "slow/s-1", "--json"), ("--version",)])
+def test_a_reader_leaves_an_unbuffered_output_as_well(url, command):
+    said = closed(*command, env={"AWS_ENDPOINT_URL_LAMBDA": url, "PYTHONUNBUFFERED": "1"})
+    assert (said.returncode, said.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", ["--version", "--help"])
+def test_help_that_cannot_be_written_is_told_as_well(command):
+    with FULL.open("wb") as full:
+        said = perdure(command, stdout=full, stderr=subprocess.PIPE)
+    assert (said.returncode, said.stderr) == (4, b"The output cannot be written: No space left on device\n")
 
 
 # -- zones -------------------------------------------------------------------------------------------------------------

@@ -171,6 +171,22 @@ def test_a_failed_invocation_of_which_no_data_was_read_still_failed():
     assert (told["failedInvocations"], told["invocationError"]) == (1, None)
 
 
+# -- the outcome -------------------------------------------------------------------------------------------------------
+
+
+def test_the_error_of_an_execution_is_told_in_full():
+    message = "\n".join(f"line {number} of what went wrong, " + "and why, " * 20 for number in range(3)) + "the end"
+    error = {"ErrorType": "perdure.exceptions.StepError", "ErrorMessage": message}
+    story = (
+        Story().tell(0, "StepStarted", Id="a", Name="charge").tell(1, "StepFailed", Id="a", Error={"Payload": error})
+    )
+    run = story.run("FAILED", 2)
+    run.described["Error"] = error
+    out = drawn(run)
+    assert out.endswith(f"\nStepError: {message}\n")
+    assert out.count("the end") == 1  # the line of the operation stays short
+
+
 # -- widths ------------------------------------------------------------------------------------------------------------
 
 

@@ -6,11 +6,12 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from perdure.commands.faults import stopped
 from perdure.local import LocalService, SqliteStore, runtime
 from perdure.local.command import app
 from perdure.local.reload import Reloader
@@ -149,13 +151,13 @@ def test_an_interrupt_and_a_kill_keep_everything_and_the_next_start_goes_on(fold
 def test_a_waiting_caller_does_not_keep_the_server_from_ending(folder: Path) -> None:
     with serving(folder, "app:ask", "--memory") as served:
         client = lambda_client(served.url)
-        failed: list[str] = []
+        failed: list[Exception] = []
 
         def wait() -> None:
             try:
                 client.invoke(FunctionName="ask")
             except client.exceptions.ServiceException as problem:
-                failed.append(str(problem))
+                failed.append(problem)
 
         caller = threading.Thread(target=wait)
         caller.start()
@@ -164,7 +166,7 @@ def test_a_waiting_caller_does_not_keep_the_server_from_ending(folder: Path) -> 
         assert served.end() == 0
         caller.join(20)
         client.close()
-        assert "stopped before the function ended" in failed[0]
+        assert stopped(failed[0])  # which the commands tell by it
         assert "Traceback" not in "".join(served.said)
         assert not (folder / "perdure.db").exists()
 
@@ -320,6 +322,85 @@ def test_what_cannot_be_served_is_refused_in_words(folder: Path) -> None:
     assert "no function name" in refused(folder, "a.b=app:greet", "--memory")
     (folder / "perdure.db").write_text("hello " * 1000)
     assert "not an SQLite database" in refused(folder, "app:greet")
+
+
+# -- where executions are kept -----------------------------------------------------------------------------------------
+
+
+def said_of(database: str | Path) -> str:
+    """Serve executions from what is no file of them, in this process; give what is said."""
+    import_module("perdure.local.serve_command")  # adds itself to the commands
+    said = CliRunner().invoke(app, ["serve", "--port", "0", "--db", str(database)])
+    assert said.exit_code == 2, said.output
+    assert isinstance(said.exception, SystemExit)
+    return " ".join(re.sub(r"[│╭╰─╮╯]", " ", said.output).split())
+
+
+def damaged(path: Path, table: str) -> Path:
+    """Make a file of executions in which a page of a table or an index is broken."""
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as db:
+        ((page, size),) = db.execute(
+            "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = ?", [table]
+        )
+    db.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    return path
+
+
+def test_a_file_that_cannot_be_used_is_told_in_words_and_not_in_markup(tmp_path: Path) -> None:
+    foreign, garbage, used = (tmp_path / f"[red]{name}.db" for name in ("foreign", "garbage", "used"))
+    with sqlite3.connect(foreign) as db:
+        db.execute("CREATE TABLE theirs (value)")
+    db.close()
+    garbage.write_text("hello " * 1000)
+    assert said_of(foreign).startswith(f"Error: {foreign} is an SQLite database, but none of perdure's")
+    assert said_of(garbage).startswith(f"Error: {garbage} is not an SQLite database")
+    missing = tmp_path / "[red]missing" / "executions.db"
+    assert said_of(missing).startswith(f"Error: {missing} cannot be opened: unable to open database file.")
+    with closing(SqliteStore(used)):
+        assert said_of(used).startswith(f"Error: {used} is in use by another process")
+
+
+@pytest.mark.parametrize("table", ["executions", "executions_running", "executions_by_expiry"])
+def test_a_damaged_file_is_told_wherever_the_damage_is(tmp_path: Path, table: str) -> None:
+    path = damaged(tmp_path / "executions.db", table)
+    assert said_of(path).startswith(f"Error: {path} is damaged: ")
+
+
+@pytest.mark.parametrize("name", [":memory:", "./:memory:", "file:x.db?mode=memory", "file:x.db", "file::memory:"])
+def test_a_name_that_is_no_file_for_sqlite_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = said_of(name)
+    assert "is not the name of a file for SQLite" in said
+    assert "--memory" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_plain_file_is_refused() -> None:
+    assert f"{os.devnull} is no file" in said_of(os.devnull)
+
+
+def test_the_name_of_the_file_is_told_as_it_is(folder: Path) -> None:
+    with serving(folder, "app:greet", "--db", "[bold]kept:smile:.db") as served:
+        assert served.said[0].endswith("executions in [bold]kept:smile:.db\n")
+        assert served.end() == 0
+        assert "All executions are kept in [bold]kept:smile:.db" in served.said[-1]
+
+
+def test_a_server_goes_on_when_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_command = import_module("perdure.local.serve_command")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        console = serve_command._Console(stderr=True)
+        console.print("serves")
+        console.print("goes on")
 
 
 # -- reloading ---------------------------------------------------------------------------------------------------------

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 import threading
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from perdure import cli, durable_execution, execution
-from perdure.bench import BenchError, event_text, measure
+from perdure.bench import BenchError, Measurement, Times, event_text, measure
+from perdure.commands import viewing
 from perdure.concurrency.models import BatchResult
 from perdure.config import ParallelBranch
 from perdure.context import DurableContext
 from perdure.local import LocalService, VirtualClock
-from perdure.local.bench_command import app
+from perdure.local.bench_command import app, show
 from perdure.operations import step
-from perdure.retries import RetryPresets
+from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes import JsonSerDes
 from perdure.waits import WaitForConditionDecision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from perdure.local import ExecutionHandle
+
+assert viewing.app is app  # importing it adds the commands that print a history
 
 MODULE = """
 from perdure import durable_execution
@@ -48,6 +56,11 @@ def plain(event, context):
 
 def record(body: Callable[[Any, Any], Any], payload: Any = None) -> list[str]:
     """Run a handler to its end on a local service; give the text of each invocation's event."""
+    return recorded(body, payload)[0]
+
+
+def recorded(body: Callable[[Any, Any], Any], payload: Any = None) -> tuple[list[str], ExecutionHandle]:
+    """Run a handler to its end; give the text of each invocation's event, and the execution."""
     handler = durable_execution(body)
     events: list[str] = []
 
@@ -61,10 +74,17 @@ def record(body: Callable[[Any, Any], Any], payload: Any = None) -> list[str]:
         CallbackId=callback["CallbackDetails"]["CallbackId"], Result=b'"answered"'
     )
     service.register("double", lambda event, _: event * 2, durable=False)
-    handle = service.start("f", json.dumps(payload or {}))
+    handle = service.start("f", json.dumps(payload or {}), "e-1")
     service.drive(handle)
     assert handle.status == "SUCCEEDED", handle.error
-    return events
+    return events, handle
+
+
+def printed(handle: ExecutionHandle, *command: str) -> str:
+    """Give what a command prints of an execution."""
+    said = CliRunner().invoke(app, [*command, "f/e-1", "--json"], obj=handle.service.client)
+    assert said.exit_code == 0, said.output
+    return said.stdout
 
 
 @pytest.fixture
@@ -75,14 +95,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delitem(sys.modules, "bench_app", raising=False)
     namespace: dict[str, Any] = {}
     exec(MODULE, namespace)  # noqa: S102 - the same module, run once for its history
-    first, second = record(namespace["body"])
+    (first, second), handle = recorded(namespace["body"])
     (tmp_path / "first.json").write_text(first)
     (tmp_path / "event.json").write_text(second)
+    (tmp_path / "history.json").write_text(printed(handle, "history", "--data"))
+    (tmp_path / "bare.json").write_text(printed(handle, "history"))
+    (tmp_path / "part.json").write_text(printed(handle, "history", "--data", "--limit", "3"))
+    (tmp_path / "newest.json").write_text(printed(handle, "history", "--data", "--reverse"))
+    (tmp_path / "shown.json").write_text(printed(handle, "show"))
+    (tmp_path / "drawn.json").write_text(printed(handle, "timeline"))
     return tmp_path
 
 
-def perdure(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["bench", *arguments])
+def perdure(*arguments: str, given: str | None = None) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["bench", *arguments], input=given)
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -143,6 +169,153 @@ def test_an_exported_history_is_as_good_as_an_event(project: Path) -> None:
     )
 
 
+# -- the history that the command line prints --------------------------------------------------------------------------
+
+
+def plain(text: str) -> list[dict[str, Any]]:
+    """Give the operations of an event, without what is another one in each run, or says nothing."""
+    found = json.loads(text)["InitialExecutionState"]["Operations"]
+    for operation in found:
+        operation.get("CallbackDetails", {}).pop("CallbackId", None)
+        if not operation.get("ContextDetails", {}).get("ReplayChildren", True):
+            del operation["ContextDetails"]["ReplayChildren"]  # which means the same as if it were not there
+    return sorted(found, key=lambda operation: operation["Id"])
+
+
+def large(_event: Any, context: Any) -> list[int]:
+    """Make results that are too large to be recorded: those of a context, a map, a parallel and a branch."""
+
+    def inner(child: Any, *_: Any) -> str:
+        return str(child.step(lambda _: "x" * 300_000))
+
+    alone = context.run_in_child_context(inner, name="alone")
+    mapped = context.map([1, 2], inner, name="map").get_results()
+    beside = context.parallel([inner]).get_results()
+    context.wait(1)
+    return [len(alone), *map(len, mapped), *map(len, beside)]
+
+
+def again(_event: Any, context: Any) -> Any:
+    """Fail once, wait for a condition twice, and go on."""
+
+    def shaky(step: Any) -> str:
+        if step.attempt == 1:
+            raise ConnectionError("nobody")
+        return "done"
+
+    def decide(state: int, _attempt: int) -> WaitForConditionDecision:
+        return WaitForConditionDecision.stop_polling() if state > 1 else WaitForConditionDecision.continue_waiting(3)
+
+    first = context.step(shaky, name="shaky", retry=lambda _error, attempt: RetryDecision(attempt < 3, 5))
+    polled = context.wait_for_condition(lambda state, _: state + 1, initial_state=0, wait_strategy=decide)
+    context.wait(1)
+    return [first, polled]
+
+
+@pytest.mark.parametrize("body", ["everything", "large", "again"])
+def test_a_history_is_replayed_as_the_event_that_lambda_would_send(body: str) -> None:
+    events, handle = recorded(globals()[body], {"order": 7})
+    history = printed(handle, "history", "--data")
+    assert plain(event_text(history)) == plain(events[-1])
+    assert json.loads(event_text(history))["DurableExecutionArn"] == handle.arn
+    measured = [measure(durable_execution(globals()[body]), text, rounds=1) for text in (events[-1], history)]
+    assert [found.outcome for found in measured] == ["SUCCEEDED", "SUCCEEDED"]
+    first, second = [{kind.name: (kind.calls, kind.payload_bytes) for kind in found.kinds} for found in measured]
+    assert first == second
+    assert measured[0].recorded == measured[1].recorded
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("file", ["history.json", "newest.json", "-"])
+def test_a_history_of_an_execution_that_has_ended_is_replayed_to_its_end(project: Path, file: str) -> None:
+    given = (project / "history.json").read_text()
+    code, out, _ = perdure("bench_app:handler", "--event", file, "--rounds", "1", "--json", given=given)
+    found = json.loads(out)
+    assert (code, found["outcome"], found["detail"]) == (0, "SUCCEEDED", None)
+    assert found["recorded"] == {"Step": 4, "Wait": 1}
+    assert sys.modules["bench_app"].ran == []
+
+
+def test_the_answer_of_the_api_is_as_good(project: Path) -> None:
+    events = json.loads((project / "history.json").read_text())["events"]
+    for event in events:
+        event["EventTimestamp"] = 1767225600.25  # as some versions of the AWS CLI write it
+    (project / "api.json").write_text(json.dumps({"Events": events}))
+    code, out, _ = perdure("bench_app:handler", "--event", "api.json", "--rounds", "1", "--json")
+    assert (code, json.loads(out)["outcome"]) == (0, "SUCCEEDED")
+    first = json.loads(event_text((project / "api.json").read_text()))["InitialExecutionState"]["Operations"][0]
+    assert first["StartTimestamp"] == 1767225600250
+
+
+def test_an_execution_that_still_waits_is_replayed_until_it_does() -> None:
+    def body(_event: Any, context: Any) -> Any:
+        return [context.step(lambda _: 1, name="first"), context.create_callback(name="answer").result()]
+
+    service = LocalService(clock=VirtualClock()).register("f", durable_execution(body))
+    handle = service.run("f", event={}, name="e-1", stop_at_callback=True)
+    found = measure(durable_execution(body), printed(handle, "history", "--data"), rounds=1)
+    assert (found.outcome, found.recorded) == ("PENDING", {"Step": 1, "Callback": 1})
+
+
+def test_a_failed_execution_fails_again(project: Path) -> None:
+    def body(_event: Any, context: Any) -> None:
+        context.step(lambda _: 1 / 0, name="fails", retry=RetryPresets.none())
+
+    service = LocalService(clock=VirtualClock()).register("f", durable_execution(body))
+    handle = service.run("f", event={}, name="e-1")
+    found = measure(durable_execution(body), printed(handle, "history", "--data"), rounds=1)
+    assert found.outcome == "FAILED"
+    assert "division by zero" in str(found.detail)
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("bare.json", "it has no payloads; print it with `perdure history EXECUTION --json --data`"),
+        ("part.json", "only a part of the history; print it without --limit"),
+        ("shown.json", "without what they returned; `perdure history EXECUTION --json --data` prints that, too"),
+        ("drawn.json", "`perdure history EXECUTION --json --data`"),
+    ],
+)
+def test_what_lacks_the_data_says_what_has_it(file: str, complaint: str) -> None:
+    code, _, err = perdure("bench_app:handler", "--event", file)
+    assert code == 2
+    assert complaint in " ".join(err.split())
+
+
+def test_a_payload_that_was_cut_is_named(project: Path) -> None:
+    document = json.loads((project / "history.json").read_text())
+    (event,) = (e for e in document["events"] if e["EventType"] == "StepSucceeded" and e["Name"] == "charge-1")
+    event["StepSucceededDetails"]["Result"] |= {"Payload": "{", "Truncated": True}
+    with pytest.raises(BenchError, match="has cut a payload in it, that of 'charge-1'"):
+        event_text(json.dumps(document))
+
+
+def test_a_history_needs_no_extra(project: Path) -> None:
+    script = (
+        "import sys\nfor name in ('typer', 'rich', 'starlette', 'uvicorn'): sys.modules[name] = None\n"
+        "from perdure.bench import event_text\nprint(len(event_text(open('history.json').read())) > 99)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("outcome", ["FRESH_WORK", "FAILED"])
+def test_what_the_record_tells_is_no_markup(outcome: str) -> None:
+    found = Measurement(
+        outcome, "[red]it[/] :smile:", {"[bold]Step": 1}, 1, 1, Times(), Times(), [], 0, 0, threads=False
+    )
+    console = Console(file=StringIO(), width=200)
+    show(console, found)
+    text = console.file.getvalue()
+    assert "1 [bold]Step" in text
+    assert "[red]it[/] :smile:" in text
+
+
+# -- what differs, or is none ------------------------------------------------------------------------------------------
+
+
 def test_changed_code_fails_and_says_what_differs(project: Path) -> None:
     event = project / "event.json"
     event.write_text(event.read_text().replace("charge-1", "refund-1"))
@@ -158,6 +331,9 @@ def test_changed_code_fails_and_says_what_differs(project: Path) -> None:
         ("{", "it is not JSON"),
         ("[1]", "neither the event of a durable invocation nor"),
         ('{"a": 1}', "neither the event of a durable invocation nor"),
+        ('{"events": [{"EventId": 1}]}', "its events are not those of a history"),
+        ('{"events": []}', "lacks the event ExecutionStarted"),
+        ('{"Events": [], "NextMarker": "2"}', "only a part of the history; print it without --limit"),
         ('{"Operations": []}', "lacks the operation of type EXECUTION"),
         ('{"Operations": [{"Type": "EXECUTION"}], "NextMarker": "2"}', "has a NextMarker"),
         ('{"InitialExecutionState": {"Operations": [], "NextMarker": "2"}}', "has a NextMarker"),

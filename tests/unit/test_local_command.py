@@ -9,18 +9,13 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
-from rich.text import Text
 from typer.testing import CliRunner
 
-from perdure import cli, durable_execution
-from perdure.local import LocalService
+from perdure import cli
 from perdure.local.command import app
-from perdure.local.display import Display
 from perdure.local.words import span
 
 if TYPE_CHECKING:
@@ -130,6 +125,21 @@ def pooled(event, context):
 def undecorated(event, context):
     return 5
 
+@durable_execution
+def wordy(event, context):
+    raise ValueError("much to say, " * 40 + "the end")
+
+@durable_execution
+def chatty(event, context):
+    for number in range(event):
+        print("line", number)
+    context.step(lambda _: print("in a step"), "prints")
+    return "[red]:smile:"
+
+@durable_execution
+def asks(event, context):
+    return context.create_callback("[red]approval").result()
+
 thing = 5
 """
 
@@ -233,30 +243,50 @@ def test_a_handler_that_is_none_is_told_what_it_lacks() -> None:
     assert "Is the handler decorated with @durable_execution?" in " ".join(out.split())
 
 
-def test_a_tree_in_motion_leaves_out_what_has_long_ended() -> None:
-    console = Console(force_terminal=True, width=80, height=12, file=StringIO())
-    display = Display(console, quiet=False)
-    service = LocalService().register("many", durable_execution(many))
-    service.observers.append(display)
-    with display:
-        handle = service.start("many")
-        service.drive(handle, stop_at_callback=True)
-        display.waiting(5, skipped=False)
-        with console.capture() as drawn:
-            console.print(display._tree())
-    lines = [Text.from_ansi(line).plain for line in drawn.get().splitlines()]
-    assert len(lines) <= 12
-    assert lines[0] == "… 13 more operations"
-    assert [line.split()[1] for line in lines[2:-1]] == ["open", *(f"step-{n}" for n in range(13, 20))]
-    assert lines[-1] == "waiting 5 s"
+@pytest.mark.usefixtures("project")
+def test_the_error_of_an_execution_is_told_in_full() -> None:
+    code, out, _ = perdure("demo_app:wordy")
+    assert (code, out.splitlines()[-1]) == (1, f"ValueError: {'much to say, ' * 40}the end")
 
 
-def many(_event: Any, context: Any) -> Any:
-    for number in range(20):
-        if number == 5:
-            callback = context.create_callback("open")
-        context.step(lambda _: 1, f"step-{number}")
-    return callback.result()
+@pytest.mark.usefixtures("project")
+def test_what_the_handler_says_is_no_markup() -> None:
+    _, out, _ = perdure("demo_app:chatty", "--event", "0")
+    assert out.splitlines()[-1] == '"[red]:smile:"'
+    code, out, _ = perdure("demo_app:asks", "--callback-wait", "0")
+    assert code == 3
+    assert 'callback "[red]approval": ' in out
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["demo_app:chatty", "--event", "2000"], 0),
+        (["demo_app:chatty", "--event", "2000", "--json"], 0),
+        (["demo_app:wordy"], 1),
+    ],
+    ids=str,
+)
+def test_a_run_goes_on_to_its_end_when_nobody_reads_it_any_more(
+    project: Path, arguments: list[str], code: int, unbuffered: str
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "perdure.cli", "run", *arguments],
+            cwd=project,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_a_failure_shows_the_users_traceback() -> None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from perdure.bench.decoding import decoding_time, payloads_read
 from perdure.bench.measurement import Kind, Measurement, Times
-from perdure.bench.replay import FRESH_WORK, BenchError, FreshWork, event_text, guards, replay_once
+from perdure.bench.record import event_text
+from perdure.bench.replay import FRESH_WORK, BenchError, FreshWork, guards, replay_once
 from perdure.bench.stopwatch import HISTORY, YOUR_CODE, Stopwatch, instrumented
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def measure(handler: Handler, text: str, rounds: int) -> Measurement:
 
     Args:
         handler: Made with perdure's `durable_execution`.
-        text: The event, or an exported history: see `event_text`.
+        text: The event, or the history of an execution: see `event_text`.
         rounds: Plain ones; there are as many instrumented ones.
 
     Raises:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 import uuid
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED, Operation
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 FRESH_WORK = "FRESH_WORK"
-_ARN = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST/durable-execution/bench/"
-_SECONDS_END = 100_000_000_000
-"""A timestamp below this is in seconds (until the year 5138), one above it in milliseconds (since 1973)."""
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST/durable-execution/bench/"
 
 
 class BenchError(Exception):
@@ -67,7 +64,7 @@ class LambdaContext:
 
     function_name = "bench"
     function_version = "$LATEST"
-    invoked_function_arn = _ARN.partition("/")[0]
+    invoked_function_arn = ARN.partition("/")[0]
     memory_limit_in_mb = "128"
     aws_request_id = str(uuid.UUID(int=0))
     log_group_name = "/aws/lambda/bench"
@@ -77,57 +74,6 @@ class LambdaContext:
     def get_remaining_time_in_millis(self) -> int:
         """Give the time that is left."""
         return 900_000
-
-
-def event_text(text: str) -> str:
-    """Make the text of an invocation's event from a file's: such an event, or ``{"Operations": […]}``.
-
-    Raises:
-        BenchError: If it is neither, or has only a part of the history.
-
-    """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise BenchError(f"it is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise BenchError('it is neither the event of a durable invocation nor {"Operations": […]}')
-    whole = "InitialExecutionState" in document
-    state = document["InitialExecutionState"] if whole else document
-    if not isinstance(state, dict) or not isinstance(state.get("Operations"), list):
-        raise BenchError('it is neither the event of a durable invocation nor {"Operations": […]}')
-    if state.get("NextMarker"):
-        raise BenchError(
-            "it has a NextMarker, so the history goes on elsewhere: read the further pages "
-            "(GetDurableExecutionState), and put all operations into one file under Operations"
-        )
-    operations = state["Operations"]
-    execution = next((operation for operation in operations if operation.get("Type") == "EXECUTION"), None)
-    if execution is None:
-        raise BenchError("it lacks the operation of type EXECUTION, which carries the handler's input")
-    if whole:
-        return text
-    for operation in operations:
-        _use_milliseconds(operation)
-    arn = document.get("DurableExecutionArn") or _ARN + execution["Id"]
-    event = {
-        "DurableExecutionArn": arn,
-        "CheckpointToken": "bench",
-        "InitialExecutionState": {"Operations": operations},
-    }
-    return json.dumps(event)
-
-
-def _use_milliseconds(members: Wire) -> None:
-    """Bring exported timestamps (ISO text, seconds) into the form that an event has."""
-    for key, value in members.items():
-        if isinstance(value, dict):
-            _use_milliseconds(value)
-        elif key.endswith("Timestamp"):
-            if isinstance(value, str):
-                members[key] = int(datetime.fromisoformat(value).timestamp() * 1000)
-            elif isinstance(value, (int, float)) and value < _SECONDS_END:
-                members[key] = int(value * 1000)
 
 
 def replay_once(handler: Handler, text: str) -> tuple[float, str, str | None]:

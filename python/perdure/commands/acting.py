@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,13 +11,16 @@ from perdure.commands import document
 from perdure.commands.arguments import error_object, read_json, read_text, resolve
 from perdure.commands.codes import BLOCKED, FAILED, OK, USAGE, CommandError
 from perdure.commands.desk import Desk, command
-from perdure.commands.faults import denied, explain
+from perdure.commands.faults import denied, explain, stopped, unanswered
 from perdure.commands.follow import describe, looking, wait_for_end
 from perdure.commands.model import has_ended
-from perdure.commands.text import iso, parsed, told
+from perdure.commands.text import iso, parsed, told_whole
 from perdure.commands.usage import Group
 from perdure.commands.viewing import Execution, Interval, Timeout  # noqa: TC001 - typer reads the annotations
 from perdure.local.command import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ACT = "Act on executions, on AWS or a local service"
 callbacks = typer.Typer(cls=Group, no_args_is_help=True, help="Answer a callback.")
@@ -57,7 +61,7 @@ def invoke(
     }
     given = {key: value for key, value in asked.items() if value is not None}
     client = desk.client if event or wait else desk.patient_client()
-    with desk.interruptible(_found_again(desk, function, name)), desk.progress(f"Invoking {function}…"):
+    with _unheard(desk, function, name), desk.progress(f"Invoking {function}…"):
         response = client.invoke(**given)
         body = response.pop("Payload", None)
         text = "" if body is None else body.read().decode("utf-8", "replace")
@@ -79,11 +83,31 @@ def invoke(
     _returned(desk, response, function, text)
 
 
+@contextmanager
+def _unheard(desk: Desk, function: str, name: str | None) -> Iterator[None]:
+    """Tell how to find what was started, if its ARN does not come: after Ctrl-C, or when the service is gone."""
+    started = _found_again(desk, function, name)
+    with (
+        desk.interruptible(started),
+        desk.adding(started, when=unanswered),
+        desk.adding(_asked_again(desk, function, name), when=stopped),
+    ):
+        yield
+
+
 def _found_again(desk: Desk, function: str, name: str | None) -> str:
     """Tell how to find what was started before its ARN is known."""
     if name is not None:
         return f"If the execution was started, it runs on; {desk.back(f'{function}/{name}')} gets back to it."
     return f"If an execution was started, it runs on; {desk.written('list', function)} shows it."
+
+
+def _asked_again(desk: Desk, function: str, name: str | None) -> str:
+    """Tell how to get the result from a local server that was stopped before it came."""
+    goes_on = "The execution goes on with the next start of the server, unless it was started with --memory;"
+    if name is None:
+        return f"{goes_on} {desk.written('list', function)} shows it then."
+    return f"{goes_on} {desk.written('invoke', function, '--name', name)} with the same payload waits for it then."
 
 
 def _started(desk: Desk, function: str, arn: str | None) -> None:
@@ -103,7 +127,7 @@ def _finished(desk: Desk, described: dict[str, Any]) -> None:
         if described.get("Result"):
             desk.result(described["Result"])
         if described.get("Error"):
-            desk.failure(told(described["Error"]))
+            desk.failure(told_whole(described["Error"]))
     raise typer.Exit(OK if status == "SUCCEEDED" else FAILED)
 
 
@@ -125,7 +149,7 @@ def _returned(desk: Desk, response: dict[str, Any], function: str, text: str) ->
         if runs_on:
             desk.note(f"The execution runs on; {desk.back(str(arn))} waits for its end.")
         elif failed:
-            desk.failure(told(error))
+            desk.failure(told_whole(error))
         elif text:
             desk.result(text)
     raise typer.Exit(BLOCKED if runs_on else FAILED if failed else OK)

@@ -31,6 +31,7 @@ _PRIORITY = {kind: number for number, kind in enumerate(_SIGNS)}
 _OPEN = ("▶", "cyan")
 _WORDS = (bars.WORK, bars.FAILED, bars.WAITING, bars.CONTEXT)
 _LABEL, _LENGTH, _LEAST, _ROOM = 38, 12, 20, 10
+_SHORT_LABEL, _SMALL, _SMALLEST = 8, 10, 6  # on a terminal so narrow that one looks for each column
 
 
 def chart(
@@ -51,15 +52,15 @@ def chart(
     above = 0 if most is None else max(0, len(lines) - 1 - most)
     shown = [lines[0], *lines[1 + above :]]
     labels = [spelled(label(row, run), encoding) for row in shown]
-    room = min(max(cell_len(text) for text in labels), _LABEL, max(12, width // 3))
-    columns = max(_LEAST, width - room - _LENGTH - 2)
+    lengths = [_length(row, run) for row in shown]
+    room, columns, told = _widths(labels, lengths, width)
     drawn = [
         _cropped(
             Text.assemble(
-                _fit(text, room, encoding), " ", _draw(row.bars, scale, columns), " ", (_length(row, run), "dim")
+                _fit(text, room, encoding), " ", _draw(row.bars, scale, columns), (f" {length}" if told else "", "dim")
             )
         )
-        for text, row in zip(labels, shown, strict=True)
+        for text, row, length in zip(labels, shown, lengths, strict=True)
     ]
     if above:
         drawn.insert(1, Text(f"… {plural(above, 'operation')} above these", style="dim"))
@@ -73,6 +74,25 @@ def label(row: Row, run: Run) -> str:
     guides = "".join("   " if last else "│  " for last in row.lasts[1:-1])
     branch = "" if len(row.lasts) == 1 else "└─ " if row.lasts[-1] else "├─ "
     return f"{guides}{branch}{clean(row.node.label)}"
+
+
+def _widths(labels: list[str], lengths: list[str], width: int) -> tuple[int, int, bool]:
+    """Share out the columns of the screen: to the names, and to the drawing; and tell whether lengths of time fit, too.
+
+    They are left out rather than cut: one would read `3 min` for 3 min 59 s.
+    """
+    room = min(max(cell_len(text) for text in labels), _LABEL, max(12, width // 3))
+    longest = max(len(text) for text in lengths)
+    columns = width - room - _LENGTH - 2
+    if columns >= _LEAST:
+        return room, columns, True
+    columns = width - room - longest - 2
+    if columns < _SMALL:
+        shorter = max(min(room, _SHORT_LABEL), room - (_SMALL - columns))
+        room, columns = shorter, columns + room - shorter
+    if columns < _SMALLEST:
+        return room, max(1, width - room - 1), False
+    return room, columns, True
 
 
 def _title(run: Run) -> Text:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from perdure.commands.codes import INTERRUPTED, REFUSED, CommandError
 from perdure.commands.connection import Connection
 from perdure.commands.encodings import prepare
 from perdure.commands.faults import explain
+from perdure.commands.outputs import lead_nowhere, unwritable
 from perdure.commands.text import clean, clean_lines, dumps, pretty
-from perdure.commands.usage import UNWRITABLE, Command, error_document
+from perdure.commands.usage import Command, error_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,9 +115,15 @@ class Desk:
 
     @contextmanager
     def awaiting(self, arn: str) -> Iterator[None]:
-        """Tell who presses Ctrl-C meanwhile that the execution runs on, and how to get back to it."""
-        hint = f"The execution runs on; {self.back(arn)} gets back to it."
-        with self.interruptible(hint, arn):
+        """Tell who presses Ctrl-C meanwhile that the execution runs on, and how to get back to it.
+
+        Tell that too when the service is no longer heard: the execution does not end for it.
+        """
+        back = f"{self.back(arn)} gets back to it."
+        with (
+            self.adding(f"The execution does not end for that; {back}", arn=arn),
+            self.interruptible(f"The execution runs on; {back}", arn),
+        ):
             yield
 
     @contextmanager
@@ -126,10 +134,30 @@ class Desk:
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", INTERRUPTED, "Interrupted", hint, arn) from None
 
+    @contextmanager
+    def adding(
+        self, hint: str, *, when: Callable[[Exception], bool] = lambda _: True, arn: str | None = None
+    ) -> Iterator[None]:
+        """Add a hint, and the execution that is meant, to what the service refuses meanwhile, or why it is not heard.
+
+        Args:
+            hint: What to do next, besides what is told anyway.
+            when: Whether it fits what was raised.
+            arn: The execution, if it is known.
+
+        """
+        try:
+            yield
+        except Exception as problem:
+            end = explain(problem, patient=self._patient)
+            if end is None or end.code != REFUSED or not when(problem):
+                raise
+            raise CommandError(end.message, end.code, end.kind, f"{end.hint} {hint}".lstrip(), arn) from None
+
     def progress(self, text: str) -> AbstractContextManager[Any]:
         """Show on a terminal that something takes its time; `.update(text)` tells how far it is."""
         if self.err.is_terminal:
-            return self.err.status(clean(text), spinner="line" if self.err.options.ascii_only else "dots")
+            return self.err.status(Text(clean(text)), spinner="line" if self.err.options.ascii_only else "dots")
         return nullcontext(_Silence())
 
     @contextmanager
@@ -141,10 +169,10 @@ class Desk:
             self._tell(CommandError("Interrupted.", INTERRUPTED, "Interrupted"))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as problem:
-            if getattr(problem, "errno", None) in UNWRITABLE:
-                _give_up_output()
+            if why := unwritable(problem):
+                lead_nowhere(sys.stdout)
                 with suppress(OSError):
-                    self.failure(f"The output cannot be written: {os.strerror(problem.errno)}")  # type: ignore[attr-defined]
+                    self.failure(why)
                 raise typer.Exit(REFUSED) from None
             if isinstance(problem, typer.Exit) or (end := explain(problem, patient=self._patient)) is None:
                 raise
@@ -171,16 +199,10 @@ class _Silence:
 def console(*, stderr: bool) -> Console:
     """Make a console for what standard output or standard error is now; a pipe gets long lines."""
     prepare(sys.stderr if stderr else sys.stdout)
-    made = Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, highlight=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in made._environ:  # noqa: SLF001 - what rich itself looks at
         made.width = _WIDTH_OF_A_PIPE
     return made
-
-
-def _give_up_output() -> None:
-    """Lead standard output nowhere: what could not be written would be tried again at exit, and told once more."""
-    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no path of the user's
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def command(app: typer.Typer, name: str | None = None, *, panel: str | None = None) -> Callable[[F], F]:

@@ -68,6 +68,19 @@ def denied(problem: BaseException) -> bool:
     return _code(problem) == "AccessDeniedException"
 
 
+def stopped(problem: BaseException) -> bool:
+    """Tell whether a local service was stopped while somebody waited for its answer."""
+    return _code(problem) == "ServiceException" and "local service was stopped" in str(problem)
+
+
+def unanswered(problem: BaseException) -> bool:
+    """Tell whether a request was sent that may have been carried out, since nobody knows what came of it."""
+    from botocore import exceptions  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+
+    broken_off = (exceptions.ReadTimeoutError, exceptions.ConnectionClosedError)
+    return isinstance(problem, broken_off) or (_code(problem) == "ServiceException" and not stopped(problem))
+
+
 def not_lambda(status: int, kind: str) -> CommandError:
     """Say that somebody else has answered."""
     message = f"What answered (HTTP {status}, {kind or 'without a type'}) is no Lambda endpoint."
@@ -118,7 +131,7 @@ def _refusal(code: str, problem: Exception) -> CommandError:
 
 
 def _failure(problem: Exception, *, patient: bool) -> CommandError | None:
-    from botocore import exceptions  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import
+    from botocore import exceptions  # noqa: PLC0415 - slow to import
 
     name, text = type(problem).__name__, _PATH.sub(r"\1", str(problem))
     if name in _NO_CREDENTIALS:

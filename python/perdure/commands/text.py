@@ -144,14 +144,21 @@ def parsed(payload: str | None) -> Any:
 
 
 def told(error: dict[str, Any] | None) -> str:
-    """Write an error object in one line; errors of the SDKs without their package, which is long and says nothing."""
-    if not error:
-        return ""
+    """Write an error object in one line, cut where it gets long; errors of the SDKs without their package."""
+    return "" if not error else line(_said(error), 200)
+
+
+def told_whole(error: dict[str, Any] | None) -> str:
+    """Write an error object with all of its message, which may have several lines."""
+    return "" if not error else clean_lines(_said(error))
+
+
+def _said(error: dict[str, Any]) -> str:
+    """Give an error's type, without the package of an SDK, which is long and says nothing, and its message."""
     kind = str(error.get("ErrorType") or "")
     for package in _PACKAGES:
         kind = kind.removeprefix(package)
-    parts = (kind, str(error.get("ErrorMessage") or ""))
-    return line(": ".join(part for part in parts if part), 200)
+    return ": ".join(part for part in (kind, str(error.get("ErrorMessage") or "")) if part)
 
 
 def _refuse(constant: str) -> Any:

@@ -19,6 +19,7 @@ from perdure.commands.text import (
     size,
     style_of,
     told,
+    told_whole,
     zone,
 )
 from perdure.local.budget import Budget, Prices
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 _RETRIED = 2
 HEADINGS = (
     Heading("operation"),
-    Heading("kind", always=True),
-    Heading("status", always=True),
-    Heading("attempts", number=True),
-    Heading("time", number=True),
+    Heading("kind", always=True, worth=3),
+    Heading("status", always=True, worth=5),
+    Heading("attempts", number=True, worth=2),
+    Heading("time", number=True, worth=4),
     Heading("in", number=True),
-    Heading("out", number=True),
+    Heading("out", number=True, worth=1),
 )
 
 
@@ -191,7 +192,7 @@ def _outcome(run: Run) -> Text | None:
     error, result = run.described.get("Error"), run.described.get("Result")
     if error:
         trace = "".join(f"\n{clean_lines(part)}" for part in error.get("StackTrace") or ())
-        return Text.assemble((told(error), "red"), trace)
+        return Text.assemble((told_whole(error), "red"), trace)
     if result:
         return Text.assemble(("result ", "dim"), clean_lines(pretty(result)))
     return None

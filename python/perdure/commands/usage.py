@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from perdure.commands.codes import INTERRUPTED, REFUSED, USAGE, CommandError
 from perdure.commands.encodings import prepare
+from perdure.commands.outputs import forgiving, lead_nowhere, unwritable
 from perdure.commands.text import dumps
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 # The base of what typer raises for a wrong command line. It has no public name since typer brings its own click.
 _UsageError: Any = typer.BadParameter.__base__
 _RESERVED = "perdure.stdout"
-UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What keeps an output from being written: a full disk, and the like."""
 
 
 class Command(TyperCommand):
@@ -46,9 +44,10 @@ class Command(TyperCommand):
         except CommandError as problem:
             end = problem
         except OSError as problem:
-            if problem.errno not in UNWRITABLE:
+            if (why := unwritable(problem)) is None:
                 raise
-            end, as_json = CommandError(f"The output cannot be written: {problem.strerror}", REFUSED, "Output"), False
+            lead_nowhere(ctx.meta.get(_RESERVED, sys.stdout))
+            end, as_json = CommandError(why, REFUSED, "Output"), False
         if as_json:
             print_document(ctx, error_document(end))
         else:
@@ -83,7 +82,8 @@ class Group(TyperGroup):
 def reserve_stdout(ctx: Any) -> None:
     """Keep standard output for a document: what else is printed, in threads and subprocesses too, becomes an error's.
 
-    For as long as the process lives: a thread of the handler's may print after the document.
+    For as long as the process lives: a thread of the handler's may print after the document. The document takes it that
+    nobody reads it: what came of the handler is in the exit code, too.
     """
     out, sys.stdout = sys.stdout, sys.stderr
     ctx.meta[_RESERVED] = out
@@ -92,7 +92,7 @@ def reserve_stdout(ctx: Any) -> None:
     except (OSError, ValueError):  # no files, but a test's buffers
         return
     out.flush()
-    ctx.meta[_RESERVED] = os.fdopen(os.dup(number), "w", encoding=out.encoding, errors=out.errors)
+    ctx.meta[_RESERVED] = forgiving(os.dup(number), out, closefd=True)
     os.dup2(beside, number)
 
 

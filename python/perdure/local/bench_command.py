@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from perdure.bench import FRESH_WORK, BenchError, Measurement, measure
 from perdure.commands.codes import FAILED, USAGE, CommandError
 from perdure.commands.codes import OK as SUCCEEDED
+from perdure.commands.outputs import forgive_stdout
+from perdure.commands.text import clean, clean_lines
 from perdure.commands.usage import Command, print_document, reserve_stdout
 from perdure.local.command import HERE, AsJson, HandlerName, _load, app
 
@@ -28,7 +31,9 @@ def bench(
     event: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help='What Lambda sent to a durable invocation, or a history {"Operations": […]}.'
+            metavar="FILE",
+            help="What `perdure history EXECUTION --json --data` prints, or Lambda sent to a durable invocation; "
+            "- for standard input.",
         ),
     ],
     rounds: Annotated[int, typer.Option(min=1, help="How often to replay it.")] = 30,
@@ -38,24 +43,28 @@ def bench(
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     if as_json:
         reserve_stdout(context)
+    else:
+        forgive_stdout()
     target = _load(handler)
     try:
-        found = measure(target, event.read_text(encoding="utf-8"), rounds)
-    except OSError as problem:
+        found = measure(target, sys.stdin.read() if str(event) == "-" else event.read_text(encoding="utf-8"), rounds)
+    except (OSError, UnicodeDecodeError) as problem:
         raise typer.BadParameter(f"{event} cannot be read: {problem}", param_hint="--event") from None
     except BenchError as problem:
-        raise CommandError(f"{event} cannot be replayed: {problem}", USAGE, "Bench") from None
+        what = "standard input" if str(event) == "-" else event
+        raise CommandError(f"{what} cannot be replayed: {problem}", USAGE, "Bench") from None
     if as_json:
         print_document(context, found.to_dict())
     else:
-        show(Console(soft_wrap=True, highlight=False), found)
+        show(Console(soft_wrap=True, highlight=False, emoji=False), found)
     raise typer.Exit(FAILED if found.outcome == "FAILED" else SUCCEEDED)
 
 
 def show(console: Console, found: Measurement) -> None:
     """Print a measurement for people."""
-    recorded = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.recorded.items()))
-    console.print(f"[bold]{found.operations:,} operations[/] recorded{f': {recorded}' if recorded else ''}")
+    recorded = ", ".join(f"{count:,} {clean(kind)}" for kind, count in sorted(found.recorded.items()))
+    head = (f"{found.operations:,} operations", "bold")
+    console.print(Text.assemble(head, f" recorded{f': {recorded}' if recorded else ''}"))
     console.print(f"event {_size(found.event_bytes)}, payloads in it {_size(found.payload_bytes)}")
     console.print(_outcome(found))
     console.print()
@@ -74,21 +83,19 @@ def show(console: Console, found: Measurement) -> None:
         console.print("Branches ran in threads: the times above overlap, and add up to more than the replay.")
 
 
-def _outcome(found: Measurement) -> str:
+def _outcome(found: Measurement) -> Text:
+    """Tell what came of the replay; the details are the user's, and no markup."""
+    detail = clean_lines(found.detail or "")
     match found.outcome:
         case "SUCCEEDED":
-            return "The handler ran to its end on the record alone; no API calls."
+            return Text("The handler ran to its end on the record alone; no API calls.")
         case "PENDING":
-            return "The handler ran until it waits for something, on the record alone; no API calls."
+            return Text("The handler ran until it waits for something, on the record alone; no API calls.")
         case outcome if outcome == FRESH_WORK:
-            return f"[yellow]The replay was stopped where the record ends:[/] {_plain(found.detail)}. Nothing was sent."
+            where = ("The replay was stopped where the record ends:", "yellow")
+            return Text.assemble(where, f" {detail}. Nothing was sent.")
         case _:
-            return f"[red]The invocation failed:[/] {_plain(found.detail)}"
-
-
-def _plain(text: str | None) -> str:
-    """Keep brackets of the user's from being read as markup."""
-    return (text or "").replace("[", r"\[")
+            return Text.assemble(("The invocation failed:", "red"), f" {detail}")
 
 
 def _kinds(found: Measurement, total: float) -> Table:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from perdure.cli import version
 from perdure.commands.codes import BLOCKED, FAILED, INTERRUPTED, USAGE, CommandError
 from perdure.commands.codes import OK as SUCCEEDED
+from perdure.commands.outputs import forgive_stdout
 from perdure.commands.text import clean
 from perdure.commands.usage import Command, Group, print_document, reserve_stdout
 from perdure.local.budget import budget_of
@@ -95,8 +97,10 @@ def run(
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     if as_json:
         reserve_stdout(context)
+    else:
+        forgive_stdout()
     log_to_stderr(log_level)
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = Console(stderr=as_json, soft_wrap=True, emoji=False)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
     payload = _read_event(event)
     function_name = _function_name(handler)
@@ -205,7 +209,7 @@ def _prompt(service: LocalService, display: Display) -> bool:
     if not callbacks or not (sys.stdin.isatty() and display.interactive):
         return False
     with display.paused() as console:
-        console.print("\n[bold]Waiting for an answer to[/]", _named(service, callbacks[0]), highlight=False)
+        console.print(Text.assemble("\n", ("Waiting for an answer to", "bold"), " ", _named(service, callbacks[0])))
         console.print("Type its result as JSON, [bold]!message[/] to fail it, or nothing to leave it open.")
         while True:
             try:
@@ -221,7 +225,7 @@ def _prompt(service: LocalService, display: Display) -> bool:
             try:
                 json.loads(answer)
             except ValueError as problem:
-                console.print(f"[red]That is not JSON:[/] {problem}", highlight=False)
+                console.print(Text.assemble(("That is not JSON:", "red"), f" {problem}"))
                 continue
             service.client.send_durable_execution_callback_success(CallbackId=callbacks[0], Result=answer.encode())
             return True

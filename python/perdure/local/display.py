@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from perdure.commands.columns import Columns, Row
-from perdure.commands.text import clean, clean_lines, iso, parsed, style_of, told
+from perdure.commands.text import clean, clean_lines, iso, parsed, style_of, told, told_whole
 from perdure.commands.tree import HEADINGS, below, branch
 from perdure.local.clock import to_millis
 from perdure.local.traces import traceback_text
@@ -224,7 +223,7 @@ def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget) -> N
     if trace:
         console.print(clean_lines(trace.rstrip()), markup=False, highlight=False)
     if error:
-        console.print(told(error), markup=False, highlight=False, style="bold")
+        console.print(told_whole(error), markup=False, highlight=False, style="bold")
 
 
 def show_interrupted(console: Console, handle: ExecutionHandle) -> None:
@@ -259,10 +258,8 @@ def show_blocked(console: Console, handle: ExecutionHandle) -> None:
     service = handle.service
     for other in list(service.handles.values()):
         for callback in other.open_callbacks if not other.terminal else ():
-            name = escape(str(callback.get("Name") or "unnamed"))
-            console.print(
-                f'callback "{name}": {callback["CallbackDetails"]["CallbackId"]}', highlight=False, soft_wrap=True
-            )
+            name, key = clean(callback.get("Name") or "unnamed"), callback["CallbackDetails"]["CallbackId"]
+            console.print(Text(f'callback "{name}": {key}'), soft_wrap=True)
     console.print(
         "Answer it where the handler hands the id out (from a thread, or a timer):\n"
         "    from perdure.local import current_service\n"

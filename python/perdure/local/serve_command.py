@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import sys
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from perdure.commands.codes import INTERRUPTED, USAGE, CommandError
+from perdure.commands.outputs import lead_nowhere
+from perdure.commands.text import clean
 from perdure.commands.usage import Command
 from perdure.local.clock import RealClock
 from perdure.local.command import HERE, _function_name, _load, app
@@ -56,6 +60,14 @@ class _Binding:
         return self.name if self.version is None else f"{self.name}:{self.version}"
 
 
+class _Console(Console):
+    """A console that a server does without when nobody reads it any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on serving, and print into nothing."""
+        lead_nowhere(sys.stderr)
+
+
 @app.command(cls=Command, rich_help_panel=HERE)
 def serve(
     functions: Annotated[
@@ -91,17 +103,17 @@ def serve(
     log_level: LogLevel = Level.INFO,
 ) -> None:
     """Serve the durable execution API on this machine, for boto3, the AWS CLI and other commands of perdure."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = _Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     try:
         from perdure.local.http import LocalServer, listen  # noqa: PLC0415 - slow to import, and needs the extra
     except ModuleNotFoundError as problem:
-        console.print(f"perdure serve needs {problem.name}: pip install 'perdure\\[local]'")
+        console.print(f"perdure serve needs {problem.name}: pip install 'perdure[local]'")
         raise typer.Exit(USAGE) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     if in_memory and database is not None:
         raise typer.BadParameter("--memory keeps executions in no file: leave one of the two away.", param_hint="--db")
-    kept_in = None if in_memory else database or Path("perdure.db")
+    kept_in = None if in_memory else _file(database or Path("perdure.db"))
     log_to_stderr(log_level)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     options = {"timeout_seconds": timeout, "execution_timeout": execution_timeout, "retention_days": retention_days}
@@ -109,18 +121,14 @@ def serve(
         try:
             listening = opened.enter_context(listen(host, port))
         except OSError as problem:
-            console.print(
-                f"[red]Error:[/] {host}:{port} cannot be listened on: {problem.strerror or problem}. "
-                "Give another --port, or 0 for one that is free."
-            )
-            raise typer.Exit(USAGE) from None
+            why = f"{host}:{port} cannot be listened on: {problem.strerror or problem}."
+            _refuse(console, f"{why} Give another --port, or 0 for one that is free.")
         service = opened.enter_context(_open(kept_in, console))
         server = LocalServer(service, host, listening=listening)
         try:
             lead_boto3_to(server.url)  # before the handlers are loaded, which may make clients
         except ValueError as problem:
-            console.print("[red]Error:[/]", f"boto3 cannot be used: {problem}.", markup=False)
-            raise typer.Exit(USAGE) from None
+            _refuse(console, f"boto3 cannot be used: {problem}.")
         register = partial(_register, service, functions or (), plain or (), alias or (), options)
         register()
         opened.pop_all()  # from here on they are closed in their turn
@@ -139,6 +147,28 @@ def serve(
     raise typer.Exit(status)
 
 
+def _file(database: Path) -> Path:
+    """Return the name of a file; SQLite would take some names for no file, and keep nothing."""
+    if str(database).startswith((":", "file:")):
+        raise typer.BadParameter(
+            f"{database} is not the name of a file for SQLite. Give another, or --memory to keep executions nowhere.",
+            param_hint="--db",
+        )
+    if database.exists() and not database.is_file():
+        raise typer.BadParameter(f"{database} is no file. Give one that is, or is not there yet.", param_hint="--db")
+    return database
+
+
+def _refuse(console: Console, why: str) -> NoReturn:
+    """Say why nothing is served; what is told may hold anything, so that no markup is read in it."""
+    console.print(Text.assemble(("Error:", "red"), " ", clean(why)))
+    raise typer.Exit(USAGE)
+
+
+def _warn(console: Console, what: str) -> None:
+    console.print(Text.assemble(("Warning:", "yellow"), " ", what))
+
+
 def _open(database: Path | None, console: Console) -> LocalService:
     """Open the service on a file, or in memory."""
     try:
@@ -149,8 +179,9 @@ def _open(database: Path | None, console: Console) -> LocalService:
             store.close()
             raise
     except StoreError as problem:
-        console.print("[red]Error:[/]", str(problem), markup=False)
-        raise typer.Exit(USAGE) from None
+        _refuse(console, str(problem))
+    except sqlite3.DatabaseError as problem:  # what is damaged may be found late
+        _refuse(console, f"{database} is damaged: {problem}. Restore it from a copy, or give another file.")
     service.failure_log = FailureLog()
     return service
 
@@ -240,18 +271,18 @@ def _greet(console: Console, server: LocalServer, database: Path | None) -> None
     service, url = server.service, server.url
     kept = "in memory" if database is None else f"in {database}"
     running = len(service.handles)
-    console.print(
-        f"[bold]perdure[/] serves {url}, executions {kept}{f', {running} of them running' if running else ''}"
-    )
+    going_on = f", {running} of them running" if running else ""
+    console.print(Text.assemble(("perdure", "bold"), f" serves {url}, executions {clean(kept)}{going_on}"))
     for function in service.functions.values():
         qualifiers = ", ".join(service.functions.qualifiers(function.name))
         versions = f" (versions: {qualifiers})" if qualifiers else ""
         console.print(f"  {'durable' if function.durable else 'plain  '} {function.name}{versions}")
     first = next((function.name for function in service.functions.values()), None)
     if first is None:
-        console.print(
-            "[yellow]Warning:[/] no function is served, so nothing can be invoked. Give one as MODULE:HANDLER, "
-            "such as app:handler for the handler in app.py, or as NAME=URL."
+        _warn(
+            console,
+            "no function is served, so nothing can be invoked. Give one as MODULE:HANDLER, "
+            "such as app:handler for the handler in app.py, or as NAME=URL.",
         )
     else:
         console.print(
@@ -261,7 +292,5 @@ def _greet(console: Console, server: LocalServer, database: Path | None) -> None
             f"  perdure invoke {first}"
         )
     if not server.of_this_machine:
-        console.print(
-            f"[yellow]Warning:[/] {server.host} can be reached from elsewhere, and nothing here asks who calls."
-        )
+        _warn(console, f"{server.host} can be reached from elsewhere, and nothing here asks who calls.")
     console.print("\nCtrl-C stops it; what runs goes on with the next start." if database else "\nCtrl-C stops it.")
