@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,24 @@ if TYPE_CHECKING:
 _AT_REST = {("_worker", "concurrent.futures.thread"): "work_queue", ("get", "queue"): "self"}
 
 
+def frame_of(thread_id: int | None) -> FrameType | None:
+    """Give the frame in which a thread is now; None if there is no such thread.
+
+    Without garbage collection meanwhile: up to CPython 3.11 the interpreter's lock of all threads is held while frames
+    are made, and to collect a `threading.local` takes that lock, too, so that the process would stand still for ever.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread_id or 0)  # noqa: SLF001  documented, and all there is
+    finally:
+        if collects:
+            gc.enable()
+
+
 def at_rest(thread: threading.Thread) -> bool:
     """Tell whether a thread waits for work that nobody has given it, as the idle ones of a pool do."""
-    frame: FrameType | None = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  documented, and all there is
+    frame = frame_of(thread.ident)
     while frame is not None and frame.f_globals.get("__name__") == threading.__name__:
         frame = frame.f_back
     if frame is None:
