@@ -38,11 +38,12 @@ def run(*arguments: str) -> Any:
 
 
 def waiting(name: str) -> str:
-    """Follow an execution until its callback is open; return the callback's id."""
+    """Follow an execution until its callback is open and nothing of it runs; return the callback's id."""
     while True:
         code, document = run("show", name)
         assert code == 0
-        if document["openCallbacks"]:
+        events = [event["EventType"] for event in run("history", name)[1]["events"]]
+        if document["openCallbacks"] and "InvocationCompleted" in events:
             return str(document["openCallbacks"][0])
 
 

@@ -257,7 +257,9 @@ def test_a_broken_checkpoint_decides_whatever_the_code_does_about_it(place: Call
         invoke(place, client=Recorder(script=[stale]))
 
 
-def test_a_failed_flush_fails_every_waiter() -> None:
+def test_a_failed_flush_fails_every_waiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody else may flush before all of them wait, however long that takes.
+    monkeypatch.setattr(checkpoint.Checkpointer, "watch", lambda _: None)
     everybody = threading.Barrier(8)
     ended: list[str] = []
 

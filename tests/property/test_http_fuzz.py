@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -233,8 +234,9 @@ def exchange(address: tuple[str, int], *parts: bytes) -> bytes:
     with socket.create_connection(address, timeout=20) as connection:
         received = []
         try:
-            for part in parts:
-                connection.sendall(part)
+            with suppress(ConnectionError):  # it may have had enough, and has said why
+                for part in parts:
+                    connection.sendall(part)
             while data := connection.recv(65_536):
                 received.append(data)
         except ConnectionError:
@@ -299,7 +301,7 @@ def test_a_slow_body_is_waited_for_as_long_as_something_comes() -> None:
         (b"GET / HTTP/one\r\nHost: x\r\n\r\n", b"400"),
         (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 1_000_000, b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000, b"400"),
         (INVOKE + b"Content-Length: -1\r\n\r\n42", b"400"),
         (INVOKE + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n42", b"400"),
         (INVOKE + b"Content-Length: two\r\n\r\n42", b"400"),

@@ -37,7 +37,7 @@ def test_an_invocation_whose_time_is_up_has_failed_and_is_repeated() -> None:
         return DONE
 
     with LocalService(clock=RealClock(), retry_delay=lambda _failures: 0.01) as service:
-        service.register("f", handler, timeout_seconds=0.2)
+        service.register("f", handler, timeout_seconds=1)
         service.start_workers(limit=1)
         handle = service.start("f")
         with service.wake:
@@ -54,7 +54,7 @@ def test_an_invocation_whose_time_is_up_has_failed_and_is_repeated() -> None:
             "Error"
         ]
         assert error["Payload"]["ErrorType"] == "Sandbox.Timedout"
-        assert error["Payload"]["ErrorMessage"] == "Task timed out after 0.20 seconds"
+        assert error["Payload"]["ErrorMessage"] == "Task timed out after 1.00 seconds"
 
 
 def test_a_plain_function_whose_time_is_up_has_failed() -> None:
