@@ -382,3 +382,15 @@ def test_the_place_is_the_users_line_and_not_that_of_a_library() -> None:
     assert failure is not None
     assert "decoder.py" in files_of(failure)
     assert (place_of(failure) or "").endswith(" in handler")
+
+
+def test_a_traceback_tells_the_original_and_not_what_was_recorded_of_it() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        return context.run_in_child_context(lambda inner: inner.step(lambda _: {}["sku"], retry=RetryPresets.none()))
+
+    with runner_of(handler) as runner:
+        told = traceback_text(runner.run().failure)
+    assert told.count("KeyError: 'sku'\n") == 1
+    assert told.count("StepError: 'sku'\n") == 1
+    assert "DurableOperationError" not in told
+    assert "During handling" not in told

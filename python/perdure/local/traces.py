@@ -18,7 +18,10 @@ _LIBRARIES = tuple(f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", 
 
 
 def traceback_text(failure: BaseException | None) -> str:
-    """Format an exception and what led to it; "" for none. An exception raised within this package keeps its frames."""
+    """Format an exception and what led to it; "" for none. An exception raised within this package keeps its frames.
+
+    A recorded error that was made anew is left out where the one that it was recorded of stands behind it.
+    """
     if failure is None:
         return ""
     report = traceback.TracebackException.from_exception(failure)
@@ -26,6 +29,9 @@ def traceback_text(failure: BaseException | None) -> str:
     while link is not None:
         kept = [frame for frame in link.stack if not frame.filename.startswith(_PACKAGE)]
         link.stack = traceback.StackSummary.from_list(kept or list(link.stack))
+        cause = link.__cause__
+        if cause is not None and not cause.stack and cause.__context__ is not None:
+            link.__cause__ = cause.__context__
         link = link.__cause__ or link.__context__
     return "".join(report.format())
 
