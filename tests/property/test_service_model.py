@@ -11,16 +11,21 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from perdure.local import LocalService, SqliteStore, VirtualClock
+from support.handlers import DONE
 from support.model import check_response
-from support.raw import ERROR, step, update, wait
+from support.raw import ERROR, context, invoke, step, update, wait
 
 STEPS = st.sampled_from([f"s{n}" for n in range(5)])
 WAITS = st.sampled_from([f"w{n}" for n in range(4)])
 CALLBACKS = st.sampled_from([f"c{n}" for n in range(4)])
+CONTEXTS = st.sampled_from([f"k{n}" for n in range(3)])
+INVOKES = st.sampled_from([f"i{n}" for n in range(3)])
+PLACES = st.integers(0, 11)
 SECONDS = st.integers(1, 50)
+CHILD_SECONDS = 45
 
 
 class Service(RuleBasedStateMachine):
@@ -32,7 +37,9 @@ class Service(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.clock = VirtualClock()
-        self.model: dict[str, str] = {}
+        self.model: dict[str, str] = {}  # in the order in which the operations began
+        self.parents: dict[str, str | None] = {}
+        self.replays: set[str] = set()  # contexts that run again, so that what is below them is still told
         self.attempts: dict[str, int] = {}
         self.due: dict[str, list[tuple[datetime, str]]] = {}
         self.beats: dict[str, int] = {}
@@ -45,6 +52,7 @@ class Service(RuleBasedStateMachine):
         store = SqliteStore(Path(self.folder.name) / "x.db")
         self.service = LocalService(store=store, clock=self.clock)
         self.service.register("f", lambda _event, _context: None)
+        self.service.register("other", lambda _event, _context: None, execution_timeout=CHILD_SECONDS)
 
     def invoke(self) -> None:
         self.handle = self.service.execution(self.arn)
@@ -71,6 +79,33 @@ class Service(RuleBasedStateMachine):
             if self.model[key] not in ("STARTED", "PENDING"):
                 timers.clear()
 
+    def is_open(self, parent: str | None) -> bool:
+        """Tell whether something may happen below: no context on the way up has ended, or is none."""
+        return parent is None or (self.model.get(parent) == "STARTED" and self.is_open(self.parents[parent]))
+
+    def may_go_on(self, key: str, *statuses: str) -> bool:
+        return self.model.get(key) in statuses and self.is_open(self.parents[key])
+
+    def is_told(self, key: str) -> bool:
+        """Tell whether a replay hears of an operation: not below a context that has ended, unless that runs again."""
+        parent = self.parents[key]
+        return parent is None or (self.is_told(parent) and (self.model[parent] == "STARTED" or parent in self.replays))
+
+    def begin(self, place: int, update: dict[str, Any]) -> bool:
+        """Send the START of an operation, in a context or in none; tell whether it was good.
+
+        It is good once, and where something may begin.
+        """
+        self.fire()
+        key = update["Id"]
+        places = [None, *(known for known in self.model if known.startswith("k"))]
+        parent = places[place % len(places)]
+        good = key not in self.model and key != parent and self.is_open(parent)
+        self.send(update if parent is None else {**update, "ParentId": parent}, good=good)
+        if good:
+            self.model[key], self.parents[key] = "STARTED", parent
+        return good
+
     def send(self, *updates: dict[str, Any], good: bool = True) -> None:
         arguments: dict[str, Any] = {
             "DurableExecutionArn": self.arn,
@@ -93,10 +128,13 @@ class Service(RuleBasedStateMachine):
 
     # -- what the function does --------------------------------------------------------------------------------------
 
-    @rule(key=STEPS)
-    def start_step(self, key: str) -> None:
+    @rule(key=STEPS, place=PLACES)
+    def start_step(self, key: str, place: int) -> None:
+        if key not in self.model:
+            self.begin(place, step(key, "START"))
+            return
         self.fire()
-        good = self.model.get(key) in (None, "READY")
+        good = self.may_go_on(key, "READY")
         self.send(step(key, "START"), good=good)
         if good:
             self.model[key] = "STARTED"
@@ -104,7 +142,7 @@ class Service(RuleBasedStateMachine):
     @rule(key=STEPS, action=st.sampled_from(["SUCCEED", "FAIL", "RETRY"]), seconds=SECONDS)
     def finish_step(self, key: str, action: str, seconds: int) -> None:
         self.fire()
-        good = self.model.get(key) in ("STARTED", "READY")
+        good = self.may_go_on(key, "STARTED", "READY")
         members: dict[str, Any] = {} if action == "SUCCEED" else {"Error": ERROR}
         if action == "RETRY":
             members["StepOptions"] = {"NextAttemptDelaySeconds": seconds}
@@ -115,37 +153,56 @@ class Service(RuleBasedStateMachine):
             if action == "RETRY":
                 self.set_timer(key, seconds, "READY")
 
-    @rule(key=WAITS, seconds=SECONDS)
-    def start_wait(self, key: str, seconds: int) -> None:
+    @initialize(depth=st.integers(0, 2), end=st.sampled_from(["", "SUCCEED", "FAIL"]), replay=st.booleans())
+    def there_are_contexts(self, depth: int, end: str, replay: bool) -> None:
+        """Begin within contexts, of which one may have ended: by chance that comes too seldom."""
+        for place, key in enumerate(["k0", "k1"][:depth]):
+            self.begin(place, context(key, "START"))
+            self.begin(place + 1, step(f"s{place}", "START"))
+        if end and depth:
+            self.finish_context("k0", end, replay)
+
+    @rule(key=CONTEXTS, place=PLACES)
+    def start_context(self, key: str, place: int) -> None:
+        self.begin(place, context(key, "START"))
+
+    @rule(key=CONTEXTS, action=st.sampled_from(["SUCCEED", "FAIL"]), replay=st.sampled_from([False, False, True]))
+    def finish_context(self, key: str, action: str, replay: bool) -> None:
         self.fire()
-        good = key not in self.model
-        self.send(wait(key, seconds), good=good)
+        good = self.may_go_on(key, "STARTED")
+        self.send(context(key, action, ContextOptions={"ReplayChildren": replay}), good=good)
         if good:
-            self.model[key] = "STARTED"
+            self.model[key] = {"SUCCEED": "SUCCEEDED", "FAIL": "FAILED"}[action]
+            self.replays |= {key} if replay else set()
+
+    @rule(key=WAITS, seconds=SECONDS, place=PLACES)
+    def start_wait(self, key: str, seconds: int, place: int) -> None:
+        if self.begin(place, wait(key, seconds)):
             self.set_timer(key, seconds, "SUCCEEDED")
 
     @rule(key=WAITS)
     def cancel_wait(self, key: str) -> None:
         self.fire()
-        good = self.model.get(key) == "STARTED"
+        good = self.may_go_on(key, "STARTED")
         self.send(update("WAIT", key, "CANCEL"), good=good)
         if good:
             self.model[key] = "CANCELLED"
 
-    @rule(key=CALLBACKS, timeout=st.sampled_from([0, 7, 90]), heartbeat=st.sampled_from([0, 5, 30]))
-    def start_callback(self, key: str, timeout: int, heartbeat: int) -> None:
-        self.fire()
-        good = key not in self.model
+    @rule(key=CALLBACKS, timeout=st.sampled_from([0, 7, 90]), heartbeat=st.sampled_from([0, 5, 30]), place=PLACES)
+    def start_callback(self, key: str, timeout: int, heartbeat: int, place: int) -> None:
         options = {"TimeoutSeconds": timeout, "HeartbeatTimeoutSeconds": heartbeat}
-        self.send(update("CALLBACK", key, "START", CallbackOptions=options), good=good)
-        if good:
-            self.model[key] = "STARTED"
+        if self.begin(place, update("CALLBACK", key, "START", CallbackOptions=options)):
             self.due[key] = []
             if timeout:
                 self.set_timer(key, timeout, "TIMED_OUT")
             if heartbeat:
                 self.beats[key] = heartbeat
                 self.set_timer(key, heartbeat, "TIMED_OUT")
+
+    @rule(key=INVOKES, place=PLACES)
+    def start_invoke(self, key: str, place: int) -> None:
+        if self.begin(place, invoke(key)):
+            self.set_timer(key, CHILD_SECONDS, "TIMED_OUT")
 
     @rule(key=STEPS, other=WAITS)
     def a_bad_batch_changes_nothing(self, key: str, other: str) -> None:
@@ -175,6 +232,25 @@ class Service(RuleBasedStateMachine):
         else:
             self.model[key] = {"success": "SUCCEEDED", "failure": "FAILED"}[how]
             self.events += 1
+
+    @rule(key=INVOKES, how=st.sampled_from(["SUCCEEDED", "FAILED", "STOPPED"]))
+    def an_invoked_execution_ends(self, key: str, how: str) -> None:
+        self.fire()
+        if self.model.get(key) != "STARTED":
+            return
+        child = self.service.execution(self.handle.machine.notes[key]["child"])
+        if how == "STOPPED":
+            self.service.client.stop_durable_execution(DurableExecutionArn=child.arn)
+        else:
+            with self.service.wake:
+                child.machine.begin_invocation(self.clock.now())
+                output = DONE if how == "SUCCEEDED" else {"Status": "FAILED", "Error": ERROR}
+                child.machine.end_invocation(output, self.clock.now())
+                self.service.executions.absorb(child)
+                self.service.executions.commit()
+        assert child.status == how
+        self.model[key] = how
+        self.events += 1
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
@@ -212,16 +288,42 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "handle"))
     def the_service_agrees_with_the_model(self) -> None:
         with self.service.wake:
-            self.handle.machine.fire_due(self.clock.now())
-            self.service.executions.touch(self.handle.machine)
+            self.service.executions.catch_up(self.clock.now())
         self.fire()
         operations = {operation["Id"]: operation for operation in self.handle.operations}
         assert {key: operation["Status"] for key, operation in operations.items()} == self.model
         for key, attempts in self.attempts.items():
             assert operations[key]["StepDetails"]["Attempt"] == attempts
+        self.check_history(operations)
+        self.check_state(1 + self.events % 5)
+
+    def check_history(self, operations: dict[str, dict[str, Any]]) -> None:
         response = self.service.client.get_durable_execution_history(DurableExecutionArn=self.arn, MaxItems=1000)
         assert [event["EventId"] for event in response["Events"]] == list(range(1, self.events + 1))
+        moments = [event["EventTimestamp"] for event in response["Events"]]
+        assert moments == sorted(moments)
+        for operation in operations.values():
+            if operation["Type"] == "WAIT" and operation["Status"] == "SUCCEEDED":
+                assert operation["EndTimestamp"] == operation["WaitDetails"]["ScheduledEndTimestamp"]
+            if operation["Type"] == "CHAINED_INVOKE" and operation["Status"] == "TIMED_OUT":
+                assert operation["EndTimestamp"] - operation["StartTimestamp"] == timedelta(seconds=CHILD_SECONDS)
+
+    def check_state(self, size: int) -> None:
+        """Read the state in pages: what a replay needs, in the order in which it began."""
+        told: list[dict[str, Any]] = []
+        marker: str | None = None
+        while marker != "":
+            response = self.service.client.get_durable_execution_state(
+                DurableExecutionArn=self.arn, CheckpointToken=self.token, Marker=marker, MaxItems=size
+            )
+            marker = response.get("NextMarker", "")
+            assert len(response["Operations"]) == size if marker else len(response["Operations"]) <= size
+            told += response["Operations"]
+        assert [(operation["Id"], operation["Status"]) for operation in told[1:]] == [
+            (key, status) for key, status in self.model.items() if self.is_told(key)
+        ]
+        assert all(operation.get("ParentId") == self.parents[operation["Id"]] for operation in told[1:])
 
 
 class TestService(Service.TestCase):
-    settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=30)
+    settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=40)

@@ -335,6 +335,15 @@ def test_a_paused_execution_is_not_invoked_while_its_timers_run() -> None:
     assert handle.drive().status == "SUCCEEDED"
 
 
+def test_the_reason_of_a_pause_is_told_with_the_data_only() -> None:
+    client = LocalService().register("f", lambda _event, _context: PENDING).client
+    arn = client.invoke(FunctionName="f", InvocationType="Event")["DurableExecutionArn"]
+    client.pause_durable_execution(DurableExecutionArn=arn, Reason="lunch")
+    for with_data in (True, False):
+        described = client.get_durable_execution(DurableExecutionArn=arn, IncludeExecutionData=with_data)
+        assert described["PauseDetails"].get("Reason") == ("lunch" if with_data else None)
+
+
 def test_operations_complete_during_a_pause_and_bring_an_invocation_after_it() -> None:
     raw = Raw()
     raw.send(wait("w", 60))

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perdure.local import Limits, LocalEvent, LocalService
-from support.raw import Raw, context, step, wait
+from support.raw import ERROR, Raw, context, step, wait
 
 Operations = list[dict[str, Any]]
 
@@ -55,6 +55,13 @@ def test_by_default_a_page_holds_a_hundred_and_never_more_than_a_thousand() -> N
     assert len(pages(raw, size=5000)[0]) == 1000
 
 
+@pytest.mark.parametrize("size", [-1, "many", 1.5])
+def test_a_size_that_is_none_is_refused(size: Any) -> None:
+    raw = filled()
+    with pytest.raises(ClientError, match="MaxItems must be a whole number, 0 or more"):
+        pages(raw, size=size)
+
+
 def test_the_service_may_insist_on_smaller_pages() -> None:
     assert [len(page) for page in pages(filled(LocalService(state_page=2)), size=1000)] == [2, 2, 2]
 
@@ -66,12 +73,13 @@ def test_a_page_is_no_larger_than_a_response_may_be_but_holds_one_operation() ->
     assert pages(raw, size=1000)[1:] == [["s0"], ["s1", "s2"], ["s3"]]
 
 
-def test_the_children_of_a_finished_context_are_left_out() -> None:
+@pytest.mark.parametrize("end", [{"action": "SUCCEED", "Payload": "1"}, {"action": "FAIL", "Error": ERROR}])
+def test_the_children_of_a_finished_context_are_left_out(end: dict[str, Any]) -> None:
     raw = Raw()
     raw.send(context("c", "START"), step("s", "START", ParentId="c"), context("d", "START", ParentId="c"))
     raw.send(step("deep", "START", ParentId="d"))
     assert pages(raw)[0][1:] == ["c", "s", "d", "deep"]
-    raw.send(context("c", "SUCCEED", Payload="1"), step("after", "START"))
+    raw.send(context("c", **end), step("after", "START"))
     assert pages(raw)[0][1:] == ["c", "after"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 # ruff: noqa: S106 - a client token is no password
+import base64
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -154,3 +156,35 @@ def test_news_come_with_the_next_answer_first_what_happened_before() -> None:
     raw.send(wait("w", 5))
     raw.advance(5)
     assert [(o["Id"], o["Status"]) for o in raw.send(step("a", "START"))] == [("w", "SUCCEEDED"), ("a", "STARTED")]
+
+
+def read_state(raw: Raw, token: str) -> None:
+    raw.client.get_durable_execution_state(DurableExecutionArn=raw.arn, CheckpointToken=token)
+
+
+def test_the_state_is_read_with_any_token_that_was_handed_out() -> None:
+    raw = Raw()
+    tokens = [raw.token]
+    for count in range(3):
+        raw.send(step(f"s{count}", "START"))
+        tokens.append(raw.token)
+    raw.leave({"Status": "PENDING"})
+    raw.handle.machine.begin_invocation()
+    for token in [*tokens, raw.handle.machine.token]:
+        read_state(raw, token)
+
+
+@pytest.mark.parametrize("tail", ["-5.-9", "0.0", "0", "-1", "1.1", "01", "+1", " 1", "3", "\u0661", ""])
+def test_the_state_is_not_read_with_a_token_that_was_never_handed_out(tail: str) -> None:
+    raw = Raw()
+    raw.send(step("a", "START"))
+    forged = base64.b64encode(f"{raw.handle.machine.execution_id}.{tail}".encode()).decode()
+    with pytest.raises(ClientError, match=INVALID):
+        read_state(raw, forged)
+
+
+def test_the_state_is_not_read_with_the_token_of_another_execution() -> None:
+    service = LocalService()
+    one, other = Raw(service), Raw(service)
+    with pytest.raises(ClientError, match=INVALID):
+        read_state(one, other.token)

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from perdure.local import Limits, LocalService
 from perdure.local.http import LocalServer
+from perdure.local.validation import error_bytes
 from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke, step, update, wait
 from support.web import lambda_client
 
@@ -258,6 +259,14 @@ def test_an_execution_writes_at_most_its_bytes() -> None:
     raw.send(step("a", "START"), step("a", "SUCCEED", Payload="12345"))
     with pytest.raises(ClientError, match="at most 10 bytes"):
         raw.send(step("b", "START"), step("b", "SUCCEED", Payload="123456"))
+
+
+def test_errors_are_written_too() -> None:
+    raw = Raw(LocalService(limits=Limits(written_bytes=2 * error_bytes(ERROR))))
+    for key in "ab":
+        raw.send(step(key, "START"), step(key, "FAIL", Error=ERROR))
+    with pytest.raises(ClientError, match="writes at most"):
+        raw.send(step("c", "START"), step("c", "FAIL", Error={"ErrorMessage": ""}))
 
 
 def test_limits_can_be_lifted() -> None:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from perdure.local import LocalService, SqliteStore, StoreError, VirtualClock
+from perdure.local import LocalService, SqliteStore, StoreError
 from perdure.local.sqlite import SCHEMA_VERSION
 from support.model import check_response
-from support.raw import ERROR, RETRY, Raw, callback, context, execution, invoke, step, wait
+from support.raw import ERROR, RETRY, Life, callback, context, execution, invoke, step, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 PENDING = {"Status": "PENDING"}
@@ -26,35 +25,6 @@ DONE = {"Status": "SUCCEEDED", "Result": "1"}
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "executions.db"
-
-
-class Life:
-    """A service on a file that can crash and be started again; its virtual clock goes on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.clock = VirtualClock()
-        self.registered: list[tuple[str, Callable[[Any, Any], Any], dict[str, Any]]] = []
-        self.service = self._start()
-
-    def _start(self) -> LocalService:
-        return LocalService(store=SqliteStore(self.path), clock=self.clock)
-
-    def register(self, name: str, handler: Callable[[Any, Any], Any], **options: Any) -> None:
-        self.registered.append((name, handler, options))
-        self.service.register(name, handler, **options)
-
-    def raw(self) -> Raw:
-        raw = Raw(self.service)
-        raw.service.executions.commit()
-        return raw
-
-    def crash(self) -> LocalService:
-        self.service.store.close()
-        self.service = self._start()
-        for name, handler, options in self.registered:
-            self.service.register(name, handler, **options)
-        return self.service
 
 
 def test_a_restart_finds_everything_as_it_was(path: Path) -> None:

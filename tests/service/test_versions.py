@@ -145,3 +145,19 @@ def test_an_execution_of_a_version_that_is_not_there_is_not_begun() -> None:
     service = LocalService().register("f", of("x"), version=1)
     with pytest.raises(ClientError, match="f:2 was not published"):
         service.client.invoke(FunctionName="f:2", InvocationType="Event")
+
+
+def test_the_latest_published_version_is_the_newest_one() -> None:
+    service = LocalService().register("f", of("old"), version=1).register("f", of("new"), version=2)
+    service.register("f", of("newest"))
+    assert service.run("f:$LATEST.PUBLISHED").value == "new"
+    begun = service.client.invoke(FunctionName="f", Qualifier="$LATEST.PUBLISHED")
+    assert (begun["ExecutedVersion"], begun["Payload"].read()) == ("2", b'"new"')
+    listing = service.client.list_durable_executions_by_function
+    listed = listing(FunctionName="f", Qualifier="$LATEST.PUBLISHED")["DurableExecutions"]
+    assert {execution["FunctionArn"].rpartition(":")[2] for execution in listed} == {"2"}
+    assert len(listed) == 2
+
+
+def test_of_a_function_of_which_nothing_was_published_it_is_what_it_is_now() -> None:
+    assert LocalService().register("f", of("only")).run("f:$LATEST.PUBLISHED").value == "only"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.local import LocalService
+from perdure.local import LocalService, SqliteStore, VirtualClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from perdure.local import ExecutionHandle
 
 ERROR = {"ErrorMessage": "broken", "ErrorType": "ValueError"}
@@ -58,10 +61,16 @@ def execution(action: str, **members: Any) -> dict[str, Any]:
 class Raw:
     """One running invocation, driven by hand."""
 
-    def __init__(self, service: LocalService | None = None, payload: str | None = "{}", client: Any = None) -> None:
+    def __init__(
+        self,
+        service: LocalService | None = None,
+        payload: str | None = "{}",
+        client: Any = None,
+        execution_timeout: float | None = None,
+    ) -> None:
         self.service = service or LocalService()
         self.service.register("f", lambda _event, _context: {"Status": "PENDING"})
-        self.handle: ExecutionHandle = self.service.start("f", payload)
+        self.handle: ExecutionHandle = self.service.start("f", payload, execution_timeout=execution_timeout)
         self.client = client or self.service.client
         self.handle.machine.begin_invocation()
         self.token = self.handle.machine.token
@@ -98,3 +107,33 @@ class Raw:
         """Move the virtual clock."""
         clock: Any = self.service.clock
         clock.advance(seconds)
+
+
+class Life:
+    """A service on a file that can crash and be started again; its virtual clock goes on."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.path = path
+        self.clock = VirtualClock()
+        self.registered: list[tuple[str, Callable[[Any, Any], Any], dict[str, Any]]] = []
+        self._options = options
+        self.service = self._start()
+
+    def _start(self) -> LocalService:
+        return LocalService(store=SqliteStore(self.path), clock=self.clock, **self._options)
+
+    def register(self, name: str, handler: Callable[[Any, Any], Any], **options: Any) -> None:
+        self.registered.append((name, handler, options))
+        self.service.register(name, handler, **options)
+
+    def raw(self) -> Raw:
+        raw = Raw(self.service)
+        raw.service.executions.commit()
+        return raw
+
+    def crash(self) -> LocalService:
+        self.service.store.close()
+        self.service = self._start()
+        for name, handler, options in self.registered:
+            self.service.register(name, handler, **options)
+        return self.service

@@ -129,6 +129,21 @@ def test_without_a_timeout_the_test_is_told_at_once_what_is_missing() -> None:
     assert time.monotonic() - before < 60
 
 
+def test_time_that_passes_the_longest_life_ends_what_is_left_open() -> None:
+    with runner_of(lambda _event, context: context.create_callback("ask").result()) as runner:
+        arn = runner.run_async()
+        runner.advance(400 * DAY)
+        assert runner.now == START + 400 * DAY
+        result = runner.wait_for_result(arn)
+    assert (result.execution_status, result.duration) == (ExecutionStatus.TIMED_OUT, 366 * DAY)
+
+
+def test_waits_beyond_the_longest_life_end_with_it() -> None:
+    with runner_of(lambda _event, context: [context.wait(300 * DAY) for _ in range(2)]) as runner:
+        result = runner.run()
+    assert (result.execution_status, result.duration) == (ExecutionStatus.TIMED_OUT, 366 * DAY)
+
+
 def test_advance_moves_time_and_no_further() -> None:
     def handler(_event: Any, context: Any) -> list[str]:
         log = []

@@ -158,7 +158,8 @@ class Api:
             bool(arguments.get("ReverseOrder", False)),
             None if position is None else (position[0], position[1]),
         )
-        service.executions.purge(service.clock.now())
+        self._catch_up()
+        service.executions.commit()  # a store tells only what it has kept
         if not known and not service.store.page(Query(name), 1)[0]:
             service.functions.resolve(name)  # which says that there is none
         executions, following = service.store.page(query, _page_size(arguments))
@@ -224,34 +225,32 @@ class Api:
             arn, _, operation_id = base64.b64decode(callback_id, validate=True).decode().partition("|")
         except ValueError:
             _not_found(f"No callback has the id {callback_id}.")
+        self._catch_up()
         handle = self._service.executions.lookup(arn)
         if handle is None or handle.machine.operations.get(operation_id, {}).get("Type") != "CALLBACK":
             _not_found(f"No callback has the id {callback_id}.")
-        self._catch_up(handle)
         if handle.terminal:
             _not_found(f"The execution of the callback {callback_id} has ended ({handle.status}).")
         return handle, operation_id
 
     def _find(self, arguments: Arguments, missing: Callable[[str], NoReturn]) -> ExecutionHandle:
         arn = arguments["DurableExecutionArn"]
-        service = self._service
-        service.executions.purge(service.clock.now())
-        handle = service.executions.lookup(arn)
+        self._catch_up()
+        handle = self._service.executions.lookup(arn)
         if handle is None:
             missing(f"No durable execution has the ARN {arn}.")
-        self._catch_up(handle)
         return handle
 
-    def _catch_up(self, handle: ExecutionHandle) -> None:
+    def _catch_up(self) -> None:
         """Let what is due happen before the call does."""
-        if handle.machine.fire_due(self._service.clock.now()):
-            self._service.executions.absorb(handle)
+        self._service.executions.catch_up(self._service.clock.now())
 
 
 def _page_size(arguments: Arguments) -> int:
+    """Return how many items a page holds; whoever asks for more than the most gets the most."""
     size = arguments.get("MaxItems") or DEFAULT_PAGE
     if not isinstance(size, int) or size < 0:
-        refuse(f"MaxItems must be a whole number from 0 to {MAX_PAGE}.")
+        refuse("MaxItems must be a whole number, 0 or more.")
     return min(size, MAX_PAGE)
 
 

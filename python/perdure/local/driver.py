@@ -114,12 +114,7 @@ class Driver:
 
     def fire(self) -> None:
         """Let everything happen whose moment has come."""
-        service = self._service
-        now = service.clock.now()
-        while (execution := service.executions.schedule.take_due(now)) is not None:
-            execution.fire_due(now)
-            service.executions.absorb(service.executions.handle_of(execution))
-        service.executions.purge(now)
+        self._service.executions.catch_up(self._service.clock.now())
 
     def next_job(self) -> ExecutionHandle | Call | None:
         """Return the next thing to run, struck off the list."""
@@ -201,7 +196,7 @@ class Driver:
         return (
             service.executions.schedule.has_ready
             or bool(service.tasks)
-            or service.executions.schedule.next_moment() is not None
+            or service.executions.schedule.next_move() is not None
         )
 
     def _ask(self) -> bool:
@@ -219,7 +214,7 @@ class Driver:
         return False
 
     def _next_moment(self, *, stop_at_callback: bool) -> datetime | None:
-        moment = self._service.executions.schedule.next_moment()
+        moment = self._service.executions.schedule.next_move()
         if moment is None or (stop_at_callback and moment[1] in _OF_THE_OUTSIDE):
             return None
         return moment[0]

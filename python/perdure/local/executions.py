@@ -6,6 +6,7 @@ Everything here is called under the service's lock.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -39,7 +40,7 @@ class Executions:
         self._keeper = Keeper(store, service.lock, self._settle)
         self._purge_at: datetime | None = None
         self.handles: dict[str, ExecutionHandle] = {}
-        self.schedule = Schedule()
+        self.schedule = Schedule(jumps=service.clock.virtual)
 
     def open(self) -> None:
         """Take up the executions that have not ended."""
@@ -104,7 +105,7 @@ class Executions:
             service.limits,
             retry_delay=service.retry_delay,
             timeout_seconds=execution_timeout if execution_timeout is not None else function.execution_timeout,
-            origin=Origin(origin.parent, origin.tenant_id, origin.trace_id, days),
+            origin=replace(origin, retention_days=days),
         )
         self._store.add(execution, function.name)
         self._adopt(execution)
@@ -139,6 +140,14 @@ class Executions:
         """Make everything that has changed last; tell whether the lock was let go meanwhile."""
         return self._keeper.commit()
 
+    def catch_up(self, now: datetime) -> None:
+        """Let everything happen whose moment has come, in order: one execution may tell another of its end."""
+        while (due := self.schedule.take_due(now)) is not None:
+            moment, execution = due
+            execution.fire_due(moment)
+            self.absorb(self.handle_of(execution))
+        self.purge(now)
+
     def purge(self, now: datetime) -> None:
         """Forget the executions whose retention has ended."""
         if self._purge_at is None or now < self._purge_at:
@@ -150,6 +159,8 @@ class Executions:
     def absorb(self, handle: ExecutionHandle) -> None:
         """Follow up on what a call changed: start chained invokes, tell the parent of an end, wake the drivers."""
         execution = handle.machine
+        if execution.terminal:
+            execution.notice_end(self._service.clock.now())
         self._start_invokes(handle)
         execution.settle()
         self.touch(execution)
@@ -167,9 +178,7 @@ class Executions:
                 invokes.append(invoke)
 
     def _ended(self, handle: ExecutionHandle) -> None:
-        expires = handle.machine.expires_at
-        if expires is not None:
-            self._purge_at = expires if self._purge_at is None else min(expires, self._purge_at)
+        self._expect_expiry(handle.machine)
         listeners, handle.listeners = handle.listeners, []
         for listener in listeners:
             listener()
@@ -180,8 +189,17 @@ class Executions:
         parent = self.lookup(parent_arn)
         if parent is not None and not parent.terminal:
             status, result, error = handle.machine.status, handle.result, handle.error
-            parent.machine.complete_invoke(operation_id, self._service.clock.now(), status, result=result, error=error)
+            ended_at = handle.machine.ended_at or self._service.clock.now()
+            parent.machine.fire_due(ended_at)
+            if not parent.terminal:
+                moment = parent.machine.dated(ended_at)
+                parent.machine.complete_invoke(operation_id, moment, status, result=result, error=error)
             self.absorb(parent)
+
+    def _expect_expiry(self, execution: Execution) -> None:
+        expires = execution.expires_at
+        if expires is not None:
+            self._purge_at = expires if self._purge_at is None else min(expires, self._purge_at)
 
     def _adopt(self, execution: Execution) -> None:
         """Take an execution that has not ended into memory, and go on with it."""
@@ -194,6 +212,7 @@ class Executions:
     def _settle(self, executions: Collection[Execution]) -> None:
         """Let go of what has ended, once it is safe."""
         for execution in executions:
+            self._expect_expiry(execution)  # a purge that came before did not find it in the store
             if execution.invoking:
                 continue
             if execution.deleting:

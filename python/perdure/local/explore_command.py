@@ -7,6 +7,8 @@ import logging
 import os
 import shlex
 import sys
+import threading
+from collections import Counter
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from perdure.testing.explorer import Report
 
     Handler = Callable[[Any, Any], Any]
+
+_SHOWN = 3
+"""How many exceptions of threads are shown."""
 
 
 @app.command(cls=Command, rich_help_panel=HERE)
@@ -87,11 +92,13 @@ def explore(
         },
     }
     console = Console(stderr=True)
+    raised: Counter[str] = Counter()
     with ExitStack() as around_it:
         told = around_it.enter_context(bar(console)) if console.is_terminal and only is None else None
         if only is None:  # what hundreds of runs print and log would hide what was found
             around_it.enter_context(redirect_stdout(StringIO()))
             around_it.enter_context(_no_log())
+            around_it.enter_context(_no_tracebacks(raised))
         report = search(
             target,
             input=payload,
@@ -105,9 +112,9 @@ def explore(
         )
     recipe = _recipe(report)
     if as_json:
-        print_document(context, _document(report, recipe))
+        print_document(context, _document(report, recipe, list(raised)))
     else:
-        typer.echo(report.text([recipe]))
+        typer.echo("\n".join([report.text([recipe]), *_of_threads(raised)]))
     raise typer.Exit(FAILED if report.schedule is not None else BLOCKED if report.unfit else SUCCEEDED)
 
 
@@ -119,6 +126,30 @@ def _no_log() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def _no_tracebacks(raised: Counter[str]) -> Iterator[None]:
+    """Count what threads of the handler's end with; the traceback of each would hide what was found, too."""
+
+    def count(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type is not SystemExit:
+            raised[" ".join(f"{args.exc_type.__name__}: {args.exc_value}".split())] += 1
+
+    before, threading.excepthook = threading.excepthook, count
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def _of_threads(raised: Counter[str]) -> list[str]:
+    from perdure.testing.tree import shorten  # noqa: PLC0415 - imported when it is used
+
+    if not raised:
+        return []
+    told = [f"  * {shorten(error)} ({times} time{'s'[: times > 1]})" for error, times in raised.most_common(_SHOWN)]
+    return ["threads ended with exceptions that nobody caught (--schedule shows where):", *told]
 
 
 def _json(text: str, option: str) -> Any:
@@ -145,7 +176,7 @@ def _recipe(report: Report) -> str:
     return shlex.join([*words, "--schedule", str(report.schedule or "undisturbed")])
 
 
-def _document(report: Report, recipe: str) -> dict[str, Any]:
+def _document(report: Report, recipe: str, raised: list[str]) -> dict[str, Any]:
     expected, got = report.expected, report.got
     return {
         "ok": report.ok,
@@ -159,5 +190,7 @@ def _document(report: Report, recipe: str) -> dict[str, Any]:
         "expected": {"status": expected.status, "result": expected.result, "error": expected.error},
         "got": None if got is None else {"status": got.status, "result": got.result, "error": got.error},
         "unanswered": expected.unanswered,
+        "left_behind": report.left_behind,
+        "raised_in_threads": raised,
         "recipe": recipe,
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Any, Any], Any]
 
-LATEST = "$LATEST"
+LATEST, LATEST_PUBLISHED = "$LATEST", "$LATEST.PUBLISHED"
 LONGEST_SECONDS, LONGEST_EXECUTION_SECONDS = 900, 31_622_400
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,140}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
@@ -101,7 +101,7 @@ class Functions(dict[str, Function]):
         return kept
 
     def resolve(self, reference: str, qualifier: str | None = None) -> Function:
-        """Return what a name or an ARN stands for, the version fixed.
+        """Return what a name or an ARN stands for, the version fixed; `$LATEST.PUBLISHED` is the newest published one.
 
         A function of which nothing was published answers to every version and alias with what it is now.
         """
@@ -114,6 +114,8 @@ class Functions(dict[str, Function]):
         wanted = qualifier or own or LATEST
         if name not in self:
             return self.at(name, LATEST)  # which says that there is none
+        if wanted == LATEST_PUBLISHED and name in self._published:
+            wanted = str(max(self._published[name]))
         if wanted.isdigit() or wanted == LATEST:
             return self.at(name, wanted)
         version = self._aliases.get((name, wanted))

@@ -62,7 +62,7 @@ class Invoking:
             return None
         tenant_id = arguments.get("TenantId")
         if function.durable:
-            origin = Origin(None, tenant_id, arguments.get("TraceId"))
+            origin = Origin(None, tenant_id, arguments.get("TraceId"), asynchronous=kind == "Event")
             return service.executions.begin(function, payload, name, origin)
         call = Call(function, payload, tenant_id)
         service.tasks.append(call)
@@ -79,7 +79,7 @@ class Invoking:
         if arguments.get("InvocationType") == "Event":
             response["StatusCode"] = 202
             return {**response, "Payload": _stream(b"")}
-        if target.terminal and target.error is None:
+        if _status(target) == "SUCCEEDED":
             return {**response, "Payload": _stream((target.result or "null").encode("utf-8", "surrogatepass"))}
         body = _unhandled(target.error or {}) if target.terminal else _TIMED_OUT
         return {**response, "FunctionError": "Unhandled", "Payload": _stream(json.dumps(body).encode())}
@@ -97,16 +97,19 @@ class Invoking:
         note["version"] = function.version
         if function.durable:
             trace_id = invoke.trace_id or machine.origin.trace_id
-            origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id, trace_id)
+            origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id, trace_id, asynchronous=True)
             note["child"] = service.executions.begin(function, invoke.payload, None, origin).arn
             machine.unsaved[invoke.operation_id] = None
         elif function.handler is not None:
 
             def done(call: Call) -> None:
+                if machine.terminal:
+                    return
+                now = service.clock.now()
+                machine.fire_due(now)
                 if not machine.terminal:
-                    now = service.clock.now()
                     machine.complete_invoke(invoke.operation_id, now, call.status, result=call.result, error=call.error)
-                    service.executions.absorb(handle)
+                service.executions.absorb(handle)
 
             service.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done))
 
@@ -138,6 +141,11 @@ def _text(payload: Any, kind: str) -> str | None:
     if (size := text_bytes(text)) > most:
         raise Fault(TOO_LARGE, f"Request must be smaller than {most} bytes for the Invoke operation, not {size}.")
     return str(text)
+
+
+def _status(target: ExecutionHandle | Call) -> str:
+    """Return how it ended, or RUNNING; of an execution that is being deleted, too."""
+    return target.machine.status if isinstance(target, ExecutionHandle) else target.status
 
 
 def _version(target: ExecutionHandle | Call) -> str:

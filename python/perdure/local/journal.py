@@ -62,19 +62,20 @@ class Journal:
         self.operations: dict[str, Operation] = {execution_id: root}
         self.changed: dict[str, None] = {}
         self.news: dict[str, None] = {}  # what the service changed, and no response or event has told yet
-        self.readied: set[str] = set()  # steps that became READY since the invocation began
+        self.readied: set[str] = set()  # steps that became READY since the invocation began; not kept, as it is lost
         self.invokes: deque[StartedInvoke] = deque()
         self.on_change: Callable[[Operation], None] | None = None
         self.response_page: int | None = None
         self.written_bytes = 0
         self.token = ""
         self._sequence = 0
-        self._epoch = 0
         self._callback_prefix = callback_prefix
         self.notes: dict[str, dict[str, Any]] = {}
         """What the journal knows of open callbacks and chained invokes besides the operation; plain JSON."""
         self.log: list[Record] = []
         self.event_count = 0
+        self.latest: datetime = root["StartTimestamp"]
+        """The moment of the last record; what is dated later on must not be older."""
         self.unsaved: dict[str, None] = {execution_id: None}
         self._timers: list[tuple[datetime, int, str, str]] = []
         self._timer_count = 0
@@ -85,7 +86,6 @@ class Journal:
 
     def new_epoch(self) -> None:
         """Start a new line of tokens: those of earlier invocations no longer serve."""
-        self._epoch += 1
         self.changed.clear()
         self.news.clear()
         self.readied.clear()
@@ -94,10 +94,10 @@ class Journal:
     def knows_token(self, token: str) -> bool:
         """Tell whether a token was ever handed out by this execution."""
         try:
-            owner, epoch, sequence = base64.b64decode(token, validate=True).decode().rsplit(".", 2)
-            return owner == self.execution_id and int(epoch) <= self._epoch and int(sequence) <= self._sequence
+            number = int(base64.b64decode(token, validate=True).rpartition(b".")[2])
         except ValueError:
             return False
+        return 1 <= number <= self._sequence and token == self._numbered_token(number)
 
     def dump(self) -> dict[str, Any]:
         """Return the tokens and what is still to be told, as plain JSON; `restore` takes it back."""
@@ -109,19 +109,16 @@ class Journal:
             told = [answer.client_token, answer.token, next_token, ids, to_millis(answer.until)]
         return {
             "sequence": self._sequence,
-            "epoch": self._epoch,
             "token": self.token,
             "changed": list(self.changed),
             "news": list(self.news),
-            "readied": sorted(self.readied),
             "answer": told,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `dump` left off, and set the timers; the operations must be there already."""
-        self._sequence, self._epoch, self.token = state["sequence"], state["epoch"], state["token"]
+        self._sequence, self.token = state["sequence"], state["token"]
         self.changed, self.news = dict.fromkeys(state["changed"]), dict.fromkeys(state["news"])
-        self.readied = set(state["readied"])
         if state["answer"] is not None:
             client_token, token, next_token, ids, until = state["answer"]
             response: dict[str, Any] = {"NewExecutionState": {"Operations": [self.operations[key] for key in ids]}}
@@ -132,7 +129,10 @@ class Journal:
 
     def _next_token(self) -> None:
         self._sequence += 1
-        self.token = base64.b64encode(f"{self.execution_id}.{self._epoch}.{self._sequence}".encode()).decode()
+        self.token = self._numbered_token(self._sequence)
+
+    def _numbered_token(self, number: int) -> str:
+        return base64.b64encode(f"{self.execution_id}.{number}".encode()).decode()
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -200,6 +200,7 @@ class Journal:
     def record(self, kind: str, moment: datetime, operation: Operation | None, extra: dict[str, Any]) -> None:
         """Add to the history."""
         self.event_count += 1
+        self.latest = max(self.latest, moment)
         self.log.append(Record(self.event_count, kind, moment, operation, extra))
 
     def _transition(
@@ -357,27 +358,35 @@ class Journal:
             heappop(self._timers)
         return None
 
-    def fire_due(self, now: datetime) -> bool:
-        """Let everything happen whose moment has come; tell whether anything did."""
+    def fire_timers(self, now: datetime, before: datetime | None) -> bool:
+        """Let everything happen that was due by now, and before a certain moment; tell whether anything did.
+
+        It is dated when it was due, however late somebody looks.
+        """
         fired = False
-        while self._timers and self._timers[0][0] <= now:
+        while self._timers and self._timers[0][0] <= now and (before is None or self._timers[0][0] < before):
             due, _, key, what = heappop(self._timers)
-            if not self._is_live(due, key, what):
-                continue
-            fired = True
-            operation = self.operations[key]
-            if what == "wait":
-                self._commit(transitions.finish(operation, "SUCCEEDED", now), service=True, now=now)
-            elif what == "retry":
-                details = {k: v for k, v in operation["StepDetails"].items() if k != "NextAttemptTimestamp"}
-                self.readied.add(key)
-                self._commit({**operation, "Status": "READY", "StepDetails": details}, service=True)
-            else:
-                error = {"ErrorMessage": "Callback timed out", "ErrorType": "Callback.Timeout"}
-                if what == "heartbeat":
-                    error = {"ErrorMessage": "Callback timed out on heartbeat", "ErrorType": "Callback.Heartbeat"}
-                self._commit(transitions.finish(operation, "TIMED_OUT", now, Error=error), service=True, now=now)
+            if self._is_live(due, key, what):
+                fired = True
+                self._fire(self.operations[key], what, self.dated(due))
         return fired
+
+    def dated(self, due: datetime) -> datetime:
+        """Return the date of what was due at a moment: that moment, but the history never goes back."""
+        return max(due, self.latest)
+
+    def _fire(self, operation: Operation, what: str, moment: datetime) -> None:
+        if what == "wait":
+            self._commit(transitions.finish(operation, "SUCCEEDED", moment), service=True, now=moment)
+        elif what == "retry":
+            details = {k: v for k, v in operation["StepDetails"].items() if k != "NextAttemptTimestamp"}
+            self.readied.add(operation["Id"])
+            self._commit({**operation, "Status": "READY", "StepDetails": details}, service=True)
+        else:
+            error = {"ErrorMessage": "Callback timed out", "ErrorType": "Callback.Timeout"}
+            if what == "heartbeat":
+                error = {"ErrorMessage": "Callback timed out on heartbeat", "ErrorType": "Callback.Heartbeat"}
+            self._commit(transitions.finish(operation, "TIMED_OUT", moment, Error=error), service=True, now=moment)
 
     def _timer(self, due: datetime, key: str, what: str) -> None:
         self._timer_count += 1

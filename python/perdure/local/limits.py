@@ -18,7 +18,8 @@ class Limits:
     operation that was never started. The rules of the protocol themselves always hold.
 
     What is more than `event_bytes` of an execution's state is left out of the event, and read in pages of at most
-    `response_bytes`, which no result of a handler may exceed either.
+    `response_bytes`, which no result of a handler may exceed either. That of an execution which nobody waits for, since
+    an `Event` or a chained invoke began it, may not exceed `async_result_bytes`.
     """
 
     operations: int | None = 3_000
@@ -30,10 +31,11 @@ class Limits:
     batch_bytes: int | None = 750 * KIB
     event_bytes: int | None = 6 * MIB
     response_bytes: int | None = 6 * MIB
+    async_result_bytes: int | None = 1 * MIB
     shapes: bool = True
     strict: bool = True
 
     @classmethod
     def off(cls) -> Limits:
         """Return limits that limit nothing."""
-        return cls(None, None, None, None, None, None, None, None, None, shapes=False, strict=False)
+        return cls(None, None, None, None, None, None, None, None, None, None, shapes=False, strict=False)

@@ -19,7 +19,7 @@ from perdure.local import history
 from perdure.local.clock import from_millis, to_millis
 from perdure.local.errors import CONFLICT, INVALID_PARAMETER, INVALID_TOKEN, Fault, refuse
 from perdure.local.journal import Journal
-from perdure.local.validation import check_error_object, error_bytes, text_bytes
+from perdure.local.validation import check_error_object, error_bytes, label, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,6 +52,8 @@ class Origin:
     tenant_id: str | None = None
     trace_id: str | None = None
     retention_days: int = DEFAULT_RETENTION_DAYS
+    asynchronous: bool = False
+    """Whether an `Event` or a chained invoke started it, so that its result may be smaller only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Execution(Journal):
         super().__init__(execution_id, root, limits, callback_prefix=arn)
         self.started_at = now
         self.ended_at: datetime | None = None
+        self.expires_at: datetime | None = None
+        """When the finished execution is forgotten."""
         self.status = "RUNNING"
         self.result: str | None = None
         self.error: dict[str, Any] | None = None
@@ -140,14 +144,21 @@ class Execution(Journal):
     @property
     def deadline(self) -> datetime | None:
         """When the execution times out; a pause that holds the timeout leaves only the longest life there is."""
-        if self.pause is not None and self.pause.since is not None and self.pause.stops_timeout:
-            return self._last_moment()
-        return self.due_at
+        return self._last_moment() if self._timeout_held else self.due_at
 
     @property
-    def expires_at(self) -> datetime | None:
-        """When a finished execution is forgotten."""
-        return None if self.ended_at is None else self.ended_at + timedelta(days=self.origin.retention_days)
+    def limit(self) -> datetime | None:
+        """When the execution times out for no other reason than that none lives longer; None if it does before."""
+        return None if self.terminal or self._times_out else self.deadline
+
+    @property
+    def _timeout_held(self) -> bool:
+        return self.pause is not None and self.pause.since is not None and self.pause.stops_timeout
+
+    @property
+    def _times_out(self) -> bool:
+        """Whether the deadline is one that somebody has set."""
+        return self.explicit_timeout and not self._timeout_held
 
     # -- the API ---------------------------------------------------------------------------------------------------
 
@@ -171,6 +182,7 @@ class Execution(Journal):
             if token != self.token:
                 refuse(INVALID_TOKEN)
             return {"NewExecutionState": {"Operations": []}}
+        self._check_closing(updates)
         pausing = self.pause is not None
         response, closing = self.take(token, updates, client_token, now, preflight, revoke=pausing)
         self.deaths = 0
@@ -245,6 +257,11 @@ class Execution(Journal):
         if self.on_change is not None:
             self.on_change(root)
 
+    def notice_end(self, now: datetime) -> None:
+        """Let the retention begin; an end that was due long ago is kept as long as others from when it is noticed."""
+        if self.expires_at is None:
+            self.expires_at = now + timedelta(days=self.origin.retention_days)
+
     def _hold(self, now: datetime) -> None:
         """Let a pause begin to hold."""
         pause = self.pause
@@ -275,10 +292,11 @@ class Execution(Journal):
         """Let everything happen whose moment has come, the end of the execution's own time included."""
         if self.terminal:
             return False
-        if self.deadline is not None and now >= self.deadline:
-            self.end("TIMED_OUT", now, error=_TIMED_OUT)
+        deadline = self.deadline
+        fired = self.fire_timers(now, deadline)
+        if deadline is not None and deadline <= now:
+            self.end("TIMED_OUT", self.dated(deadline), error=_TIMED_OUT)
             return True
-        fired = super().fire_due(now)
         if self.retry_at is not None and self.retry_at <= now and not self.invoking:
             self.wanted, self.retry_at = True, None
         self.settle()
@@ -290,13 +308,16 @@ class Execution(Journal):
             self.wanted = True
 
     def next_moment(self) -> tuple[datetime, str] | None:
-        """Return the next moment this execution moves by itself, and why (`next_due`, plus invocation and deadline)."""
+        """Return the next moment this execution moves by itself, and why: `next_due`, invocation or deadline.
+
+        The longest life there is does not count: it ends every execution, but none is waited for until then.
+        """
         if self.terminal:
             return None
         moments = [] if (due := self.next_due()) is None else [due]
         if self.retry_at is not None:
             moments.append((self.retry_at, "invocation"))
-        if self.explicit_timeout and self.due_at is not None and self.deadline == self.due_at:
+        if self._times_out and self.due_at is not None:
             moments.append((self.due_at, "deadline"))
         return min(moments, default=None)
 
@@ -347,13 +368,13 @@ class Execution(Journal):
 
     def _left(self, now: datetime, error: Mapping[str, Any] | None) -> bool:
         """Note that the invocation is over; tell whether its outcome no longer matters."""
+        self.fire_due(now)
         self.invoking, self.deaths = False, 0
         started, request_id = self._invocation
         completed: dict[str, Any] = {"StartTimestamp": started, "EndTimestamp": now, "RequestId": request_id}
         if error is not None:
             completed["Error"] = history.payload(dict(error))
         self.record("InvocationCompleted", now, None, completed)
-        self.fire_due(now)
         if self.revoked and not self.terminal:
             self.wanted = True
             return True
@@ -374,7 +395,7 @@ class Execution(Journal):
             if self.deaths > 1:
                 self._again(self.deaths - 1, now)
         if self.pause is not None and self.pause.since is None:
-            self._hold(self.pause.requested_at)
+            self._hold(self.dated(self.pause.requested_at))
 
     def postpone(self, now: datetime, seconds: float, updated: Iterable[str]) -> None:
         """Give up an invocation that could not be begun, and try it again so many seconds later, with the same news."""
@@ -399,6 +420,25 @@ class Execution(Journal):
         self.wanted = False
         self.retry_at = now + timedelta(seconds=self._retry_delay(attempt))
 
+    def _check_closing(self, updates: Sequence[Update]) -> None:
+        """Refuse a batch that ends the execution with a result which is too large for it."""
+        for update in updates:
+            payload = update.get("Payload")
+            if update.get("Type") == "EXECUTION" and isinstance(payload, str):
+                problem = self._too_large(payload)
+                if problem is not None:
+                    refuse(f"{problem} It was in {label(update)}.")
+
+    def _too_large(self, result: str) -> str | None:
+        """Say why an execution that nobody waits for may not have this result, None if it may."""
+        limit = self.limits.async_result_bytes
+        if not self.origin.asynchronous or limit is None or text_bytes(result) <= limit:
+            return None
+        return (
+            f"Result exceeds {limit} bytes, the most for an execution that was begun by an Event or a chained invoke. "
+            "Keep the data elsewhere, in S3 say, and return where it is."
+        )
+
     def _read_output(self, output: Any) -> str:
         """Check the envelope the handler returned; return its status."""
         if not isinstance(output, dict):
@@ -420,6 +460,8 @@ class Execution(Journal):
         limit = self.limits.response_bytes
         if result is not None and limit is not None and text_bytes(result) > limit:
             refuse(f"Invalid invocation output: Result exceeds {limit} bytes.")
+        if result is not None and (problem := self._too_large(result)) is not None:
+            refuse(f"Invalid invocation output: {problem}")
         if error is not None and limit is not None and error_bytes(error) > limit:
             refuse(f"Invalid invocation output: Error exceeds {limit} bytes.")
         return str(status)

@@ -18,7 +18,8 @@ def frame_of(thread_id: int | None) -> FrameType | None:
     """Give the frame in which a thread is now; None if there is no such thread.
 
     Without garbage collection meanwhile: up to CPython 3.11 the interpreter's lock of all threads is held while frames
-    are made, and to collect a `threading.local` takes that lock, too, so that the process would stand still for ever.
+    are made, and to collect a `threading.local` takes that lock, too, so that the process would stand still for ever
+    (CPython's issue 106883).
     """
     collects = gc.isenabled()
     gc.disable()

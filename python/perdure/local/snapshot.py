@@ -75,8 +75,10 @@ def dump(execution: Execution) -> State:
         "origin": _origin(execution.origin),
         "started_at": to_millis(execution.started_at),
         "ended_at": _millis(execution.ended_at),
+        "expires_at": _millis(execution.expires_at),
         "retry_at": _millis(execution.retry_at),
         "due_at": _millis(execution.due_at),
+        "latest": to_millis(execution.latest),
         "invoking": execution.invoking,
         "pause": None
         if pause is None
@@ -111,7 +113,11 @@ def load(
     execution.log.clear()
     execution.unsaved.clear()
     execution.ended_at, execution.retry_at = _moment(state["ended_at"]), _moment(state["retry_at"])
+    if execution.ended_at is not None:
+        execution.expires_at = _moment(state.get("expires_at"))
+        execution.notice_end(execution.ended_at)  # which an earlier version did not write down
     execution.due_at = _moment(state["due_at"])
+    execution.latest = _moment(state.get("latest")) or execution.started_at
     if state["pause"] is not None:
         requested_at, reason, stops_timeout, since = state["pause"]
         execution.pause = Pause(from_millis(requested_at), reason, stops_timeout, _moment(since))

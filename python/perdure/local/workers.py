@@ -81,7 +81,7 @@ class Workers:
                     elif moment is not None and not driver.busy:
                         driver.pass_time(moment[0])
                         continue
-                    service.wake.wait(None if wait == inf else wait)
+                    service.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
                 except Exception:  # noqa: BLE001 - whatever it is, the others go on
                     _LOG.exception("The local service could not go on; it tries again.")
                     service.wake.wait(_PAUSE_AFTER_TROUBLE)
