@@ -39,6 +39,8 @@ class Fault:
         """The thread that runs the handler."""
         self.core: Any = None
         """The engine of the invocation that runs."""
+        self.seconds = 0.0
+        """How long the run took."""
         self.calls = 0
         self.choices = 0
         self.own_threads = False
@@ -46,8 +48,14 @@ class Fault:
         """What the API call carried with which the schedule came about, or what it orders; None until it has."""
         self.runs: Counter[Key] = Counter()
         """How often the function of each step ran."""
+        self.turns: dict[Any, None] = {}
+        """What the world was asked to do, in order."""
         self.lost: Counter[Key] = Counter()
         """The steps whose end was on its way when the invocation was killed: they are run again."""
+        self.branches = 0
+        """How many branches the running one is in, counted with itself."""
+        self.places_of_branches: set[tuple[str, ...]] = set()
+        """The executions that branches have invoked."""
         self._service = service
         self._places: dict[str, tuple[str, ...]] = {}
         self._random = Random(schedule.at) if schedule.kind == "order" else None  # noqa: S311  a seed, not a secret
@@ -58,6 +66,10 @@ class Fault:
             parent = self._service.handles[arn].parent
             self._places[arn] = () if parent is None else (*self.place(parent[0]), parent[1])
         return self._places[arn]
+
+    def is_in_branch(self, place: tuple[str, ...]) -> bool:
+        """Tell whether a branch does what runs now, in the execution at a place."""
+        return self.branches > 0 or place in self.places_of_branches
 
     def on_call(self, name: str, arguments: Any, stage: str) -> None:
         """Take an API call of an invocation."""
@@ -85,9 +97,14 @@ class Fault:
         """Choose which of so many branches runs next."""
         return self._draw(count, "branches")
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that runs the handler."""
+        return threading.get_ident() == self.thread
+
     def begin(self) -> None:
         """Take the begin of an operation: one of a thread of the handler's own is held up for as long as is drawn."""
-        if threading.get_ident() != self.thread:
+        if not self.is_here:
             self.own_threads = True
             time.sleep(_HOLD * self._draw(_HOLDS, "threads of its own"))
 

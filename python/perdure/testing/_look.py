@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local.validation import function_base_name
+from perdure.testing._mask import JsonText
 from perdure.testing._seen import Seen
 from perdure.testing.operations import tree_of
 from perdure.testing.tree import render
@@ -58,7 +59,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
     operations = [SvcOperation.from_dict(operation) for operation in handle.operations]
     return Seen(
         status=handle.status,
-        result=handle.result,
+        result=_json(handle.result),
         error=_without_trace(handle.error),
         operations=recorded,
         names=names,
@@ -67,6 +68,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
         probe=probed,
         calls=fault.calls,
         choices=fault.choices,
+        turns=list(fault.turns),
         own_threads=fault.own_threads,
         invocations=len(handle.invocations),
         tree=f"{handle.status}\n{render(tree_of(operations))}",
@@ -77,6 +79,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
         is_durable=fault.core is not None,
         is_run_again=bool(fault.lost),
         unknown_functions=_unknown(executions),
+        seconds=fault.seconds,
     )
 
 
@@ -87,7 +90,7 @@ def _asked(executions: list[ExecutionHandle]) -> dict[tuple[str, str], list[dict
         for update in execution.updates:
             options = {key: value for key, value in update.items() if key.endswith("Options") and value}
             if update["Type"] == "CHAINED_INVOKE":
-                options["Payload"] = update.get("Payload")
+                options["Payload"] = _json(update.get("Payload"))
             if options and "ContextOptions" not in options:
                 found.setdefault((execution.arn, update["Id"]), []).append({update["Action"]: options})
     return found
@@ -96,9 +99,14 @@ def _asked(executions: list[ExecutionHandle]) -> dict[tuple[str, str], list[dict
 def _comparable(operation: dict[str, Any], asked: list[dict[str, Any]]) -> dict[str, Any]:
     details = next((dict(value) for key, value in operation.items() if key.endswith("Details")), {})
     kept = {key: operation.get(key) for key in ("Type", "SubType", "Name", "ParentId", "Status")}
-    kept |= {key: details.get(key) for key in ("Attempt", "Result", "ReplayChildren")}
-    kept |= {"Error": _without_trace(details.get("Error")), "Asked": asked or None}
+    kept |= {key: details.get(key) for key in ("Attempt", "ReplayChildren")}
+    kept |= {"Result": _json(details.get("Result")), "Error": _without_trace(details.get("Error"))}
+    kept |= {"Asked": asked or None}
     return {key: value for key, value in kept.items() if value is not None}
+
+
+def _json(text: str | None) -> JsonText | None:
+    return None if text is None else JsonText(text)
 
 
 def _without_trace(error: Mapping[str, Any] | None) -> dict[str, Any] | None:

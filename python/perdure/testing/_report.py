@@ -34,6 +34,8 @@ class Report:
         got: The run that differs.
         missed: The schedule that was asked for, and did not come about.
         nothing_tried: Whether time was up before anything went wrong on purpose.
+        left_behind: The threads that runs left behind, and that were still at work when the next one began.
+        is_unprobed: Whether what the probe saw was left out, since it was not the same in undisturbed runs.
 
     """
 
@@ -46,6 +48,8 @@ class Report:
     got: Seen | None = None
     missed: Schedule | None = None
     nothing_tried: bool = False
+    left_behind: list[str] = field(default_factory=list)
+    is_unprobed: bool = False
     again: Callable[[Schedule], Report] | None = field(default=None, repr=False)
 
     @property
@@ -131,13 +135,26 @@ class Report:
         if self.schedule is not None:
             return self._found(self.schedule, recipes, tried)
         if self.unfit:
-            return f"{self.unfit}\n{self.expected.tree}\n({tried})"
+            return "\n".join([self.unfit, self.expected.tree, *self._notes(), f"({tried})"])
         late = "" if self.complete else ", then time was up"
         told = [f"the handler did the same in {tried}{late}: {self.expected.outcome()}"]
         if self.expected.unanswered:
             names = ", ".join(dict.fromkeys(self.expected.unanswered))
             told.append(f"callbacks that nobody answered in time, for want of answers= or --answer: {names}")
-        return "\n".join(told)
+        return "\n".join([*told, *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        if self.is_unprobed:
+            yield (
+                "what the probe saw was not the same in undisturbed runs, and so was left out where these differ "
+                "(setup= puts back what runs share)"
+            )
+        if self.left_behind:
+            names = ", ".join(self.left_behind[:_SHOWN]) + (", …" if len(self.left_behind) > _SHOWN else "")
+            yield (
+                "threads that runs had left behind were still at work when the next one began, and may have reached "
+                f"into it: {names}"
+            )
 
     def _found(self, schedule: Schedule, recipes: Iterable[str], tried: str) -> str:
         more = len(self.differences) - _SHOWN
@@ -150,6 +167,7 @@ class Report:
         ]
         if self.expected.own_threads or (self.got is not None and self.got.own_threads):
             told.append("threads of the handler's own began operations: ids go to whichever comes first")
+        told += self._notes()
         once, again = ("the first time", "then") if schedule == UNDISTURBED else ("undisturbed", f"under {schedule}")
         if self.got is None or self.got.tree == self.expected.tree:
             told.append(f"{once}, and {again}: {self.expected.tree}")

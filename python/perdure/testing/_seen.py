@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from perdure.testing._mask import read
+from perdure.testing._around import Unlike
+from perdure.testing._mask import same
 
 if TYPE_CHECKING:
-    from perdure.testing._mask import Mask
+    from perdure.testing._mask import JsonText, Mask
     from perdure.testing._watchdog import StuckError
 
 Key = tuple[tuple[str, ...], str]
@@ -35,6 +36,7 @@ class Seen:
         probe: What the probe saw.
         calls: How many API calls were made.
         choices: How often it was open what went on next: one of several branches, or a thread of the handler's own.
+        turns: What attempts of steps, checks and functions were run, in order.
         own_threads: Whether threads of the handler's own began operations.
         invocations: How many there were.
         tree: All of it, drawn.
@@ -43,6 +45,9 @@ class Seen:
         struck: What the API call carried with which the schedule came about, or what it put in order; None if it did
             not come about.
         stuck: Where it was when it was given up.
+        seconds: How long it took.
+        beside: The threads that earlier runs had left behind, and that were still at work when this one began.
+        unlike: What in the world really was not as it was held to be.
         is_durable: Whether perdure's engine ran at all.
         is_run_again: Whether the invocation was killed with the end of a step on its way, whose function ran again.
         unknown_functions: Those that were invoked, and that nobody stands for.
@@ -50,7 +55,7 @@ class Seen:
     """
 
     status: str
-    result: str | None
+    result: JsonText | None
     error: dict[str, Any] | None
     operations: dict[Key, dict[str, Any]]
     names: dict[Key, str]
@@ -59,6 +64,7 @@ class Seen:
     probe: Any
     calls: int
     choices: int
+    turns: list[Any]
     own_threads: bool
     invocations: int
     tree: str
@@ -69,43 +75,43 @@ class Seen:
     is_durable: bool
     is_run_again: bool
     unknown_functions: list[str]
+    seconds: float
+    beside: list[str] = field(default_factory=list)
+    unlike: Unlike = Unlike.NOTHING
 
     def facts(self) -> dict[str, Any]:
         """Give all that can be compared as one value."""
         return {
             "status": self.status,
-            "result": read(self.result),
+            "result": self.result,
             "error": self.error,
-            "operations": {
-                key: {member: read(value) if member == "Result" else value for member, value in recorded.items()}
-                for key, recorded in self.operations.items()
-            },
+            "operations": self.operations,
             "callbacks": self.open_callbacks,
             "probe": self.probe,
         }
 
     def without(self, mask: Mask) -> Seen:
-        """Leave out what varies."""
+        """Leave out what varies; of a whole member that does, what stands in its place says so."""
         if not mask:
             return self
-        facts = mask.over(self.facts())
-        operations: dict[Key, dict[str, Any]] = {}
-        for key, recorded in facts["operations"].items():
-            if mask.hides(_KIND, "operations", key):  # now this and now that is at its place
-                continue
-            operations[key] = recorded
-            if "Result" in recorded:
-                result = self.operations[key]["Result"]
-                operations[key] = {**recorded, "Result": mask.over_text(result, "operations", key, "Result")}
         return replace(
             self,
-            status=facts["status"],
-            result=mask.over_text(self.result, "result"),
-            error=facts["error"],
-            operations=operations,
-            open_callbacks=facts["callbacks"],
-            probe=facts["probe"],
+            status=mask.over(self.status, "status"),
+            result=mask.over(self.result, "result"),
+            error=mask.over(self.error, "error"),
+            operations={
+                key: mask.over(recorded, "operations", key)
+                for key, recorded in self.operations.items()
+                # There now and then, or now this and now that is at its place.
+                if not (mask.hides([key], "operations") or mask.hides(_KIND, "operations", key))
+            },
+            open_callbacks=mask.over(self.open_callbacks, "callbacks"),
+            probe=mask.over(self.probe, "probe"),
         )
+
+    def without_probe(self, mask: Mask) -> Seen:
+        """Leave out what varies of what the probe saw, and nothing else."""
+        return replace(self, probe=mask.over(self.probe, "probe"))
 
     def differences(self, other: Seen, *, result: bool, probe: bool) -> list[str]:
         """Say in words how another run differs from this one.
@@ -125,29 +131,48 @@ class Seen:
                 found += self._operation_differences(key, other)
         elif other.status == "RUNNING" != self.status:
             found.append("the execution did not come to its end")
-        if probe and self.probe != other.probe:
+        if probe and not same(self.probe, other.probe):
             found.append(_apart("the probe saw", self.probe, other.probe, "sees"))
         return found
+
+    def is_in_the_order_of(self, other: Seen) -> bool:
+        """Tell whether what both did came in the same order."""
+        mine, others = set(self.turns), set(other.turns)
+        return [key for key in self.turns if key in others] == [key for key in other.turns if key in mine]
+
+    def unanswered_keys(self) -> set[Key]:
+        """Give the callbacks that nobody answered."""
+        unanswered = ("STARTED", "TIMED_OUT")
+        return {key for key, o in self.operations.items() if o["Type"] == "CALLBACK" and o["Status"] in unanswered}
 
     @property
     def is_non_deterministic(self) -> bool:
         """Whether it asked for other operations than those it had recorded itself."""
-        return str((self.error or {}).get("ErrorType")).endswith("NonDeterministicExecutionError")
+        return self.end[1].endswith("NonDeterministicExecutionError")
+
+    @property
+    def end(self) -> tuple[str, str]:
+        """How it ended: the status, and the type of the error."""
+        return self.status, str(self.error.get("ErrorType")) if isinstance(self.error, dict) else ""
 
     def outcome(self) -> str:
         """Say how the run ended."""
-        told = self.result
-        if self.error is not None:
-            kind = str(self.error.get("ErrorType")).rpartition(".")[2]
-            told = f"{kind}: {self.error.get('ErrorMessage')}"
+        told: Any = self.result if self.error is None else self.error
+        if isinstance(told, dict):
+            told = f"{str(told.get('ErrorType')).rpartition('.')[2]}: {told.get('ErrorMessage')}"
         return f"{self.status} {told}" if told is not None else self.status
 
     def _outcome_differences(self, other: Seen) -> list[str]:
         found = []
         if self.outcome() != other.outcome():
             found.append("the outcome was {}, and is {}".format(*_cut(self.outcome(), other.outcome())))
-        elif self.error != other.error:
-            found.append(_apart("the error was", self.error, other.error))
+        else:
+            for name, mine, others in (
+                ("result", self.result, other.result),
+                ("error", self.error, other.error),
+            ):
+                if mine != others:
+                    found.append(_apart(f"the {name} was", mine, others))
         if self.open_callbacks != other.open_callbacks:
             found.append(_apart("open callbacks were", self.open_callbacks, other.open_callbacks, "are"))
         return found

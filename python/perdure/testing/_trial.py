@@ -7,16 +7,14 @@ ends the way it did the first time, whatever its body does this time.
 
 from __future__ import annotations
 
-import json
 import threading
-from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import wraps
-from itertools import count
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from unittest import mock
-from uuid import UUID, uuid5
 
 from perdure import checkpoint, config, execution
 from perdure._control import CheckpointsBroken, OutOfTime
@@ -25,16 +23,18 @@ from perdure.concurrency import executor
 from perdure.context import DurableContext
 from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.invocation import Invocation
-from perdure.local import InvocationCut, LocalService
+from perdure.local import InvocationCut
 from perdure.operations import condition, step
-from perdure.testing._fault import Fault, ScheduledBatch, ShortOfTime
+from perdure.testing._fault import ScheduledBatch, ShortOfTime
 from perdure.testing._look import look
+from perdure.testing._scene import Scene
 from perdure.testing._watchdog import StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from perdure.local.machine import Origin
+    from perdure.testing._around import Around, Hold
+    from perdure.testing._fault import Fault
     from perdure.testing._schedule import Schedule
     from perdure.testing._seen import Seen
     from perdure.testing._watchdog import Worker
@@ -47,34 +47,7 @@ _OPERATIONS = (
 )
 _ENDS = (InvocationCut, CheckpointsBroken, OutOfTime, SuspendExecution, OrphanedChildException)
 _FUNCTION = "explored"
-_NAMESPACE = UUID(int=0)
 _one_at_a_time = threading.Lock()
-
-
-@dataclass
-class Around:
-    """The world around the handler, and what of it has been seen."""
-
-    functions: Mapping[str, Handler] = field(default_factory=dict)
-    durable_functions: Mapping[str, Handler] = field(default_factory=dict)
-    answers: Mapping[Any, Any] = field(default_factory=dict)
-    setup: Callable[[], Any] | None = None
-    probe: Callable[[], Any] | None = None
-    outcomes: dict[Any, tuple[bool, Any]] = field(default_factory=dict)
-    held: bool = True
-
-    def again(self, key: Any, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Do something in the world: really, but if that is `held`, with the outcome it had the first time."""
-        try:
-            outcome: tuple[bool, Any] = (True, call(*arguments))
-        except Exception as error:  # noqa: BLE001  whatever it raises is its outcome
-            outcome = (False, error)
-        if self.held:
-            outcome = self.outcomes.setdefault(key, outcome)
-        succeeded, value = outcome
-        if succeeded:
-            return value
-        raise value
 
 
 def run_trial(
@@ -83,7 +56,7 @@ def run_trial(
     around: Around,
     schedule: Schedule,
     *,
-    held: bool,
+    hold: Hold,
     worker: Worker,
     limit: float,
 ) -> Seen:
@@ -94,49 +67,35 @@ def run_trial(
         payload: Its event.
         around: The world.
         schedule: What happens.
-        held: Whether everything in the world ends as it did the first time, or as it does now.
+        hold: What in the world ends as it did the first time.
         worker: Where it runs.
         limit: After how many seconds it counts as stuck.
 
     """
-    around.held = held
-    service = LocalService(on_callback=lambda operation, client: _answer(service, around, operation, client))
-    fault = Fault(schedule, service)
-    service.on_api_call = fault.on_call
-    service.identify = _Ids()
-    calls: Counter[str] = Counter()
-    for name, function in around.functions.items():
-        service.register(name, _same_again(name, function, around, calls), durable=False)
-    for name, function in around.durable_functions.items():
-        service.register(name, function)
-    service.register(_FUNCTION, handler)
-    handle = service.start(_FUNCTION, payload, "exploration")
+    around.begin(hold)
+    scene = Scene(around, schedule, limit)
+    fault = scene.fault
+    handle = scene.service.register(_FUNCTION, handler).start(_FUNCTION, payload, "exploration")
+    beside = around.company.begin()
 
-    def run() -> Any:
+    def run() -> None:
         fault.thread = threading.get_ident()
         if around.setup is not None:
             around.setup()
-        service.drive(handle)
-        return around.probe() if around.probe is not None else None
+        scene.finish(handle, inf)
 
     probed = stuck = None
     with _controlled(around, fault):
+        began = monotonic()
         try:
-            probed = worker.do(run, limit)
+            worker.do(run, limit)
+            fault.seconds = monotonic() - began
+            # What threads do yet is to be seen by the probe, and not to reach into the next run.
+            around.company.settle(limit)
+            probed = worker.do(around.look, limit)
         except StuckError as error:
             stuck = error
-    return look(handle, fault, probed, stuck)
-
-
-class _Ids:
-    """Draws the same ids in each run, since outcomes of an earlier one may hold them."""
-
-    def __init__(self) -> None:
-        self._roots = count()
-
-    def __call__(self, origin: Origin) -> str:
-        """Give an id, by the invoke that leads to the execution."""
-        return str(uuid5(_NAMESPACE, repr(origin.parent or next(self._roots))))
+    return replace(look(handle, fault, probed, stuck), beside=beside, unlike=around.unlike)
 
 
 def _quiet(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -165,32 +124,30 @@ def _controlled(around: Around, fault: Fault) -> Iterator[None]:
 
 def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
     """Give what takes the place of what, as long as a trial runs."""
-    run_step, run_condition = step.run, condition.run
+    company, start, run_branch = around.company, threading.Thread.start, executor._BatchRun._branch  # noqa: SLF001  ours
 
     class Watched(Invocation):
-        __slots__ = ()
+        __slots__ = ("fault",)
 
         def __init__(self, core: Any, client: Any, arn: str, lambda_context: Any, clock: Any) -> None:
             super().__init__(core, client, arn, lambda_context, clock)
             self.lambda_context = ShortOfTime(lambda_context, fault)
+            self.fault = fault
             fault.core = core
 
-    def again(context: Any, operation: Any, function: Any, *arguments: Any) -> Any:
-        place = fault.place(context.invocation.durable_execution_arn)
-        fault.runs[place, operation.id] += 1
-        return around.again((place, operation.id, operation.name, operation.attempt), function, *arguments)
-
-    def same_step(context: Any, operation: Any, func: Any, *rest: Any) -> Any:
-        return run_step(context, operation, lambda given: again(context, operation, func, given), *rest)
-
-    def same_check(context: Any, operation: Any, check: Any, *rest: Any) -> Any:
-        return run_condition(context, operation, lambda *given: again(context, operation, check, *given), *rest)
+    def counted(run: Any, index: int) -> Any:
+        fault.branches += 1
+        try:
+            return run_branch(run, index)
+        finally:
+            fault.branches -= 1
 
     def announced(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
-        def begin(*given: Any, **named: Any) -> Any:
-            fault.begin()
-            return method(*given, **named)
+        def begin(context: DurableContext, *given: Any, **named: Any) -> Any:
+            if _is_of(context, fault):
+                fault.begin()
+            return method(context, *given, **named)
 
         return begin
 
@@ -198,33 +155,55 @@ def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
         (checkpoint.Checkpointer, "watch", lambda _self: None),
         (checkpoint, "sleep", lambda _seconds: None),
         (execution, "Invocation", Watched),
-        (step, "run", same_step),
-        (condition, "run", same_check),
         (config.JitterStrategy, "apply_jitter", _middle),
         (threading, "excepthook", _quiet(threading.excepthook)),
+        (threading.Thread, "start", company.starting(start, lambda: fault.is_here)),
         (executor, "Batch", lambda *given: ScheduledBatch(Batch(*given), fault.pick)),
+        (executor._BatchRun, "_branch", counted),  # noqa: SLF001  the same
+        *_same_outcomes(around, fault),
         *((DurableContext, name, announced(getattr(DurableContext, name))) for name in _OPERATIONS),
     ]
 
 
-def _same_again(name: str, function: Handler, around: Around, calls: Counter[str]) -> Handler:
-    def call(payload: Any, context: Any) -> Any:
-        text = f"{name} {json.dumps(payload, sort_keys=True)}"
-        calls[text] += 1
-        return around.again((text, calls[text]), function, payload, context)
+def _same_outcomes(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
+    """Give what runs attempts of steps and checks so that they end as they did the first time."""
+    run_step, run_condition = step.run, condition.run
 
-    return call
+    def key(context: Any, operation: Any, *more: Any) -> Any:
+        place = fault.place(context.invocation.durable_execution_arn)
+        return place, operation.id, operation.name, operation.attempt, *more
+
+    def held(context: Any, operation: Any, function: Any) -> Any:
+        if not callable(function) or not _is_of(context, fault):
+            return function
+
+        def again(*given: Any) -> Any:
+            place, id_, *_ = known = key(context, operation)
+            fault.runs[place, id_] += 1
+            fault.turns[known] = None
+            return around.again(known, function, *given, in_branch=fault.is_in_branch(place))
+
+        return wraps(function)(again)
+
+    def decided(context: Any, operation: Any, strategy: Any) -> Any:
+        """Hold what a strategy decides, which is recorded; another cause or state is decided on anew."""
+        if not callable(strategy) or not _is_of(context, fault):
+            return strategy
+        return lambda cause, attempt: around.again(
+            key(context, operation, "decision", repr(cause)), strategy, cause, attempt
+        )
+
+    def same_step(context: Any, operation: Any, func: Any, strategy: Any, *rest: Any) -> Any:
+        func, strategy = held(context, operation, func), decided(context, operation, strategy)
+        return run_step(context, operation, func, strategy, *rest)
+
+    def same_check(context: Any, operation: Any, check: Any, strategy: Any, *rest: Any) -> Any:
+        check, strategy = held(context, operation, check), decided(context, operation, strategy)
+        return run_condition(context, operation, check, strategy, *rest)
+
+    return [(step, "run", same_step), (condition, "run", same_check)]
 
 
-def _answer(service: LocalService, around: Around, operation: Any, client: Any) -> None:
-    from perdure.testing._stage import names_of  # noqa: PLC0415  shared with the runner
-    from perdure.testing.mocks import Reply  # noqa: PLC0415  the same
-
-    callback_id = operation["CallbackDetails"]["CallbackId"]
-    for handle in list(service.handles.values()):
-        for name in names_of(handle, callback_id):
-            if name in around.answers:
-                answer = around.answers[name]
-                reply = Reply(error=answer) if isinstance(answer, BaseException) else Reply(answer)
-                reply.send(client, callback_id)
-                return
+def _is_of(context: Any, fault: Fault) -> bool:
+    """Tell whether a context is one of the run's: threads of an earlier run may still have theirs."""
+    return getattr(context.invocation, "fault", None) is fault

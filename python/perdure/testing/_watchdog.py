@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from contextlib import suppress
 from contextvars import copy_context
@@ -12,6 +11,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from perdure.local.outside import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +93,7 @@ class Worker:
             self._outcomes.put(outcome)
 
     def _where(self) -> str:
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  there is no other way to ask
-        stack = traceback.extract_stack(frame)
+        stack = traceback.extract_stack(frame_of(self._thread.ident))
         ours = [frame.filename.startswith(_PACKAGE) for frame in stack]
         below = stack[ours.index(True) :] if True in ours else stack
         users = [frame for frame in below if not frame.filename.startswith(_PACKAGE)]

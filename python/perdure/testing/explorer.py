@@ -12,11 +12,11 @@ import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from perdure.testing._around import Around
 from perdure.testing._progress import shown
 from perdure.testing._report import ExplorationError, Report
 from perdure.testing._schedule import Schedule
 from perdure.testing._search import Search
-from perdure.testing._trial import Around
 from perdure.testing.mocks import MockedFunction
 
 if TYPE_CHECKING:
@@ -50,12 +50,17 @@ def explore(
 ) -> Report:
     """Search for a way to make a handler do something else than it does undisturbed.
 
-    Steps may be random and flaky: what varies between undisturbed runs is held as it was first, and in further runs
-    left out of the comparison. A run in which an at-most-once step is interrupted, or a batch ends before all its
-    branches have, only has to end.
+    Steps may be random and flaky, and strategies may decide by chance: what varies between undisturbed runs is held as
+    it was in the one that got furthest, and in further runs left out of the comparison. A run in which an at-most-once
+    step is interrupted, or a batch ends before all its branches have, only has to end.
 
     Everything runs in one thread that is not the caller's, so that a run which hangs can be given up. The exploration
     ends with it: Python cannot end a thread that waits for ever, and what it holds would be missing in later runs.
+
+    Threads that the handler starts may answer its callbacks: they get up to 5 real seconds (a quarter of `trial_limit`
+    at most) before the callback times out, unless they did nothing in the first run, and up to 3 seconds to end once a
+    run has. The report names those that were still at work when the next run began. What differs in such a run is run
+    again before it is reported, since they may have reached into it.
 
     Args:
         handler: What ``@durable_execution`` made.
@@ -105,9 +110,9 @@ def explore(
 
 
 def _mocked(mocks: Mapping[str, Any]) -> dict[str, Handler]:
-    def mocked(returns: Any) -> Handler:
+    def mocked(name: str, returns: Any) -> Handler:
         if isinstance(returns, BaseException):
-            return MockedFunction("", raises=returns)
-        return MockedFunction("", returns)
+            return MockedFunction(name, raises=returns)
+        return MockedFunction(name, returns)
 
-    return {name: mocked(returns) for name, returns in mocks.items()}
+    return {name: mocked(name, returns) for name, returns in mocks.items()}
