@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from perdure.bench.record import to_moment
 from perdure.bench.replay import BenchError
 from perdure.concurrency.models import CompletionRecord
+from perdure.local.transitions import visible_ids
 from perdure.testing.model import Event, events_to_operations
 
 if TYPE_CHECKING:
     from perdure.bench.replay import Wire
 
-_ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "CANCELLED"})
 _BATCHES = frozenset({"Map", "Parallel"})
 
 
@@ -86,19 +86,11 @@ def _check_data(events: list[Wire]) -> None:
 
 def _visible(operations: list[Wire]) -> list[Wire]:
     """Leave out what Lambda leaves out: what is in a context that has ended, unless a replay runs that again."""
-    visible, around = [], {None}
     for operation in operations:
-        if operation.get("ParentId") not in around:
-            continue
-        visible.append(operation)
-        if operation["Type"] != "CONTEXT":
-            continue
-        if _runs_again(operation):
+        if operation["Type"] == "CONTEXT" and _runs_again(operation):
             operation["ContextDetails"]["ReplayChildren"] = True
-        elif operation["Status"] in _ENDED:
-            continue
-        around.add(operation["Id"])
-    return visible
+    seen = visible_ids(operations)
+    return [operation for operation in operations if operation["Id"] in seen]
 
 
 def _runs_again(context: Wire) -> bool:

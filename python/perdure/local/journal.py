@@ -314,7 +314,7 @@ class Journal:
             start = -1
         if not 0 <= start <= len(keys):
             refuse(f"Invalid marker: {marker}.")
-        visible = self._visible(keys)
+        visible = transitions.visible_ids(self.operations.values())
         page: list[Operation] = []
         for index in range(start, len(keys)):
             if keys[index] in visible:
@@ -331,21 +331,6 @@ class Journal:
         start = int(offset)
         end = start + min(size, self.response_page or size)
         return operations[start:end], f"{prefix}-{end}" if end < len(operations) else ""
-
-    def _visible(self, keys: list[str]) -> set[str]:
-        """Return the ids a replay needs: not those below a finished context that does not replay its children."""
-        visible: set[str] = set()
-        open_below: set[str | None] = {None}
-        for key in keys:
-            operation = self.operations[key]
-            if operation.get("ParentId") not in open_below:
-                continue
-            visible.add(key)
-            if operation["Type"] == "CONTEXT" and (
-                operation["Status"] not in TERMINAL or operation["ContextDetails"].get("ReplayChildren")
-            ):
-                open_below.add(key)
-        return visible
 
     # -- time ------------------------------------------------------------------------------------------------------
 

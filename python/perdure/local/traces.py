@@ -27,13 +27,18 @@ def traceback_text(failure: BaseException | None) -> str:
     report = traceback.TracebackException.from_exception(failure)
     link: traceback.TracebackException | None = report
     while link is not None:
-        kept = [frame for frame in link.stack if not frame.filename.startswith(_PACKAGE)]
+        kept = [frame for frame in link.stack if not is_ours(frame.filename)]
         link.stack = traceback.StackSummary.from_list(kept or list(link.stack))
         cause = link.__cause__
         if cause is not None and not cause.stack and cause.__context__ is not None:
             link.__cause__ = cause.__context__
         link = link.__cause__ or link.__context__
     return "".join(report.format())
+
+
+def is_ours(filename: str) -> bool:
+    """Tell whether a file is one of this package."""
+    return filename.startswith(_PACKAGE)
 
 
 def chain_of(failure: BaseException) -> Iterator[BaseException]:
@@ -73,7 +78,7 @@ def _entries(error: BaseException) -> list[TracebackType]:
     """Give the entries of an exception's traceback that are not of this package."""
     entries, entry = [], error.__traceback__
     while entry is not None:
-        if not entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        if not is_ours(entry.tb_frame.f_code.co_filename):
             entries.append(entry)
         entry = entry.tb_next
     return entries

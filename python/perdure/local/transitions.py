@@ -13,7 +13,7 @@ from perdure.local.errors import refuse
 from perdure.local.validation import label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from perdure.local.validation import Update
@@ -175,3 +175,18 @@ def _open(
     if operation["Status"] not in statuses:
         refuse(f"Invalid current {update['Type']} state to close: {label(update)} is {operation['Status']}.")
     return operation
+
+
+def visible_ids(operations: Iterable[Operation]) -> set[str]:
+    """Return the ids a replay needs: not those below a finished context that does not replay its children."""
+    visible: set[str] = set()
+    open_below: set[str | None] = {None}
+    for operation in operations:
+        if operation.get("ParentId") not in open_below:
+            continue
+        visible.add(operation["Id"])
+        if operation["Type"] == "CONTEXT" and (
+            operation["Status"] not in TERMINAL or operation["ContextDetails"].get("ReplayChildren")
+        ):
+            open_below.add(operation["Id"])
+    return visible

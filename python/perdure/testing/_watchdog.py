@@ -6,18 +6,17 @@ import traceback
 from contextlib import suppress
 from contextvars import copy_context
 from ctypes import c_ulong, py_object, pythonapi
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from perdure.local.outside import frame_of
+from perdure.local.traces import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
 _GRACE = 0.2  # seconds for a thread that was told to end
 _GLANCE = 0.1  # seconds in which a signal that another thread was given is noticed
 
@@ -94,7 +93,7 @@ class Worker:
 
     def _where(self) -> str:
         stack = traceback.extract_stack(frame_of(self._thread.ident))
-        ours = [frame.filename.startswith(_PACKAGE) for frame in stack]
+        ours = [is_ours(frame.filename) for frame in stack]
         below = stack[ours.index(True) :] if True in ours else stack
-        users = [frame for frame in below if not frame.filename.startswith(_PACKAGE)]
+        users = [frame for frame in below if not is_ours(frame.filename)]
         return "".join(traceback.format_list(users or below)).rstrip()
