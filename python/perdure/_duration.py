@@ -82,6 +82,15 @@ else:
         return field(default_factory=lambda: Duration(seconds))
 
 
+def exact_seconds(value: object) -> float | None:
+    """Give a length of time in seconds as it is, with its fraction; None for what is none."""
+    if isinstance(value, Duration):
+        return value.seconds
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    return value if isinstance(value, (int, float)) else None
+
+
 def duration_seconds(value: DurationLike, what: str) -> int:
     """Give a length of time in the whole seconds that go over the wire.
 
@@ -96,13 +105,8 @@ def duration_seconds(value: DurationLike, what: str) -> int:
         ValidationError: For a negative or infinite length, and for anything that is not a length of time.
 
     """
-    if isinstance(value, Duration):
-        seconds: float = value.seconds
-    elif isinstance(value, dt.timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, (int, float)):
-        seconds = value
-    else:
+    seconds = exact_seconds(value)
+    if seconds is None:
         raise ValidationError(
             f"{what} must be a Duration, a datetime.timedelta or a number of seconds, not {value!r}: "
             f"write for example Duration.from_minutes(5)"

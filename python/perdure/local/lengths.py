@@ -10,7 +10,7 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from perdure._duration import Duration
+from perdure._duration import exact_seconds
 
 if TYPE_CHECKING:
     from perdure._duration import DurationLike
@@ -31,13 +31,8 @@ def seconds_of(value: DurationLike, what: str, *, endless: bool = False) -> floa
         ValueError: If it is negative, not a number or, where that will not do, infinite.
 
     """
-    if isinstance(value, Duration):
-        seconds: float = value.to_seconds()
-    elif isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool):  # True is a slip, not a second
-        seconds = value
-    else:
+    seconds = None if isinstance(value, bool) else exact_seconds(value)  # True is a slip, not a second
+    if seconds is None:
         raise TypeError(
             f"{what} must be a Duration, a datetime.timedelta or a number of seconds, not {value!r}: "
             f"write for example timedelta(minutes=5)"
