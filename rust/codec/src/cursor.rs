@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::halt::Halt;
+use crate::scan::first_that;
 use crate::unescape::unescape;
 
 /// Reads forward only; a step that does not find what it expects says [`Halt::Unusual`].
@@ -140,15 +141,7 @@ impl<'a> Cursor<'a> {
 /// The index of the first quote, backslash or control character.
 #[inline]
 pub fn stop_of_string(bytes: &[u8]) -> usize {
-    const LANES: usize = 16;
-    let mut at = 0;
-    while let Some(chunk) = bytes.get(at..at + LANES) {
-        if chunk.iter().fold(false, |any, &byte| any | stops(byte)) {
-            break;
-        }
-        at += LANES;
-    }
-    at + bytes[at..].iter().position(|&byte| stops(byte)).unwrap_or(bytes.len() - at)
+    first_that(bytes, stops)
 }
 
 #[inline]

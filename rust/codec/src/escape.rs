@@ -1,5 +1,7 @@
 //! Strings as JSON writes them in ASCII.
 
+use crate::scan::first_that;
+
 /// Appends `text` in quotes, everything but printable ASCII escaped, as `json.dumps` does by default.
 #[inline]
 pub fn quote(out: &mut Vec<u8>, text: &str) {
@@ -16,16 +18,7 @@ pub fn quote(out: &mut Vec<u8>, text: &str) {
 /// How many leading bytes of `bytes` stand for themselves.
 #[inline]
 fn plain_prefix(bytes: &[u8]) -> usize {
-    const LANES: usize = 16;
-    let mut at = 0;
-    // Sixteen at once without a branch between them, which the compiler turns into vector instructions.
-    while let Some(chunk) = bytes.get(at..at + LANES) {
-        if !chunk.iter().fold(true, |all, &byte| all & is_plain(byte)) {
-            break;
-        }
-        at += LANES;
-    }
-    at + bytes[at..].iter().position(|&byte| !is_plain(byte)).unwrap_or(bytes.len() - at)
+    first_that(bytes, |byte| !is_plain(byte))
 }
 
 #[inline]

@@ -21,6 +21,7 @@ mod number;
 mod rare;
 mod reference;
 mod scalar;
+mod scan;
 mod shape;
 mod unescape;
 
