@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure import _threads
 from perdure._control import CheckpointsBroken
-from perdure.exceptions import BotoClientError, CheckpointError, GetExecutionStateError
+from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError, GetExecutionStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -292,11 +292,21 @@ class Checkpointer:
         """Read all further pages of the recorded operations.
 
         Raises:
-            GetExecutionStateError: If the service does not give them.
+            ExecutionError: If the service's markers lead nowhere.
+            GetExecutionStateError: If the service does not give the pages, or not within the invocation's time.
 
         """
         operations: list[Wire] = []
+        asked: set[str] = set()
+        until = time.monotonic() + self._patience()
         while marker:
+            _check_marker(marker, asked)
+            if asked and time.monotonic() > until:
+                raise GetExecutionStateError(
+                    f"the invocation's time was over after {len(asked)} further pages of the recorded operations, and "
+                    "the service has more"
+                )
+            asked.add(marker)
             read = functools.partial(self._client.state, self._arn, token, marker)
             try:
                 page, marker = read()
@@ -324,6 +334,16 @@ class Checkpointer:
                 return call()
             except Exception as again:  # noqa: BLE001  classified above
                 error = again
+
+
+def _check_marker(marker: Any, asked: set[str]) -> None:
+    """Refuse a NextMarker that would have the pages go on for ever."""
+    if not isinstance(marker, str):
+        raise ExecutionError(f"the NextMarker of a page of recorded operations is no text but {marker!r:.200}")
+    if marker in asked:
+        raise ExecutionError(
+            f"the service gave the NextMarker {marker!r:.200} a second time: the pages of recorded operations go round"
+        )
 
 
 def _is_passing(error: Exception) -> bool:

@@ -344,6 +344,8 @@ def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes 
     if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
         raise error
     verdict = core.verdict() or verdict
+    if verdict == "broken":
+        return _failed_by(checkpoints.failure)
     try:
         if verdict is None:
             if payload is not None:
@@ -352,8 +354,6 @@ def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes 
                 return _raised(invocation, error)
         if verdict == "revoked":
             return {"Status": "PENDING"}
-        if verdict == "broken":
-            return _failed_by(checkpoints.failure)
         if verdict != "non-deterministic":
             checkpoints.flush()
         if verdict == "suspended":

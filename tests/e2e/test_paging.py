@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 
-from perdure import DurableContext, durable_execution, run_durable_handler
+from perdure import DurableContext, ExecutionError, InvocationError, durable_execution, run_durable_handler
 from perdure.local import LocalService
-from support.hand import LambdaContext, Recorder, event, execution, op, op_id, succeeded
+from support.hand import LambdaContext, Recorder, event, execution, invoke, op, op_id, succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def steps(count: int) -> list[dict[str, Any]]:
@@ -100,3 +105,81 @@ def test_an_execution_ends_the_same_however_its_history_is_cut(inline: int, page
     handle = service.register("f", handler).run("f", event={"by": 10})
     assert handle.status == "SUCCEEDED", handle.error
     assert handle.value == [[0, 1, 2, 3, 4], [0, 10, 20, 30, 40]]
+
+
+# ---- markers that lead nowhere
+
+
+class Endless(Recorder):
+    """A client that always has one more page.
+
+    Args:
+        markers: Gives the marker of the n-th page.
+        marker: That of the first response; None for a history that fits into the event.
+
+    """
+
+    def __init__(self, markers: Callable[[int], Any], marker: Any = None) -> None:
+        super().__init__(script=[{"CheckpointToken": "t", "NewExecutionState": {"NextMarker": marker}}])
+        self.markers = markers
+
+    def get_durable_execution_state(self, **call: Any) -> dict[str, Any]:
+        assert len(self.state_calls) < 1_000, "it goes on for ever"
+        self.pages[call["Marker"]] = {"Operations": [], "NextMarker": self.markers(len(self.state_calls))}
+        return super().get_durable_execution_state(**call)
+
+
+GOES_ROUND: dict[str, tuple[Callable[[int], Any], str, int]] = {
+    "the same again": (lambda _: "first", "'first' a second time", 1),
+    "in a circle": (lambda n: ["b", "c", "first"][n], "'first' a second time", 3),
+    "a number": (lambda _: 7, "no text but 7", 1),
+    "an object": (lambda _: MagicMock(name="odd"), "no text but <MagicMock", 1),
+}
+
+
+@pytest.mark.parametrize("case", GOES_ROUND)
+@pytest.mark.parametrize("where", ["event", "response"])
+def test_a_marker_that_leads_nowhere_ends_the_invocation_with_an_error_that_says_so(where: str, case: str) -> None:
+    markers, message, calls = GOES_ROUND[case]
+    client = Endless(markers, "first" if where == "response" else None)
+    given = event(marker="first" if where == "event" else None)
+    ran: list[int] = []
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        context.wait(1)
+        ran.append(1)
+
+    with pytest.raises(ExecutionError, match=message):
+        run_durable_handler(given, LambdaContext(), handler, boto3_client=client)
+    assert len(client.state_calls) == calls
+    assert ran == []
+
+
+def test_a_marker_of_the_event_that_is_no_text_is_refused_before_it_is_asked_for() -> None:
+    client = Endless(lambda _: None)
+    with pytest.raises(ExecutionError, match="no text but 7"):
+        run_durable_handler(event(marker=7), LambdaContext(), lambda *_: 1, boto3_client=client)  # type: ignore[arg-type]
+    assert client.state_calls == []
+
+
+def test_a_mock_in_place_of_a_client_is_refused() -> None:
+    with pytest.raises(ExecutionError, match="no text but <MagicMock"):
+        invoke(lambda context: context.step(lambda _: 1), client=MagicMock())
+
+
+@pytest.mark.parametrize("where", ["event", "response"])
+def test_pages_without_end_are_read_no_longer_than_the_invocation_has_time(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(0.0, 1.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+    client = Endless(lambda n: f"page-{n}", "start" if where == "response" else None)
+    given = event(marker="start" if where == "event" else None)
+    with pytest.raises(InvocationError, match=r"time was over after .* further pages"):
+        run_durable_handler(given, LambdaContext(60.0), lambda _, c: c.wait(1), boto3_client=client)
+    assert 10 < len(client.state_calls) < 70
+
+
+def test_one_page_is_read_even_without_time() -> None:
+    given, client = paged([execution(), *steps(2)], 2)
+    assert run_durable_handler(given, LambdaContext(0.0), count_steps(2), boto3_client=client) == succeeded("3")
