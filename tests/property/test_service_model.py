@@ -79,12 +79,8 @@ class Service(RuleBasedStateMachine):
             if self.model[key] not in ("STARTED", "PENDING"):
                 timers.clear()
 
-    def is_open(self, parent: str | None) -> bool:
-        """Tell whether something may happen below: no context on the way up has ended, or is none."""
-        return parent is None or (self.model.get(parent) == "STARTED" and self.is_open(self.parents[parent]))
-
-    def may_go_on(self, key: str, *statuses: str) -> bool:
-        return self.model.get(key) in statuses and self.is_open(self.parents[key])
+    def stands_at(self, key: str, *statuses: str) -> bool:
+        return self.model.get(key) in statuses
 
     def is_told(self, key: str) -> bool:
         """Tell whether a replay hears of an operation: not below a context that has ended, unless that runs again."""
@@ -94,13 +90,13 @@ class Service(RuleBasedStateMachine):
     def begin(self, place: int, update: dict[str, Any]) -> bool:
         """Send the START of an operation, in a context or in none; tell whether it was good.
 
-        It is good once, and where something may begin.
+        It is good once, also in a context that has ended.
         """
         self.fire()
         key = update["Id"]
         places = [None, *(known for known in self.model if known.startswith("k"))]
         parent = places[place % len(places)]
-        good = key not in self.model and key != parent and self.is_open(parent)
+        good = key not in self.model and key != parent
         self.send(update if parent is None else {**update, "ParentId": parent}, good=good)
         if good:
             self.model[key], self.parents[key] = "STARTED", parent
@@ -134,7 +130,7 @@ class Service(RuleBasedStateMachine):
             self.begin(place, step(key, "START"))
             return
         self.fire()
-        good = self.may_go_on(key, "READY")
+        good = self.stands_at(key, "READY")
         self.send(step(key, "START"), good=good)
         if good:
             self.model[key] = "STARTED"
@@ -142,7 +138,7 @@ class Service(RuleBasedStateMachine):
     @rule(key=STEPS, action=st.sampled_from(["SUCCEED", "FAIL", "RETRY"]), seconds=SECONDS)
     def finish_step(self, key: str, action: str, seconds: int) -> None:
         self.fire()
-        good = self.may_go_on(key, "STARTED", "READY")
+        good = self.stands_at(key, "STARTED", "READY")
         members: dict[str, Any] = {} if action == "SUCCEED" else {"Error": ERROR}
         if action == "RETRY":
             members["StepOptions"] = {"NextAttemptDelaySeconds": seconds}
@@ -169,7 +165,7 @@ class Service(RuleBasedStateMachine):
     @rule(key=CONTEXTS, action=st.sampled_from(["SUCCEED", "FAIL"]), replay=st.sampled_from([False, False, True]))
     def finish_context(self, key: str, action: str, replay: bool) -> None:
         self.fire()
-        good = self.may_go_on(key, "STARTED")
+        good = self.stands_at(key, "STARTED")
         self.send(context(key, action, ContextOptions={"ReplayChildren": replay}), good=good)
         if good:
             self.model[key] = {"SUCCEED": "SUCCEEDED", "FAIL": "FAILED"}[action]
@@ -183,7 +179,7 @@ class Service(RuleBasedStateMachine):
     @rule(key=WAITS)
     def cancel_wait(self, key: str) -> None:
         self.fire()
-        good = self.may_go_on(key, "STARTED")
+        good = self.stands_at(key, "STARTED")
         self.send(update("WAIT", key, "CANCEL"), good=good)
         if good:
             self.model[key] = "CANCELLED"

@@ -284,3 +284,39 @@ def test_timestamps_are_cut_to_milliseconds() -> None:
     clock = VirtualClock(NOW + timedelta(microseconds=1999))
     raw = Raw(LocalService(clock=clock))
     assert raw.one(step("a", "START"))["StartTimestamp"] == NOW + timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_what_comes_below_a_context_that_has_ended_is_recorded_and_lives_on(replay: bool) -> None:
+    service = LocalService().register("other", lambda _event, _context: None, durable=False)
+    raw = Raw(service)
+    raw.send(context("outer", "START"), context("inner", "START", ParentId="outer"))
+    raw.send(step("open", "START", ParentId="inner"), context("outer", "SUCCEED", ContextOptions=replays(replay)))
+    raw.send(
+        step("open", "SUCCEED", Payload="1"),
+        step("s", "START", ParentId="inner"),
+        step("s", "RETRY", ParentId="inner", Error=ERROR, **RETRY),
+    )
+    raw.send(
+        wait("w", 60, ParentId="inner"),
+        callback("c", 90, ParentId="inner"),
+        invoke("i", ParentId="inner"),
+        context("k", "START", ParentId="inner"),
+        context("k", "FAIL", Error=ERROR),
+        step("below", "START", ParentId="k"),
+        context("inner", "SUCCEED"),
+    )
+    raw.advance(100)
+    service.drive(raw.handle)
+    raw.send()
+    statuses = {operation["Id"]: operation["Status"] for operation in raw.handle.operations}
+    assert statuses == {
+        "outer": "SUCCEEDED", "inner": "SUCCEEDED", "open": "SUCCEEDED", "s": "READY", "w": "SUCCEEDED",
+        "c": "TIMED_OUT", "i": "SUCCEEDED", "k": "FAILED", "below": "STARTED",
+    }  # fmt: skip
+    told = raw.client.get_durable_execution_state(DurableExecutionArn=raw.arn, CheckpointToken=raw.token)
+    assert [o["Id"] for o in told["Operations"][1:]] == (["outer", "inner"] if replay else ["outer"])
+
+
+def replays(children: bool) -> dict[str, bool]:
+    return {"ReplayChildren": children}

@@ -33,18 +33,6 @@ CASES: list[Case] = [
     ("unknown parent", [], [step("a", "START", ParentId="zz")], "Invalid parent operation id"),
     ("parent after child", [], [step("b", "START", ParentId="a"), context("a", "START")], "Invalid parent"),
     ("parent is a step", [[step("a", "START")]], [step("b", "START", ParentId="a")], "Invalid parent"),
-    (
-        "finished parent",
-        [[context("a", "START"), context("a", "SUCCEED")]],
-        [step("b", "START", ParentId="a")],
-        "has finished",
-    ),
-    (
-        "finished grandparent",
-        [[context("a", "START"), context("b", "START", ParentId="a")], [context("a", "FAIL", Error=ERROR)]],
-        [step("c", "START", ParentId="b")],
-        "has finished",
-    ),
     # identity
     ("type", [[STARTED]], [context("a", "SUCCEED")], "Inconsistent operation type"),
     ("subtype", [[STARTED]], [{**step("a", "SUCCEED"), "SubType": "Other"}], "Inconsistent operation subtype"),

@@ -13,9 +13,9 @@ DAY = 86_400
 class Limits:
     """What one execution and one call may weigh; None lifts a limit.
 
-    `shapes` switches the checks of patterns, lengths and ranges of the service model, `strict` the rules that are
-    stricter than what is known of the service: an update below a finished context, and the completion of an
-    operation that was never started. The rules of the protocol themselves always hold.
+    `shapes` switches the checks of patterns, lengths and ranges of the service model, `strict` the rule that is
+    stricter than what is known of the service: an operation that was never started cannot be completed. The rules of
+    the protocol themselves always hold.
 
     What is more than `event_bytes` of an execution's state is left out of the event, and read in pages of at most
     `response_bytes`, which no result of a handler may exceed either. That of an execution which nobody waits for, since
