@@ -392,7 +392,9 @@ impl<P: Payload, W> Engine<P, W> {
                 self.history.record(operation);
                 self.history.visit(&id);
             }
-            let Some(operation) = self.history.get_mut(&id) else { continue };
+            let Some(operation) = self.history.get_mut(&id).filter(|known| !known.status.is_terminal()) else {
+                continue;
+            };
             match update.action {
                 Action::Start => {
                     operation.status = Status::Started;

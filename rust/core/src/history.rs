@@ -1,9 +1,25 @@
 //! The replay index: id → operation, what has been visited, what was left unvisited.
+//!
+//! The record only goes forward: what a page, an event or a response tells again, or late, changes nothing. `=` is the
+//! same state told again (what it adds counts), `>` a later one (it counts), `<` an earlier one (it does not):
+//!
+//! | known ↓ told → | STARTED | PENDING | READY | the same terminal | any other terminal |
+//! |---|---|---|---|---|---|
+//! | STARTED | = | > | > | | > |
+//! | PENDING | > | = | > | | > |
+//! | READY | > | > | = | | > |
+//! | terminal | < | < | < | = | < |
+//!
+//! An attempt of a step goes from PENDING by READY to STARTED, and the next one begins with PENDING. So of two steps that
+//! have not ended, the one with more attempts behind it is later, and with equally many the one further on this way:
+//! STARTED is not followed by PENDING or READY there, nor READY by PENDING.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, hash_map};
+use std::mem;
 
 use crate::id::{IdState, OperationId};
-use crate::operation::{Kind, Operation};
+use crate::operation::{Kind, Operation, Status};
 
 /// Everything the service has recorded for this execution.
 #[derive(Debug)]
@@ -31,13 +47,15 @@ impl<P> History<P> {
         self.places.reserve(additional);
     }
 
-    /// Records what the service says of an operation, over what was known before.
-    pub fn record(&mut self, operation: Operation<P>) {
-        match self.places.entry(operation.id) {
-            hash_map::Entry::Occupied(place) => self.entries[*place.get()].operation = operation,
+    /// Records what the service says of an operation, as far as that goes on from what is known; gives what is of no
+    /// more use.
+    pub fn record(&mut self, told: Operation<P>) -> Option<Operation<P>> {
+        match self.places.entry(told.id) {
+            hash_map::Entry::Occupied(place) => Some(merge(&mut self.entries[*place.get()].operation, told)),
             hash_map::Entry::Vacant(place) => {
                 place.insert(self.entries.len());
-                self.entries.push(Entry { operation, visited: false });
+                self.entries.push(Entry { operation: told, visited: false });
+                None
             }
         }
     }
@@ -111,10 +129,72 @@ impl<P> History<P> {
     }
 }
 
+/// Makes of `known` and `told` what is known from now on, each supplying what the other lacks; gives what is left.
+fn merge<P>(known: &mut Operation<P>, mut told: Operation<P>) -> Operation<P> {
+    if waits_for_an_attempt(told.status) && told.attempt == 0 {
+        told.attempt = known.attempt; // which was not told
+    }
+    let order = order(known, &told);
+    if order == Ordering::Greater || order == Ordering::Equal && !known.status.is_terminal() {
+        mem::swap(known, &mut told);
+    }
+    let (kept, left) = (known, &mut told);
+    supply(&mut kept.sub_type, &mut left.sub_type);
+    supply(&mut kept.name, &mut left.name);
+    supply(&mut kept.parent, &mut left.parent);
+    supply(&mut kept.callback_id, &mut left.callback_id);
+    let same_attempt = order == Ordering::Greater && !kept.status.is_terminal() && kept.attempt == left.attempt;
+    if order == Ordering::Equal || same_attempt {
+        if kept.result.is_none() && !kept.replay_children {
+            kept.replay_children = left.replay_children;
+            supply(&mut kept.result, &mut left.result);
+        }
+        supply(&mut kept.error, &mut left.error);
+    }
+    if order == Ordering::Equal {
+        supply(&mut kept.due, &mut left.due);
+    }
+    told
+}
+
+fn supply<T>(kept: &mut Option<T>, left: &mut Option<T>) {
+    if kept.is_none() {
+        mem::swap(kept, left);
+    }
+}
+
+/// Where what is told of an operation stands to what is known: the table above.
+fn order<P>(known: &Operation<P>, told: &Operation<P>) -> Ordering {
+    if known.status.is_terminal() {
+        return if told.status == known.status { Ordering::Equal } else { Ordering::Less };
+    }
+    if told.status.is_terminal() {
+        return Ordering::Greater;
+    }
+    if known.kind == Kind::Step {
+        return stage(told).cmp(&stage(known));
+    }
+    if told.status == known.status { Ordering::Equal } else { Ordering::Greater }
+}
+
+/// How far a step has come that has not ended: in attempts, and within one.
+fn stage<P>(step: &Operation<P>) -> (u32, u8) {
+    match step.status {
+        // Whatever the record says, an attempt lies behind it.
+        Status::Pending => (step.attempt.max(1), 0),
+        Status::Ready => (step.attempt.max(1), 1),
+        _ => (step.attempt, 2),
+    }
+}
+
+fn waits_for_an_attempt(status: Status) -> bool {
+    matches!(status, Status::Pending | Status::Ready)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::Status;
+    use crate::operation::SubType;
 
     fn operation(n: u64, kind: Kind, status: Status) -> Operation<String> {
         Operation::new(OperationId::at(None, n), kind, status)
@@ -142,6 +222,135 @@ mod tests {
         history.visit(&OperationId::at(None, 1));
         history.record(operation(1, Kind::Step, Status::Ready));
         assert_eq!(history.unvisited().count(), 0);
+    }
+
+    /// Rows: known; columns: told. In the order of `Status::ALL`, as the table at the head of this file has it.
+    const ATTEMPTS: [&str; 8] =
+        ["=<<>>>>>", ">=>>>>>>", "><=>>>>>", "<<<=<<<<", "<<<<=<<<", "<<<<<=<<", "<<<<<<=<", "<<<<<<<="];
+    const OTHERS: [&str; 8] =
+        ["=>>>>>>>", ">=>>>>>>", ">>=>>>>>", "<<<=<<<<", "<<<<=<<<", "<<<<<=<<", "<<<<<<=<", "<<<<<<<="];
+
+    #[test]
+    fn what_may_follow_what() {
+        for kind in Kind::ALL {
+            let table = if kind == Kind::Step { ATTEMPTS } else { OTHERS };
+            for (known, row) in Status::ALL.into_iter().zip(table) {
+                for (told, sign) in Status::ALL.into_iter().zip(row.chars()) {
+                    let result = |text: &str| Some(text.to_owned());
+                    let mut history = History::default();
+                    history.record(Operation { attempt: 1, result: result("known"), ..operation(1, kind, known) });
+                    history.record(Operation { attempt: 1, result: result("told"), ..operation(1, kind, told) });
+                    let kept = &history.entries[0].operation;
+                    let counts = sign == '>' || sign == '=' && !known.is_terminal();
+                    let expected = if counts { (told, result("told")) } else { (known, result("known")) };
+                    assert_eq!((kept.status, kept.result.clone()), expected, "{kind:?}: {known:?}, then {told:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_attempts_the_later_counts() {
+        use Status::{Failed, Pending, Ready, Started, Succeeded};
+        let table = [
+            ((Started, 0), (Pending, 1), true),
+            ((Started, 0), (Ready, 1), true),
+            ((Started, 0), (Pending, 0), true), // an attempt that was not told
+            ((Pending, 2), (Ready, 0), true),
+            ((Pending, 1), (Started, 0), false),
+            ((Ready, 1), (Started, 1), true),
+            ((Ready, 1), (Started, 0), false),
+            ((Started, 2), (Ready, 1), false),
+            ((Started, 2), (Ready, 2), false),
+            ((Started, 2), (Ready, 0), false),
+            ((Started, 1), (Pending, 2), true),
+            ((Pending, 2), (Ready, 1), false),
+            ((Pending, 2), (Started, 1), false),
+            ((Pending, 1), (Started, 1), true), // of which READY was not heard
+            ((Started, 3), (Failed, 1), true),  // an end is an end, however it counts
+            ((Succeeded, 1), (Pending, 2), false),
+        ];
+        for (known, told, counts) in table {
+            let step = |(status, attempt)| Operation { attempt, ..operation(1, Kind::Step, status) };
+            let mut history = History::default();
+            history.record(step(known));
+            history.record(step(told));
+            let kept = history.entries[0].operation.status;
+            assert_eq!(kept, if counts { told.0 } else { known.0 }, "{known:?}, then {told:?}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_told_is_the_one_known() {
+        let mut history = History::default();
+        history.record(Operation { attempt: 2, ..operation(1, Kind::Step, Status::Pending) });
+        history.record(operation(1, Kind::Step, Status::Ready));
+        assert_eq!(history.entries[0].operation.attempt, 2);
+    }
+
+    fn full(kind: Kind, status: Status) -> Operation<String> {
+        let text = |text: &str| Some(text.to_owned());
+        Operation {
+            sub_type: Some(SubType::new("Custom")),
+            name: Some("name".into()),
+            parent: Some(OperationId::at(None, 9)),
+            attempt: 1,
+            due: Some(7),
+            result: text("result"),
+            error: text("error"),
+            callback_id: text("callback"),
+            replay_children: true,
+            ..operation(1, kind, status)
+        }
+    }
+
+    #[test]
+    fn what_the_same_state_told_again_lacks_stays_and_what_it_adds_counts() {
+        for status in Status::ALL {
+            for full_first in [true, false] {
+                let mut told = [full(Kind::Context, status), operation(1, Kind::Context, status)];
+                if !full_first {
+                    told.reverse();
+                }
+                let mut history = History::default();
+                for told in told {
+                    history.record(told);
+                }
+                let (kept, whole) = (&history.entries[0].operation, full(Kind::Context, status));
+                assert_eq!(format!("{kept:?}"), format!("{:?}", Operation { attempt: kept.attempt, ..whole }));
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_moment_of_the_same_state_counts_until_its_end() {
+        for (status, due) in [(Status::Pending, Some(9)), (Status::Succeeded, Some(7))] {
+            let mut history = History::default();
+            history.record(full(Kind::Step, status));
+            history.record(Operation { due: Some(9), ..full(Kind::Step, status) });
+            assert_eq!(history.entries[0].operation.due, due);
+        }
+    }
+
+    #[test]
+    fn a_later_state_keeps_who_it_is_and_nothing_of_its_outcome() {
+        let mut history = History::default();
+        history.record(full(Kind::Callback, Status::Started));
+        history.record(operation(1, Kind::Callback, Status::Succeeded));
+        let kept = &history.entries[0].operation;
+        assert_eq!(kept.name.as_deref(), Some("name"));
+        assert_eq!(kept.callback_id.as_deref(), Some("callback"));
+        assert_eq!((&kept.result, &kept.error, kept.due), (&None, &None, None));
+    }
+
+    #[test]
+    fn the_state_of_a_condition_lasts_for_the_attempt() {
+        for (attempt, state) in [(1, Some("result")), (2, None)] {
+            let mut history = History::default();
+            history.record(full(Kind::Step, Status::Pending));
+            history.record(Operation { attempt, ..operation(1, Kind::Step, Status::Ready) });
+            assert_eq!(history.entries[0].operation.result.as_deref(), state);
+        }
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn the_outcome_of_the_execution_is_answered_without_a_token() {
 }
 
 #[test]
-fn durable_updates_count_unless_the_service_says_otherwise() {
+fn durable_updates_count_and_what_the_service_says_only_goes_on_from_them() {
     let mut engine = invocation([]);
     let first = step_at(&mut engine, ROOT).expect("nothing refuses it");
     write(&mut engine, first, &STEP, Action::Start).expect("nothing refuses it");
@@ -196,8 +196,11 @@ fn durable_updates_count_unless_the_service_says_otherwise() {
     assert_eq!((known.status, known.attempt, known.due), (Status::Pending, 1, Some(3_000)));
     let second = step_at(&mut engine, ROOT).expect("nothing refuses it");
     write(&mut engine, second, &STEP, Action::Succeed).expect("nothing refuses it");
-    send(&mut engine, Some("next"), vec![Operation::new(second.id, Kind::Step, Status::Failed)]);
-    assert_eq!(engine.history().get(&second.id).map(|known| known.status), Some(Status::Failed));
+    let ready = Operation { attempt: 1, ..Operation::new(first.id, Kind::Step, Status::Ready) };
+    let late = Operation::new(second.id, Kind::Step, Status::Started);
+    send(&mut engine, Some("next"), vec![ready, late]);
+    assert_eq!(engine.history().get(&first.id).map(|known| known.status), Some(Status::Ready));
+    assert_eq!(engine.history().get(&second.id).map(|known| known.status), Some(Status::Succeeded));
 }
 
 #[test]

@@ -34,9 +34,9 @@ impl Execution {
         let mut state = self.shared.lock();
         let history = state.engine.history_mut();
         history.reserve(operations.len());
-        for operation in operations {
-            history.record(operation);
-        }
+        let left: Vec<_> = operations.into_iter().filter_map(|operation| history.record(operation)).collect();
+        drop(state);
+        drop(left);
         Ok(())
     }
 
