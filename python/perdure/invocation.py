@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Execution
+    from perdure._hooks import Hooks
     from perdure.client import Client
     from perdure.retries import RetryDecision
 
@@ -58,6 +59,7 @@ class Invocation:
         "core",
         "durable_execution_arn",
         "given_seconds",
+        "hooks",
         "lambda_context",
         "threads",
     )
@@ -70,6 +72,7 @@ class Invocation:
         self.lambda_context = lambda_context
         self.clock = clock
         self.threads: list[Any] = []
+        self.hooks: Hooks | None = None
         self.given_seconds = given = self.remaining_seconds()
         self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience)

@@ -164,7 +164,11 @@ def _run(
 
     def work(inner: DurableContext) -> Any:
         run = _BatchRun(inner, total, body, names(), options, kinds)
-        return run.drive() if record is None else run.rebuild(record)
+        result = run.drive() if record is None else run.rebuild(record)
+        hooks = context.invocation.hooks
+        if hooks is not None:
+            hooks.batch_ended(found.id, total, options.max_concurrency, result)
+        return result
 
     summary = envelope_summary_generator(kinds[2], options.summary_generator)
     return child.run(context, found, work, options.serdes, summary)
@@ -225,7 +229,7 @@ class _BatchRun:
         self._alarm.acquire()
         self._watch = allocate_lock()
         self._judge = allocate_lock() if completion.should_complete else None
-        self._batch = Batch(
+        batch = Batch(
             total,
             options.max_concurrency,
             completion.min_successful,
@@ -233,6 +237,8 @@ class _BatchRun:
             completion.tolerated_failure_percentage,
             completion.should_complete is not None,
         )
+        hooks = context.invocation.hooks
+        self._batch = batch if hooks is None else hooks.batch(batch)
 
     def drive(self) -> BatchResult[Any]:
         """Run the batch until it is done; raises when it suspends instead."""

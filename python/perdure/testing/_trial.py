@@ -18,7 +18,8 @@ from unittest import mock
 
 from perdure import checkpoint, config, execution
 from perdure._control import CheckpointsBroken, OutOfTime
-from perdure._core import Batch, jittered_delay
+from perdure._core import jittered_delay
+from perdure._hooks import Hooks
 from perdure.concurrency import executor
 from perdure.context import DurableContext
 from perdure.exceptions import OrphanedChildException, SuspendExecution
@@ -132,6 +133,7 @@ def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
         def __init__(self, core: Any, client: Any, arn: str, lambda_context: Any, clock: Any) -> None:
             super().__init__(core, client, arn, lambda_context, clock)
             self.lambda_context = ShortOfTime(lambda_context, fault)
+            self.hooks = _Order(fault)
             self.fault = fault
             fault.core = core
 
@@ -158,11 +160,22 @@ def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
         (config.JitterStrategy, "apply_jitter", _middle),
         (threading, "excepthook", _quiet(threading.excepthook)),
         (threading.Thread, "start", company.starting(start, lambda: fault.is_here)),
-        (executor, "Batch", lambda *given: ScheduledBatch(Batch(*given), fault.pick)),
         (executor._BatchRun, "_branch", counted),  # noqa: SLF001  the same
         *_same_outcomes(around, fault),
         *((DurableContext, name, announced(getattr(DurableContext, name))) for name in _OPERATIONS),
     ]
+
+
+class _Order(Hooks):
+    """Lets branches run in the order of the fault's choosing."""
+
+    __slots__ = ("_fault",)
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+
+    def batch(self, batch: Any) -> Any:
+        return ScheduledBatch(batch, self._fault.pick)
 
 
 def _same_outcomes(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
