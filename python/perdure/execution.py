@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
@@ -147,7 +148,7 @@ def durable_execution(
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return _invoke(event, context, func, client, reserve)
+        return copy_context().run(_invoke, event, context, func, client, reserve)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
@@ -192,7 +193,7 @@ def run_durable_handler(
     """
     _refuse_plugins(plugins)
     client = None if boto3_client is None else BotoClient(boto3_client)
-    return _invoke(event, context, handler, client, _reserve(deadline_reserve))
+    return copy_context().run(_invoke, event, context, handler, client, _reserve(deadline_reserve))
 
 
 def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
@@ -237,6 +238,7 @@ def _reserve(given: DurationLike | None) -> float | None:
 def _invoke(
     event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
 ) -> dict[str, Any]:
+    """Run one invocation, in a copy of the caller's context variables: what it sets there is gone with it."""
     event, client, clock = _source(event, client)
     try:
         arn: str = event["DurableExecutionArn"]
