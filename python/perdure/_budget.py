@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
+
+from perdure._log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-logger = logging.getLogger("perdure")
+logger = Log("perdure")
 
 OPERATIONS, WRITTEN = 3_000, 100 * 1024 * 1024
 """What the service allows an execution: operations, and bytes written."""

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from perdure.invocation import Invocation
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
-    from perdure.types import LambdaContext, LoggerInterface, WaitForCallbackContext
+    from perdure.types import ContextLogger, LambdaContext, LoggerInterface, WaitForCallbackContext
     from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 
     RetryStrategy = Callable[[Exception, int], RetryDecision]
@@ -107,7 +107,7 @@ class _LazyStepContext(StepContext):
         return self._operation.attempt
 
     @property
-    def logger(self) -> LoggerInterface:  # type: ignore[override]
+    def logger(self) -> ContextLogger:  # type: ignore[override]
         """A logger that adds the step's id, name and attempt to each line."""
         return self._context.operation_logger(self._operation)
 
@@ -142,7 +142,7 @@ class DurableContext:
         self._log_parent = log_parent
         self._is_virtual = is_virtual
         self._log_target = log_target
-        self._logger: LoggerInterface | None = None
+        self._logger: ContextLogger | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -172,7 +172,7 @@ class DurableContext:
         return self._is_virtual
 
     @property
-    def logger(self) -> LoggerInterface:
+    def logger(self) -> ContextLogger:
         """A logger that adds the execution and the place in it to each line, and is silent while replaying."""
         if self._logger is None:
             from perdure.logger import Logger, LogInfo  # noqa: PLC0415  only for handlers that log
@@ -216,7 +216,7 @@ class DurableContext:
         """Make what a condition's check is called with. Used by the operations."""
         return WaitForConditionCheckContext(self.operation_logger(operation), operation.attempt)
 
-    def operation_logger(self, operation: Operation) -> LoggerInterface:
+    def operation_logger(self, operation: Operation) -> ContextLogger:
         """Make the logger of an operation. Used by the operations."""
         from perdure.logger import Logger, LogInfo  # noqa: PLC0415  only for functions that log
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import logging
 import math
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, decode_json, encode_json
+from perdure._log import Log
 from perdure.client import BotoClient, ModelClient, default_client
 from perdure.context import DurableContext
 from perdure.exceptions import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("perdure")
+logger = Log("perdure")
 
 LAMBDA_RESPONSE_SIZE_LIMIT = 6 * 1024 * 1024 - 50
 """Bytes that the response of an invocation may have; a larger result goes by a checkpoint."""

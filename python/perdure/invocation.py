@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from perdure._log import Log
 from perdure.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from perdure.client import Client
     from perdure.retries import RetryDecision
 
-logger = logging.getLogger("perdure")
+logger = Log("perdure")
 
 MARGIN_SECONDS, MARGIN_SHARE = 1.0, 0.05
 """What is left to return in when threads are given up or calls no longer repeated: so many seconds, or this share."""

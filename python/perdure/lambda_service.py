@@ -6,12 +6,12 @@ milliseconds). The engine does not go through these classes; they are for client
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure._core import __version__
+from perdure._log import Log
 from perdure._wire_operations import Operation, OperationUpdate
 from perdure._wire_types import (
     CallbackDetails,
@@ -76,7 +76,7 @@ __all__ = [
     "WaitOptions",
 ]
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 for _shape in (
     CallbackDetails,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure._frozen import Frozen
-from perdure.types import LoggerInterface
+from perdure._log import report
+from perdure.types import ContextLogger, LoggerInterface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
         def durable_execution_arn(self) -> str:
             """The execution's ARN."""
             ...
+
+
+_Keywords = tuple[frozenset[str] | None, int | None]
+"""Those that a logger's method takes, None for all, and its default of ``stacklevel``, if it has any."""
+
+_STANDARD: _Keywords = (frozenset({"exc_info", "stack_info", "stacklevel"}), 1)
+_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 
 class LogInfo(Frozen):
@@ -87,10 +96,14 @@ _set_state, _set_parent_id, _set_operation_id, _set_name, _set_attempt = (
 )
 
 
-class Logger(LoggerInterface):
+class Logger(ContextLogger):
     """Hands lines on to another logger, with fields that say where they were written, and only outside replay.
 
-    With a `logging.Logger` behind it, a record's file and line are those of the caller.
+    With a `logging.Logger` behind it, a record's file and line are those of the caller. Other keywords of a line go on
+    to the logger behind if it takes them, as that of Powertools does; else they become fields. A field that a standard
+    logger refuses, since its records have one of that name, gets an underscore at its end.
+
+    What the logger behind raises is told on stderr, and does not reach the caller.
 
     Args:
         logger: Where the lines go.
@@ -138,30 +151,61 @@ class Logger(LoggerInterface):
         """Give the logger behind this one."""
         return self._logger
 
-    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log at DEBUG, unless replaying."""
+    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
+        """Log at DEBUG, unless replaying; for ``keywords`` see the class."""
         if not self._is_replaying():
-            self._logger.debug(msg, *args, **self._keywords(extra))
+            self._log("debug", msg, args, extra, keywords)
 
-    def info(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
+    def info(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
         """Log at INFO, unless replaying."""
         if not self._is_replaying():
-            self._logger.info(msg, *args, **self._keywords(extra))
+            self._log("info", msg, args, extra, keywords)
 
-    def warning(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
+    def warning(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object
+    ) -> None:
         """Log at WARNING, unless replaying."""
         if not self._is_replaying():
-            self._logger.warning(msg, *args, **self._keywords(extra))
+            self._log("warning", msg, args, extra, keywords)
 
-    def error(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
+    def error(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
         """Log at ERROR, unless replaying."""
         if not self._is_replaying():
-            self._logger.error(msg, *args, **self._keywords(extra))
+            self._log("error", msg, args, extra, keywords)
 
-    def exception(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
+    def exception(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object
+    ) -> None:
         """Log at ERROR with the exception being handled, unless replaying."""
         if not self._is_replaying():
-            self._logger.exception(msg, *args, **self._keywords(extra))  # noqa: LOG004  the caller is in a handler
+            self._log("exception", msg, args, extra, keywords)
+
+    def _log(
+        self,
+        method: str,
+        msg: object,
+        args: tuple[object, ...],
+        extra: Mapping[str, object] | None,
+        keywords: dict[str, Any],
+    ) -> None:
+        try:
+            log = getattr(self._logger, method)
+            fields = {**self._extras(), **(extra or {})}
+            is_standard = isinstance(self._logger, (logging.Logger, logging.LoggerAdapter))
+            known, stacklevel = _STANDARD if is_standard else _keywords_of(getattr(log, "__func__", log))
+            if known is not None:
+                for name in keywords.keys() - known:
+                    fields[name] = keywords.pop(name)
+            if stacklevel is not None:
+                keywords["stacklevel"] = keywords.get("stacklevel", stacklevel) + 2  # past this logger's own frames
+            try:
+                log(msg, *args, extra=fields, **keywords)
+            except KeyError:
+                if not (refused := fields.keys() & _RECORD):
+                    raise
+                log(msg, *args, extra={f"{k}_" if k in refused else k: fields[k] for k in fields}, **keywords)
+        except Exception:  # noqa: BLE001 - of a handler, a filter, a formatter: none may fail an execution
+            report(msg)
 
     def _extras(self) -> Mapping[str, object]:
         default = self._default_extra
@@ -169,9 +213,16 @@ class Logger(LoggerInterface):
             default = self._default_extra = default.extras()
         return default
 
-    def _keywords(self, extra: Mapping[str, object] | None) -> dict[str, Any]:
-        """Give the keywords of a call: all fields, and for a standard logger how far up the caller is."""
-        keywords: dict[str, Any] = {"extra": {**self._extras(), **(extra or {})}}
-        if isinstance(self._logger, logging.Logger):
-            keywords["stacklevel"] = 2
-        return keywords
+
+@functools.lru_cache(maxsize=64)
+def _keywords_of(function: Callable[..., object]) -> _Keywords:
+    """Read off a logger's method which keywords it takes."""
+    from inspect import Parameter, signature  # noqa: PLC0415 - slow to import
+
+    try:
+        parameters = signature(function).parameters
+    except (TypeError, ValueError):
+        return None, None
+    takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+    level = parameters["stacklevel"].default if "stacklevel" in parameters else None
+    return None if takes_all else frozenset(parameters), level if isinstance(level, int) else None

@@ -350,9 +350,9 @@ def deserialize(
 
 
 def _failure(what: str, operation: str, error: Exception) -> SerDesError:
-    import logging  # noqa: PLC0415 - only on failure
+    from perdure._log import Log  # noqa: PLC0415 - only on failure
 
-    logging.getLogger(__name__).error("Could not %s of operation %s.", what, operation, exc_info=error)
+    Log(__name__).error("Could not %s of operation %s.", what, operation, exc_info=error)
     return SerDesError(f"Could not {what} of operation {operation}: {type(error).__name__}: {error}")
 
 

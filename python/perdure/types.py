@@ -44,6 +44,34 @@ class LoggerInterface(Protocol):
         """Log at ERROR, with the exception being handled."""
 
 
+class ContextLogger(LoggerInterface, Protocol):
+    """The logger of a context or an operation, which also takes what the logger behind it does.
+
+    Other keywords (``exc_info=True``, ``customer=1``) go on to that logger, or become fields of the line.
+    """
+
+    __slots__ = ()
+
+    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
+        """Log at DEBUG: ``msg % args``, with ``extra`` as further fields."""
+
+    def info(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
+        """Log at INFO."""
+
+    def warning(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object
+    ) -> None:
+        """Log at WARNING."""
+
+    def error(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
+        """Log at ERROR."""
+
+    def exception(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object
+    ) -> None:
+        """Log at ERROR, with the exception being handled."""
+
+
 class OperationContext(Frozen):
     """Handed to the code of an operation.
 
@@ -55,7 +83,7 @@ class OperationContext(Frozen):
     __slots__ = ("logger",)
     __match_args__ = ("logger",)
 
-    logger: LoggerInterface
+    logger: ContextLogger
 
     def __init__(self, logger: LoggerInterface) -> None:
         _set_logger(self, logger)

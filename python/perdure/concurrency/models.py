@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from perdure._log import Log
 from perdure.concurrency._branch import Branch, BranchEvent, BranchEventKind, BranchStatus, Executable
 from perdure.concurrency._policy import CompletionPolicy, CompletionReason
 from perdure.config import BatchItemStatus, CompletionConfig, CompletionItemStatus
@@ -39,7 +39,7 @@ __all__ = [
     "envelope_summary_generator",
 ]
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 R = TypeVar("R")
 CallableType = TypeVar("CallableType", bound=Callable[..., Any])

@@ -10,13 +10,13 @@ what that thread asks of the service is refused. A thread that drives cannot be 
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure._log import Log
 from perdure.local.calls import Call, lambda_context
 from perdure.local.client import LocalClient
 from perdure.local.clock import to_seconds
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
 
-_LOG = logging.getLogger("perdure.local")
+_LOG = Log("perdure.local")
 _CUT = {"ErrorMessage": "The invocation was cut off.", "ErrorType": "Runtime.ExitError"}
 _PAUSE_AFTER_TROUBLE = 1.0
 _GLANCE = 1.0

@@ -5,11 +5,11 @@ Everything here is called under the service's lock.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from perdure._log import Log
 from perdure.local.errors import ALREADY_STARTED, CONFLICT, Fault
 from perdure.local.handle import ExecutionHandle
 from perdure.local.keeping import Keeper
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perdure.local.transitions import Operation
 
 
-_LOG = logging.getLogger("perdure.local")
+_LOG = Log("perdure.local")
 
 
 class Executions:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
+from perdure._log import Log
 from perdure.local.traces import traceback_text
 
 if TYPE_CHECKING:
     from perdure.local.calls import Call
     from perdure.local.handle import ExecutionHandle, Invocation
 
-_LOG = logging.getLogger("perdure.local")
+_LOG = Log("perdure.local")
 
 
 class FailureLog:

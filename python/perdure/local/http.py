@@ -7,7 +7,6 @@ Signatures are accepted and not checked: whoever reaches the port may do everyth
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
+from perdure._log import Log
 from perdure.local.errors import REQUEST_TIMEOUT, SERVICE, TOO_LARGE, Fault
 from perdure.local.invoking import ASYNC_BYTES, SYNC_BYTES
 from perdure.local.limits import MIB
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
 
-_LOG = logging.getLogger("perdure.local")
+_LOG = Log("perdure.local")
 _MOST_BYTES = 40 * MIB  # a payload of 6 MiB of which JSON escapes every character
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 _GRACE_SECONDS = 3

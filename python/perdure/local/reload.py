@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 import sysconfig
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perdure._log import Log
 from perdure.local.traces import traceback_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-_LOG = logging.getLogger("perdure.local")
+_LOG = Log("perdure.local")
 _GLANCE = 0.5
 _INSTALLED = {"site-packages", "dist-packages"}
 _STANDARD = tuple(

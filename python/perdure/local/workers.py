@@ -7,12 +7,12 @@ checkpointed is kept.
 
 from __future__ import annotations
 
-import logging
 import threading
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from perdure._log import Log
 from perdure.local.calls import Call
 from perdure.local.clock import to_seconds
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
 
-_LOG = logging.getLogger("perdure.local")
+_LOG = Log("perdure.local")
 _PAUSE_AFTER_TROUBLE = 1.0
 _GLANCE = 0.2
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from perdure._log import Log
 from perdure.exceptions import (
     ChildContextError,
     DurableOperationError,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from perdure.invocation import Invocation
     from perdure.serdes import SerDes
 
-logger = logging.getLogger("perdure")
+logger = Log("perdure")
 
 MAX_ERROR_BYTES = 32 * 1024
 """The service refuses larger error objects."""

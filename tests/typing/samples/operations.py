@@ -1,5 +1,6 @@
 """What a type checker makes of the operations."""
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, assert_type
@@ -31,14 +32,14 @@ from perdure.config import (
 from perdure.context import Callback
 from perdure.lambda_service import ErrorObject
 from perdure.retries import RetryDecision, RetryPresets
-from perdure.types import LoggerInterface, WaitForCallbackContext, WaitForConditionCheckContext
+from perdure.types import ContextLogger, LoggerInterface, WaitForCallbackContext, WaitForConditionCheckContext
 from perdure.waits import WaitForConditionConfig, WaitStrategyConfig, create_wait_strategy
 
 
 @durable_step
 def add(step: StepContext, a: int, b: int) -> int:
     assert_type(step.attempt, int)
-    assert_type(step.logger, LoggerInterface)
+    assert_type(step.logger, ContextLogger)
     return a + b
 
 
@@ -122,7 +123,11 @@ def batches(context: DurableContext) -> None:
 
 
 def surroundings(context: DurableContext) -> None:
-    assert_type(context.logger, LoggerInterface)
+    assert_type(context.logger, ContextLogger)
+    interface: LoggerInterface = context.logger
+    interface.error("x", extra={"customer": 1})
+    context.logger.error("x", stack_info=True, customer=1)
+    context.set_logger(logging.getLogger())
     assert_type(context.is_replaying(), bool)
     assert_type(context.lambda_context.get_remaining_time_in_millis(), int)
     assert_type(context.execution_context.durable_execution_arn, str)
