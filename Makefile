@@ -19,7 +19,7 @@ run: .stamps/built ## Run the example order workflow on the embedded service
 test: .stamps/built .stamps/dev test-rust test-python ## Pass every test
 
 test-rust: .stamps/dev
-	cargo test --locked --quiet -p perdure-core -p perdure-codec
+	cargo test --locked --quiet --workspace
 
 test-python: .stamps/built .stamps/dev
 	$(PYTEST) -q benches --benchmark-disable

@@ -95,6 +95,11 @@ impl<P: Payload, W> Queue<P, W> {
         (!self.pending.is_empty()).then(|| Ticket(self.issued - self.pending.len() as u64 + 1))
     }
 
+    /// Whether the update with `ticket` is durable.
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        ticket <= Ticket(self.durable)
+    }
+
     /// The token of the next call; none once the service has revoked it.
     pub fn token(&self) -> Option<&P> {
         self.token.as_ref()
@@ -102,7 +107,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// What the holder of `ticket` is to do; makes it the leader when nobody leads. Without a ticket it wants news.
     pub fn lead(&mut self, ticket: Option<Ticket>) -> Role {
-        if ticket.is_some_and(|ticket| ticket.0 <= self.durable) {
+        if ticket.is_some_and(|ticket| self.is_durable(ticket)) {
             return Role::Done;
         }
         self.awake = self.awake.saturating_sub(1);
@@ -192,7 +197,8 @@ impl<P: Payload, W> Queue<P, W> {
         self.in_flight = None;
         self.leading = false;
         self.pending.clear();
-        std::mem::take(&mut self.waiters).into_iter().map(|(_, waiter)| waiter).collect()
+        let leader = self.mustering.take();
+        leader.into_iter().chain(std::mem::take(&mut self.waiters).into_iter().map(|(_, waiter)| waiter)).collect()
     }
 }
 

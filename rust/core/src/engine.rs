@@ -105,12 +105,12 @@ impl<P: Payload, W> Engine<P, W> {
     /// What a caller is to do who needs `ticket` durable (any news, without one), and whom it is to wake first. If it
     /// is to wait, `waiter` stays behind.
     pub fn lead(&mut self, ticket: Option<Ticket>, waiter: W) -> Result<(Role, Option<W>), Refusal> {
-        let role = self.queue.lead(ticket);
-        if role != Role::Done
-            && let Some(refusal) = &self.severed
+        if let Some(refusal) = &self.severed
+            && !ticket.is_some_and(|ticket| self.queue.is_durable(ticket))
         {
             return Err(refusal.clone());
         }
+        let role = self.queue.lead(ticket);
         match role {
             Role::Done | Role::Lead => Ok((role, None)),
             Role::Muster => {
@@ -163,14 +163,16 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     fn is_left_behind(&self, operation: &Operation<P>) -> bool {
-        let mut around = operation.parent.and_then(|parent| self.history.get(&parent));
-        while let Some(context) = around {
-            if context.status.is_terminal() {
-                return true;
+        let mut around = operation.parent;
+        // No chain of parents is longer than the history, unless it goes round; then no handler comes to what is inside.
+        for _ in 0..=self.history.len() {
+            match around.and_then(|parent| self.history.get(&parent)) {
+                None => return false,
+                Some(context) if context.status.is_terminal() => return true,
+                Some(context) => around = context.parent,
             }
-            around = context.parent.and_then(|parent| self.history.get(&parent));
         }
-        false
+        true
     }
 
     /// Whether the context replays: none of its operations was new, and it is inside a recorded one or comes to one.
@@ -399,7 +401,7 @@ impl<P: Payload, W> Engine<P, W> {
                 Action::Start => {
                     operation.status = Status::Started;
                     if let Options::Wait { seconds } = update.options {
-                        operation.due = Some(now + Millis::from(seconds) * 1_000);
+                        operation.due = Some(now.saturating_add(Millis::from(seconds) * 1_000));
                     }
                 }
                 Action::Succeed => {
@@ -417,7 +419,7 @@ impl<P: Payload, W> Engine<P, W> {
                     operation.result = update.payload;
                     operation.error = update.error;
                     if let Options::Step { delay_seconds } = update.options {
-                        operation.due = Some(now + Millis::from(delay_seconds) * 1_000);
+                        operation.due = Some(now.saturating_add(Millis::from(delay_seconds) * 1_000));
                     }
                 }
             }

@@ -94,6 +94,16 @@ impl<P> History<P> {
             .any(|entry| !entry.visited && entry.operation.kind != Kind::Execution && entry.operation.parent == parent)
     }
 
+    /// How many operations are recorded.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Every recorded operation, in the order of its first record.
     pub fn operations(&self) -> impl Iterator<Item = &Operation<P>> {
         self.entries.iter().map(|entry| &entry.operation)

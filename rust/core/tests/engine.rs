@@ -247,3 +247,30 @@ fn a_timer_that_a_finished_context_left_behind_is_not_waited_for() {
     assert!(invocation([around(Status::Started), timer()]).is_awaited());
     assert!(!invocation([around(Status::Succeeded), timer()]).is_awaited());
 }
+
+#[test]
+fn parents_that_go_round_end_the_search_and_nothing_inside_is_waited_for() {
+    let inside = |n, parent, kind| Operation {
+        parent: Some(OperationId::at(None, parent)),
+        ..recorded(n, kind, "Wait", Status::Started)
+    };
+    for round in [vec![inside(1, 1, Kind::Context)], vec![inside(1, 2, Kind::Context), inside(2, 1, Kind::Context)]] {
+        let engine = invocation(round.into_iter().chain([inside(9, 1, Kind::Wait)]));
+        assert!(!engine.is_awaited());
+        assert_eq!(engine.history().unvisited().count(), 0);
+    }
+    let unknown = inside(9, 8, Kind::Wait);
+    assert!(invocation([unknown]).is_awaited());
+}
+
+#[test]
+fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
+    let mut engine = invocation([]);
+    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    engine.queue_mut().enter();
+    engine.queue_mut().enter();
+    assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Muster, None)));
+    assert_eq!(engine.lead(None, 2), Ok((Role::Follow, None)));
+    assert_eq!(engine.stop(Refusal::Broken), [1, 2]);
+}

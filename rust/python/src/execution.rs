@@ -7,12 +7,12 @@ use perdure_core::checkpoint::Ticket;
 use perdure_core::operation::{Kind, Millis, Operation};
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::convert;
 use crate::errors::Error;
+use crate::object::{Object, Wakeful};
 use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::text::Text;
@@ -26,7 +26,7 @@ pub struct Execution {
 impl Execution {
     #[new]
     fn new(token: &Bound<'_, PyString>) -> Self {
-        Self { shared: Arc::new(Shared::new(Text::outgoing(token))) }
+        Self { shared: Shared::of(Text::outgoing(token)) }
     }
 
     fn load(&self, operations: &Bound<'_, PyList>) -> PyResult<()> {
@@ -57,9 +57,10 @@ impl Execution {
         self.shared.lock().deadline = Instant::now().checked_add(wait);
     }
 
-    fn lead(&self, py: Python<'_>, ticket: Option<u64>, waiter: Py<PyAny>) -> Result<u8, Error> {
+    fn lead(&self, ticket: Option<u64>, waiter: Bound<'_, PyAny>) -> Result<u8, Error> {
+        let waiter = Object::new(waiter);
         let (role, woken) = self.shared.lock().engine.lead(ticket.map(Ticket), waiter)?;
-        wake(py, woken)?;
+        wake(woken);
         Ok(role as u8)
     }
 
@@ -67,9 +68,9 @@ impl Execution {
         self.shared.lock().engine.queue_mut().enter();
     }
 
-    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+    fn leave(&self) {
         let woken = self.shared.lock().engine.queue_mut().leave();
-        wake(py, woken)
+        wake(woken);
     }
 
     fn take_batch<'py>(&self, py: Python<'py>) -> PyResult<(Option<Bound<'py, PyAny>>, Bound<'py, PyList>)> {
@@ -85,18 +86,22 @@ impl Execution {
         Ok((token, updates))
     }
 
-    fn acknowledge(
+    fn acknowledge<'py>(
         &self,
+        py: Python<'py>,
         token: Option<&Bound<'_, PyString>>,
         operations: &Bound<'_, PyList>,
         now: Millis,
-    ) -> Result<Vec<Py<PyAny>>, Error> {
+    ) -> Result<Vec<Bound<'py, PyAny>>, Error> {
         let operations = read(operations)?;
-        Ok(self.shared.lock().engine.acknowledge(token.map(Text::outgoing), operations, now))
+        let token = token.map(Text::outgoing);
+        let woken = self.shared.lock().engine.acknowledge(token, operations, now);
+        Ok(woken.iter().map(|waiter| waiter.get(py)).collect())
     }
 
-    fn fail(&self) -> Vec<Py<PyAny>> {
-        self.shared.lock().engine.stop(Refusal::Broken)
+    fn fail<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyAny>> {
+        let woken = self.shared.lock().engine.stop(Refusal::Broken);
+        woken.iter().map(|waiter| waiter.get(py)).collect()
     }
 
     fn backlog(&self) -> (u64, u64) {
@@ -131,8 +136,8 @@ impl Execution {
     }
 }
 
-fn wake(py: Python<'_>, waiter: Option<Py<PyAny>>) -> PyResult<()> {
-    waiter.map_or(Ok(()), |waiter| waiter.call_method0(py, intern!(py, "release")).map(drop))
+fn wake(waiters: impl IntoIterator<Item = Object>) {
+    drop(Wakeful(waiters.into_iter().collect()));
 }
 
 fn read(operations: &Bound<'_, PyList>) -> PyResult<Vec<Operation<Text>>> {

@@ -5,6 +5,7 @@ mod batch;
 mod convert;
 mod errors;
 mod execution;
+mod object;
 mod operation;
 mod scope;
 mod shared;

@@ -16,7 +16,7 @@ use pyo3::types::PyString;
 
 use crate::errors::Error;
 use crate::operation::Operation;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::text::Text;
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -53,16 +53,9 @@ impl Scope {
             return Ok(decode(payload.cast::<PyString>().map_err(PyErr::from)?)?);
         }
         let mut operation = Operation::new(py, &self.shared, table, Begun::new(place, call), decision);
-        if operation.is_work() {
-            state.check_time()?;
-        }
-        if operation.starts {
-            call.name.map_or(Ok(()), limits::name)?;
-            if let Some(options) = options {
-                operation.ticket = state.engine.write(&operation.begun, Action::Start, None, None, options)?.0;
-            }
-        }
+        let started = start(&mut state, &mut operation, call, options);
         drop(state);
+        started?;
         Ok(Bound::new(py, operation)?.into_any())
     }
 }
@@ -173,6 +166,25 @@ impl Scope {
     fn operation_id(&self) -> Option<String> {
         self.shared.lock().engine.prefix(self.id).map(|id| id.to_string())
     }
+}
+
+/// Sees to the START of an operation, if one is due.
+fn start(
+    state: &mut State,
+    operation: &mut Operation,
+    call: &Call<'_>,
+    options: Option<Options<Text>>,
+) -> Result<(), Error> {
+    if operation.is_work() {
+        state.check_time()?;
+    }
+    if operation.starts {
+        call.name.map_or(Ok(()), limits::name)?;
+        if let Some(options) = options {
+            operation.ticket = state.engine.write(&operation.begun, Action::Start, None, None, options)?.0;
+        }
+    }
+    Ok(())
 }
 
 fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {

@@ -1,31 +1,29 @@
 //! The state of one invocation that its execution, scopes and operations share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use perdure_core::engine::Engine;
 use perdure_core::refusal::Refusal;
-use pyo3::prelude::*;
 
+use crate::object::{Held, Object, Wakeful};
 use crate::text::Text;
 
-/// What the mutex guards. No Python code runs and no Python object is made while it is held.
+/// What the mutex guards. While it is held no Python code runs, and no Python object is made or dropped.
 pub struct State {
     /// Callers wait on Python locks.
-    pub engine: Engine<Text, Py<PyAny>>,
+    pub engine: Engine<Text, Object>,
     pub deadline: Option<Instant>,
 }
 
 /// One invocation.
-pub struct Shared(Mutex<State>);
+pub type Shared = Lock<State>;
 
 impl Shared {
-    pub fn new(token: Text) -> Self {
-        Self(Mutex::new(State { engine: Engine::new(token), deadline: None }))
-    }
-
-    pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn of(token: Text) -> Arc<Self> {
+        Arc::new(Self::new(State { engine: Engine::new(token), deadline: None }))
     }
 }
 
@@ -36,5 +34,96 @@ impl State {
             Some(deadline) if Instant::now() >= deadline => self.engine.stop_late(),
             _ => Ok(()),
         }
+    }
+}
+
+/// What a panic may leave half changed.
+pub trait Fragile {
+    /// Lets nobody go on with it; gives who is to be woken to hear so.
+    fn break_off(&mut self) -> Vec<Object>;
+}
+
+impl Fragile for State {
+    fn break_off(&mut self) -> Vec<Object> {
+        self.engine.stop(Refusal::Broken)
+    }
+}
+
+/// A mutex that a panic breaks for good.
+pub struct Lock<S>(Mutex<S>);
+
+impl<S: Fragile> Lock<S> {
+    fn new(state: S) -> Self {
+        Self(Mutex::new(state))
+    }
+
+    pub fn lock(&self) -> Guard<'_, S> {
+        let held = Held::begin();
+        // What a panic left behind has been broken off by the guard, and refuses whoever comes.
+        Guard { state: self.0.lock().unwrap_or_else(PoisonError::into_inner), _held: held, woken: Wakeful::default() }
+    }
+}
+
+/// The state, locked. Dropped in this order: the lock, then what fell out of use while it was held.
+pub struct Guard<'a, S: Fragile> {
+    state: MutexGuard<'a, S>,
+    _held: Held,
+    woken: Wakeful,
+}
+
+impl<S: Fragile> Deref for Guard<'_, S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.state
+    }
+}
+
+impl<S: Fragile> DerefMut for Guard<'_, S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+}
+
+impl<S: Fragile> Drop for Guard<'_, S> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.woken = Wakeful(self.state.break_off());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Half {
+        is_changed: bool,
+        is_broken: bool,
+    }
+
+    impl Fragile for Half {
+        fn break_off(&mut self) -> Vec<Object> {
+            self.is_broken = true;
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn what_a_panic_left_half_changed_is_broken_off() {
+        let lock = Lock::new(Half::default());
+        lock.lock().is_changed = true;
+        assert!(!lock.lock().is_broken);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut half = lock.lock();
+            half.is_changed = false;
+            panic!("in the middle");
+        }));
+        assert!(panicked.is_err());
+        assert!(lock.lock().is_broken);
+        assert!(!lock.lock().is_changed);
     }
 }

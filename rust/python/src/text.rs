@@ -4,10 +4,12 @@ use perdure_core::operation::{Payload, json_text_len};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::object::Object;
+
 /// A string (payload, callback id, token) or an error object (a dict), with its length as JSON.
 #[derive(Debug)]
 pub struct Text {
-    object: Py<PyAny>,
+    object: Object,
     json_len: usize,
 }
 
@@ -20,23 +22,23 @@ impl Payload for Text {
 impl Text {
     /// Something recorded, which is never sent again and so need not be measured.
     pub fn recorded(object: Bound<'_, PyAny>) -> Self {
-        Self { object: object.unbind(), json_len: 0 }
+        Self { object: Object::new(object), json_len: 0 }
     }
 
     /// A string on its way out.
     pub fn outgoing(text: &Bound<'_, PyString>) -> Self {
-        Self { object: text.clone().into_any().unbind(), json_len: string_len(text) }
+        Self { object: Object::new(text.clone().into_any()), json_len: string_len(text) }
     }
 
     /// An error object on its way out.
     pub fn error(error: &Bound<'_, PyDict>) -> PyResult<Self> {
         let json_len = perdure_codec::encode_json(error)?.len()?;
-        Ok(Self { object: error.clone().into_any().unbind(), json_len })
+        Ok(Self { object: Object::new(error.clone().into_any()), json_len })
     }
 
     /// The object itself.
     pub fn get<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.object.bind(py).clone()
+        self.object.get(py)
     }
 }
 
