@@ -30,7 +30,7 @@ AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
 Handler = Callable[[DurableContext], Any]
 
 RECORDED = error("broken", "ValueError", ErrorData="data", StackTrace=["line 1"])
-LATER = NOW + 10_000_000_000
+LATER = 4_102_444_800_000  # the year 2100
 DUE = {"NextAttemptTimestamp": LATER}
 
 
