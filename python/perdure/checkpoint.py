@@ -320,20 +320,23 @@ class Checkpointer:
         from random import random  # noqa: PLC0415  only in trouble
 
         pause, until = FIRST_PAUSE, None
-        while True:
-            now = time.monotonic()
-            delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
-            until = now + self._patience() if until is None else until
-            if not _is_passing(error) or now + delay > until:
-                if isinstance(error, kind):  # an injected client has classified it already
-                    raise error
-                raise kind.from_exception(error) from error
-            sleep(delay)
-            pause = min(pause * 2, LONGEST_PAUSE)
-            try:
-                return call()
-            except Exception as again:  # noqa: BLE001  classified above
-                error = again
+        try:
+            while True:
+                now = time.monotonic()
+                delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
+                until = now + self._patience() if until is None else until
+                if not _is_passing(error) or now + delay > until:
+                    if isinstance(error, kind):  # an injected client has classified it already
+                        raise error
+                    raise kind.from_exception(error) from error
+                sleep(delay)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                try:
+                    return call()
+                except Exception as again:  # noqa: BLE001  classified above
+                    error = again
+        finally:
+            del error  # whose traceback holds this frame
 
 
 def _check_marker(marker: Any, asked: set[str]) -> None:

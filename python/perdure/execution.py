@@ -328,26 +328,34 @@ def _set_deadline(invocation: Invocation, reserve: float) -> None:
         invocation.core.set_deadline(remaining - min(reserve, remaining * RESERVE_SHARE))
 
 
-def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes are sorted
-    invocation: Invocation, result: Any, error: BaseException | None
-) -> dict[str, Any]:
+def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -> dict[str, Any]:
     """Give the response to an invocation whose handler has returned or raised."""
-    core, checkpoints = invocation.core, invocation.checkpoints
+    core = invocation.core
     verdict = core.verdict()
     payload: str | None = None
-    if verdict is None and error is None:
-        try:
-            payload = encode_json(result)
-        except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
-            error = _unserialisable(result, unserialisable)
-    invocation.end()
-    if isinstance(error, OrphanedChildException):
-        error = used_after_its_end(error)
-    if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
-        raise error
-    verdict = core.verdict() or verdict
-    if verdict == "broken":
-        return _failed_by(checkpoints.failure)
+    try:
+        if verdict is None and error is None:
+            try:
+                payload = encode_json(result)
+            except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
+                error = _unserialisable(result, unserialisable)
+        invocation.end()
+        if isinstance(error, OrphanedChildException):
+            error = used_after_its_end(error)
+        if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
+            raise error
+        verdict = core.verdict() or verdict
+        if verdict == "broken":
+            return _failed_by(invocation.checkpoints.failure)
+        return _sorted(invocation, verdict, payload, error)
+    finally:
+        del error  # whose traceback may hold this frame
+
+
+def _sorted(  # noqa: C901, PLR0911  the one place where all outcomes are sorted
+    invocation: Invocation, verdict: str | None, payload: str | None, error: BaseException | None
+) -> dict[str, Any]:
+    core, checkpoints = invocation.core, invocation.checkpoints
     try:
         if verdict is None:
             if payload is not None:
@@ -373,8 +381,9 @@ def _outcome(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes 
         return _failed_by(failed)
     except ExecutionError as different:
         # The one that the handler raised knows the user's line.
-        known = error if isinstance(error, NonDeterministicExecutionError) else different
-        return {"Status": "FAILED", "Error": wire_error(known)}
+        return _failed(error if isinstance(error, NonDeterministicExecutionError) else different)
+    finally:
+        del error  # whose traceback may hold this frame
     raise AssertionError(f"an invocation ended with the unknown verdict {verdict!r}")
 
 
@@ -417,19 +426,29 @@ def _raised(invocation: Invocation, error: BaseException) -> dict[str, Any]:
     if isinstance(error, SuspendExecution):
         return {"Status": "PENDING"}
     if isinstance(error, InvocationError) and error.is_retryable():
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # whose traceback holds this frame
     logger.debug("the handler of %s raised", invocation.durable_execution_arn, exc_info=error)
     missed = invocation.core.unvisited()
     if missed:
         _warn_of_unvisited(missed)
+    return _failed(error)
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
     return {"Status": "FAILED", "Error": wire_error(error)}
 
 
 def _failed_by(error: BaseException | None) -> dict[str, Any]:
     """End an invocation by a failure of the service or of what talks to it."""
     if isinstance(error, InvocationError) and not error.is_retryable():
-        return {"Status": "FAILED", "Error": wire_error(error)}
-    raise error or ExecutionError("a checkpoint failed without an error")
+        return _failed(error)
+    try:
+        raise error or ExecutionError("a checkpoint failed without an error")
+    finally:
+        del error  # whose traceback holds this frame
 
 
 def _warn_of_unvisited(missed: list[str]) -> None:

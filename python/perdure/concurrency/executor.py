@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from perdure import _threads
 from perdure._core import ABORT, DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
@@ -51,6 +51,9 @@ MAX_THREADS = 256
 """How many branch threads the process may run at one moment, well below Lambda's 1,024."""
 
 _SUCCEEDED, _FAILED, _STARTED = BatchItemStatus.SUCCEEDED, BatchItemStatus.FAILED, BatchItemStatus.STARTED
+
+_RAISED: Final = RuntimeError("the error of this batch was raised already")
+"""In the place of a batch's error: its traceback holds the frames of branches, and they the batch."""
 
 _at_work = 0
 _at_work_lock = allocate_lock()
@@ -249,9 +252,17 @@ class _BatchRun:
         if code == SUSPEND:
             scope.suspend(moment)
         scope.end()
-        if code == DONE:
-            return self._result()
-        raise self._fatal  # type: ignore[misc]  # the only way to an abort
+        if code != DONE:
+            self._raise_fatal()
+        return self._result()
+
+    def _raise_fatal(self) -> NoReturn:
+        """Raise what aborted the batch, and keep neither it nor what a branch that still runs may yet end with."""
+        fatal, self._fatal = self._fatal, _RAISED
+        try:
+            raise fatal  # type: ignore[misc]  # an abort has its error
+        finally:
+            del fatal  # whose traceback holds this frame
 
     def rebuild(self, record: CompletionRecord) -> BatchResult[Any]:
         """Give the result again that a finished batch had, whose items alone are recorded."""

@@ -124,7 +124,10 @@ def run(
         return child.run(context, operation, submit_and_wait, None, None)
     except ChildContextError as error:
         surfaced = _surfaced(error)
-    raise surfaced
+    try:
+        raise surfaced
+    finally:
+        del surfaced  # whose traceback holds this frame
 
 
 def _surfaced(error: ChildContextError) -> Exception:

@@ -83,9 +83,12 @@ def run(
     else:
         checkpoints.wait(operation.succeed_context(inner, payload, large))
         return value
-    checkpoints.wait(operation.fail_context(inner, recorded))
-    logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
-    raise failure(error_class, recorded, operation, failed)
+    try:
+        checkpoints.wait(operation.fail_context(inner, recorded))
+        logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
+        raise failure(error_class, recorded, operation, failed)
+    finally:
+        del failed  # whose traceback holds this frame
 
 
 def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
@@ -124,5 +127,8 @@ def run_virtual(
         return result
     finally:
         inner.end()
-    logger.debug("a virtual context failed", exc_info=failed)
-    raise failure(ChildContextError, recorded, None, failed)
+    try:
+        logger.debug("a virtual context failed", exc_info=failed)
+        raise failure(ChildContextError, recorded, None, failed)
+    finally:
+        del failed  # whose traceback holds this frame

@@ -56,5 +56,8 @@ def run(
             context.scope.suspend(None)
         checkpoints.wait(operation.succeed(payload))
         return state
-    checkpoints.wait(operation.fail(recorded))
-    raise failure(WaitForConditionError, recorded, operation, failed)
+    try:
+        checkpoints.wait(operation.fail(recorded))
+        raise failure(WaitForConditionError, recorded, operation, failed)
+    finally:
+        del failed  # whose traceback holds this frame

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from perdure.types import StepContext
 
 
-def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
+def run(  # noqa: C901, PLR0912, PLR0915  one branch a decision, one a way to end
     context: DurableContext,
     operation: Operation,
     func: Callable[[StepContext], Any],
@@ -84,7 +84,10 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
             return value
         checkpoints.wait(operation.fail(unserialisable))
         raise failure(StepError, unserialisable, operation)
-    return end_attempt(context, operation, failed, retry_strategy)
+    try:
+        return end_attempt(context, operation, failed, retry_strategy)
+    finally:
+        del failed  # whose traceback holds this frame
 
 
 def _not_a_step(func: Any) -> ValidationError:
