@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +28,7 @@ from perdure.lambda_service import (
     StateOutput,
 )
 from perdure.local import LocalService, VirtualClock
+from support import imports
 from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, event, op, op_id, succeeded
 
 if TYPE_CHECKING:
@@ -340,12 +339,6 @@ HEAVY = ["boto3", "botocore", "asyncio", "inspect", "dataclasses", "uuid", "impo
 
 @pytest.mark.parametrize("statement", ["import perdure", "import perdure.execution, perdure.context"])
 def test_an_import_brings_nothing_that_a_first_invocation_does_not_need(statement: str) -> None:
-    code = f"import sys; {statement}; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert "perdure._core" in loaded
-    assert not set(HEAVY) & set(loaded)
+    brought = imports.brought(statement)
+    assert "perdure._core" in brought
+    assert not set(HEAVY) & brought

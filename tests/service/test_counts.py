@@ -46,8 +46,7 @@ def fails(handle: ExecutionHandle) -> None:
 
 
 @pytest.fixture
-def life(tmp_path: Path) -> Life:
-    life = Life(tmp_path / "x.db")
+def life(life: Life) -> Life:
     life.register("f", lambda _event, _context: PENDING)
     return life
 
@@ -64,7 +63,6 @@ def test_a_timeout_that_was_set_still_comes_after_a_restart(life: Life) -> None:
     assert handle.machine.next_moment() == (DEFAULT_START + timedelta(seconds=100), "deadline")
     assert handle.drive().status == "TIMED_OUT"
     assert life.clock.now() == DEFAULT_START + timedelta(seconds=100)
-    life.service.close()
 
 
 def test_failures_in_a_row_are_counted_over_restarts(life: Life) -> None:
@@ -75,7 +73,6 @@ def test_failures_in_a_row_are_counted_over_restarts(life: Life) -> None:
         begin(handle)
         fails(handle)
         assert handle.status == ("FAILED" if count == MAX_FAILURES else "RUNNING")
-    life.service.close()
 
 
 def test_idle_returns_in_a_row_are_counted_over_restarts(life: Life) -> None:
@@ -85,7 +82,6 @@ def test_idle_returns_in_a_row_are_counted_over_restarts(life: Life) -> None:
         begin(handle)
         returns(handle, PENDING)
         assert handle.status == ("FAILED" if count == MAX_IDLE_RETURNS else "RUNNING")
-    life.service.close()
 
 
 def test_the_moment_of_the_next_try_is_kept(life: Life) -> None:
@@ -99,22 +95,20 @@ def test_the_moment_of_the_next_try_is_kept(life: Life) -> None:
     with life.service.wake:
         life.service.executions.catch_up(life.clock.now())
     assert machine.runnable
-    life.service.close()
 
 
 def test_what_was_written_counts_after_a_restart(tmp_path: Path) -> None:
-    life = Life(tmp_path / "x.db", limits=Limits(written_bytes=10))
-    raw = life.raw()
-    raw.send(step("a", "START"), step("a", "SUCCEED", Payload="123456"))
-    handle = life.crash().execution(raw.arn)
-    begin(handle)
-    with pytest.raises(ClientError, match="writes at most 10 bytes"):
-        life.service.client.checkpoint_durable_execution(
-            DurableExecutionArn=raw.arn,
-            CheckpointToken=handle.machine.token,
-            Updates=[step("b", "START"), step("b", "SUCCEED", Payload="12345")],
-        )
-    life.service.close()
+    with Life(tmp_path / "x.db", limits=Limits(written_bytes=10)) as life:
+        raw = life.raw()
+        raw.send(step("a", "START"), step("a", "SUCCEED", Payload="123456"))
+        handle = life.crash().execution(raw.arn)
+        begin(handle)
+        with pytest.raises(ClientError, match="writes at most 10 bytes"):
+            life.service.client.checkpoint_durable_execution(
+                DurableExecutionArn=raw.arn,
+                CheckpointToken=handle.machine.token,
+                Updates=[step("b", "START"), step("b", "SUCCEED", Payload="12345")],
+            )
 
 
 def test_idle_returns_are_not_forgiven_without_a_reason(raw: Raw) -> None:

@@ -218,8 +218,7 @@ def test_the_end_of_an_invoked_execution_reaches_the_one_that_invoked_it_in_its_
     assert told(raw.handle)[5:] == [("WaitSucceeded", 50), ("ChainedInvokeTimedOut", 100), ("WaitSucceeded", 900)]
 
 
-def test_what_was_due_while_the_service_was_down_is_dated_when_it_was(tmp_path: Path) -> None:
-    life = Life(tmp_path / "x.db")
+def test_what_was_due_while_the_service_was_down_is_dated_when_it_was(life: Life) -> None:
     raw = life.raw()
     raw.send(wait("w", 60), wait("v", 90))
     raw.leave(PENDING)
@@ -229,11 +228,9 @@ def test_what_was_due_while_the_service_was_down_is_dated_when_it_was(tmp_path: 
     life.clock.advance(86_400)
     handle = life.crash().execution(raw.arn)
     assert handle.machine.latest == DEFAULT_START + timedelta(seconds=90)
-    life.service.close()
 
 
-def test_what_was_due_before_the_last_thing_that_was_kept_is_not_dated_before_it(tmp_path: Path) -> None:
-    life = Life(tmp_path / "x.db")
+def test_what_was_due_before_the_last_thing_that_was_kept_is_not_dated_before_it(life: Life) -> None:
     life.service.register_external("other")
     raw = life.raw()
     raw.send(wait("w", 50), invoke("i"))
@@ -242,11 +239,9 @@ def test_what_was_due_before_the_last_thing_that_was_kept_is_not_dated_before_it
     life.service.complete_invoke(raw.handle, "i")
     handle = life.crash().execution(raw.arn)
     assert told(handle)[4:] == [("ChainedInvokeSucceeded", 60), ("WaitSucceeded", 60)]
-    life.service.close()
 
 
-def test_a_pause_that_the_death_of_a_process_made_hold_is_not_dated_before_what_came_first(tmp_path: Path) -> None:
-    life = Life(tmp_path / "x.db")
+def test_a_pause_that_the_death_of_a_process_made_hold_is_not_dated_before_what_came_first(life: Life) -> None:
     life.register("f", lambda _event, _context: PENDING)
     raw = life.raw()
     raw.send(wait("w", 50))
@@ -256,7 +251,6 @@ def test_a_pause_that_the_death_of_a_process_made_hold_is_not_dated_before_what_
     assert described(raw.handle)["Status"] == "PAUSING"
     handle = life.crash().execution(raw.arn)
     assert told(handle)[2:] == [("WaitSucceeded", 50), ("ExecutionPaused", 50)]
-    life.service.close()
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -284,8 +278,7 @@ def test_an_end_that_is_noticed_late_is_kept_from_then(tmp_path: Path, kept: boo
         assert arn not in service.handles
 
 
-def test_an_end_that_was_noticed_late_is_kept_as_long_after_a_restart(tmp_path: Path) -> None:
-    life = Life(tmp_path / "x.db")
+def test_an_end_that_was_noticed_late_is_kept_as_long_after_a_restart(life: Life) -> None:
     life.register("f", asking, retention_days=2)
     arn = life.service.start("f", execution_timeout=3600).arn
     advance(life.service, 10 * DAY)
@@ -296,7 +289,6 @@ def test_an_end_that_was_noticed_late_is_kept_as_long_after_a_restart(tmp_path: 
     assert client.get_durable_execution(DurableExecutionArn=arn)["Status"] == "TIMED_OUT"
     advance(life.service, DAY)
     assert client.list_durable_executions_by_function(FunctionName="f")["DurableExecutions"] == []
-    life.service.close()
 
 
 def test_an_end_that_nobody_has_written_yet_is_not_lost_to_a_purge(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -155,7 +156,7 @@ def test_workers_and_callers_and_deletions_at_once_leave_a_consistent_file(tmp_p
     left = client.list_durable_executions_by_function(FunctionName="f", MaxItems=1000)["DurableExecutions"]
     assert {each["DurableExecutionName"] for each in left} == {f"n{number}" for number in range(0, 80, 2)}
     service.close()
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         orphans = "SELECT count(*) FROM events WHERE execution NOT IN (SELECT key FROM executions)"
         assert database.execute(orphans).fetchone() == (0,)

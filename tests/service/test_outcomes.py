@@ -15,8 +15,6 @@ from perdure.local.limits import MIB
 from support.raw import Life, execution, wait
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perdure import DurableContext
 
 LARGE = 2 * MIB
@@ -134,9 +132,7 @@ def test_the_limit_can_be_lifted() -> None:
     assert begun(LocalService(limits=Limits(async_result_bytes=None)).register("f", large)).drive().value == "x" * LARGE
 
 
-def test_the_limit_is_remembered_after_a_restart(tmp_path: Path) -> None:
-    life = Life(tmp_path / "x.db")
+def test_the_limit_is_remembered_after_a_restart(life: Life) -> None:
     life.register("f", large)
     arn = begun(life.service).arn
     assert life.crash().execution(arn).drive().status == "FAILED"
-    life.service.close()

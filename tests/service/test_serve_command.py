@@ -370,6 +370,22 @@ def test_a_damaged_file_is_told_wherever_the_damage_is(tmp_path: Path, table: st
     assert said_of(path).startswith(f"Error: {path} is damaged: ")
 
 
+def test_a_server_that_can_have_no_thread_lets_go_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = import_module("perdure.local.serve_command")
+    for global_state in ("lead_boto3_to", "log_to_stderr"):
+        monkeypatch.setattr(command, global_state, lambda _: None)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def start_workers(_service: LocalService, _limit: int) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(LocalService, "start_workers", start_workers)
+    path = tmp_path / "executions.db"
+    said = CliRunner().invoke(app, ["serve", "--port", "0", "--db", str(path)])
+    assert isinstance(said.exception, RuntimeError)
+    SqliteStore(path).close()
+
+
 @pytest.mark.parametrize("name", [":memory:", "./:memory:", "file:x.db?mode=memory", "file:x.db", "file::memory:"])
 def test_a_name_that_is_no_file_for_sqlite_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

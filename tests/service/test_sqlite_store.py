@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,12 @@ from botocore.exceptions import ClientError
 from perdure.local import LocalService, SqliteStore, StoreError
 from perdure.local.sqlite import SCHEMA_VERSION
 from support.model import check_response
-from support.raw import ERROR, RETRY, Life, callback, context, execution, invoke, step, wait
+from support.raw import ERROR, RETRY, callback, context, execution, invoke, step, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.raw import Life
 
 PENDING = {"Status": "PENDING"}
 DONE = {"Status": "SUCCEEDED", "Result": "1"}
@@ -27,8 +30,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "executions.db"
 
 
-def test_a_restart_finds_everything_as_it_was(path: Path) -> None:
-    life = Life(path)
+def test_a_restart_finds_everything_as_it_was(life: Life) -> None:
     raw = life.raw()
     raw.send(
         context("c", "START", Name="box"),
@@ -52,8 +54,7 @@ def test_a_restart_finds_everything_as_it_was(path: Path) -> None:
     assert (described["Status"], described["InputPayload"]) == ("RUNNING", "{}")
 
 
-def test_a_restart_goes_on_with_waits_retries_and_callback_timeouts(path: Path) -> None:
-    life = Life(path)
+def test_a_restart_goes_on_with_waits_retries_and_callback_timeouts(life: Life) -> None:
     raw = life.raw()
     retried = [step("s", "START"), step("s", "RETRY", Error=ERROR, **RETRY)]
     raw.send(*retried, wait("w", 60), callback("t", 100), callback("h", 0, 90), callback("beaten", 0, 10))
@@ -74,8 +75,7 @@ def test_a_restart_goes_on_with_waits_retries_and_callback_timeouts(path: Path) 
     assert seen == [(0.0, ["s"]), (10.0, ["beaten"]), (51.0, ["w"]), (81.0, ["h"]), (91.0, ["t"])]
 
 
-def test_an_invocation_under_way_at_the_crash_is_repeated_with_a_new_token(path: Path) -> None:
-    life = Life(path)
+def test_an_invocation_under_way_at_the_crash_is_repeated_with_a_new_token(life: Life) -> None:
     raw = life.raw()
     raw.send(step("a", "START"))
     stale = raw.token
@@ -93,8 +93,7 @@ def test_an_invocation_under_way_at_the_crash_is_repeated_with_a_new_token(path:
     assert len(tokens) == 1
 
 
-def test_a_token_serves_once_across_restarts_and_a_client_token_repeats_the_answer(path: Path) -> None:
-    life = Life(path)
+def test_a_token_serves_once_across_restarts_and_a_client_token_repeats_the_answer(life: Life) -> None:
     raw = life.raw()
     arguments: dict[str, Any] = {
         "DurableExecutionArn": raw.arn,
@@ -115,16 +114,14 @@ def test_a_token_serves_once_across_restarts_and_a_client_token_repeats_the_answ
         client.checkpoint_durable_execution(**arguments)
 
 
-def test_a_refused_batch_leaves_nothing_in_the_file(path: Path) -> None:
-    life = Life(path)
+def test_a_refused_batch_leaves_nothing_in_the_file(life: Life) -> None:
     raw = life.raw()
     with pytest.raises(ClientError):
         raw.send(step("a", "START"), step("b", "START", ParentId="nobody"))
     assert list(life.crash().execution(raw.arn).machine.operations) == [raw.handle.machine.execution_id]
 
 
-def test_a_child_goes_on_and_reports_after_a_restart(path: Path) -> None:
-    life = Life(path)
+def test_a_child_goes_on_and_reports_after_a_restart(life: Life) -> None:
     calls: list[Any] = []
 
     def plain(event: Any, _context: Any) -> Any:
@@ -155,8 +152,7 @@ def test_a_child_goes_on_and_reports_after_a_restart(path: Path) -> None:
     assert [o["ChainedInvokeDetails"] for o in handle.operations] == [{"Result": "7"}, {"Result": "1"}]
 
 
-def test_a_pause_holds_across_a_restart(path: Path) -> None:
-    life = Life(path)
+def test_a_pause_holds_across_a_restart(life: Life) -> None:
     raw = life.raw()
     life.register("f", lambda _event, _context: DONE)
     raw.client.pause_durable_execution(DurableExecutionArn=raw.arn, Reason="lunch")
@@ -169,8 +165,7 @@ def test_a_pause_holds_across_a_restart(path: Path) -> None:
     assert handle.drive().status == "SUCCEEDED"
 
 
-def test_finished_executions_are_kept_in_the_file_not_in_memory(path: Path) -> None:
-    life = Life(path)
+def test_finished_executions_are_kept_in_the_file_not_in_memory(life: Life) -> None:
     raw = life.raw()
     raw.send(execution("SUCCEED", Payload='"done"'))
     raw.leave({"Status": "SUCCEEDED", "Result": ""})
@@ -185,23 +180,19 @@ def test_finished_executions_are_kept_in_the_file_not_in_memory(path: Path) -> N
         life.service.start("f", "[]", name)
 
 
-def test_a_finished_execution_can_be_deleted_after_a_restart(path: Path) -> None:
-    life = Life(path)
+def test_a_finished_execution_can_be_deleted_after_a_restart(life: Life, path: Path) -> None:
     life.register("f", lambda _event, _context: DONE)
     arn = life.service.run("f").arn
     client = life.crash().client
     client.delete_durable_execution(DurableExecutionArn=arn)
     assert client.list_durable_executions_by_function(FunctionName="f")["DurableExecutions"] == []
     life.service.store.close()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         counts = db.execute("SELECT (SELECT count(*) FROM operations), (SELECT count(*) FROM events)").fetchone()
-    db.close()
     assert counts == (0, 0)
-    life.service = life._start()
 
 
-def test_retention_ends_in_the_file_too(path: Path) -> None:
-    life = Life(path)
+def test_retention_ends_in_the_file_too(life: Life) -> None:
     life.register("f", lambda _event, _context: DONE, retention_days=1)
     arn = life.service.run("f").arn
     service = life.crash()
@@ -210,8 +201,7 @@ def test_retention_ends_in_the_file_too(path: Path) -> None:
         service.client.get_durable_execution(DurableExecutionArn=arn)
 
 
-def test_an_execution_waits_for_its_function_to_be_registered(path: Path) -> None:
-    life = Life(path)
+def test_an_execution_waits_for_its_function_to_be_registered(life: Life) -> None:
     life.service.register("g", lambda _event, _context: DONE)
     arn = life.service.start("g").arn
     handle = life.crash().execution(arn)
@@ -247,17 +237,15 @@ def test_another_process_is_refused_until_the_first_one_is_dead(path: Path) -> N
 
 def test_a_file_of_a_newer_perdure_is_refused(path: Path) -> None:
     SqliteStore(path).close()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    db.close()
     with pytest.raises(StoreError, match="written by a newer perdure"):
         SqliteStore(path)
 
 
 def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE mine (id)")
-    db.close()
     with pytest.raises(StoreError, match="none of perdure's"):
         SqliteStore(path)
 
@@ -284,15 +272,13 @@ def test_only_known_pragmas_are_passed_on() -> None:
         SqliteStore(":memory:", synchronous="OFF; DROP TABLE executions")
 
 
-def test_a_failed_commit_is_a_service_error_and_the_next_one_makes_up_for_it(path: Path) -> None:
-    life = Life(path)
+def test_a_failed_commit_is_a_service_error_and_the_next_one_makes_up_for_it(life: Life) -> None:
     raw = life.raw()
     store: Any = life.service.store
-    connection, store._db = store._db, sqlite3.connect(":memory:")
-    with pytest.raises(ClientError) as caught:
+    connection = store._db
+    with closing(sqlite3.connect(":memory:")) as store._db, pytest.raises(ClientError) as caught:
         raw.send(step("a", "START"), client_token="once")  # noqa: S106
     assert caught.value.response["Error"]["Code"] == "ServiceException"
-    store._db.close()
     store._db = connection
     raw.send(step("a", "START"), client_token="once")  # noqa: S106
     assert life.crash().execution(raw.arn).machine.operations["a"]["Status"] == "STARTED"

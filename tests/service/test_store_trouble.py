@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.local import LocalService, RealClock, SqliteStore, StoreError, VirtualClock
+from support import connections
 from support.handlers import DONE, good
 from support.raw import wait
 
@@ -128,7 +129,8 @@ class Trip:
         """Look away."""
 
 
-def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_with_what_to_do_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = connections.follow(monkeypatch)
     path = tmp_path / "x.db"
     with LocalService(store=SqliteStore(path)) as service:
         service.register("f", good)
@@ -137,7 +139,40 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(3 * 4096)
         file.write(b"\xff" * 8 * 4096)
-    store = SqliteStore(path)
     with pytest.raises(StoreError, match=r"x\.db is damaged: .* give another file"):
-        LocalService(store=store)
-    store.close()
+        LocalService(store=SqliteStore(path))
+    assert not connections.is_open(opened[-1])
+
+
+def test_a_store_whose_service_cannot_write_the_last_of_it_is_closed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.db"
+    store = SqliteStore(path)
+    service = LocalService(store=store).register("f", lambda _event, _context: DONE)
+    handle = service.start("f")
+    with service.wake:
+        handle.machine.begin_invocation()
+
+    def written() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(store, "_write", written)
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        service.close()
+    SqliteStore(path).close()  # the file is free
+
+
+def test_a_store_is_closed_when_stopping_its_service_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.db"
+    service = LocalService(store=SqliteStore(path))
+
+    def interrupted(_grace: float) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(service, "stop_workers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        service.close()
+    SqliteStore(path).close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from perdure.local import LocalService, SqliteStore, VirtualClock
 
@@ -118,6 +118,12 @@ class Life:
         self.registered: list[tuple[str, Callable[[Any, Any], Any], dict[str, Any]]] = []
         self._options = options
         self.service = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.service.close()
 
     def _start(self) -> LocalService:
         return LocalService(store=SqliteStore(self.path), clock=self.clock, **self._options)

@@ -6,8 +6,6 @@ import copy
 import dataclasses
 import logging
 import pickle
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from perdure.serdes import (
     SerDesContext,
     TypeTag,
 )
+from support import imports
 
 CONTEXT = SerDesContext("operation", "arn")
 
@@ -155,19 +154,10 @@ def test_errors_say_what_to_do() -> None:
 
 def test_the_module_imports_nothing_that_a_first_invocation_may_not_need() -> None:
     # Those that `perdure/__init__` or the exceptions bring are theirs to answer for.
-    program = (
-        "import sys, perdure.exceptions; before = set(sys.modules); import perdure.serdes; "
-        "slow = {'dataclasses', 'inspect', 'decimal', 'uuid', 'base64', 'logging', 'datetime'}; "
-        "print(*sorted(slow & (set(sys.modules) - before)))"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == ""
+    slow = {"dataclasses", "inspect", "decimal", "uuid", "base64", "logging", "datetime"}
+    assert not slow & imports.brought("import perdure.serdes", before="import perdure.exceptions")
 
 
 def test_writing_plain_values_loads_no_module_for_rare_ones() -> None:
-    program = (
-        "import sys; import perdure.serdes as s; s.EXTENDED_TYPES_SERDES.serialize({'a': [1, b'x', None]}); "
-        "print(*sorted({'decimal', 'uuid', 'datetime', 'perdure.concurrency.models'} & set(sys.modules)))"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == ""
+    writing = "import perdure.serdes as s; s.EXTENDED_TYPES_SERDES.serialize({'a': [1, b'x', None]})"
+    assert not {"decimal", "uuid", "datetime", "perdure.concurrency.models"} & imports.brought(writing)

@@ -132,13 +132,16 @@ def serve(
         register = partial(_register, service, functions or (), plain or (), alias or (), options)
         register()
         opened.pop_all()  # from here on they are closed in their turn
-    service.start_workers(workers)
-    if reload:
-        sys.dont_write_bytecode = True  # two edits in one second would otherwise look the same
-        Reloader(Path.cwd(), register, _why).start()
-    status, idle = _run(server, console, kept_in)
-    left = len(service.handles)
-    service.close(grace=0)
+    try:
+        service.start_workers(workers)
+        if reload:
+            sys.dont_write_bytecode = True  # two edits in one second would otherwise look the same
+            Reloader(Path.cwd(), register, _why).start()
+        status, idle = _run(server, console, kept_in)
+        left = len(service.handles)
+    finally:
+        listening.close()
+        service.close(grace=0)
     goes_on = f", {left} of them unfinished" if left else ""
     console.print("Stopped." if in_memory else f"Stopped. All executions are kept in {kept_in}{goes_on}.")
     if not idle:

@@ -100,7 +100,7 @@ class LocalService:
     Args:
         clock: `VirtualClock()` (the default) jumps over every wait, `RealClock()` sleeps.
         limits: what to enforce; `Limits.off()` for benches.
-        store: where executions live.
+        store: where executions live; the service closes it, at its own end or when it cannot be read.
         inline_operations: how many operations an event carries; the rest is left to GetDurableExecutionState.
         state_page: the most operations a page of the state holds, whatever is asked for.
         response_page: the most operations a checkpoint response holds.
@@ -163,7 +163,11 @@ class LocalService:
         self._api = Api(self)
         self.invoking = Invoking(self)
         self._driver = Driver(self)
-        self.executions.open()
+        try:
+            self.executions.open()
+        except BaseException:
+            self.store.close()  # whoever has made it for this service has no other hold of it
+            raise
 
     @property
     def handles(self) -> dict[str, ExecutionHandle]:
@@ -180,11 +184,19 @@ class LocalService:
 
     def close(self, grace: float = 5.0) -> None:
         """Stop the workers, waiting up to `grace` seconds for what runs, and let go of the store."""
-        self.stop_workers(grace)
-        with self.wake:
+        try:
+            self.stop_workers(grace)
+        finally:
+            with self.wake:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Write what is left to write, and close the store, also if that fails."""
+        try:
             if self.store.evicts:  # and so outlives the process, which may be about to end
                 self.executions.interrupt()
             self.executions.commit()
+        finally:
             self.store.close()
 
     def start_workers(self, limit: int = 64) -> None:

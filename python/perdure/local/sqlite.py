@@ -115,10 +115,10 @@ class SqliteStore:
             raise StoreError(f"{path} cannot be opened: {problem}. {_WRITABLE}") from problem
         try:
             self._prepare(synchronous)
+            self._next_key = self._one("SELECT coalesce(max(key), 0) + 1 FROM executions")
         except BaseException:
             self._db.close()
             raise
-        self._next_key = self._one("SELECT coalesce(max(key), 0) + 1 FROM executions")
 
     def _prepare(self, synchronous: str) -> None:
         """Take the lock, and make or check the schema."""
