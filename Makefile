@@ -4,28 +4,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Another virtual environment beside it (`make VENV=.venv-oldest …`) has stamps of its own.
+STAMPS := .stamps$(VENV:.venv%=%)
 CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python lint format typecheck bench soak wheel clean
+.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak wheel clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-run: .stamps/built ## Run the example order workflow on the embedded service
+run: $(STAMPS)/built ## Run the example order workflow on the embedded service
 	cd examples && ../$(BIN)/perdure run order:handler --event order.json --skip-time
 
-test: .stamps/built .stamps/dev test-rust test-python ## Pass every test
+test: $(STAMPS)/built $(STAMPS)/dev test-rust test-python ## Pass every test
 
-test-rust: .stamps/dev
+test-rust: $(STAMPS)/dev
 	cargo test --locked --quiet --workspace
 
-test-python: .stamps/built .stamps/dev
+test-python: $(STAMPS)/built $(STAMPS)/dev
 	$(PYTEST) -q benches --benchmark-disable
 	$(PYTEST) -q $(PYTEST_ARGS)
 
-lint: .stamps/built .stamps/dev ## Check formats, lints, types and the stub
+test-engine: $(STAMPS)/built $(STAMPS)/test ## Pass the engine's tests alone, for another CPython
+	$(PYTEST) -q tests/unit tests/property tests/e2e tests/differential $(PYTEST_ARGS)
+
+lint: $(STAMPS)/built $(STAMPS)/dev ## Check formats, lints, types and the stub
 	cargo fmt --check
 	cargo clippy --locked --quiet --all-targets -- -D warnings
 	$(BIN)/ruff format --check python tests benches examples
@@ -34,42 +39,46 @@ lint: .stamps/built .stamps/dev ## Check formats, lints, types and the stub
 	$(BIN)/basedpyright --level error
 	$(BIN)/python -m mypy.stubtest perdure._core --allowlist tests/typing/stubtest-allowlist.txt
 
-format: .stamps/dev ## Format everything
+format: $(STAMPS)/dev ## Format everything
 	cargo fmt
 	$(BIN)/ruff check --fix-only --quiet python tests benches examples
 	$(BIN)/ruff format --quiet python tests benches examples
 
-bench: .stamps/release .stamps/dev ## Measure perdure against the official SDK and a bare loop, and check the bars
+bench: $(STAMPS)/release $(STAMPS)/dev ## Measure perdure against the official SDK and a bare loop, and check the bars
 	$(BIN)/python benches/table.py --check $(BENCH_ARGS)
 	$(BIN)/python benches/service_load.py $(BENCH_ARGS)
 	$(PYTEST) benches --benchmark-only -q
 
-soak: .stamps/built .stamps/dev ## The long runs: deep property tests, repeated loads
+soak: $(STAMPS)/built $(STAMPS)/dev ## The long runs: deep property tests, repeated loads
 	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or not soak"
 
-wheel: .stamps/venv ## Build a release wheel into dist/
+wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf $(VENV) .stamps dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-* .stamps .stamps-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f python/perdure/_core*.so
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.stamps/venv: pyproject.toml
+$(STAMPS)/venv: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet "maturin>=1.16,<2"
-	@mkdir -p .stamps && touch $@
+	@mkdir -p $(STAMPS) && touch $@
 
-.stamps/dev: .stamps/venv
+$(STAMPS)/dev: $(STAMPS)/venv
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $(STAMPS)/test $@
+
+$(STAMPS)/test: $(STAMPS)/venv
+	$(BIN)/python -m pip install --quiet --group test
 	@touch $@
 
-.stamps/built: .stamps/venv $(CORE)
+$(STAMPS)/built: $(STAMPS)/venv $(CORE)
 	$(BIN)/maturin develop --locked --quiet --extras local
 	@touch $@
 
-.stamps/release: .stamps/venv $(CORE)
+$(STAMPS)/release: $(STAMPS)/venv $(CORE)
 	$(BIN)/maturin develop --locked --release --quiet --extras local
-	@touch .stamps/built $@
+	@touch $(STAMPS)/built $@
