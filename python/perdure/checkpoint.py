@@ -78,6 +78,7 @@ class Checkpointer:
         "_watcher",
         "failure",
         "informed_at",
+        "told",
         "used",
         "written",
     )
@@ -101,6 +102,8 @@ class Checkpointer:
         self._prefix = ""
         self.failure: BaseException | None = None
         self.informed_at = 0.0
+        # The operations that the service has told of, as they came; for `perdure.state`.
+        self.told: list[list[Wire]] = []
         # Operations and bytes of the execution so far, as far as this invocation knows.
         self.used = 0
         self.written = 0
@@ -245,6 +248,7 @@ class Checkpointer:
             if marker:
                 operations = operations + self.pages(next_token or "", marker)
             waiters = core.acknowledge(next_token, operations, int(self._now() * 1000))
+            self.told.append(operations)
             self.informed_at = asked_at
         except BaseException as error:
             self._fail(error)

@@ -45,6 +45,7 @@ __all__ = [
     "StepConfig",
     "StepSemantics",
     "T",
+    "ValidationError",
     "WaitForCallbackConfig",
     "complete_batch",
     "continue_batch",

@@ -17,7 +17,16 @@ from perdure._decorators import (
     durable_with_child_context,
 )
 from perdure._frozen import Frozen
-from perdure.exceptions import ValidationError
+from perdure.exceptions import (
+    CallbackError,
+    CallbackExternalError,
+    CallbackSubmitterError,
+    CallbackTimeoutError,
+    ChildContextError,
+    StepError,
+    SuspendExecution,
+    ValidationError,
+)
 from perdure.operations import callback as _callback
 from perdure.operations import child as _child
 from perdure.operations import condition as _condition
@@ -25,18 +34,21 @@ from perdure.operations import step as _step
 from perdure.operations import wait as _wait
 from perdure.operations.callback import Callback
 from perdure.operations.common import one_of
-from perdure.types import StepContext, WaitForConditionCheckContext
+from perdure.types import Callback as CallbackProtocol
+from perdure.types import DurableContext as DurableContextProtocol
+from perdure.types import LoggerInterface, StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
-    from perdure.concurrency.models import BatchResult
+    from perdure.concurrency.models import BatchResult, envelope_summary_generator
     from perdure.config import (
         CallbackConfig,
         ChildConfig,
         CompletionConfig,
+        Duration,
         InvokeConfig,
         MapConfig,
         NestingType,
@@ -46,10 +58,14 @@ if TYPE_CHECKING:
         StepSemantics,
         WaitForCallbackConfig,
     )
+    from perdure.identifier import OperationIdentifier, OperationIdNamespace
     from perdure.invocation import Invocation
+    from perdure.lambda_service import OperationSubType, OperationType
+    from perdure.logger import Logger, LogInfo
     from perdure.retries import RetryDecision
-    from perdure.serdes import SerDes
-    from perdure.types import ContextLogger, LambdaContext, LoggerInterface, WaitForCallbackContext
+    from perdure.serdes import PASS_THROUGH_SERDES, PassThroughSerDes, SerDes, deserialize
+    from perdure.state import ExecutionState
+    from perdure.types import ContextLogger, LambdaContext
     from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 
     RetryStrategy = Callable[[Exception, int], RetryDecision]
@@ -60,14 +76,57 @@ U = TypeVar("U")
 _ENDLESS = 2**62
 
 __all__ = [
+    "PASS_THROUGH_SERDES",
     "Callback",
+    "CallbackConfig",
+    "CallbackError",
+    "CallbackExternalError",
+    "CallbackProtocol",
+    "CallbackSubmitterError",
+    "CallbackTimeoutError",
+    "ChildConfig",
+    "ChildContextError",
     "DurableContext",
+    "DurableContextProtocol",
+    "Duration",
     "ExecutionContext",
+    "ExecutionState",
+    "InvokeConfig",
+    "LogInfo",
+    "Logger",
+    "LoggerInterface",
+    "MapConfig",
+    "OperationIdNamespace",
+    "OperationIdentifier",
+    "OperationSubType",
+    "OperationType",
+    "ParallelBranch",
+    "ParallelConfig",
+    "PassThroughSerDes",
+    "SerDes",
+    "StepConfig",
+    "StepContext",
+    "StepError",
+    "SuspendExecution",
+    "ValidationError",
+    "WaitForCallbackConfig",
+    "WaitForCallbackContext",
+    "WaitForConditionCheckContext",
+    "deserialize",
     "durable_parallel_branch",
     "durable_step",
     "durable_wait_for_callback",
     "durable_with_child_context",
+    "envelope_summary_generator",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):  # every import from here asks for __path__
+        raise AttributeError(name)
+    from perdure._elsewhere import find  # noqa: PLC0415  only for names that programs import from here
+
+    return find(__name__, name)
 
 
 class ExecutionContext(Frozen):
@@ -165,6 +224,13 @@ class DurableContext:
     def lambda_context(self) -> LambdaContext:
         """The context object that Lambda handed to the handler."""
         return self.invocation.lambda_context  # type: ignore[no-any-return]
+
+    @property
+    def state(self) -> ExecutionState:
+        """What is recorded of the execution, as AWS Powertools looks for it."""
+        from perdure.state import ExecutionState  # noqa: PLC0415  only for those who look
+
+        return ExecutionState(self.invocation)
 
     @property
     def is_virtual(self) -> bool:

@@ -13,6 +13,9 @@ from perdure._log import Log
 from perdure.client import BotoClient, ModelClient, default_client
 from perdure.context import DurableContext
 from perdure.exceptions import (
+    BackgroundThreadError,
+    BotoClientError,
+    CheckpointError,
     ExecutionError,
     InvocationError,
     NonDeterministicExecutionError,
@@ -27,9 +30,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from perdure._duration import DurationLike
+    from perdure._invocation_input import (
+        DurableExecutionInvocationInput,
+        DurableExecutionInvocationInputWithClient,
+        InitialExecutionState,
+    )
     from perdure.checkpoint import Checkpointer
     from perdure.client import Checkpoint, Client, Wire
-    from perdure.lambda_service import DurableExecutionInvocationOutput
+    from perdure.lambda_service import (
+        DurableExecutionInvocationOutput,
+        DurableServiceClient,
+        ErrorObject,
+        InvocationStatus,
+        LambdaClient,
+        Operation,
+        OperationUpdate,
+    )
+    from perdure.state import ExecutionState
     from perdure.types import DurableHandler, LambdaContext
 
     Handler = Callable[[Any, DurableContext], Any]
@@ -53,42 +70,38 @@ CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
 _ASYNC = 0x80 | 0x200
 """The flags of the code of coroutine functions and of asynchronous generators."""
 
-_MODELS = (
-    "DurableExecutionInvocationInput",
-    "DurableExecutionInvocationInputWithClient",
-    "InitialExecutionState",
-)
-_OUTPUT_MODELS = ("DurableExecutionInvocationOutput", "InvocationStatus")
-
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
+    "BackgroundThreadError",
+    "BotoClientError",
+    "CheckpointError",
     "DurableContext",
     "DurableExecutionInvocationInput",
     "DurableExecutionInvocationInputWithClient",
+    "DurableExecutionInvocationOutput",
+    "DurableServiceClient",
+    "ErrorObject",
+    "ExecutionError",
+    "ExecutionState",
     "InitialExecutionState",
+    "InvocationError",
+    "InvocationStatus",
+    "LambdaClient",
+    "Operation",
+    "OperationUpdate",
+    "SuspendExecution",
     "durable_execution",
     "handle_checkpoint_error",
     "run_durable_handler",
 ]
 
-if TYPE_CHECKING:
-    from perdure._invocation_input import (
-        DurableExecutionInvocationInput,
-        DurableExecutionInvocationInputWithClient,
-        InitialExecutionState,
-    )
-
 
 def __getattr__(name: str) -> Any:
-    if name in _MODELS:
-        from perdure import _invocation_input  # noqa: PLC0415  dataclasses, which no invocation needs
+    if name.startswith("__"):  # every import from here asks for __path__
+        raise AttributeError(name)
+    from perdure._elsewhere import find  # noqa: PLC0415  only for names that programs import from here
 
-        return getattr(_invocation_input, name)
-    if name in _OUTPUT_MODELS:
-        from perdure import lambda_service  # noqa: PLC0415  the same
-
-        return getattr(lambda_service, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return find(__name__, name)
 
 
 @overload
@@ -258,6 +271,7 @@ def _invoke(
     invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
     checkpoints = invocation.checkpoints
     checkpoints.used = len(operations)
+    checkpoints.told.append(operations)
     if marker:
         try:
             more = checkpoints.pages(token, marker)
@@ -293,6 +307,7 @@ def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
     from perdure import _budget  # noqa: PLC0415  only for histories that do not fit into the event
 
     checkpoints.used += len(more)
+    checkpoints.told.append(more)
     checkpoints.written += _budget.recorded_bytes(more)
 
 

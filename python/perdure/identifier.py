@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.exceptions import NonDeterministicExecutionError
 
 if TYPE_CHECKING:
     from perdure.lambda_service import Operation, OperationType
 
+__all__ = [
+    "NonDeterministicExecutionError",
+    "Operation",
+    "OperationIdNamespace",
+    "OperationIdentifier",
+    "OperationType",
+]
+
 _ID_LENGTH = 64
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):  # every import from here asks for __path__
+        raise AttributeError(name)
+    from perdure._elsewhere import find  # noqa: PLC0415  only for names that programs import from here
+
+    return find(__name__, name)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from perdure._wire_types import (
     WaitOptions,
     read_error,
 )
-from perdure.exceptions import CheckpointError, GetExecutionStateError
+from perdure.exceptions import CheckpointError, DurableOperationError, GetExecutionStateError, SerDesError
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -49,14 +49,17 @@ __all__ = [
     "CallbackTimeoutType",
     "ChainedInvokeDetails",
     "ChainedInvokeOptions",
+    "CheckpointError",
     "CheckpointOutput",
     "CheckpointUpdatedExecutionState",
     "ContextDetails",
     "ContextOptions",
     "DurableExecutionInvocationOutput",
+    "DurableOperationError",
     "DurableServiceClient",
     "ErrorObject",
     "ExecutionDetails",
+    "GetExecutionStateError",
     "InvocationStatus",
     "LambdaClient",
     "Operation",
@@ -67,6 +70,7 @@ __all__ = [
     "OperationType",
     "OperationUpdate",
     "ReplayChildren",
+    "SerDesError",
     "StateOutput",
     "StepDetails",
     "StepOptions",

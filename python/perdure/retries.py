@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field, to_duration
 from perdure.config import JitterStrategy, Numeric
-from perdure.exceptions import NonDeterministicExecutionError
+from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution
 
 if TYPE_CHECKING:
     import re
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from perdure.types import DurableContext
 
 __all__ = [
+    "Duration",
+    "JitterStrategy",
     "LinearRetryStrategyConfig",
     "Numeric",
     "RetryDecision",
     "RetryPresets",
     "RetryStrategyConfig",
+    "SuspendExecution",
     "T",
     "WithRetryConfig",
     "create_linear_retry_strategy",

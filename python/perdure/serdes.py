@@ -35,10 +35,12 @@ from perdure._type_codecs import (
     to_json,
     unknown_tag,
 )
-from perdure.exceptions import RetryableSerDesError, SerDesError
+from perdure.exceptions import DurableExecutionsError, RetryableSerDesError, SerDesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from perdure.concurrency.models import BatchResult
 
 T = TypeVar("T")
 
@@ -49,24 +51,36 @@ __all__ = [
     "TYPE_CODEC",
     "TYPE_TOKEN",
     "VALUE_TOKEN",
+    "BatchResult",
     "BytesCodec",
     "Codec",
     "ContainerCodec",
     "DateTimeCodec",
     "DecimalCodec",
+    "DurableExecutionsError",
     "EncodedValue",
     "ExtendedTypeSerDes",
     "JsonSerDes",
     "PassThroughSerDes",
     "PrimitiveCodec",
+    "RetryableSerDesError",
     "SerDes",
     "SerDesContext",
+    "SerDesError",
     "TypeCodec",
     "TypeTag",
     "UuidCodec",
     "deserialize",
     "serialize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):  # every import from here asks for __path__
+        raise AttributeError(name)
+    from perdure._elsewhere import find  # noqa: PLC0415  only for names that programs import from here
+
+    return find(__name__, name)
 
 
 class SerDesContext(Frozen):

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from perdure.serdes import SerDes
 
 __all__ = [
+    "Duration",
+    "JitterStrategy",
     "Numeric",
     "T",
     "WaitForConditionConfig",
     "WaitForConditionDecision",
+    "WaitForConditionError",
     "WaitStrategyConfig",
     "create_wait_strategy",
 ]

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from perdure._log import Log
 from perdure.concurrency._branch import Branch, BranchEvent, BranchEventKind, BranchStatus, Executable
 from perdure.concurrency._policy import CompletionPolicy, CompletionReason
-from perdure.config import BatchItemStatus, CompletionConfig, CompletionItemStatus
-from perdure.exceptions import ChildContextError, DurableOperationError, register_operation_error
+from perdure.config import (
+    BatchItemStatus,
+    CompletionConfig,
+    CompletionDecision,
+    CompletionItemStatus,
+    CompletionOutcome,
+    CompletionStatus,
+)
+from perdure.exceptions import ChildContextError, DurableOperationError, InvalidStateError, register_operation_error
 from perdure.lambda_service import ErrorObject
 from perdure.types import BatchResult as BatchResultProtocol
 
@@ -25,18 +32,29 @@ __all__ = [
     "BatchItem",
     "BatchItemStatus",
     "BatchResult",
+    "BatchResultProtocol",
     "Branch",
     "BranchEvent",
     "BranchEventKind",
     "BranchStatus",
     "CallableType",
+    "ChildContextError",
+    "CompletionConfig",
+    "CompletionDecision",
+    "CompletionItemStatus",
+    "CompletionOutcome",
     "CompletionPolicy",
     "CompletionReason",
     "CompletionRecord",
+    "CompletionStatus",
+    "DurableOperationError",
+    "ErrorObject",
     "Executable",
+    "InvalidStateError",
     "R",
     "ResultType",
     "envelope_summary_generator",
+    "register_operation_error",
 ]
 
 logger = Log(__name__)

@@ -7,6 +7,7 @@ Signatures are accepted and not checked: whoever reaches the port may do everyth
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -26,11 +27,16 @@ from perdure.local.senders import check_sender, is_loopback
 from perdure.local.wire import Answer, Request, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from starlette.requests import Request as HttpRequest
 
     from perdure.local.calls import Call
     from perdure.local.handle import ExecutionHandle
     from perdure.local.service import LocalService
+
+    Door = Callable[[bytes], tuple[int, Any]]
+    """Is given the body of a request; gives a status, and what is to be the body of the answer."""
 
 _LOG = Log("perdure.local")
 _MOST_BYTES = 40 * MIB  # a payload of 6 MiB of which JSON escapes every character
@@ -42,9 +48,15 @@ _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - ho
 
 
 def application(
-    service: LocalService, body_timeout: float = _BODY_SECONDS, *, of_this_machine: bool = True
+    service: LocalService,
+    body_timeout: float = _BODY_SECONDS,
+    *,
+    of_this_machine: bool = True,
+    doors: Mapping[tuple[str, str], Door] | None = None,
 ) -> Starlette:
     """Make the ASGI application of a service; `service.start_workers()` is the caller's.
+
+    Beside the API it has `doors`, by method and path.
 
     A request of whose body no byte comes for `body_timeout` seconds is answered with 408. What a browser sends for a
     page from elsewhere is refused: nothing else here asks who calls. So is, if the application is one `of_this_machine`
@@ -56,7 +68,11 @@ def application(
     async def endpoint(request: HttpRequest) -> Response:
         try:
             check_sender(request.headers, of_this_machine=of_this_machine)
-            answer = await _handle(service, wire, request, body_timeout, callers)
+            door = (doors or {}).get((request.method, request.url.path))
+            if door is None:
+                answer = await _handle(service, wire, request, body_timeout, callers)
+            else:
+                answer = await _through(door, request, body_timeout)
         except Fault as fault:
             answer = wire.refuse(fault)
             if fault.code == REQUEST_TIMEOUT:
@@ -114,6 +130,13 @@ async def _handle(
     else:
         response = await run_in_threadpool(service.answer, method, arguments)
     return wire.respond(action, response)
+
+
+async def _through(door: Door, http: HttpRequest, body_timeout: float) -> Answer:
+    """Answer what is no action of the API."""
+    body = await _body(http, _MOST_BYTES, body_timeout)
+    status, document = await run_in_threadpool(door, body)
+    return Answer(status, json.dumps(document).encode(), {"content-type": "application/json"})
 
 
 async def _body(http: HttpRequest, limit: int, patience: float) -> bytes:
@@ -219,6 +242,7 @@ class LocalServer:
         port: the port, 0 for any that is free.
         listening: what `listen` returned for them, if that was called before.
         body_timeout: seconds without a byte after which a request whose body has not all come is answered with 408.
+        doors: what is answered beside the API, by method and path.
 
     Raises:
         OSError: the port is taken, or the address is not of this machine.
@@ -233,6 +257,7 @@ class LocalServer:
         *,
         listening: socket.socket | None = None,
         body_timeout: float = _BODY_SECONDS,
+        doors: Mapping[tuple[str, str], Door] | None = None,
     ) -> None:
         self.service = service
         self.host = host
@@ -242,7 +267,7 @@ class LocalServer:
         port = self._socket.getsockname()[1]
         self.url = f"http://[{called}]:{port}" if ":" in called else f"http://{called}:{port}"
         """Where this machine reaches it, on whatever address it listens."""
-        app = application(service, body_timeout, of_this_machine=self.of_this_machine)
+        app = application(service, body_timeout, of_this_machine=self.of_this_machine, doors=doors)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from perdure.local.errors import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _BRIEF = 200
 
@@ -16,10 +19,11 @@ _BRIEF = 200
 class RemoteFunction:
     """A handler that sends its event to an endpoint such as `…/2015-03-31/functions/function/invocations`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no HTTP URL.")
         self.url = url
+        self._headers = dict(headers or {})
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def __call__(self, event: Any, context: Any) -> Any:
@@ -27,7 +31,7 @@ class RemoteFunction:
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.url,
             json.dumps(event).encode(),
-            {"content-type": "application/json", "x-amzn-requestid": context.aws_request_id},
+            {"content-type": "application/json", "x-amzn-requestid": context.aws_request_id, **self._headers},
             method="POST",
         )
         try:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from perdure._core import __version__
+
 if TYPE_CHECKING:
     from perdure.local.budget import Budget, Prices
     from perdure.testing.exceptions import DurableFunctionsTestError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         DurableFunctionTestResult,
         DurableFunctionTestRunner,
     )
+    from perdure.testing.web_runner import WebRunner, WebRunnerConfig
 
 __all__ = [
     "Budget",
@@ -39,6 +42,9 @@ __all__ = [
     "MockedFunction",
     "Prices",
     "Report",
+    "WebRunner",
+    "WebRunnerConfig",
+    "__version__",
     "explore",
 ]
 
@@ -51,6 +57,8 @@ _HOMES = {
     "MockedFunction": "perdure.testing.mocks",
     "Prices": "perdure.local.budget",
     "Report": "perdure.testing.explorer",
+    "WebRunner": "perdure.testing.web_runner",
+    "WebRunnerConfig": "perdure.testing.web_runner",
     "explore": "perdure.testing.explorer",
 }
 

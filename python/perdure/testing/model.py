@@ -8,8 +8,25 @@ from __future__ import annotations
 import datetime as dt  # noqa: TC003  the shapes read the hints
 from dataclasses import dataclass, field
 
-from perdure.lambda_service import CheckpointUpdatedExecutionState, ErrorObject, Operation, OperationUpdate
-from perdure.testing import _events
+from perdure.lambda_service import (
+    CallbackDetails,
+    CallbackOptions,
+    ChainedInvokeDetails,
+    CheckpointUpdatedExecutionState,
+    ContextDetails,
+    DurableExecutionInvocationOutput,
+    ErrorObject,
+    ExecutionDetails,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+    StepDetails,
+    TimestampConverter,
+    WaitDetails,
+)
+from perdure.testing import _events, _exchanges
 from perdure.testing._events import (
     CallbackFailedDetails,
     CallbackStartedDetails,
@@ -45,24 +62,49 @@ from perdure.testing._events import (
     WaitStartedDetails,
     WaitSucceededDetails,
 )
+from perdure.testing._exchanges import (
+    CheckpointDurableExecutionRequest,
+    CheckpointDurableExecutionResponse,
+    GetDurableExecutionStateRequest,
+    GetDurableExecutionStateResponse,
+    ListDurableExecutionsRequest,
+    SendDurableExecutionCallbackFailureRequest,
+    SendDurableExecutionCallbackFailureResponse,
+    SendDurableExecutionCallbackHeartbeatRequest,
+    SendDurableExecutionCallbackHeartbeatResponse,
+    SendDurableExecutionCallbackSuccessRequest,
+    SendDurableExecutionCallbackSuccessResponse,
+)
 from perdure.testing._replay_history import events_to_operations
 from perdure.testing._shapes import Shape
+from perdure.testing.exceptions import InvalidParameterValueException
+from perdure.testing.invoker import LATEST_PUBLISHED_QUALIFIER, LambdaContext, executed_version
+from perdure.types import LambdaContext as LambdaContextProtocol
 
 __all__ = [
+    "LATEST_PUBLISHED_QUALIFIER",
+    "TERMINAL_STATUSES",
+    "CallbackDetails",
     "CallbackFailedDetails",
+    "CallbackOptions",
     "CallbackStartedDetails",
     "CallbackSucceededDetails",
     "CallbackTimedOutDetails",
+    "ChainedInvokeDetails",
     "ChainedInvokeFailedDetails",
     "ChainedInvokeStartedDetails",
     "ChainedInvokeStoppedDetails",
     "ChainedInvokeSucceededDetails",
     "ChainedInvokeTimedOutDetails",
+    "CheckpointDurableExecutionRequest",
+    "CheckpointDurableExecutionResponse",
     "CheckpointUpdatedExecutionState",
+    "ContextDetails",
     "ContextFailedDetails",
     "ContextStartedDetails",
     "ContextSucceededDetails",
     "DurableConfig",
+    "DurableExecutionInvocationOutput",
     "ErrorObject",
     "Event",
     "EventError",
@@ -71,6 +113,7 @@ __all__ = [
     "EventResult",
     "EventType",
     "Execution",
+    "ExecutionDetails",
     "ExecutionFailedDetails",
     "ExecutionPausedDetails",
     "ExecutionResumedDetails",
@@ -82,30 +125,63 @@ __all__ = [
     "GetDurableExecutionHistoryResponse",
     "GetDurableExecutionRequest",
     "GetDurableExecutionResponse",
+    "GetDurableExecutionStateRequest",
+    "GetDurableExecutionStateResponse",
+    "InvalidParameterValueException",
     "InvocationCompletedDetails",
+    "LambdaContext",
+    "LambdaContextProtocol",
     "ListDurableExecutionsByFunctionRequest",
     "ListDurableExecutionsByFunctionResponse",
+    "ListDurableExecutionsRequest",
+    "ListDurableExecutionsResponse",
     "Operation",
+    "OperationAction",
+    "OperationStatus",
+    "OperationType",
     "OperationUpdate",
     "RetryDetails",
+    "SendDurableExecutionCallbackFailureRequest",
+    "SendDurableExecutionCallbackFailureResponse",
+    "SendDurableExecutionCallbackHeartbeatRequest",
+    "SendDurableExecutionCallbackHeartbeatResponse",
+    "SendDurableExecutionCallbackSuccessRequest",
+    "SendDurableExecutionCallbackSuccessResponse",
     "StartDurableExecutionInput",
     "StartDurableExecutionOutput",
+    "StepDetails",
     "StepFailedDetails",
     "StepStartedDetails",
     "StepSucceededDetails",
     "StopDurableExecutionRequest",
     "StopDurableExecutionResponse",
+    "TimestampConverter",
     "WaitCancelledDetails",
+    "WaitDetails",
     "WaitStartedDetails",
     "WaitSucceededDetails",
     "events_to_operations",
+    "executed_version",
 ]
 
+LambdaContext.__module__ = __name__  # where users import it from
 _shape: object = None
-for _shape in vars(_events).copy().values():
-    if isinstance(_shape, type) and _shape.__module__ == _events.__name__:
-        _shape.__module__ = __name__  # where users import it from
-del _shape
+for _made in (_events, _exchanges):
+    for _shape in vars(_made).copy().values():
+        if isinstance(_shape, type) and _shape.__module__ == _made.__name__:
+            _shape.__module__ = __name__
+del _shape, _made
+
+TERMINAL_STATUSES = frozenset(
+    {
+        OperationStatus.SUCCEEDED,
+        OperationStatus.FAILED,
+        OperationStatus.CANCELLED,
+        OperationStatus.TIMED_OUT,
+        OperationStatus.STOPPED,
+    }
+)
+"""What an operation ends as."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +291,14 @@ class ListDurableExecutionsByFunctionResponse(Shape):
     """What ``ListDurableExecutionsByFunction`` answers."""
 
     durable_executions: list[Execution] = field(default_factory=list)
+    next_marker: str | None = None
+
+
+@dataclass(frozen=True)
+class ListDurableExecutionsResponse(Shape):
+    """The answer to `ListDurableExecutionsRequest`."""
+
+    durable_executions: list[Execution]
     next_marker: str | None = None
 
 

@@ -12,8 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure.execution import durable_execution
-from perdure.lambda_service import ErrorObject
-from perdure.local import Limits
+from perdure.lambda_service import ErrorObject, InvocationStatus, OperationStatus, OperationType
+from perdure.lambda_service import Operation as SvcOperation
+from perdure.local import Limits, RealClock
 from perdure.local.lengths import seconds_of
 from perdure.local.validation import function_parts
 from perdure.local.words import span
@@ -22,13 +23,21 @@ from perdure.testing._failures import Failures
 from perdure.testing._registry import Registry, for_tenant
 from perdure.testing._stage import PATIENCE, Stage, names_of, over, translated
 from perdure.testing._standing import obstacle_of, standing_of
+from perdure.testing.child_dispatcher import (
+    DEFAULT_CHILD_EXECUTION_TIMEOUT_SECONDS,
+    DEFAULT_CHILD_RETENTION_PERIOD_DAYS,
+    FunctionConfigs,
+)
 from perdure.testing.cloud import DurableFunctionCloudTestRunner
 from perdure.testing.exceptions import (
+    DurableFunctionsLocalRunnerError,
     DurableFunctionsTestError,
+    InvalidParameterValueException,
     ResourceNotFoundException,
 )
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.history import read_history
+from perdure.testing.invoker import create_lambda_client, create_test_lambda_context, read_timeout_for
 from perdure.testing.mocks import (
     UNSET,
     ErrorLike,
@@ -38,7 +47,13 @@ from perdure.testing.mocks import (
     encode_result,
     payload_of,
 )
-from perdure.testing.model import GetDurableExecutionHistoryResponse
+from perdure.testing.model import (
+    GetDurableExecutionHistoryResponse,
+    GetDurableExecutionResponse,
+    StartDurableExecutionInput,
+    StartDurableExecutionOutput,
+    events_to_operations,
+)
 from perdure.testing.operations import (
     OPERATION_FACTORIES,
     CallbackOperation,
@@ -52,7 +67,12 @@ from perdure.testing.operations import (
     create_operation,
 )
 from perdure.testing.result import DurableFunctionTestResult, operations_of
+from perdure.testing.stores.base import ExecutionStore, StoreType
+from perdure.testing.stores.filesystem import FileSystemExecutionStore
+from perdure.testing.stores.memory import InMemoryExecutionStore
+from perdure.testing.stores.sqlite import SQLiteExecutionStore
 from perdure.testing.tree import render
+from perdure.testing.web_runner import WebRunner, WebRunnerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +86,8 @@ if TYPE_CHECKING:
     Handler = Callable[[Any, Any], Any]
 
 __all__ = [
+    "DEFAULT_CHILD_EXECUTION_TIMEOUT_SECONDS",
+    "DEFAULT_CHILD_RETENTION_PERIOD_DAYS",
     "OPERATION_FACTORIES",
     "CallbackOperation",
     "ContextOperation",
@@ -73,15 +95,41 @@ __all__ = [
     "DurableFunctionCloudTestRunner",
     "DurableFunctionTestResult",
     "DurableFunctionTestRunner",
+    "DurableFunctionsLocalRunnerError",
+    "DurableFunctionsTestError",
     "ErrorObject",
     "ExecutionOperation",
     "ExecutionStatus",
+    "ExecutionStore",
+    "FileSystemExecutionStore",
+    "FunctionConfigs",
+    "GetDurableExecutionHistoryResponse",
+    "GetDurableExecutionResponse",
+    "InMemoryExecutionStore",
+    "InvalidParameterValueException",
+    "InvocationStatus",
     "InvokeOperation",
     "Operation",
     "OperationFactory",
+    "OperationStatus",
+    "OperationType",
+    "RealClock",
+    "ResourceNotFoundException",
+    "SQLiteExecutionStore",
+    "StartDurableExecutionInput",
+    "StartDurableExecutionOutput",
     "StepOperation",
+    "StoreType",
+    "SvcOperation",
     "WaitOperation",
+    "WebRunner",
+    "WebRunnerConfig",
+    "create_lambda_client",
     "create_operation",
+    "create_test_lambda_context",
+    "durable_execution",
+    "events_to_operations",
+    "read_timeout_for",
 ]
 
 T = TypeVar("T")

@@ -1,0 +1,8 @@
+"""Sizes that programs may want to know."""
+
+from __future__ import annotations
+
+from perdure.operations.child import MAX_RESULT
+
+CHECKPOINT_SIZE_LIMIT_BYTES = MAX_RESULT
+"""Above how many characters the result of a child context, map or parallel is not recorded, but made again."""

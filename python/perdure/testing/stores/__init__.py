@@ -1,0 +1,1 @@
+"""Where a runner keeps executions, under the official names."""
