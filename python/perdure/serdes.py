@@ -320,17 +320,24 @@ def serialize(
 
     Raises:
         RetryableSerDesError: As the serdes raised it.
-        SerDesError: As the serdes raised it, or in place of any other error, which is its cause.
+        SerDesError: As the serdes raised it, or in place of any other error, which is its cause; or if what the serdes
+            gives is no text.
 
     """
     try:
         if serdes is None:
             return encode_extended(value)
-        return serdes.serialize(value, SerDesContext(operation_id, durable_execution_arn))
+        text = serdes.serialize(value, SerDesContext(operation_id, durable_execution_arn))
     except (SerDesError, RetryableSerDesError):
         raise
     except Exception as error:
         raise _failure("serialise the value", name or operation_id, error) from error
+    if text is not None and not isinstance(text, str):
+        raise SerDesError(
+            f"the serdes of operation {name or operation_id} must write text, or None for no payload, "
+            f"and serialize() gave {type(text).__name__}"
+        )
+    return text
 
 
 def deserialize(

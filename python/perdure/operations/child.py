@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
-from perdure.exceptions import ChildContextError, NonDeterministicExecutionError
+from perdure.exceptions import ChildContextError, NonDeterministicExecutionError, ValidationError
 from perdure.operations.common import (
     BRANCH,
     deserialise,
@@ -73,7 +73,7 @@ def run(
             return value
         large = payload is not None and len(payload) > MAX_RESULT
         if large:
-            payload = summary_generator(result) if summary_generator else ""
+            payload = _summary(summary_generator, result, operation)
     except Exception as error:
         settle(context, inner, error)
         if passes_through(error) or not write:
@@ -89,6 +89,16 @@ def run(
         raise failure(error_class, recorded, operation, failed)
     finally:
         del failed  # whose traceback holds this frame
+
+
+def _summary(generator: Callable[[Any], str] | None, result: Any, operation: Operation) -> str | None:
+    """Give what is recorded in the place of a large result."""
+    summary = "" if generator is None else generator(result)
+    if summary is not None and not isinstance(summary, str):
+        raise ValidationError(
+            f"the summary_generator of context {operation.name or operation.id} must return text, not {summary!r:.200}"
+        )
+    return summary
 
 
 def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
