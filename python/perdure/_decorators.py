@@ -24,6 +24,15 @@ def _named(call: Callable[..., T], func: Callable[..., Any]) -> Callable[..., T]
     return call
 
 
+def _uncalled(bind: Callable[Params, T], decorator: str, func: Callable[..., Any]) -> Callable[Params, T]:
+    """Let the operations tell a decorated function that was handed to them without being called.
+
+    The function goes along: others copy the mark when they wrap what is marked, and may call it.
+    """
+    bind.durable_decorator = (decorator, func)  # type: ignore[attr-defined]
+    return bind
+
+
 def durable_step(
     func: Callable[Concatenate[StepContext, Params], T],
 ) -> Callable[Params, Callable[[StepContext], T]]:
@@ -51,8 +60,7 @@ def durable_step(
         return call
 
     name = getattr(func, "__name__", None)
-    bind.durable_step = True  # type: ignore[attr-defined]  # so that one which was not called can be told
-    return bind
+    return _uncalled(bind, "durable_step", func)
 
 
 def durable_with_child_context(
@@ -71,7 +79,7 @@ def durable_with_child_context(
     def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[DurableContext], T]:
         return _named(lambda context: func(context, *args, **kwargs), func)
 
-    return bind
+    return _uncalled(bind, "durable_with_child_context", func)
 
 
 def durable_wait_for_callback(
@@ -90,7 +98,7 @@ def durable_wait_for_callback(
     def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
         return _named(lambda callback_id, context: func(callback_id, context, *args, **kwargs), func)
 
-    return bind
+    return _uncalled(bind, "durable_wait_for_callback", func)
 
 
 def durable_parallel_branch(
@@ -119,7 +127,7 @@ def durable_parallel_branch(
 
             return ParallelBranch(lambda context: func(context, *args, **kwargs), name)
 
-        return bind
+        return _uncalled(bind, "durable_parallel_branch", func)
 
     return decorate
 

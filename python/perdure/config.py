@@ -241,13 +241,17 @@ class CompletionConfig:
                 )
             if not least is failures is percentage is None:
                 raise ValidationError("give either should_complete or thresholds: test the counts inside the predicate")
-        if least is not None and least < 1:
-            raise ValidationError(f"min_successful must be 1 or more, or None for no such rule, not {least}")
-        if failures is not None and failures < 0:
-            raise ValidationError(f"tolerated_failure_count must be 0 or more, or None for no such rule: {failures}")
-        if percentage is not None and not 0 <= percentage <= 100:  # noqa: PLR2004  percent
+        if least is not None and (not _is_number(least) or least < 1):
             raise ValidationError(
-                f"tolerated_failure_percentage must be 0 to 100, or None for no such rule, not {percentage}"
+                f"min_successful must be a number of 1 or more, or None for no such rule, not {least!r}"
+            )
+        if failures is not None and (not _is_number(failures) or failures < 0):
+            raise ValidationError(
+                f"tolerated_failure_count must be a number of 0 or more, or None for no such rule: {failures!r}"
+            )
+        if percentage is not None and (not _is_number(percentage) or not 0 <= percentage <= 100):  # noqa: PLR2004
+            raise ValidationError(
+                f"tolerated_failure_percentage must be 0 to 100, or None for no such rule, not {percentage!r}"
             )
 
     @staticmethod
@@ -278,9 +282,15 @@ class CompletionConfig:
             )
 
 
+def _is_number(value: Any) -> bool:
+    return hasattr(value, "__index__") or hasattr(value, "__float__")
+
+
 def _validate_concurrency(max_concurrency: int | None) -> None:
-    if max_concurrency is not None and max_concurrency < 1:
-        raise ValidationError(f"max_concurrency must be 1 or more, or None for no limit, not {max_concurrency}")
+    if max_concurrency is not None and (not _is_number(max_concurrency) or max_concurrency < 1):
+        raise ValidationError(
+            f"max_concurrency must be a number of 1 or more, or None for no limit, not {max_concurrency!r}"
+        )
 
 
 @dataclass(frozen=True)

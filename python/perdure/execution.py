@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, decode_json, encode_json
+from perdure._functions import is_async, refuse_awaitable
 from perdure._log import Log
 from perdure.client import BotoClient, ModelClient, default_client
 from perdure.context import DurableContext
@@ -67,8 +68,6 @@ RESERVE_SHARE = 0.2
 CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
 """Bytes of the largest payload that the service model lets a checkpoint carry."""
 
-_ASYNC = 0x80 | 0x200
-"""The flags of the code of coroutine functions and of asynchronous generators."""
 
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
@@ -169,8 +168,7 @@ def durable_execution(
 
 
 def _refuse_async(func: Handler) -> None:
-    code = getattr(func, "__code__", None)  # inspect would take longer to import than everything else
-    if code is not None and code.co_flags & _ASYNC:
+    if is_async(func):
         raise TypeError(
             f"{getattr(func, '__qualname__', func)} is an async function, and @durable_execution takes plain ones: "
             "write it with def, and use map or parallel for what is to run at one time"
@@ -289,6 +287,7 @@ def _invoke(
     error: BaseException | None = None
     try:
         result = handler(user_event, DurableContext(invocation, core.root()))
+        refuse_awaitable(result, "the handler")
     except BaseException as raised:  # noqa: BLE001  sorted below
         error = raised
         failures = getattr(event, "failures", None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field, to_duration
+from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.config import JitterStrategy, Numeric
 from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution
 
@@ -320,19 +321,23 @@ def with_retry(
         >>> with_retry(context, lambda ctx, attempt: book_trip(ctx), WithRetryConfig(), name="trip")
 
     """
+    check_function(func, "with_retry", "a DurableContext and the attempt")
     strategy = config.retry_strategy or create_retry_strategy()
 
     def attempts(inner: DurableContext) -> T:
         attempt = 1
         while True:
             try:
-                return func(inner, attempt)
+                result = func(inner, attempt)
             except NonDeterministicExecutionError:
                 raise
             except Exception as error:  # which errors are worth it is the strategy's business
-                decision = strategy(error, attempt)
+                decision = ask(strategy, "retry", "RetryDecision", error, attempt)
                 if not decision.should_retry:
                     raise
+            else:
+                refuse_awaitable(result, "the block of with_retry")
+                return result
             # The service waits at least one second.
             inner.wait(
                 duration=Duration(max(1, decision.delay_seconds)),

@@ -112,7 +112,7 @@ MISUSED: dict[str, tuple[Callable[[DurableContext], Any], str]] = {
         lambda c: c.step(charge),
         r"call it, as in context\.step\(charge\(\.\.\.\)\)",
     ),  # type: ignore[arg-type,return-value]
-    "a step that is no function": (lambda c: c.step(5), "a step is a function that takes a StepContext, not 5"),  # type: ignore[arg-type]
+    "a step that is no function": (lambda c: c.step(5), "a step takes a function of a StepContext, not 5"),  # type: ignore[arg-type]
     "a batch as the result": (lambda c: c.map([1], lambda *_: 1), r"handler's result .* Return its get_results\(\)"),
     "a set as the result": (lambda _: {"found": {1}}, "handler's result .* set is not JSON serializable. Return what"),
     "a payload that is a set": (lambda c: c.invoke("x", {1}, "look up"), "the value of operation look up: TypeError"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from perdure import _threads
 from perdure._core import ABORT, DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
+from perdure._functions import check_function
 from perdure.concurrency.models import (
     BatchItem,
     BatchItemStatus,
@@ -105,6 +106,10 @@ class Options:
                 f"min_successful is {enough}, but there are only {total} branches: it could never be reached. "
                 f"Lower it, or check the number of branches before the call"
             )
+        failures = self.completion.tolerated_failure_count
+        for what, number in (("min_successful", enough), ("tolerated_failure_count", failures)):
+            if number is not None and not isinstance(number, int):
+                raise ValidationError(f"{what} must be a whole number, not {number!r}")
         limit = self.max_concurrency
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise ValidationError(f"max_concurrency must be a whole number of at least 1, not {limit!r}")
@@ -122,13 +127,20 @@ def run_map(
     namer = options.item_namer
 
     def names() -> list[str | None]:
-        return [namer(item, index) for index, item in enumerate(inputs)] if namer else []
+        given = [namer(item, index) for index, item in enumerate(inputs)] if namer else []
+        for one in given:
+            if one is not None and not isinstance(one, str):
+                raise ValidationError(f"item_namer must return the name of an item as text, not {one!r}")
+        return given
 
     def body(inner: DurableContext, index: int) -> Any:
         return func(inner, inputs[index], index, inputs)
 
+    def check() -> None:
+        check_function(func, "map", "a DurableContext, the item, its index and all items")
+
     kinds = ("Map", "MapIteration", "MapResult", "map-item-")
-    return _run(context, len(inputs), body, names, name, options, kinds)
+    return _run(context, len(inputs), body, names, name, options, kinds, check)
 
 
 def run_parallel(
@@ -138,6 +150,8 @@ def run_parallel(
     options: Options,
 ) -> Any:
     """Run a parallel: see `DurableContext.parallel`."""
+    if not hasattr(functions, "__iter__"):
+        raise ValidationError(f"parallel takes a list of functions, not {functions!r}")
     branches = list(functions)
 
     def names() -> list[str | None]:
@@ -146,8 +160,13 @@ def run_parallel(
     def body(inner: DurableContext, index: int) -> Any:
         return branches[index](inner)
 
+    def check() -> None:
+        for branch in branches:
+            function = branch.func if isinstance(branch, ParallelBranch) else branch
+            check_function(function, "a branch of parallel", "a DurableContext")
+
     kinds = ("Parallel", "ParallelBranch", "ParallelResult", "parallel-branch-")
-    return _run(context, len(branches), body, names, name, options, kinds)
+    return _run(context, len(branches), body, names, name, options, kinds, check)
 
 
 def _run(
@@ -158,11 +177,13 @@ def _run(
     name: str | None,
     options: Options,
     kinds: tuple[str, str, str, str],
+    check: Callable[[], None],
 ) -> Any:
     options.check(total)
     found = context.scope.child(name, kinds[0], None, options.serdes is not None)
     if type(found) is not Operation:
         return found
+    check()
     record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
 
     def work(inner: DurableContext) -> Any:
@@ -174,7 +195,12 @@ def _run(
         return result
 
     summary = envelope_summary_generator(kinds[2], options.summary_generator)
-    return child.run(context, found, work, options.serdes, summary)
+    serdes = options.serdes
+    if serdes is None and options.item_serdes is not None:
+        from perdure.concurrency._batch_serdes import BatchSerDes  # noqa: PLC0415  seldom needed
+
+        serdes = BatchSerDes()
+    return child.run(context, found, work, serdes, summary)
 
 
 class _BatchRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import FAILED, START
+from perdure._functions import check_function, refuse_awaitable
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -108,6 +109,7 @@ def run(
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,
 ) -> Any:
     """Carry out what the core decided for the context of a `wait_for_callback`."""
+    check_function(submitter, "wait_for_callback", "the callback's id and a WaitForCallbackContext")
     prefix = f"{name} " if name else ""
     serdes = options[3]
 
@@ -115,7 +117,7 @@ def run(
         callback = create(inner, inner.scope, f"{prefix}create callback id", options)
 
         def submit(step_context: Any) -> None:
-            submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger))
+            refuse_awaitable(submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger)))
 
         inner.step(submit, f"{prefix}submitter", retry=retry_strategy, serdes=serdes)
         return callback.result()

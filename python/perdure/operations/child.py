@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
+from perdure._functions import refuse_awaitable
 from perdure.exceptions import ChildContextError, NonDeterministicExecutionError, ValidationError
 from perdure.operations.common import (
     BRANCH,
@@ -65,6 +66,7 @@ def run(
     write = operation.write
     try:
         result = func(context.child(inner, operation.id))
+        refuse_awaitable(result)
         settle(context, inner)
         payload = serialise(context, serdes, result, operation.id, operation.name)
         value = deserialise(context, serdes, payload, operation.id, operation.name)
@@ -126,6 +128,7 @@ def run_virtual(
     id_ = inner.operation_id or ""
     try:
         result = func(context.child(inner, None, is_virtual=True))
+        refuse_awaitable(result)
         settle(context, inner)
         result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
+from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.exceptions import RetryableSerDesError, WaitForConditionError
 from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
 
@@ -32,6 +33,7 @@ def run(
         return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     if decision == FAILED:
         raise_recorded(WaitForConditionError, operation)
+    check_function(check, "wait_for_condition", "the state and a WaitForConditionCheckContext")
     checkpoints = context.invocation.checkpoints
     if operation.ticket:
         checkpoints.watch()
@@ -42,9 +44,10 @@ def run(
             payload = serialise(context, serdes, initial_state, id_, operation.name)
         state = deserialise(context, serdes, payload, id_, operation.name)
         state = check(state, context.check_context(operation))
+        refuse_awaitable(state)
         payload = serialise(context, serdes, state, id_, operation.name)
         state = deserialise(context, serdes, payload, id_, operation.name)
-        verdict = wait_strategy(state, operation.attempt)
+        verdict = ask(wait_strategy, "wait", "WaitForConditionDecision", state, operation.attempt)
     except RetryableSerDesError:
         raise
     except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation

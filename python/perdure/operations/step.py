@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, START
+from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.exceptions import (
     ExecutionError,
     InvocationError,
     SerDesError,
     StepError,
     StepInterruptedError,
-    ValidationError,
 )
 from perdure.operations.common import deserialise, failure, logger, raise_recorded, serialise, wire_error
 
@@ -51,17 +51,17 @@ def run(  # noqa: C901, PLR0912, PLR0915  one branch a decision, one a way to en
             f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
         )
         return end_attempt(context, operation, interrupted, retry_strategy)
+    check_function(func, "a step", "a StepContext")
     # What is raised in the end is raised outside the handlers: the recorded error is its cause, on replay as here.
     try:
         result = func(context.step_context(operation))
+        refuse_awaitable(result)
     except ExecutionError:
         raise
     except SerDesError as error:
         failed: Exception = error
         retry_strategy = _never
     except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
-        if not callable(func):
-            raise _not_a_step(func) from None
         failed = error
     else:
         try:
@@ -72,8 +72,6 @@ def run(  # noqa: C901, PLR0912, PLR0915  one branch a decision, one a way to en
                 value = deserialise(context, serdes, payload, operation.id, operation.name)
                 ticket = operation.succeed(payload)
         except SerDesError as error:
-            if hasattr(func, "durable_step"):
-                raise _not_a_step(func) from None
             unserialisable = wire_error(error)
         except (ExecutionError, InvocationError):
             raise
@@ -88,14 +86,6 @@ def run(  # noqa: C901, PLR0912, PLR0915  one branch a decision, one a way to en
         return end_attempt(context, operation, failed, retry_strategy)
     finally:
         del failed  # whose traceback holds this frame
-
-
-def _not_a_step(func: Any) -> ValidationError:
-    """Give the error for what cannot be a step's function; repeating it would not help."""
-    called = getattr(func, "__name__", repr(func))
-    if callable(func):
-        return ValidationError(f"{called} is decorated with durable_step: call it, as in context.step({called}(...))")
-    return ValidationError(f"a step is a function that takes a StepContext, not {called}")
 
 
 def _never(_error: Exception, _attempt: int) -> RetryDecision:
@@ -113,7 +103,7 @@ def end_attempt(
     """Record a failed attempt: another one later, or the step's failure."""
     if retry_strategy is None:
         retry_strategy = context.invocation.default_retry_strategy()
-    decision = retry_strategy(error, operation.attempt)
+    decision = ask(retry_strategy, "retry", "RetryDecision", error, operation.attempt)
     recorded = wire_error(error)
     checkpoints = context.invocation.checkpoints
     if decision.should_retry:

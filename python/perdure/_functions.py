@@ -1,0 +1,117 @@
+"""What an operation is handed as its function: mistakes are refused at the call, before anything runs.
+
+They would else end as a failed item of a batch that succeeds, as six attempts, or as the word "coroutine".
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+from perdure.exceptions import ExecutionError, ValidationError
+
+_ASYNC = 0x80 | 0x200
+"""The flags of the code of coroutine functions and of asynchronous generators."""
+
+_USES = {
+    "durable_step": "context.step({}(...))",
+    "durable_with_child_context": "context.run_in_child_context({}(...))",
+    "durable_wait_for_callback": "context.wait_for_callback({}(...))",
+    "durable_parallel_branch": "context.parallel([{}(...)])",
+}
+_LONGEST_SHOWN = 80
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
+
+def is_async(function: Any) -> bool:
+    """Tell whether a function's own code is asynchronous; `inspect` would take longer to import than all else here."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _ASYNC)
+
+
+def check_function(function: Any, operation: str, takes: str) -> None:
+    """Refuse what cannot be the function of an operation.
+
+    Args:
+        function: What was handed over.
+        operation: What takes it.
+        takes: What it will be called with.
+
+    Raises:
+        ValidationError: If it cannot be called, is decorated and was not called, or is asynchronous.
+
+    """
+    if (
+        type(function) is FunctionType
+        and "durable_decorator" not in function.__dict__
+        and not function.__code__.co_flags & _ASYNC
+    ):
+        return  # as almost always
+    decorator, wrapped = getattr(function, "durable_decorator", (None, None))
+    if wrapped is not getattr(function, "__wrapped__", None):
+        decorator = None  # the mark was copied by another wrapper, which may well call what it wraps
+    if decorator is None and callable(function) and not is_async(function):
+        return
+    name = getattr(function, "__name__", None) or _shown(function)
+    if decorator is not None:
+        raise ValidationError(
+            f"{name} is decorated with {decorator}: call it, as in {_USES[decorator].format(name)}; "
+            f"{operation} takes a function of {takes}"
+        )
+    if callable(function):
+        raise ValidationError(f"{name} is an async function. {_NO_ASYNC}")
+    raise ValidationError(f"{operation} takes a function of {takes}, not {name}: pass the function, not what it gives")
+
+
+def refuse_awaitable(result: Any, who: str = "the function of an operation") -> None:
+    """Refuse the coroutine that a function returned instead of a result; ``who`` says whose function it was.
+
+    Raises:
+        ExecutionError: It is the code that is wrong: no attempt more, and no other branch, would mend it.
+
+    """
+    kind = type(result)
+    if kind in _PLAIN:
+        return
+    if not hasattr(kind, "__await__") and not hasattr(kind, "__anext__"):
+        return
+    if hasattr(kind, "close"):
+        result.close()  # else Python warns, wherever it is when it drops it, that nobody awaited it
+    name = getattr(result, "__qualname__", None) or kind.__name__
+    raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
+
+
+def ask(strategy: Any, kind: str, gives: str, *about: Any) -> Any:
+    """Ask a strategy of the user's for its decision.
+
+    Args:
+        strategy: The function.
+        kind: ``retry`` or ``wait``.
+        gives: The class of its decisions.
+        about: What it is asked about.
+
+    Raises:
+        ValidationError: If it is no function, or does not decide.
+
+    """
+    if not callable(strategy):
+        raise ValidationError(
+            f"a {kind} strategy is a function, such as create_{kind}_strategy(...) makes, not {_shown(strategy)}"
+        )
+    decision = strategy(*about)
+    if not hasattr(decision, _DECISIONS[kind]):
+        raise ValidationError(f"a {kind} strategy must return a {gives}, not {_shown(decision)}")
+    return decision
+
+
+_DECISIONS = {"retry": "should_retry", "wait": "should_continue"}
+
+_NO_ASYNC = (
+    "Async functions are not taken yet by this context, which is synchronous: make it a plain function, or let a plain "
+    "one run it with asyncio.run(...)"
+)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
