@@ -30,6 +30,19 @@ class Hooks:
         """
         return batch
 
+    def branch_failed(self, operation_id: str, name: str | None, error: Exception, recorded: dict[str, Any]) -> None:
+        """See the failure of a branch of a map or parallel, before it is recorded. Called in the branch's thread.
+
+        A FLAT branch that failed does so again in each invocation, until its batch is done.
+
+        Args:
+            operation_id: Of the branch's context.
+            name: The branch's; of a FLAT one, its index.
+            error: What the branch's function raised.
+            recorded: The error object of it.
+
+        """
+
     def batch_ended(self, operation_id: str, total: int, limit: int | None, result: BatchResult[Any]) -> None:
         """See what a map or parallel gives, before it is recorded; or once more, where replay has rebuilt it.
 

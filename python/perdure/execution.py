@@ -68,7 +68,6 @@ RESERVE_SHARE = 0.2
 CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
 """Bytes of the largest payload that the service model lets a checkpoint carry."""
 
-
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
     "BackgroundThreadError",
@@ -267,6 +266,8 @@ def _invoke(
     except (TypeError, ValueError) as unreadable:
         raise ExecutionError(f"the event of this durable execution cannot be read: {unreadable}") from unreadable
     invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
+    if invocation.hooks is None:
+        invocation.hooks = getattr(event, "hooks", None)  # of a local service
     checkpoints = invocation.checkpoints
     checkpoints.used = len(operations)
     checkpoints.told.append(operations)

@@ -58,6 +58,13 @@ def hang(event, context):
 
 def plain(event, context):
     return [event]
+
+def mistyped(context, item, index, items):
+    return undefined + item
+
+@durable_execution
+def fans_out(event, context):
+    return context.map([1, 2], mistyped, max_concurrency=1).get_results()
 """
 
 
@@ -216,6 +223,14 @@ def test_what_fails_is_in_the_log_with_the_line_that_failed(folder: Path) -> Non
     assert 'return event["nothing"]' in said
     assert "fails failed. RuntimeError: out of order" in said
     assert "perdure/execution.py" not in said
+
+
+def test_a_branch_that_fails_is_in_the_log_with_its_line_though_its_batch_succeeds(folder: Path) -> None:
+    with serving(folder, "app:fans_out", "--memory") as served:
+        assert served.client.invoke(FunctionName="fans_out")["Payload"].read() == b"[]"
+        line = served.next_line()
+        assert line.startswith("WARNING perdure.local: fans_out/")
+        assert re.search(r": branch map-item-0 failed at app\.py:\d+ in mistyped\. NameError: name 'undefined'", line)
 
 
 def test_an_invocation_that_takes_longer_than_it_may_is_given_up(folder: Path) -> None:

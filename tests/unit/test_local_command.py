@@ -140,6 +140,13 @@ def chatty(event, context):
 def asks(event, context):
     return context.create_callback("[red]approval").result()
 
+def mistyped(context, item, index, items):
+    return undefined + item
+
+@durable_execution
+def fans_out(event, context):
+    return context.map([1, 2], mistyped, max_concurrency=event).get_results()
+
 thing = 5
 """
 
@@ -241,6 +248,22 @@ def test_a_handler_that_is_none_is_told_what_it_lacks() -> None:
     code, out, _ = perdure("demo_app:undecorated")
     assert code == 1
     assert "Is the handler decorated with @durable_execution?" in " ".join(out.split())
+
+
+@pytest.mark.usefixtures("project")
+def test_branches_that_failed_are_logged_and_counted_though_the_batch_succeeds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    code, out, _ = perdure("demo_app:fans_out", "--event", "1")
+    assert code == 0
+    assert "1 branch of map and parallel failed; the log says where." in out.splitlines()
+    (told,) = [record for record in caplog.records if record.name == "perdure.local"]
+    assert told.levelname == "WARNING"
+    assert "branch map-item-0 failed at demo_app.py:" in told.getMessage()
+    _, out, _ = perdure("demo_app:fans_out", "--event", "1", "--json")
+    assert json.loads(out)["failedBranches"] == 1
+    _, out, _ = perdure("demo_app:good", "--skip-time")
+    assert "branch" not in out
 
 
 @pytest.mark.usefixtures("project")

@@ -109,6 +109,7 @@ def run(
     _register_more(service, False, plain or ())
     display = Display(console, quiet=as_json)
     service.observers.append(display)
+    branches = service.log_branches()
     others = set(threading.enumerate())
     try:
         handle = service.start(function_name, payload, name)
@@ -122,11 +123,11 @@ def run(
             interrupted = True
     budget = budget_of(handle, prices_of(price_operations, price_written, price_retained))
     if as_json:
-        print_document(context, as_document(handle, budget, interrupted=interrupted))
+        print_document(context, as_document(handle, budget, branches.failed, interrupted=interrupted))
     elif interrupted:
         show_interrupted(console, handle)
     elif handle.terminal:
-        show_outcome(console, handle, budget)
+        show_outcome(console, handle, budget, branches.failed)
     else:
         show_blocked(console, handle)
     if interrupted:

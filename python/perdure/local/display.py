@@ -209,10 +209,13 @@ class Display:
         return places
 
 
-def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget) -> None:
+def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget, failed_branches: int = 0) -> None:
     """Show what it took, and the result, or the error and the traceback that leads to it."""
     style = "green" if handle.status == "SUCCEEDED" else "red"
     console.print(f"[bold {style}]{handle.status}[/] ({_calls(handle)})", highlight=False)
+    if failed_branches:
+        what = "1 branch" if failed_branches == 1 else f"{failed_branches:,} branches"
+        console.print(f"{what} of map and parallel failed; the log says where.", highlight=False, style="yellow")
     console.print(f"Budget: {budget.use}\nPrice: {budget.cost}", highlight=False, style="dim")
     if handle.status == "SUCCEEDED":
         if handle.result:
@@ -270,7 +273,9 @@ def show_blocked(console: Console, handle: ExecutionHandle) -> None:
     )
 
 
-def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = False) -> dict[str, Any]:
+def as_document(
+    handle: ExecutionHandle, budget: Budget, failed_branches: int = 0, *, interrupted: bool = False
+) -> dict[str, Any]:
     """Return everything about an execution as one JSON document; one that cannot move on by itself is BLOCKED."""
     operations = [
         {
@@ -295,6 +300,7 @@ def as_document(handle: ExecutionHandle, budget: Budget, *, interrupted: bool = 
         "error": handle.error,
         "traceback": None if interrupted else _trace(handle) or None,
         "invocations": len(handle.invocations),
+        "failedBranches": failed_branches,
         "budget": budget.to_dict(),
         "openCallbacks": [
             callback["CallbackDetails"]["CallbackId"]

@@ -229,7 +229,8 @@ class Driver:
         updated = execution.begin_invocation(now, context.aws_request_id)
         invocation = turn.invocation = Invocation(execution.invocations, now)
         handle.invocations.append(invocation)
-        event = LocalEvent(self._event(handle, updated), LocalClient(service, invocation), service.clock)
+        hooks = None if service.branch_log is None else service.branch_log.hooks(handle)
+        event = LocalEvent(self._event(handle, updated), LocalClient(service, invocation), service.clock, hooks)
         invocation.failures = event.failures
         for observer in service.observers:
             observer.invocation(handle, invocation)

@@ -14,6 +14,7 @@ from perdure.local.validation import error_bytes, text_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from perdure._hooks import Hooks
     from perdure.local.client import LocalClient
     from perdure.local.clock import Clock
     from perdure.local.transitions import Operation
@@ -33,17 +34,19 @@ class LocalEvent(dict[str, Any]):
     """A plain Lambda event that also knows the service it came from.
 
     `client` has the methods of a boto3 Lambda client, `clock` the service's time. An SDK that turns an exception of
-    the user's into an error object may leave the exception itself in `failures`, for whoever wants its traceback.
+    the user's into an error object may leave the exception itself in `failures`, for whoever wants its traceback;
+    `hooks`, where there are any, see what perdure's own engine does.
     Everything else about the event is an ordinary dict, and a handler that does not look will not notice.
     """
 
-    __slots__ = ("client", "clock", "failures")
+    __slots__ = ("client", "clock", "failures", "hooks")
 
-    def __init__(self, content: dict[str, Any], client: LocalClient, clock: Clock) -> None:
+    def __init__(self, content: dict[str, Any], client: LocalClient, clock: Clock, hooks: Hooks | None = None) -> None:
         super().__init__(content)
         self.client = client
         self.clock = clock
         self.failures: list[BaseException] = []
+        self.hooks = hooks
 
 
 @dataclass(slots=True)

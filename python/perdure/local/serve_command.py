@@ -186,6 +186,7 @@ def _open(database: Path | None, console: Console) -> LocalService:
     except sqlite3.DatabaseError as problem:  # what is damaged may be found late
         _refuse(console, f"{database} is damaged: {problem}. Restore it from a copy, or give another file.")
     service.failure_log = FailureLog()
+    service.log_branches()
     return service
 
 

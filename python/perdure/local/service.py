@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._duration import DurationLike
+    from perdure.local.branch_log import BranchLog
     from perdure.local.calls import Call
     from perdure.local.clock import Clock
     from perdure.local.driver import Target
@@ -153,6 +154,7 @@ class LocalService:
         """Draws the ids of executions, and the names of those that are given none."""
         self.observers: list[Observer] = []
         self.failure_log: FailureLog | None = None
+        self.branch_log: BranchLog | None = None
         self.functions = Functions()
         self.tasks: deque[Call] = deque()
         self.lock = RLock()
@@ -215,6 +217,14 @@ class LocalService:
         idle = workers.stop(grace)
         self.workers = None
         return idle
+
+    def log_branches(self) -> BranchLog:
+        """Log every branch of a map or parallel that fails, from now on; the log counts them."""
+        from perdure.local.branch_log import BranchLog  # noqa: PLC0415 - of the commands, which alone want it
+
+        log = self.branch_log = BranchLog()
+        self.observers.append(log)
+        return log
 
     # -- functions -------------------------------------------------------------------------------------------------
 

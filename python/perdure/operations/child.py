@@ -86,6 +86,7 @@ def run(
         checkpoints.wait(operation.succeed_context(inner, payload, large))
         return value
     try:
+        _tell(context, branch, operation.id, operation.name, failed, recorded)
         checkpoints.wait(operation.fail_context(inner, recorded))
         logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
         raise failure(error_class, recorded, operation, failed)
@@ -101,6 +102,13 @@ def _summary(generator: Callable[[Any], str] | None, result: Any, operation: Ope
             f"the summary_generator of context {operation.name or operation.id} must return text, not {summary!r:.200}"
         )
     return summary
+
+
+def _tell(context: DurableContext, branch: bool, *what: Any) -> None:
+    """Show a branch that has failed to whoever looks into the invocation."""
+    hooks = context.invocation.hooks
+    if branch and hooks is not None:
+        hooks.branch_failed(*what)
 
 
 def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
@@ -141,6 +149,7 @@ def run_virtual(
     finally:
         inner.end()
     try:
+        _tell(context, index is not None, id_, str(index), failed, recorded)
         logger.debug("a virtual context failed", exc_info=failed)
         raise failure(ChildContextError, recorded, None, failed)
     finally:

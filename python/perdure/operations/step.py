@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from perdure.types import StepContext
 
 
-def run(  # noqa: C901, PLR0912, PLR0915  one branch a decision, one a way to end
+def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
     context: DurableContext,
     operation: Operation,
     func: Callable[[StepContext], Any],

@@ -1,0 +1,84 @@
+"""What became of the branches of map and parallel: each that fails is logged once, with the user's line, and counted.
+
+A batch SUCCEEDs although its branches fail, so that a mistake in the code of a branch would show nowhere else.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from perdure._hooks import Hooks
+from perdure._log import Log
+from perdure.local.events import error_object
+from perdure.local.traces import chain_of, place_of
+
+if TYPE_CHECKING:
+    from perdure.local.handle import ExecutionHandle, Invocation
+    from perdure.local.transitions import Operation
+
+_LOG = Log("perdure.local")
+_BRANCHES = frozenset({"MapIteration", "ParallelBranch"})
+
+
+class BranchLog:
+    """An observer of a service, and its `branch_log`, which hands its invocations what they tell it by."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        """How many branches have failed."""
+        self._known: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def hooks(self, handle: ExecutionHandle) -> Hooks:
+        """Give an invocation of an execution something to tell its failing branches by."""
+        return _Telling(self, handle)
+
+    def tell(self, handle: ExecutionHandle, operation_id: str, name: str | None, what: str) -> None:
+        """Log the failure of a branch, unless it is known."""
+        with self._lock:
+            known = self._known.setdefault(handle.arn, set())
+            if operation_id in known:
+                return
+            known.add(operation_id)
+            self.failed += 1
+        function = handle.machine.function_arn.split(":")[-2]
+        _LOG.warning("%s/%s: branch %s failed%s", function, handle.name, name or operation_id[:8], what)
+
+    # -- as an observer: an SDK that tells nothing leaves what it records
+
+    def operation(self, handle: ExecutionHandle, operation: Operation) -> None:
+        """Look for branches that failed, and for the end of the execution."""
+        if operation["Status"] == "FAILED" and operation.get("SubType") in _BRANCHES:
+            error = operation["ContextDetails"].get("Error") or {}
+            self.tell(handle, operation["Id"], operation.get("Name"), f". {_told(error)}")
+        elif operation["Type"] == "EXECUTION" and handle.terminal:
+            with self._lock:
+                self._known.pop(handle.arn, None)
+
+    def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:
+        """Ignore invocations."""
+
+    def waiting(self, seconds: float, *, skipped: bool) -> None:
+        """Ignore time."""
+
+
+class _Telling(Hooks):
+    __slots__ = ("_handle", "_log")
+
+    def __init__(self, log: BranchLog, handle: ExecutionHandle) -> None:
+        self._log = log
+        self._handle = handle
+
+    def branch_failed(self, operation_id: str, name: str | None, error: Exception, recorded: dict[str, Any]) -> None:
+        """Log what led to it in the first place, with the line of the user's code that raised it."""
+        traced = [(place, link) for link in chain_of(error) if (place := place_of(link)) is not None]
+        if traced:
+            place, first = traced[-1]
+            self._log.tell(self._handle, operation_id, name, f" at {place}. {_told(error_object(first))}")
+        else:
+            self._log.tell(self._handle, operation_id, name, f". {_told(recorded)}")
+
+
+def _told(error: dict[str, Any]) -> str:
+    return f"{error.get('ErrorType', 'Error').rpartition('.')[2]}: {error.get('ErrorMessage', '')}"
