@@ -26,6 +26,7 @@ __all__ = [
     "WAIT",
     "Batch",
     "Execution",
+    "NativeClient",
     "Operation",
     "Scope",
     "__version__",
@@ -481,6 +482,65 @@ class Batch:
 
     def statuses(self) -> list[str | None]:
         """Give the status of each branch as the wire spells it; None for one that was not admitted."""
+
+# ---- the client
+
+@final
+class NativeClient:
+    """The two calls that the engine makes, over HTTP/1.1 and TLS, signed; one for the life of a process.
+
+    It keeps a connection open between calls. One that has ended unnoticed, as in a sandbox that was frozen, is replaced
+    without a failure. Credentials are read at each call. The GIL is let go while a call lasts.
+    """
+
+    @staticmethod
+    def find(user_agent: str) -> tuple[NativeClient | None, str | None]:
+        """Make a client of what the environment says; or say what of it is left to boto3.
+
+        Args:
+            user_agent: What calls say of the caller.
+
+        Raises:
+            OSError: If the certificates that ``AWS_CA_BUNDLE`` or ``SSL_CERT_FILE`` names cannot be read.
+
+        """
+
+    def checkpoint(self, arn: str, body: str, seconds: float | None) -> tuple[int, bytes, list[tuple[str, str]]]:
+        """Call ``CheckpointDurableExecution``.
+
+        Args:
+            arn: The execution.
+            body: The request as JSON, without the ARN.
+            seconds: How long the call may take in all; None for 15 minutes.
+
+        Returns:
+            The HTTP status, the body, and the headers, whose names are in lower case.
+
+        Raises:
+            TimeoutError: If there is no answer in time.
+            ConnectionError: If there is none that can be relied on, and another call may well get one.
+            OSError: If the credentials cannot be had.
+
+        """
+
+    def state(
+        self, arn: str, token: str, marker: str, page: int, seconds: float | None
+    ) -> tuple[int, bytes, list[tuple[str, str]]]:
+        """Call ``GetDurableExecutionState`` for a page of at most ``page`` operations; else as `checkpoint`."""
+
+    def prepare(self, seconds: float | None) -> None:
+        """Begin to connect in a thread that does not need the GIL, unless a connection is open."""
+
+    def settle(self) -> None:
+        """Wait until nothing is being connected any more."""
+
+    @property
+    def endpoint(self) -> str:
+        """The address that calls go to."""
+
+    @property
+    def max_attempts(self) -> int | None:
+        """How often a call may be made, by ``AWS_MAX_ATTEMPTS``."""
 
 # ---- checks and backoff
 

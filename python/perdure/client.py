@@ -5,7 +5,10 @@ Updates and operations are the wire's dicts on both sides. boto3 is imported wit
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
+
+from perdure.exceptions import ValidationError
 
 Wire = dict[str, Any]
 
@@ -15,6 +18,7 @@ Checkpoint = tuple[str | None, list[Wire], str | None]
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from perdure._core import NativeClient as Core
     from perdure.lambda_service import DurableServiceClient
 
     class Client(Protocol):
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
         def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
             """Read a further page of the recorded operations."""
             ...
+
+
+logger = logging.getLogger("perdure")
 
 
 class BotoClient:
@@ -80,14 +87,78 @@ class ModelClient:
 PAGE = 1000
 """How many operations one page may hold, the most the service gives."""
 
-_default: BotoClient | None = None
+CHOICE = "PERDURE_CLIENT"
+"""The environment variable that decides by hand who makes the calls: ``native`` or ``boto3``."""
+
+_default: BotoClient | Core | None = None
 
 
-def default_client() -> BotoClient:
-    """Give the process's client, made with the first call and reused by warm invocations."""
+class ProcessClient:
+    """The process's client, chosen and made with the first call, as one invocation uses it.
+
+    Args:
+        lambda_context: Tells how much of the invocation's time is left.
+
+    """
+
+    __slots__ = ("_client", "_lambda_context")
+
+    def __init__(self, lambda_context: Any) -> None:
+        self._lambda_context = lambda_context
+        self._client: Client | None = None
+
+    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+        """Record updates."""
+        return (self._client or self._made()).checkpoint(arn, token, updates, client_token)
+
+    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+        """Read a further page."""
+        return (self._client or self._made()).state(arn, token, marker)
+
+    def _made(self) -> Client:
+        found = default_client()
+        if isinstance(found, BotoClient):
+            self._client = found
+        else:
+            from perdure.native_client import NativeClient  # noqa: PLC0415  only for invocations that make calls
+
+            self._client = NativeClient(found, self._lambda_context)
+        return self._client
+
+
+def default_client() -> BotoClient | Core:
+    """Give the process's client, made with the first call and reused by warm invocations.
+
+    The client of our own makes the calls wherever it understands all that the environment says about them; boto3 does
+    everywhere else, and where ``PERDURE_CLIENT=boto3`` says so.
+
+    Raises:
+        ValidationError: If ``PERDURE_CLIENT`` says something else, or asks for a client that does not understand the
+            environment.
+
+    """
     global _default  # noqa: PLW0603  one client a process is the point
     if _default is None:
-        from perdure.lambda_service import LambdaClient  # noqa: PLC0415  brings boto3 along
-
-        _default = BotoClient(LambdaClient.initialize_client().client)
+        _default = _chosen()
     return _default
+
+
+def _chosen() -> BotoClient | Core:
+    import os  # noqa: PLC0415  with the first call
+
+    choice = os.environ.get(CHOICE) or None
+    if choice not in {None, "native", "boto3"}:
+        raise ValidationError(f"{CHOICE} is {choice!r}: set it to native or boto3, or leave it out")
+    why: str | None = f"{CHOICE} says so"
+    if choice != "boto3":
+        from perdure import native_client  # noqa: PLC0415  the same
+
+        core, why = native_client.find()
+        if core is not None:
+            return core
+        if choice == "native":
+            raise ValidationError(f"{CHOICE} asks for the native client, but {why}, which only boto3 understands")
+    logger.debug("calls to the service go through boto3: %s", why)
+    from perdure.lambda_service import LambdaClient  # noqa: PLC0415  brings boto3 along
+
+    return BotoClient(LambdaClient.initialize_client().client)

@@ -11,7 +11,7 @@ from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, decode_json, encode_json
 from perdure._functions import is_async, refuse_awaitable
 from perdure._log import Log
-from perdure.client import BotoClient, ModelClient, default_client
+from perdure.client import BotoClient, ModelClient, ProcessClient
 from perdure.context import DurableContext
 from perdure.exceptions import (
     BackgroundThreadError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         InitialExecutionState,
     )
     from perdure.checkpoint import Checkpointer
-    from perdure.client import Checkpoint, Client, Wire
+    from perdure.client import Client, Wire
     from perdure.lambda_service import (
         DurableExecutionInvocationOutput,
         DurableServiceClient,
@@ -265,7 +265,7 @@ def _invoke(
         core.load(operations)
     except (TypeError, ValueError) as unreadable:
         raise ExecutionError(f"the event of this durable execution cannot be read: {unreadable}") from unreadable
-    invocation = Invocation(core, client or _Lazy(), arn, lambda_context, clock)
+    invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock)
     if invocation.hooks is None:
         invocation.hooks = getattr(event, "hooks", None)  # of a local service
     checkpoints = invocation.checkpoints
@@ -309,16 +309,6 @@ def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
     checkpoints.used += len(more)
     checkpoints.told.append(more)
     checkpoints.written += _budget.recorded_bytes(more)
-
-
-class _Lazy:
-    """The process's client, made with the first call."""
-
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
-        return default_client().checkpoint(arn, token, updates, client_token)
-
-    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
-        return default_client().state(arn, token, marker)
 
 
 def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any], Client | None, Any]:

@@ -39,6 +39,15 @@ class WallClock:
 WALL_CLOCK = WallClock()
 
 
+def remaining_seconds(lambda_context: Any) -> float | None:
+    """Give the seconds that Lambda leaves an invocation; None if its context does not say."""
+    try:
+        remaining = lambda_context.get_remaining_time_in_millis()
+    except AttributeError:
+        return None
+    return remaining / 1000 if isinstance(remaining, (int, float)) else None
+
+
 class Invocation:
     """One invocation of an execution.
 
@@ -79,11 +88,7 @@ class Invocation:
 
     def remaining_seconds(self) -> float | None:
         """Give the seconds that Lambda leaves the invocation; None if the context does not say."""
-        try:
-            remaining = self.lambda_context.get_remaining_time_in_millis()
-        except AttributeError:
-            return None
-        return remaining / 1000 if isinstance(remaining, (int, float)) else None
+        return remaining_seconds(self.lambda_context)
 
     def _patience(self) -> float:
         remaining = self.remaining_seconds()

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod batch;
+mod client;
 mod convert;
 mod errors;
 mod execution;
@@ -26,7 +27,9 @@ mod _core {
     #[pymodule_export]
     use super::backoff::{exponential_delay, jittered_delay, linear_delay, whole_seconds};
     #[pymodule_export]
-    use super::{batch::Batch, check_sub_type, execution::Execution, operation::Operation, scope::Scope};
+    use super::{
+        batch::Batch, check_sub_type, client::NativeClient, execution::Execution, operation::Operation, scope::Scope,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

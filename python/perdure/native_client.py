@@ -1,0 +1,138 @@
+"""The service over the client of our own, in Rust: no boto3, no urllib3, one kept connection.
+
+What it raises has the shape of what botocore raises, and is classified by the same code.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import NativeClient as Core
+from perdure._core import __version__, decode_json, encode_json
+from perdure.invocation import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
+
+if TYPE_CHECKING:
+    from perdure.client import Checkpoint, Wire
+
+PAGE = 1000
+"""How many operations one page may hold, the most the service gives."""
+
+_OK = 200
+_MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
+
+
+class ServiceError(Exception):
+    """The service refused a call.
+
+    Args:
+        operation: The API action.
+        response: As botocore gives it: ``Error`` and ``ResponseMetadata``.
+
+    """
+
+    def __init__(self, operation: str, response: dict[str, Any]) -> None:
+        error = response["Error"]
+        super().__init__(
+            f"An error occurred ({error['Code']}) when calling the {operation} operation: {error['Message']}"
+        )
+        self.operation_name = operation
+        self.response = response
+
+
+class UnreadableAnswerError(ConnectionError):
+    """The service answered a call with something that is no answer to it."""
+
+
+class NativeClient:
+    """The service behind the client of our own.
+
+    Args:
+        core: The process's client, which keeps its connection.
+        lambda_context: Tells how much of the invocation's time is left, asked at each call.
+
+    """
+
+    __slots__ = ("_core", "_lambda_context")
+
+    def __init__(self, core: Core, lambda_context: Any) -> None:
+        self._core = core
+        self._lambda_context = lambda_context
+
+    def _seconds(self) -> float | None:
+        """Give the seconds that a call may take: what is left, less a little to return in; None if nobody knows."""
+        left = remaining_seconds(self._lambda_context)
+        return None if left is None else left - min(MARGIN_SECONDS, left * MARGIN_SHARE)
+
+    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+        """Record updates."""
+        body = encode_json({"CheckpointToken": token, "Updates": updates, "ClientToken": client_token})
+        found = _read("CheckpointDurableExecution", self._core.checkpoint(arn, body, self._seconds()))
+        state = found.get("NewExecutionState") or {}
+        return found.get("CheckpointToken"), _operations(state), state.get("NextMarker")
+
+    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+        """Read a further page."""
+        answer = self._core.state(arn, token, marker, PAGE, self._seconds())
+        found = _read("GetDurableExecutionState", answer)
+        return _operations(found), found.get("NextMarker")
+
+    def prepare(self) -> None:
+        """Begin to connect, beside whatever the caller does."""
+        self._core.prepare(self._seconds())
+
+    def settle(self) -> None:
+        """Wait until nothing is being connected any more."""
+        self._core.settle()
+
+
+def find() -> tuple[Core | None, str | None]:
+    """Make the process's client; or say why the environment is left to boto3."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Core.find(f"perdure/{__version__} md/client#native lang/python#{version}")
+
+
+def _read(operation: str, answer: tuple[int, bytes, list[tuple[str, str]]]) -> dict[str, Any]:
+    status, body, headers = answer
+    if status != _OK:
+        raise ServiceError(operation, _error(status, body, dict(headers)))
+    found = _json(body)
+    if found is None:
+        raise UnreadableAnswerError(f"the answer to {operation} is no JSON object: {body[:100]!r}")
+    return found
+
+
+def _json(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = decode_json(body.decode())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _error(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    """Give a refusal the shape that botocore gives it."""
+    found = _json(body) or {}
+    code = headers.get("x-amzn-errortype") or found.get("code") or found.get("__type") or status
+    code = str(code).partition(":")[0].rpartition("#")[2]
+    message = found.get("message") or found.get("Message") or ""
+    return {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {
+            "RequestId": headers.get("x-amzn-requestid"),
+            "HTTPStatusCode": status,
+            "HTTPHeaders": headers,
+            "RetryAttempts": 0,
+        },
+    }
+
+
+def _operations(found: dict[str, Any]) -> list[Wire]:
+    """Give the operations of an answer with their moments in milliseconds, as an event has them."""
+    operations: list[Wire] = found.get("Operations") or []
+    for operation in operations:
+        for details, member in _MOMENTS:
+            inside = operation.get(details)
+            if inside and isinstance(moment := inside.get(member), (int, float)):
+                inside[member] = round(moment * 1000)
+    return operations

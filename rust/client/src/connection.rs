@@ -1,0 +1,251 @@
+//! A connection to the API: TCP, a proxy's tunnel where there is one, TLS; and none of it beyond a deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::answer::{Answer, Reader, Unread};
+use crate::endpoint::Endpoint;
+use crate::environment::Proxy;
+use crate::error::Error;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const READ: Duration = Duration::from_secs(50);
+/// How long a connection may lie unused and still be trusted. Counted by the clock of the world, which goes on while a
+/// sandbox is frozen.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// An open connection.
+pub struct Connection {
+    stream: Stream,
+    address: String,
+    used: bool,
+    last_used: SystemTime,
+    process: u32,
+}
+
+enum Stream {
+    Plain(Timed),
+    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+}
+
+/// A socket whose every read and write ends with a deadline.
+struct Timed {
+    socket: TcpStream,
+    until: Instant,
+}
+
+/// Why an exchange failed.
+pub struct Failed {
+    pub error: Error,
+    /// Whether the connection had been used before and died without a byte of an answer: it had ended unnoticed.
+    pub stale: bool,
+}
+
+impl Connection {
+    /// Connects to an endpoint.
+    pub fn open(
+        endpoint: &Endpoint,
+        proxy: Option<&Proxy>,
+        tls: Option<&Arc<ClientConfig>>,
+        until: Instant,
+    ) -> Result<Self, Error> {
+        let address = endpoint.host_header();
+        let limit = until.min(Instant::now() + CONNECT);
+        let socket = match proxy {
+            None => connect(&endpoint.host, endpoint.port, limit)?,
+            Some(proxy) => tunnel(connect(&proxy.host, proxy.port, limit)?, endpoint, proxy, until)?,
+        };
+        let stream = match tls {
+            None => Stream::Plain(Timed { socket, until }),
+            Some(config) => handshake(Timed { socket, until }, endpoint, config)?,
+        };
+        Ok(Self { stream, address, used: false, last_used: SystemTime::now(), process: std::process::id() })
+    }
+
+    /// Whether it may be used again: not in a forked process, and not after it has lain for long.
+    pub fn is_fresh(&self) -> bool {
+        let idle = self.last_used.elapsed().unwrap_or(Duration::MAX);
+        self.process == std::process::id() && idle < IDLE
+    }
+
+    /// Sends a request and reads its answer.
+    pub fn exchange(&mut self, request: &[u8], until: Instant) -> Result<Answer, Failed> {
+        let used = std::mem::replace(&mut self.used, true);
+        self.timed().until = until;
+        let (answer, began) = match self.stream.write_all(request).and_then(|()| self.stream.flush()) {
+            Ok(()) => {
+                let mut reader = Reader::new(&mut self.stream);
+                (reader.answer(), reader.began)
+            }
+            Err(error) => (Err(error.into()), false),
+        };
+        self.last_used = SystemTime::now();
+        answer.map_err(|unread| self.failed(unread, used && !began))
+    }
+
+    fn timed(&mut self) -> &mut Timed {
+        match &mut self.stream {
+            Stream::Plain(timed) => timed,
+            Stream::Tls(tls) => &mut tls.sock,
+        }
+    }
+
+    fn failed(&self, unread: Unread, silent: bool) -> Failed {
+        let address = self.address.clone();
+        match unread {
+            Unread::Malformed(reason) => Failed { error: Error::Protocol { address, reason }, stale: false },
+            Unread::Io(error) if is_timeout(&error) => Failed { error: Error::Timeout { address }, stale: false },
+            Unread::Io(source) => Failed { error: Error::Lost { address, source }, stale: silent },
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(timed) => timed.flush(),
+            Self::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+impl Timed {
+    /// The time that one read or write may take.
+    fn allowance(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.min(READ)) }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.allowance()?))?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.allowance()?))?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+fn connect(host: &str, port: u16, until: Instant) -> Result<TcpStream, Error> {
+    let began = Instant::now();
+    let failed = |source: io::Error| {
+        let address = format!("{host}:{port}");
+        if is_timeout(&source) {
+            Error::ConnectTimeout { address, after: began.elapsed() }
+        } else {
+            Error::Connect { address, source }
+        }
+    };
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in resolve(host, port, until).map_err(failed)? {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(failed(io::ErrorKind::TimedOut.into()));
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(socket) => {
+                // A request is written at once: waiting for more would only delay it.
+                socket.set_nodelay(true).map_err(failed)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// The addresses of a host. The system resolves names without a limit of time, so a thread asks it.
+fn resolve(host: &str, port: u16, until: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let (answer, answered) = mpsc::channel();
+    let name = host.to_owned();
+    thread::Builder::new().name("perdure-resolve".to_owned()).spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        let _ = answer.send(found);
+    })?;
+    let left = until.saturating_duration_since(Instant::now());
+    answered.recv_timeout(left).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Asks a proxy for a tunnel.
+fn tunnel(socket: TcpStream, endpoint: &Endpoint, proxy: &Proxy, until: Instant) -> Result<TcpStream, Error> {
+    let address = format!("{}:{}", proxy.host, proxy.port);
+    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
+    let target = format!("{host}:{}", endpoint.port);
+    let mut request = zeroize::Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
+    if let Some(login) = &proxy.login {
+        let encoded = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(login.as_bytes()));
+        request.push_str("Proxy-Authorization: Basic ");
+        request.push_str(&encoded);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    let mut timed = Timed { socket, until };
+    let lost = |source: io::Error| Error::Lost { address: address.clone(), source };
+    timed.write_all(request.as_bytes()).map_err(lost)?;
+    match Reader::new(&mut timed).head_alone() {
+        Ok((200..=299, _)) => Ok(timed.socket),
+        Ok((status, reason)) => Err(Error::Proxy { address, answer: format!("{status} {reason}") }),
+        Err(Unread::Malformed(reason)) => Err(Error::Protocol { address, reason }),
+        Err(Unread::Io(error)) if is_timeout(&error) => Err(Error::Timeout { address }),
+        Err(Unread::Io(source)) => Err(Error::Lost { address, source }),
+    }
+}
+
+/// Whether it is TLS that failed, rather than the connection below it.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
+}
+
+fn handshake(mut timed: Timed, endpoint: &Endpoint, config: &Arc<ClientConfig>) -> Result<Stream, Error> {
+    let address = endpoint.host_header();
+    let refused = |reason: String| Error::Tls { address: address.clone(), reason };
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| refused(error.to_string()))?;
+    let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(|error| refused(error.to_string()))?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut timed).map_err(|error| match error {
+            error if is_timeout(&error) => Error::Timeout { address: address.clone() },
+            error if is_refusal(&error) => refused(error.to_string()),
+            source => Error::Lost { address: address.clone(), source },
+        })?;
+    }
+    Ok(Stream::Tls(Box::new(StreamOwned::new(tls, timed))))
+}

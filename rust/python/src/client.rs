@@ -1,0 +1,92 @@
+//! `NativeClient`: the two calls of `perdure-client`, with the GIL let go while they last.
+
+use std::time::{Duration, Instant};
+
+use perdure_client::answer::Answer;
+use perdure_client::client::Client;
+use perdure_client::environment::{self, Process};
+use perdure_client::error::Error;
+use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+#[pyclass(frozen, module = "perdure._core")]
+pub struct NativeClient(Client);
+
+/// The longest that a call may take when nobody says how much time is left: that of Lambda's longest invocation.
+const LONGEST: Duration = Duration::from_secs(900);
+
+type Answered<'py> = (u16, Bound<'py, PyBytes>, Vec<(String, String)>);
+
+fn until(seconds: Option<f64>) -> Instant {
+    let given = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+    Instant::now() + given.unwrap_or(LONGEST).min(LONGEST)
+}
+
+fn answered(py: Python<'_>, answer: Result<Answer, Error>) -> PyResult<Answered<'_>> {
+    let answer = answer.map_err(raised)?;
+    Ok((answer.status, PyBytes::new(py, &answer.body), answer.headers))
+}
+
+fn raised(error: Error) -> PyErr {
+    let text = error.to_string();
+    match error {
+        Error::Timeout { .. } | Error::ConnectTimeout { .. } => PyTimeoutError::new_err(text),
+        error if error.is_passing() => PyConnectionError::new_err(text),
+        _ => PyOSError::new_err(text),
+    }
+}
+
+#[pymethods] // documented in _core.pyi
+impl NativeClient {
+    /// The client, or why the environment is left to boto3.
+    #[staticmethod]
+    fn find(py: Python<'_>, user_agent: String) -> PyResult<(Option<Self>, Option<String>)> {
+        match environment::read(&Process) {
+            Ok(config) => {
+                let client = py.detach(|| Client::new(config, user_agent)).map_err(raised)?;
+                Ok((Some(Self(client)), None))
+            }
+            Err(reason) => Ok((None, Some(reason.to_string()))),
+        }
+    }
+
+    fn checkpoint<'py>(&self, py: Python<'py>, arn: &str, body: &str, seconds: Option<f64>) -> PyResult<Answered<'py>> {
+        let until = until(seconds);
+        let answer = py.detach(|| self.0.checkpoint(arn, body.as_bytes(), until));
+        answered(py, answer)
+    }
+
+    fn state<'py>(
+        &self,
+        py: Python<'py>,
+        arn: &str,
+        token: &str,
+        marker: &str,
+        page: u32,
+        seconds: Option<f64>,
+    ) -> PyResult<Answered<'py>> {
+        let until = until(seconds);
+        let answer = py.detach(|| self.0.state(arn, token, marker, &page.to_string(), until));
+        answered(py, answer)
+    }
+
+    fn prepare(&self, py: Python<'_>, seconds: Option<f64>) {
+        let until = until(seconds);
+        py.detach(|| self.0.prepare(until));
+    }
+
+    fn settle(&self, py: Python<'_>) {
+        py.detach(|| self.0.settle());
+    }
+
+    #[getter]
+    fn endpoint(&self) -> String {
+        self.0.config().endpoint.to_string()
+    }
+
+    #[getter]
+    fn max_attempts(&self) -> Option<u32> {
+        self.0.config().max_attempts
+    }
+}

@@ -1,0 +1,218 @@
+"""What the service, or something in its place, may answer: never a wrong success, a lost update, or a hang."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from perdure import DurableContext, ExecutionError, native_client, run_durable_handler
+from perdure.exceptions import CheckpointError
+from support.hand import LambdaContext, event, op_id
+from support.wire import OK, Connection, answer, lambda_environment, scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
+
+REFUSALS = {
+    "throttled": answer(
+        b'{"Reason":"x","message":"slow down"}', "429 Too Many", "x-amzn-ErrorType: TooManyRequestsException"
+    ),
+    "a stale token": answer(
+        b'{"Type":"User","message":"Invalid checkpoint token: it was used"}',
+        "400 Bad Request",
+        "X-Amzn-ErrorType: InvalidParameterValueException:http://internal.amazon.com/coral/",
+        "x-amzn-RequestId: 4711",
+    ),
+    "the code in the body": answer(b'{"__type":"com.amazon#ServiceException","Message":"oops"}', "500 Internal"),
+    "a key": answer(b"{}", "502 Bad Gateway", "x-amzn-errortype: KMSAccessDeniedException"),
+    "no JSON": answer(b"<html>gone</html>", "503 Service Unavailable"),
+    "nothing": answer(b"", "403 Forbidden"),
+    "a redirect": answer(b"", "307 Temporary Redirect", "Location: http://127.0.0.1:1/"),
+}
+
+ODD_ANSWERS = {
+    "no JSON": answer(b"hello"),
+    "a list": answer(b"[]"),
+    "deep": answer(b"[" * 100_000),
+    "no UTF-8": answer(b'{"CheckpointToken": "\xff"}'),
+    "cut": answer()[:-3],
+    "a length too many": answer().replace(b"Content-Length: ", b"Content-Length: 1"),
+    "two lengths": answer(OK, "200 OK", "Content-Length: 3"),
+    "a head without end": b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000,
+    "another protocol": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "1 GB": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n",
+    "compressed": answer(OK, "200 OK", "Content-Encoding: gzip"),
+    "chunks that lie": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc\r\n0\r\n\r\n",
+    "only announced": b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
+}
+
+
+def boto(url: str) -> Any:
+    return boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
+
+
+def once(text: bytes) -> Callable[[Connection], None]:
+    """Answer each request with these bytes, and hang up."""
+
+    def script(connection: Connection) -> None:
+        if connection.request() is not None:
+            connection.send(text)
+
+    return script
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_has_the_shape_that_botocore_gives_it(
+    case: str, native: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(once(REFUSALS[case])) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        with pytest.raises(native_client.ServiceError) as ours:
+            native().checkpoint(ARN, "t", [], "ct")
+        client = boto(f"http://127.0.0.1:{port}")
+        with pytest.raises(ClientError) as theirs:
+            client.checkpoint_durable_execution(DurableExecutionArn=ARN, CheckpointToken="t", Updates=[])
+        client.close()
+    one, other = ours.value.response, theirs.value.response
+    assert one["Error"]["Code"] == other["Error"]["Code"] or case in {"nothing", "no JSON"}
+    assert one["Error"]["Message"] == other["Error"]["Message"] or case in {"nothing", "no JSON"}
+    for member in ("HTTPStatusCode", "RetryAttempts"):
+        assert one["ResponseMetadata"][member] == other["ResponseMetadata"][member]
+    assert one["ResponseMetadata"]["RequestId"] == other["ResponseMetadata"].get("RequestId")
+    ours_is, theirs_is = (CheckpointError.from_exception(raised.value) for raised in (ours, theirs))
+    assert ours_is.error_category == theirs_is.error_category
+
+
+def test_a_refusal_whose_body_is_no_object_keeps_its_code(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = answer(b"[1]", "404 Not Found", "x-amzn-errortype: ResourceNotFoundException")
+    with scripted(once(refusal)) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        with pytest.raises(native_client.ServiceError) as refused:
+            native().checkpoint(ARN, "t", [], "ct")
+    assert refused.value.response["Error"] == {"Code": "ResourceNotFoundException", "Message": ""}
+
+
+@pytest.mark.parametrize("case", ODD_ANSWERS)
+def test_what_is_no_answer_is_never_taken_for_one(case: str, native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(once(ODD_ANSWERS[case])) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        with pytest.raises(ConnectionError):
+            native().checkpoint(ARN, "t", [], "ct")
+    assert len(requests) == 1
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_client_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(connection: Connection) -> None:
+        while connection.request() is not None:
+            if connection.number < 2:
+                return
+            connection.send(answer())
+
+    with scripted(script) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}", PERDURE_CLIENT="native")
+        ran: list[int] = []
+        given = run_durable_handler(event(), LambdaContext(), lambda _, c: c.step(lambda _: ran.append(1)))
+    assert given["Status"] == "SUCCEEDED"
+    assert ran == [1]
+    assert len(requests) == 3
+    assert len({request.body for request in requests}) == 1
+
+
+@pytest.mark.parametrize("case", ["a stale token", "the code in the body", "nothing", "a key"])
+def test_an_invocation_ends_as_it_does_over_boto3(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome(kind: str) -> Any:
+        monkeypatch.setenv("PERDURE_CLIENT", kind)
+        monkeypatch.setattr("perdure.client._default", None)
+        monkeypatch.setattr("perdure.lambda_service.LambdaClient._shared", None)
+        try:
+            given = run_durable_handler(event(), LambdaContext(0.5), lambda _, c: c.step(lambda _: 1))
+        except Exception as error:  # noqa: BLE001  it is compared
+            return type(error)
+        return given["Status"], given["Error"]["ErrorType"]
+
+    with scripted(once(REFUSALS[case])) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}", AWS_MAX_ATTEMPTS="1")
+        assert outcome("native") == outcome("boto3")
+
+
+def test_no_call_lasts_longer_than_the_invocation(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def drip(connection: Connection) -> None:
+        connection.request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not ended.wait(0.05):
+            connection.send(b" ")
+
+    with scripted(drip) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match=f"no answer from 127.0.0.1:{port} in time"):
+            native(LambdaContext(0.3)).checkpoint(ARN, "t", [], "ct")
+        assert time.monotonic() - began < 30
+        ended.set()
+
+
+def test_the_moments_of_an_answer_are_milliseconds_like_those_of_an_event(
+    native: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = (
+        b'{"CheckpointToken": null, "NewExecutionState": {"NextMarker": "more", "Operations": ['
+        b'{"Id": "a", "Type": "WAIT", "WaitDetails": {"ScheduledEndTimestamp": 1767225600.123}},'
+        b'{"Id": "b", "Type": "STEP", "StepDetails": {"NextAttemptTimestamp": 1767225600, "Attempt": 1}},'
+        b'{"Id": "c", "Type": "NEW_KIND", "NewDetails": {"x": 1}}]}}'
+    )
+    with scripted(once(answer(operations))) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        token, found, marker = native().checkpoint(ARN, "t", [], "ct")
+    assert (token, marker) == (None, "more")
+    assert found[0]["WaitDetails"] == {"ScheduledEndTimestamp": 1_767_225_600_123}
+    assert found[1]["StepDetails"] == {"NextAttemptTimestamp": 1_767_225_600_000, "Attempt": 1}
+    assert found[2]["NewDetails"] == {"x": 1}
+
+
+def test_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (
+        b'{"Operations": [{"Id": "%s", "Type": "STEP", "SubType": "Step", "Status": "SUCCEEDED", '
+        b'"StartTimestamp": 1767225600.5, "StepDetails": {"Result": "42"}}]}' % op_id(1).encode()
+    )
+    with scripted(once(answer(page))) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}", PERDURE_CLIENT="native")
+
+        def handler(_event: Any, context: DurableContext) -> Any:
+            return context.step(lambda _: 1)
+
+        given = run_durable_handler(event(marker="two"), LambdaContext(), handler)
+    assert given == {"Status": "SUCCEEDED", "Result": "42"}
+    assert "Marker=two" in requests[0].target
+
+
+def test_a_token_is_never_told(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(once(b"")) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        client = native()
+        with pytest.raises(ConnectionError) as lost:
+            client.checkpoint(ARN, "t", [], "ct")
+    text = repr(lost.value) + repr(client._core)
+    assert "AKID" not in text
+    assert "session/token" not in text
+    assert "Signature" not in text
+
+
+def test_pages_that_go_round_end_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(connection: Connection) -> None:
+        while connection.request() is not None:
+            connection.send(answer(b'{"Operations": [], "NextMarker": "again"}'))
+
+    with scripted(script) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}", PERDURE_CLIENT="native")
+        with pytest.raises(ExecutionError, match="go round"):
+            run_durable_handler(event(marker="again"), LambdaContext(), lambda *_: 1)

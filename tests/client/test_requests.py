@@ -1,0 +1,153 @@
+"""What goes over the wire: byte for byte what botocore would sign, and what boto3 sends for the same call."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import boto3
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from perdure import native_client
+from support.wire import Request, lambda_environment, scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
+UPDATE = {
+    "Id": "1" * 64,
+    "Type": "STEP",
+    "Action": "SUCCEED",
+    "SubType": "Step",
+    "Name": 'naïve "step"',
+    "Payload": '{"t": "é\\n😀"}',
+    "StepOptions": {"NextAttemptDelaySeconds": 3},
+}
+# What Python's strings may hold and JSON, headers and paths have to carry; a lone surrogate cannot be sent at all.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Request]]]:
+    with scripted() as (port, requests):
+        url = f"http://127.0.0.1:{port}"
+        lambda_environment(monkeypatch, url)
+        yield url, requests
+
+
+def expected_authorization(url: str, request: Request, token: str | None) -> str:
+    """Sign a request that came as botocore would have signed it at that moment."""
+    headers = {name: value for name, value in request.headers.items() if name in {"host", "content-type"}}
+    target = urlsplit(request.target)
+    query = {name: values[0] for name, values in parse_qs(target.query, keep_blank_values=True).items()}
+    ours = AWSRequest(request.method, url + target.path, headers, request.body or None, query or None)
+    ours.context["timestamp"] = request.headers["x-amz-date"]
+    credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", token)
+    signer = SigV4Auth(credentials, "lambda", "us-east-1")
+    signer._modify_request_before_signing(ours)
+    canonical = signer.canonical_request(ours)
+    signature = signer.signature(signer.string_to_sign(ours, canonical), ours)
+    signer._inject_signature_to_request(ours, signature)
+    return str(ours.headers["Authorization"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(arn=TEXT.filter(bool), token=TEXT, marker=TEXT, payload=TEXT, session=st.none() | VISIBLE)
+def test_requests_are_signed_as_botocore_signs_them(
+    native: Any, server: tuple[str, list[Request]], arn: str, token: str, marker: str, payload: str, session: str | None
+) -> None:
+    url, requests = server
+    with pytest.MonkeyPatch.context() as patch:
+        if session is None:
+            patch.delenv("AWS_SESSION_TOKEN")
+        else:
+            patch.setenv("AWS_SESSION_TOKEN", session)
+        client = native()
+        client.checkpoint(arn, token, [{**UPDATE, "Payload": payload}], "ct")
+        client.state(arn, token, marker)
+    for request in requests[-2:]:
+        assert request.headers["authorization"] == expected_authorization(url, request, session)
+        assert request.headers.get("x-amz-security-token") == session
+        assert unquote(request.target.split("/")[3].split("?")[0]) == arn
+
+
+@pytest.mark.parametrize(
+    ("arn", "path"),
+    [("a/../b", "a%2F..%2Fb"), ("..", ".."), (".", "."), ("~-_.", "~-_."), ("a b+c%", "a%20b%2Bc%25")],
+)
+def test_a_path_with_odd_segments_is_signed_as_botocore_signs_it(
+    native: Any, server: tuple[str, list[Request]], arn: str, path: str
+) -> None:
+    url, requests = server
+    native().checkpoint(arn, "t", [], "ct")
+    assert requests[0].target == f"/2025-12-01/durable-executions/{path}/checkpoint"
+    assert requests[0].headers["authorization"] == expected_authorization(url, requests[0], "session/token+==")
+
+
+def test_the_calls_are_those_of_boto3(native: Any, server: tuple[str, list[Request]]) -> None:
+    url, requests = server
+    ours = native()
+    ours.checkpoint(ARN, "token", [UPDATE], "client token")
+    ours.state(ARN, "to/ken", "mark er")
+    boto = boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
+    boto.checkpoint_durable_execution(
+        DurableExecutionArn=ARN, CheckpointToken="token", Updates=[UPDATE], ClientToken="client token"
+    )
+    boto.get_durable_execution_state(
+        DurableExecutionArn=ARN, CheckpointToken="to/ken", Marker="mark er", MaxItems=native_client.PAGE
+    )
+    boto.close()
+    for one, other in zip(requests[:2], requests[2:], strict=True):
+        assert one.method == other.method
+        ours_at, theirs_at = urlsplit(one.target), urlsplit(other.target)
+        assert (ours_at.path, parse_qs(ours_at.query)) == (theirs_at.path, parse_qs(theirs_at.query))
+        assert (one.body and json.loads(one.body)) == (other.body and json.loads(other.body))
+        for name in ("host", "content-type", "x-amz-security-token"):
+            assert one.headers.get(name) == other.headers.get(name), name
+        assert one.headers["user-agent"].startswith("perdure/")
+
+
+def test_the_moment_of_a_signature_is_now(native: Any, server: tuple[str, list[Request]]) -> None:
+    before = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    native().checkpoint(ARN, "t", [], "ct")
+    signed = dt.datetime.strptime(server[1][0].headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+    assert before <= signed <= dt.datetime.now(dt.UTC)
+
+
+def test_credentials_and_the_trace_are_read_anew_at_each_call(
+    native: Any, server: tuple[str, list[Request]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = native()
+    client.checkpoint(ARN, "t", [], "ct")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
+    client.checkpoint(ARN, "t", [], "ct")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1\r\nX-Evil: yes")
+    client.checkpoint(ARN, "t", [], "ct")
+    first, second, third = server[1]
+    assert "Credential=AKIDEXAMPLE/" in first.headers["authorization"]
+    assert "x-amzn-trace-id" not in first.headers
+    assert "Credential=AKIDNEW/" in second.headers["authorization"]
+    assert second.headers["x-amzn-trace-id"].startswith("Root=1-5759e988")
+    assert "x-evil" not in third.headers
+
+
+def test_a_key_with_a_line_break_reaches_no_header(
+    native: Any, server: tuple[str, list[Request]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = native()
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a\r\nX-Evil: yes")
+    with pytest.raises(OSError, match="AWS_SESSION_TOKEN is no plain text"):
+        client.checkpoint(ARN, "t", [], "ct")
+    assert server[1] == []
