@@ -48,7 +48,9 @@ def user_line() -> str | None:
     return None
 
 
-def non_deterministic(id_: str, place: int, recorded: str, called: str) -> NonDeterministicExecutionError:
+def non_deterministic(
+    id_: str, place: int, recorded: str, called: str, line: str | None
+) -> NonDeterministicExecutionError:
     """Build the error for an operation that differs from its recorded history.
 
     Args:
@@ -56,9 +58,9 @@ def non_deterministic(id_: str, place: int, recorded: str, called: str) -> NonDe
         place: Its position in its context, as the code counts.
         recorded: What the history holds.
         called: What the code asks for.
+        line: Where it does.
 
     """
-    line = user_line()
     where = f" at {line}" if line else ""
     return NonDeterministicExecutionError(
         f"operation {place} of its context is {recorded} in the recorded history, but the code{where} now asks for "

@@ -104,6 +104,12 @@ class Execution:
     def root(self) -> Scope:
         """Give the context of the handler."""
 
+    def here(self) -> Scope:
+        """Give the context in whose function, or beside it, this thread of control is: the handler's if none is known.
+
+        `Scope.enter` and `Operation.enter` mark the thread of control, by a context variable.
+        """
+
     def set_deadline(self, seconds: float) -> None:
         """Begin no work once so many seconds have passed, provided that something new was recorded before.
 
@@ -167,7 +173,7 @@ class Execution:
 
         """
 
-    def verdict(self) -> Literal["revoked", "broken", "non-deterministic", "suspended", "late"] | None:
+    def verdict(self) -> Literal["revoked", "broken", "refused", "suspended", "late"] | None:
         """Say how the invocation must end, whatever the handler returned or raised; None leaves it to the handler.
 
         ``"late"`` is an invocation out of time that no operation of its own will wake; where one will, it is
@@ -179,6 +185,7 @@ class Execution:
 
         Raises:
             NonDeterministicExecutionError: If an operation differed from the history.
+            WrongContextError: If an operation was called on a context that was not the caller's to use.
             SuspendExecution: If the service has revoked the checkpoint token.
             CheckpointsBroken: If a call has failed.
             OutOfTime: If the deadline has passed.
@@ -200,6 +207,9 @@ class Scope:
         SuspendExecution: If the operation cannot go on now, or the context was told to suspend before.
             `TimedSuspendExecution`, which is one, if it is known until when.
         NonDeterministicExecutionError: If the history holds something else; from then on every operation does.
+        WrongContextError: If the context is not the caller's to use, which sticks likewise: in the function of an
+            operation it may use the context that it was handed, and no other; and two threads may not use one context
+            at a time, unless their operations differ in type, subtype or name and neither comes out of the other's.
         OrphanedChildException: If the context, or one around it, has ended.
         OutOfTime: If work is to be begun and the deadline has passed.
         CheckpointsBroken: If a call to the service has failed.
@@ -290,6 +300,12 @@ class Scope:
 
         """
 
+    def enter(self) -> None:
+        """Say that the function which this context was handed to begins to run in this thread of control."""
+
+    def leave(self) -> None:
+        """Say that it has ended, or take back that it would begin."""
+
     def is_replaying(self) -> bool:
         """Tell whether the next operation is recorded, and none before it was new."""
 
@@ -355,6 +371,15 @@ class Operation:
     @property
     def status(self) -> str | None:
         """The recorded status of what did not end well; else None."""
+
+    def enter(self) -> None:
+        """Say that functions which the operation was given begin to run in this thread of control.
+
+        Until `leave`, they may use no context, but for one that is handed to them.
+        """
+
+    def leave(self) -> None:
+        """Say that they have ended, or take back that they would begin."""
 
     def again(self) -> Operation:
         """Look once more, after what was queued has become durable.

@@ -237,6 +237,18 @@ class NonDeterministicExecutionError(ExecutionError):
         self.step_id = step_id
 
 
+class WrongContextError(ExecutionError):
+    """An operation was called on a context that was not the caller's to use: see "Contexts" in the guide.
+
+    Args:
+        message: The operation and the line that called it, what is at work, and which context to use instead.
+
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
 class StepInterruptedError(InvocationError):
     """An at-most-once step was started, and no outcome was recorded. Its retry strategy is asked with this error.
 

@@ -38,6 +38,7 @@ from perdure._unrecoverable import (
     StepInterruptedError,
     TerminationReason,
     UnrecoverableError,
+    WrongContextError,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ __all__ = [
     "UnrecoverableError",
     "ValidationError",
     "WaitForConditionError",
+    "WrongContextError",
     "operation_error",
     "register_operation_error",
     "wire_error_fields",
@@ -109,6 +111,7 @@ for _moved in (
     StepInterruptedError,
     TerminationReason,
     UnrecoverableError,
+    WrongContextError,
 ):
     _moved.__module__ = __name__  # where users import it from
 del _moved

@@ -19,13 +19,12 @@ from perdure.exceptions import (
     CheckpointError,
     ExecutionError,
     InvocationError,
-    NonDeterministicExecutionError,
     OrphanedChildException,
     SuspendExecution,
     ValidationError,
 )
 from perdure.invocation import WALL_CLOCK, Invocation
-from perdure.operations.common import used_after_its_end, wire_error
+from perdure.operations.common import REFUSALS, used_after_its_end, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -287,8 +286,7 @@ def _invoke(
     result: Any = None
     error: BaseException | None = None
     try:
-        result = handler(user_event, DurableContext(invocation, core.root()))
-        refuse_awaitable(result, "the handler")
+        result = _call(handler, user_event, invocation)
     except BaseException as raised:  # noqa: BLE001  sorted below
         error = raised
         failures = getattr(event, "failures", None)
@@ -300,6 +298,18 @@ def _invoke(
     finally:
         # The traceback of a caught exception would keep the handler's frames alive into the next invocation.
         error = checkpoints.failure = None
+
+
+def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
+    """Call a handler with the context that is its own for as long as it runs."""
+    root = invocation.core.root()
+    try:
+        root.enter()
+        result = handler(user_event, DurableContext(invocation, root))
+    finally:
+        root.leave()
+    refuse_awaitable(result, "the handler")
+    return result
 
 
 def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
@@ -369,7 +379,7 @@ def _sorted(  # noqa: C901, PLR0911  the one place where all outcomes are sorted
                 return _raised(invocation, error)
         if verdict == "revoked":
             return {"Status": "PENDING"}
-        if verdict != "non-deterministic":
+        if verdict != "refused":
             checkpoints.flush()
         if verdict == "suspended":
             return {"Status": "PENDING"}
@@ -385,8 +395,8 @@ def _sorted(  # noqa: C901, PLR0911  the one place where all outcomes are sorted
     except InvocationError as failed:
         return _failed_by(failed)
     except ExecutionError as different:
-        # The one that the handler raised knows the user's line.
-        return _failed(error if isinstance(error, NonDeterministicExecutionError) else different)
+        # The one that the handler raised has the traceback.
+        return _failed(error if isinstance(error, REFUSALS) else different)
     finally:
         del error  # whose traceback may hold this frame
     raise AssertionError(f"an invocation ended with the unknown verdict {verdict!r}")

@@ -12,7 +12,7 @@ from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field, to_duration
 from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.config import JitterStrategy, Numeric
-from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution
+from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution, WrongContextError
 
 if TYPE_CHECKING:
     import re
@@ -329,7 +329,7 @@ def with_retry(
         while True:
             try:
                 result = func(inner, attempt)
-            except NonDeterministicExecutionError:
+            except (NonDeterministicExecutionError, WrongContextError):
                 raise
             except Exception as error:  # which errors are worth it is the strategy's business
                 decision = ask(strategy, "retry", "RetryDecision", error, attempt)

@@ -331,10 +331,9 @@ def test_functions_that_do_things_twice_are_found_where_they_are_to_be_idempoten
 
 def test_threads_that_end_with_their_invocation_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     def handler(_event: Any, context: Any) -> None:
-        threads = [threading.Thread(target=context.step, args=(lambda _: 1, "same")) for _ in range(2)]
-        for thread in threads:
+        for _ in range(2):
+            thread = threading.Thread(target=context.step, args=(lambda _: 1, "same"))
             thread.start()
-        for thread in threads:
             thread.join()
 
     search(handler).assert_ok()

@@ -453,7 +453,8 @@ class _BatchRun:
 
     def _is_done(self) -> bool:
         try:
-            return self._ask_predicate()
+            # In a thread of ours, too, it sees what the handler has set, and may use no context.
+            return self._variables.copy().run(self._ask_predicate)
         except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
             self._fatal = self._fatal or error
             self._batch.stop()

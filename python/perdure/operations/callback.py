@@ -16,7 +16,7 @@ from perdure.exceptions import (
     StepError,
 )
 from perdure.operations import child
-from perdure.operations.common import BRANCH, deserialise
+from perdure.operations.common import deserialise
 from perdure.types import WaitForCallbackContext
 
 if TYPE_CHECKING:
@@ -62,16 +62,17 @@ class Callback(Generic[T]):
 
         """
         # The one who suspends is the one who asks, which need not be the context that made the callback.
-        invocation = self._context.invocation
-        branch = BRANCH.get()
-        scope = branch[1] if branch is not None and branch[0] is invocation else invocation.core.root()
-        operation = scope.callback_result(self.operation_id)
+        operation = self._context.invocation.core.here().callback_result(self.operation_id)
         if operation.decision == FAILED:
             raise _failure(operation)
         payload = operation.payload
         if self._serdes is None or payload is None:
             return payload  # type: ignore[no-any-return]
-        return deserialise(self._context, self._serdes, payload, self.operation_id)  # type: ignore[no-any-return]
+        try:
+            operation.enter()
+            return deserialise(self._context, self._serdes, payload, self.operation_id)  # type: ignore[no-any-return]
+        finally:
+            operation.leave()
 
 
 def _failure(operation: Operation) -> CallbackError:

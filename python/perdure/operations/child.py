@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
 from perdure._functions import refuse_awaitable
-from perdure.exceptions import ChildContextError, NonDeterministicExecutionError, ValidationError
+from perdure.exceptions import ChildContextError, ValidationError
 from perdure.operations.common import (
-    BRANCH,
+    REFUSALS,
     deserialise,
     failure,
     logger,
@@ -52,20 +52,33 @@ def run(
         error_class: What a failure surfaces as.
 
     """
-    decision = operation.decision
-    if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
-    if decision == FAILED:
+    if operation.decision == FAILED:
         raise_recorded(error_class, operation)
+    try:
+        operation.enter()
+        return _run(context, operation, func, serdes, summary_generator, branch, error_class)
+    finally:
+        operation.leave()
+
+
+def _run(
+    context: DurableContext,
+    operation: Operation,
+    func: Callable[[DurableContext], Any],
+    serdes: SerDes[Any] | None,
+    summary_generator: Callable[[Any], str] | None,
+    branch: bool,
+    error_class: type[DurableOperationError],
+) -> Any:
+    if operation.decision == RECORDED:
+        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     checkpoints = context.invocation.checkpoints
     if operation.ticket:
         checkpoints.watch()
     inner = operation.open(branch)
-    if branch:
-        BRANCH.set((context.invocation, inner))
     write = operation.write
     try:
-        result = func(context.child(inner, operation.id))
+        result = _call(func, context.child(inner, operation.id))
         refuse_awaitable(result)
         settle(context, inner)
         payload = serialise(context, serdes, result, operation.id, operation.name)
@@ -111,10 +124,19 @@ def _tell(context: DurableContext, branch: bool, *what: Any) -> None:
         hooks.branch_failed(*what)
 
 
+def _call(func: Callable[[DurableContext], Any], context: DurableContext) -> Any:
+    """Call a function with the context that is its own for as long as it runs."""
+    try:
+        context.scope.enter()
+        return func(context)
+    finally:
+        context.scope.leave()
+
+
 def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
     """Raise again what the code inside must not swallow: a suspension, and whatever stops the invocation."""
-    if isinstance(raised, NonDeterministicExecutionError):
-        return  # not swallowed, and made anew it would not know the user's line
+    if isinstance(raised, REFUSALS):
+        return  # not swallowed
     if inner.is_suspended():
         inner.check()
     context.scope.check()
@@ -131,10 +153,9 @@ def run_virtual(
     The result makes the round trip through its serdes all the same, so that going virtual changes no values.
     """
     inner = context.scope.open_virtual(index, index is not None)
-    if index is not None:
-        BRANCH.set((context.invocation, inner))
     id_ = inner.operation_id or ""
     try:
+        inner.enter()
         result = func(context.child(inner, None, is_virtual=True))
         refuse_awaitable(result)
         settle(context, inner)
@@ -147,6 +168,7 @@ def run_virtual(
     else:
         return result
     finally:
+        inner.leave()
         inner.end()
     try:
         _tell(context, index is not None, id_, str(index), failed, recorded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure._log import Log
@@ -12,18 +11,19 @@ from perdure.exceptions import (
     ExecutionError,
     InvocationError,
     InvokeError,
+    NonDeterministicExecutionError,
     OrphanedChildException,
     SerDesError,
     StepError,
     WaitForConditionError,
+    WrongContextError,
     operation_error,
     wire_error_fields,
 )
 
 if TYPE_CHECKING:
-    from perdure._core import Operation, Scope
+    from perdure._core import Operation
     from perdure.context import DurableContext
-    from perdure.invocation import Invocation
     from perdure.serdes import SerDes
 
 logger = Log("perdure")
@@ -39,8 +39,8 @@ _KINDS = {
     WaitForConditionError: "wait_for_condition",
 }
 
-BRANCH: ContextVar[tuple[Invocation, Scope] | None] = ContextVar("perdure_branch", default=None)
-"""The branch whose code runs: a suspension there is the branch's, whichever context's operation it waits for."""
+REFUSALS = (NonDeterministicExecutionError, WrongContextError)
+"""What ends the execution because of what its code does. The engine raises it again with every further operation."""
 
 
 def wire_error(error: BaseException) -> dict[str, Any]:
@@ -124,9 +124,9 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     raise failure(cls, error, operation)
 
 
-def used_after_its_end(error: OrphanedChildException) -> ExecutionError:
+def used_after_its_end(error: OrphanedChildException) -> WrongContextError:
     """Give the error for code that is no orphan itself and used a context which has ended."""
-    return ExecutionError(
+    return WrongContextError(
         f"the handler used the context of a child or branch that has ended ({error}): "
         f"use each context only inside the function it was handed to"
     )

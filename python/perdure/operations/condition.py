@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import FAILED, RECORDED
 from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.exceptions import RetryableSerDesError, WaitForConditionError
-from perdure.operations.common import deserialise, failure, raise_recorded, serialise, wire_error
+from perdure.operations.common import REFUSALS, deserialise, failure, raise_recorded, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +28,25 @@ def run(
     serdes: SerDes[Any] | None,
 ) -> Any:
     """Carry out what the core decided for a condition: check once, then go on, come back later, or fail."""
-    decision = operation.decision
-    if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
-    if decision == FAILED:
+    if operation.decision == FAILED:
         raise_recorded(WaitForConditionError, operation)
+    try:
+        operation.enter()
+        return _run(context, operation, check, wait_strategy, initial_state, serdes)
+    finally:
+        operation.leave()
+
+
+def _run(
+    context: DurableContext,
+    operation: Operation,
+    check: Callable[[Any, WaitForConditionCheckContext], Any],
+    wait_strategy: Callable[[Any, int], WaitForConditionDecision],
+    initial_state: Any,
+    serdes: SerDes[Any] | None,
+) -> Any:
+    if operation.decision == RECORDED:
+        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     check_function(check, "wait_for_condition", "the state and a WaitForConditionCheckContext")
     checkpoints = context.invocation.checkpoints
     if operation.ticket:
@@ -48,7 +62,7 @@ def run(
         payload = serialise(context, serdes, state, id_, operation.name)
         state = deserialise(context, serdes, payload, id_, operation.name)
         verdict = ask(wait_strategy, "wait", "WaitForConditionDecision", state, operation.attempt)
-    except RetryableSerDesError:
+    except (RetryableSerDesError, *REFUSALS):
         raise
     except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation
         failed, recorded = error, wire_error(error)

@@ -23,6 +23,20 @@ def run(
     config: tuple[SerDes[Any] | None, SerDes[Any] | None, str | None],
 ) -> Any:
     """Carry out what the core decided for an invoke."""
+    try:
+        operation.enter()
+        return _run(context, operation, function_name, payload, config)
+    finally:
+        operation.leave()
+
+
+def _run(
+    context: DurableContext,
+    operation: Operation,
+    function_name: str,
+    payload: Any,
+    config: tuple[SerDes[Any] | None, SerDes[Any] | None, str | None],
+) -> Any:
     serdes_payload, serdes_result, tenant_id = config
     if operation.decision == START:
         text = serialise(context, serdes_payload or DEFAULT_JSON_SERDES, payload, operation.id, operation.name)

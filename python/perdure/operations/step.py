@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from perdure.types import StepContext
 
 
-def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
+def run(
     context: DurableContext,
     operation: Operation,
     func: Callable[[StepContext], Any],
@@ -33,6 +33,22 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
     serdes: SerDes[Any] | None,
 ) -> Any:
     """Carry out what the core decided for a step."""
+    if operation.decision == FAILED:
+        raise_recorded(StepError, operation)
+    try:
+        operation.enter()
+        return _run(context, operation, func, retry_strategy, serdes)
+    finally:
+        operation.leave()
+
+
+def _run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
+    context: DurableContext,
+    operation: Operation,
+    func: Callable[[StepContext], Any],
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+    serdes: SerDes[Any] | None,
+) -> Any:
     checkpoints = context.invocation.checkpoints
     decision = operation.decision
     if decision == START:

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::checkpoint::{Queue, Role, Ticket};
+use crate::custody::Custody;
 use crate::decision::{Decision, Look};
 use crate::history::History;
 use crate::id::OperationId;
@@ -51,10 +52,11 @@ impl Begun {
 #[derive(Debug)]
 pub struct Engine<P, W> {
     history: History<P>,
-    scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) custody: Custody,
     queue: Queue<P, W>,
     /// Set once no operation may go on any more; the first reason stands.
-    gate: Option<Refusal>,
+    pub(crate) gate: Option<Refusal>,
     /// Set once nothing can be sent any more (revoked or broken), whatever stopped the operations.
     severed: Option<Refusal>,
     /// Whether this invocation has recorded anything new.
@@ -70,6 +72,7 @@ impl<P: Payload, W> Engine<P, W> {
         Self {
             history: History::default(),
             scopes: vec![Scope::root()],
+            custody: Custody::default(),
             queue: Queue::new(token),
             gate: None,
             severed: None,
@@ -194,11 +197,9 @@ impl<P: Payload, W> Engine<P, W> {
     pub fn verdict(&self) -> Option<&'static str> {
         match self.severed.as_ref().or(self.gate.as_ref()) {
             Some(Refusal::Revoked) => Some("revoked"),
-            Some(Refusal::Broken) if matches!(self.gate, Some(Refusal::NonDeterministic(_))) => {
-                Some("non-deterministic")
-            }
+            Some(Refusal::Broken) if self.gate.as_ref().is_some_and(Refusal::is_of_the_code) => Some("refused"),
             Some(Refusal::Broken) => Some("broken"),
-            Some(Refusal::NonDeterministic(_)) => Some("non-deterministic"),
+            Some(Refusal::NonDeterministic(_) | Refusal::WrongContext(_)) => Some("refused"),
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
             Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {
@@ -232,14 +233,9 @@ impl<P: Payload, W> Engine<P, W> {
             Some(entry) => {
                 let recorded = self.history.at(entry);
                 if !matches(recorded, call, place.parent) {
-                    let called = Identity {
-                        kind: call.kind,
-                        sub_type: Some(SubType::new(call.sub_type)),
-                        name: call.name.map(Into::into),
-                        parent: place.parent,
-                    };
+                    let called = Identity { parent: place.parent, ..Identity::called(call) };
                     let recorded = Identity::of(recorded);
-                    return Err(self.refuse(Mismatch { id: place.id, position, recorded, called: Some(called) }));
+                    return Err(self.refuse(Mismatch::new(place.id, position, recorded, Some(called))));
                 }
             }
             None => self.scopes[scope.0].fresh = true,
@@ -274,7 +270,7 @@ impl<P: Payload, W> Engine<P, W> {
             None => Ok(self.open(place, place.parent, branch)),
             Some(entry) => {
                 let recorded = Identity::of(self.history.at(entry));
-                Err(self.refuse(Mismatch { id: place.id, position, recorded, called: None }))
+                Err(self.refuse(Mismatch::new(place.id, position, recorded, None)))
             }
         }
     }
@@ -292,7 +288,15 @@ impl<P: Payload, W> Engine<P, W> {
             |operation| operation.status.is_terminal(),
         );
         let outer = Some(place.scope);
-        self.scopes.push(Scope { prefix: Some(place.id), parent, outer, branch, ended, ..Scope::root() });
+        self.scopes.push(Scope {
+            prefix: Some(place.id),
+            parent,
+            outer,
+            branch,
+            ended,
+            is_at_work: false,
+            ..Scope::root()
+        });
         ScopeId(self.scopes.len() - 1)
     }
 
@@ -439,6 +443,15 @@ impl<P: Payload, W> Engine<P, W> {
             return Err(Refusal::Suspended(until));
         }
         Ok(table(entry.map(|entry| self.history.at(entry)), look))
+    }
+
+    /// Notes the user's line that was refused, unless it is known; gives the refusal with it.
+    pub fn locate(&mut self, line: Option<&str>) -> Option<Refusal> {
+        let refusal = self.gate.as_mut()?;
+        if let (Some(place), Some(line)) = (refusal.line_mut(), line) {
+            place.get_or_insert_with(|| line.into());
+        }
+        Some(refusal.clone())
     }
 
     fn refuse(&mut self, mismatch: Mismatch) -> Refusal {

@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use thiserror::Error;
 
+use crate::engine::{Begun, Call};
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Operation, SubType};
+use crate::wrong_context::WrongContext;
 
 /// One side of a mismatch: what an operation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,25 @@ impl Identity {
             name: operation.name.clone(),
             parent: operation.parent,
         }
+    }
+
+    /// What code asks for.
+    pub fn called(call: &Call<'_>) -> Self {
+        let sub_type = Some(SubType::new(call.sub_type));
+        Self { kind: call.kind, sub_type, name: call.name.map(Into::into), parent: None }
+    }
+
+    /// What has begun.
+    pub fn begun(begun: &Begun) -> Self {
+        let (sub_type, name) = (Some(begun.sub_type.clone()), begun.name.clone());
+        Self { kind: begun.kind, sub_type, name, parent: begun.place.parent }
+    }
+
+    /// Whether a call at the same place would come to it.
+    pub(crate) fn is_called_by(&self, call: &Call<'_>) -> bool {
+        self.kind == call.kind
+            && self.sub_type.as_ref().is_none_or(|sub_type| sub_type.as_str() == call.sub_type)
+            && self.name.as_deref() == call.name
     }
 
     /// The identity in words; with the parent where that is part of the difference.
@@ -51,9 +72,15 @@ pub struct Mismatch {
     pub recorded: Identity,
     /// What the code asks for; none for a virtual context, which is never recorded.
     pub called: Option<Identity>,
+    /// The user's line that called.
+    pub line: Option<Box<str>>,
 }
 
 impl Mismatch {
+    pub(crate) fn new(id: OperationId, position: u64, recorded: Identity, called: Option<Identity>) -> Self {
+        Self { id, position, recorded, called, line: None }
+    }
+
     /// Both sides in words: what is recorded, and what the code asks for.
     pub fn in_words(&self) -> (String, String) {
         match &self.called {
@@ -75,6 +102,8 @@ pub enum Refusal {
     Orphaned(OperationId),
     #[error("operation {} differs from its recorded history", .0.id)]
     NonDeterministic(Box<Mismatch>),
+    #[error("an operation was called on a context that was not its caller's to use")]
+    WrongContext(Box<WrongContext>),
     #[error("the service has revoked the checkpoint token")]
     Revoked,
     #[error("an earlier checkpoint failed")]
@@ -84,4 +113,28 @@ pub enum Refusal {
         /// Whether the service will wake the execution by itself.
         pending: bool,
     },
+}
+
+impl Refusal {
+    /// Whether it is the code's fault.
+    pub(crate) fn is_of_the_code(&self) -> bool {
+        matches!(self, Self::NonDeterministic(_) | Self::WrongContext(_))
+    }
+
+    /// Whether the user's line that was refused is still to be found.
+    pub fn wants_line(&self) -> bool {
+        match self {
+            Self::NonDeterministic(mismatch) => mismatch.line.is_none(),
+            Self::WrongContext(call) => call.line.is_none(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn line_mut(&mut self) -> Option<&mut Option<Box<str>>> {
+        match self {
+            Self::NonDeterministic(mismatch) => Some(&mut mismatch.line),
+            Self::WrongContext(call) => Some(&mut call.line),
+            _ => None,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! A scope is the root of an execution, a child context or a branch. It knows the scope around it, so that an orphan can
 //! ask its ancestors, and a suspension can mark every scope it unwinds.
 
+use crate::custody::Body;
 use crate::id::OperationId;
 use crate::operation::Millis;
 
@@ -21,7 +22,7 @@ pub struct Suspension(pub Option<Millis>);
 
 /// One context's position.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that are independent of each other")]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct Scope {
     /// The operation whose id prefixes the positions inside; none for the root.
     pub(crate) prefix: Option<OperationId>,
@@ -43,6 +44,10 @@ pub struct Scope {
     pub(crate) outer: Option<ScopeId>,
     /// Whether it is a branch: a suspension inside is the batch's business, not the surroundings'.
     pub(crate) branch: bool,
+    /// Whether the function that it was handed to is at work.
+    pub(crate) is_at_work: bool,
+    /// Its operations whose functions are.
+    pub(crate) bodies: Vec<Body>,
 }
 
 impl Scope {
@@ -58,6 +63,8 @@ impl Scope {
             suspended: None,
             outer: None,
             branch: false,
+            is_at_work: true,
+            bodies: Vec::new(),
         }
     }
 

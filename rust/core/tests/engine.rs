@@ -102,7 +102,7 @@ fn what_differs_from_the_history_stops_everything() {
         let refusal = step_at(&mut engine, ROOT).expect_err("it differs");
         assert!(matches!(refusal, Refusal::NonDeterministic(_)));
         assert_eq!(step_at(&mut engine, ROOT), Err(refusal), "it sticks");
-        assert_eq!(engine.verdict(), Some("non-deterministic"));
+        assert_eq!(engine.verdict(), Some("refused"));
     }
 }
 

@@ -59,9 +59,10 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
         Refusal::Orphaned(id) => raise(py, EXCEPTIONS, "OrphanedChildException", (message, id.to_string())),
         Refusal::NonDeterministic(mismatch) => {
             let (recorded, called) = mismatch.in_words();
-            let args = (mismatch.id.to_string(), mismatch.position, recorded, called);
+            let args = (mismatch.id.to_string(), mismatch.position, recorded, called, mismatch.line.as_deref());
             raise(py, CONTROL, "non_deterministic", args)
         }
+        Refusal::WrongContext(call) => raise(py, EXCEPTIONS, "WrongContextError", (call.in_words(),)),
         Refusal::Broken => raise(py, CONTROL, "CheckpointsBroken", (message,)),
         Refusal::OutOfTime { pending } => raise(py, CONTROL, "OutOfTime", (message, pending)),
     }

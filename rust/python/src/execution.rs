@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::convert;
+use crate::custody;
 use crate::errors::Error;
 use crate::object::{Object, Wakeful};
 use crate::scope::Scope;
@@ -50,6 +51,12 @@ impl Execution {
 
     fn root(&self) -> Scope {
         Scope::new(Arc::clone(&self.shared), ScopeId::ROOT)
+    }
+
+    fn here(&self, py: Python<'_>) -> PyResult<Scope> {
+        let caller = custody::caller(py, &self.shared)?;
+        let scope = self.shared.lock().engine.whereabouts(caller);
+        Ok(Scope::new(Arc::clone(&self.shared), scope))
     }
 
     fn set_deadline(&self, seconds: f64) {

@@ -4,6 +4,7 @@ mod backoff;
 mod batch;
 mod client;
 mod convert;
+mod custody;
 mod errors;
 mod execution;
 mod object;

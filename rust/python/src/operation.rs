@@ -1,7 +1,9 @@
 //! `Operation`: one operation that is not simply replayed, until its outcome is queued.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use perdure_core::custody::Spot;
 use perdure_core::decision::Decision;
 use perdure_core::engine::{Begun, Table};
 use perdure_core::limits;
@@ -10,6 +12,7 @@ use perdure_core::update::{Action, Options};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::custody::{self, Mark};
 use crate::errors::Error;
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -45,6 +48,9 @@ pub struct Operation {
     payload: Option<Py<PyAny>>,
     #[pyo3(get)]
     error: Option<Py<PyAny>>,
+    /// The number of its functions at work; 0 if they are not.
+    at_work: AtomicU64,
+    mark: Mark,
 }
 
 impl Operation {
@@ -59,8 +65,22 @@ impl Operation {
         let object = |text: Option<&Text>| text.map(|text| text.get(py).unbind());
         let (shared, attempt, ticket, write, starts) = (Arc::clone(shared), 0, 0, true, false);
         let (status, payload, error) = (None, None, None);
-        let blank =
-            Self { shared, table, begun, decision: RUN, attempt, ticket, write, starts, status, payload, error };
+        let (at_work, mark) = (AtomicU64::new(0), Mark::default());
+        let blank = Self {
+            shared,
+            table,
+            begun,
+            decision: RUN,
+            attempt,
+            ticket,
+            write,
+            starts,
+            status,
+            payload,
+            error,
+            at_work,
+            mark,
+        };
         match decision {
             Decision::Value(value) => Self { decision: RECORDED, payload: object(value), ..blank },
             Decision::Failure { status, error } => {
@@ -79,6 +99,12 @@ impl Operation {
     /// Whether there is work to do that an invocation short of time should leave to the next.
     pub fn is_work(&self) -> bool {
         matches!(self.decision, RUN | START | INTERRUPTED) && self.write
+    }
+
+    /// Where a thread of control stands that carries this as its mark, if it is one of the invocation's.
+    pub fn spot(&self, shared: &Arc<Shared>) -> Option<Spot> {
+        let number = self.at_work.load(Ordering::Relaxed);
+        Arc::ptr_eq(&self.shared, shared).then_some(Spot::Beside(self.begun.place.scope, number))
     }
 
     fn update(
@@ -109,6 +135,20 @@ impl Operation {
     #[getter]
     fn status(&self) -> Option<&'static str> {
         self.status.map(Status::as_str)
+    }
+
+    fn enter(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let caller = custody::caller(slf.py(), &this.shared)?;
+        let number = this.shared.lock().engine.enter(&this.begun, caller);
+        this.at_work.store(number, Ordering::Relaxed);
+        this.mark.set(slf)
+    }
+
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        let number = self.at_work.swap(0, Ordering::Relaxed);
+        self.shared.lock().engine.leave(self.begun.place.scope, number);
+        self.mark.reset(py)
     }
 
     fn again(&self, py: Python<'_>) -> Result<Self, Error> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use perdure_core::custody::Spot;
 use perdure_core::decision::{Decision, Look};
 use perdure_core::engine::{Begun, Call, Table};
 use perdure_core::id::OperationId;
@@ -14,6 +15,7 @@ use perdure_core::{callback, child, condition, invoke, limits, step, wait};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::custody::{self, Mark};
 use crate::errors::Error;
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
@@ -23,6 +25,7 @@ use crate::text::Text;
 pub struct Scope {
     shared: Arc<Shared>,
     id: ScopeId,
+    mark: Mark,
 }
 
 type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
@@ -31,7 +34,12 @@ type Decode = for<'py> fn(&Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
 
 impl Scope {
     pub fn new(shared: Arc<Shared>, id: ScopeId) -> Self {
-        Self { shared, id }
+        Self { shared, id, mark: Mark::default() }
+    }
+
+    /// Where a thread of control stands that carries this as its mark, if it is one of the invocation's.
+    pub fn spot(&self, shared: &Arc<Shared>) -> Option<Spot> {
+        Arc::ptr_eq(&self.shared, shared).then_some(Spot::Inside(self.id))
     }
 
     /// Comes to an operation.
@@ -45,7 +53,26 @@ impl Scope {
         options: Option<Options<Text>>,
         decode: Option<Decode>,
     ) -> Found<'py> {
+        self.find(py, call, table, options, decode).map_err(|error| custody::located(py, &self.shared, error))
+    }
+
+    #[inline]
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        call: &Call<'_>,
+        table: Table<Text>,
+        options: Option<Options<Text>>,
+        decode: Option<Decode>,
+    ) -> Found<'py> {
         let mut state = self.shared.lock();
+        // A map or parallel comes to its branches itself, wherever they run.
+        if call.index.is_none() && state.engine.is_contested(self.id) {
+            drop(state);
+            let caller = custody::caller(py, &self.shared)?;
+            state = self.shared.lock();
+            state.engine.admit(self.id, call, caller)?;
+        }
         let (place, decision) = state.engine.begin(self.id, call, table)?;
         if let (Decision::Value(value), Some(decode)) = (&decision, decode) {
             let Some(payload) = value.map(|value| value.get(py)) else { return Ok(py.None().into_bound(py)) };
@@ -135,9 +162,29 @@ impl Scope {
         self.come(py, &call, |recorded, _| child::begin(recorded), Some(Options::None), extended_unless(raw))
     }
 
-    fn open_virtual(&self, index: Option<u64>, branch: bool) -> Result<Self, Error> {
-        let scope = self.shared.lock().engine.open_virtual(self.id, index, branch)?;
+    fn open_virtual(&self, py: Python<'_>, index: Option<u64>, branch: bool) -> Result<Self, Error> {
+        let open = || {
+            let caller = custody::caller(py, &self.shared)?;
+            let mut state = self.shared.lock();
+            if index.is_none() {
+                state.engine.admit_virtual(self.id, caller)?;
+            }
+            Ok(state.engine.open_virtual(self.id, index, branch)?)
+        };
+        let scope = open().map_err(|error| custody::located(py, &self.shared, error))?;
         Ok(Self::new(Arc::clone(&self.shared), scope))
+    }
+
+    fn enter(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let caller = custody::caller(slf.py(), &this.shared)?;
+        this.shared.lock().engine.enter_context(this.id, caller);
+        this.mark.set(slf)
+    }
+
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.lock().engine.leave_context(self.id);
+        self.mark.reset(py)
     }
 
     fn is_replaying(&self) -> bool {

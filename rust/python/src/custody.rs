@@ -1,0 +1,89 @@
+//! The mark of a thread of control: a context variable that holds the scope whose function runs, or the operation that
+//! runs another function. Where user code copies context variables into a thread or a task, the mark goes along.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use perdure_core::custody::{Caller, Spot};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::IntoPyDict;
+
+use crate::errors::Error;
+use crate::operation::Operation;
+use crate::scope::Scope;
+use crate::shared::Shared;
+
+struct Here {
+    get: Py<PyAny>,
+    set: Py<PyAny>,
+    reset: Py<PyAny>,
+}
+
+static HERE: PyOnceLock<Here> = PyOnceLock::new();
+
+fn here(py: Python<'_>) -> PyResult<&Here> {
+    HERE.get_or_try_init(py, || {
+        let options = [("default", py.None())].into_py_dict(py)?;
+        let variable = py.import("contextvars")?.getattr("ContextVar")?.call(("perdure_here",), Some(&options))?;
+        let method = |name| variable.getattr(name).map(Bound::unbind);
+        Ok(Here { get: method("get")?, set: method("set")?, reset: method("reset")? })
+    })
+}
+
+/// Who calls, as far as that is of this invocation.
+pub fn caller(py: Python<'_>, shared: &Arc<Shared>) -> PyResult<Caller> {
+    let mark = here(py)?.get.bind(py).call0()?;
+    Ok(Caller { spot: spot(&mark, shared), thread: thread_number() })
+}
+
+fn spot(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> Option<Spot> {
+    if let Ok(scope) = mark.cast_exact::<Scope>() {
+        return scope.get().spot(shared);
+    }
+    mark.cast_exact::<Operation>().ok().and_then(|operation| operation.get().spot(shared))
+}
+
+/// A number that no other thread has: the address of something that each has of its own.
+fn thread_number() -> u64 {
+    thread_local!(static OWN: u8 = const { 0 });
+    OWN.with(|own| std::ptr::from_ref(own).addr() as u64)
+}
+
+/// A mark that this thread of control carries, and the one it had before.
+#[derive(Default)]
+pub struct Mark(Mutex<Option<Py<PyAny>>>);
+
+impl Mark {
+    pub fn set(&self, mark: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = mark.py();
+        let before = here(py)?.set.bind(py).call1((mark,))?.unbind();
+        self.swap(Some(before));
+        Ok(())
+    }
+
+    pub fn reset(&self, py: Python<'_>) -> PyResult<()> {
+        match self.swap(None) {
+            Some(before) => here(py)?.reset.bind(py).call1((before,)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn swap(&self, token: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), token)
+    }
+}
+
+/// A refusal with the user's line that was refused.
+pub fn located(py: Python<'_>, shared: &Shared, error: Error) -> Error {
+    match error {
+        Error::Refused(refusal) if refusal.wants_line() => {
+            let line = py.import("perdure._control").and_then(|control| control.getattr("user_line")?.call0());
+            let line = line.and_then(|line| line.extract::<Option<String>>());
+            match line {
+                Ok(line) => shared.lock().engine.locate(line.as_deref()).unwrap_or(refusal).into(),
+                Err(error) => error.into(),
+            }
+        }
+        other => other,
+    }
+}
