@@ -81,30 +81,52 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
     raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
 
 
-def ask(strategy: Any, kind: str, gives: str, *about: Any) -> Any:
-    """Ask a strategy of the user's for its decision.
+def ask(strategy: Any, kind: str, whose: str, *about: Any) -> int | None:
+    """Ask a strategy of the user's what is to come; decisions of other classes will do, if they have the members.
 
     Args:
         strategy: The function.
         kind: ``retry`` or ``wait``.
-        gives: The class of its decisions.
+        whose: The operation it is the strategy of.
         about: What it is asked about.
+
+    Returns:
+        The seconds until the next attempt; None if there is to be none.
 
     Raises:
         ValidationError: If it is no function, or does not decide.
 
     """
+    cause = about[0] if isinstance(about[0], BaseException) else None
     if not callable(strategy):
         raise ValidationError(
-            f"a {kind} strategy is a function, such as create_{kind}_strategy(...) makes, not {_shown(strategy)}"
-        )
-    decision = strategy(*about)
-    if not hasattr(decision, _DECISIONS[kind]):
-        raise ValidationError(f"a {kind} strategy must return a {gives}, not {_shown(decision)}")
-    return decision
+            f"the {kind} strategy of {whose} must be a function, such as create_{kind}_strategy(...) makes, "
+            f"not {_shown(strategy)}"
+        ) from cause
+    goes_on, answers = _DECISIONS[kind]
+    decision: Any = strategy(*about)
+    try:
+        if not getattr(decision, goes_on):
+            return None
+        delay = decision.delay_seconds
+    except AttributeError:
+        raise ValidationError(
+            f"the {kind} strategy of {whose} must return {answers}, not {_shown(decision)}"
+        ) from cause
+    if not isinstance(delay, int):
+        raise ValidationError(
+            f"the {kind} strategy of {whose} must return a delay in whole seconds, not {_shown(delay)}"
+        ) from cause
+    return delay
 
 
-_DECISIONS = {"retry": "should_retry", "wait": "should_continue"}
+_DECISIONS = {
+    "retry": ("should_retry", "RetryDecision.retry(delay) or RetryDecision.no_retry()"),
+    "wait": (
+        "should_continue",
+        "WaitForConditionDecision.continue_waiting(delay) or WaitForConditionDecision.stop_polling()",
+    ),
+}
 
 _NO_ASYNC = (
     "Async functions are not taken yet by this context, which is synchronous: make it a plain function, or let a plain "

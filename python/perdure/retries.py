@@ -332,15 +332,15 @@ def with_retry(
             except (NonDeterministicExecutionError, WrongContextError):
                 raise
             except Exception as error:  # which errors are worth it is the strategy's business
-                decision = ask(strategy, "retry", "RetryDecision", error, attempt)
-                if not decision.should_retry:
+                delay = ask(strategy, "retry", f"with_retry {name or ''}".rstrip(), error, attempt)
+                if delay is None:
                     raise
             else:
                 refuse_awaitable(result, "the block of with_retry")
                 return result
             # The service waits at least one second.
             inner.wait(
-                duration=Duration(max(1, decision.delay_seconds)),
+                duration=Duration(max(1, delay)),
                 name=f"{name}-backoff-{attempt}" if name else None,
             )
             attempt += 1

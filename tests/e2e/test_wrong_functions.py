@@ -178,43 +178,83 @@ def broken(_step: Any) -> None:
     raise LookupError("lost")
 
 
+class Decision:
+    """A decision to go on, of a class of one's own."""
+
+    should_retry = should_continue = True
+
+    def __init__(self, delay: Any) -> None:
+        self.delay_seconds = delay
+
+
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [
-        (3, "a retry strategy is a function, such as create_retry_strategy(...) makes, not 3"),
-        (RetryStrategyConfig(), "a retry strategy is a function, such as create_retry_strategy(...) makes, not Retry"),
-        (lambda *_: None, "a retry strategy must return a RetryDecision, not None"),
-        (lambda *_: False, "a retry strategy must return a RetryDecision, not False"),
+        (3, "must be a function, such as create_retry_strategy(...) makes, not 3"),
+        (RetryStrategyConfig(), "must be a function, such as create_retry_strategy(...) makes, not Retry"),
+        (lambda *_: None, "must return RetryDecision.retry(delay) or RetryDecision.no_retry(), not None"),
+        (lambda *_: False, "must return RetryDecision.retry(delay) or RetryDecision.no_retry(), not False"),
+        (lambda *_: Decision(1.5), "must return a delay in whole seconds, not 1.5"),
+        (lambda *_: Decision(None), "must return a delay in whole seconds, not None"),
     ],
 )
 def test_what_is_no_retry_strategy(strategy: Any, words: str) -> None:
     def retrying(context: DurableContext) -> Any:
-        return with_retry(
-            context, broken_block, WithRetryConfig(retry_strategy=strategy, wrap_with_run_in_child_context=False)
-        )
+        never: Any = WithRetryConfig(retry_strategy=strategy, wrap_with_run_in_child_context=False)
+        return with_retry(context, broken_block, never, "block")
 
     def broken_block(_context: Any, _attempt: int) -> None:
         broken(None)
 
-    for handler in (lambda context: context.step(broken, retry=strategy), retrying):
+    for whose, handler in (
+        ("step s", lambda context: context.step(broken, "s", retry=strategy)),
+        ("step w submitter", lambda context: context.wait_for_callback(lambda *_: broken(None), "w", retry=strategy)),
+        ("with_retry block", retrying),
+    ):
         kind, said = failure(handler)
-        assert kind == "ValidationError"
-        assert said.startswith(words)
+        assert kind in ("ValidationError", "ChildContextError")
+        assert said.startswith(f"the retry strategy of {whose} {words}")
+
+
+def test_a_strategy_that_does_not_decide_hides_no_failure() -> None:
+    seen: list[BaseException | None] = []
+
+    def handler(context: DurableContext) -> None:
+        try:
+            context.step(broken, retry=lambda *_: None)  # type: ignore[arg-type, return-value]
+        except ValidationError as error:
+            seen.append(error.__cause__)
+            raise
+
+    assert failure(handler)[0] == "ValidationError"
+    assert repr(seen) == "[LookupError('lost')]"
+
+
+def test_decisions_of_another_class_will_do() -> None:
+    tries: list[int] = []
+
+    def flaky(_step: Any) -> int:
+        tries.append(1)
+        return len(tries) if len(tries) > 1 else broken(None)  # type: ignore[func-returns-value]
+
+    assert run(lambda context: context.step(flaky, retry=lambda *_: Decision(1))).value == 2
 
 
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [
-        (5, "a wait strategy is a function, such as create_wait_strategy(...) makes, not 5"),
-        (WaitStrategyConfig(lambda _: True), "a wait strategy is a function, such as create_wait_strategy(...) makes"),
-        (lambda *_: True, "a wait strategy must return a WaitForConditionDecision, not True"),
+        (5, "must be a function, such as create_wait_strategy(...) makes, not 5"),
+        (WaitStrategyConfig(lambda _: True), "must be a function, such as create_wait_strategy(...) makes, not Wait"),
+        (lambda *_: True, "must return WaitForConditionDecision.continue_waiting(delay) or Wait"),
+        (lambda *_: None, "must return WaitForConditionDecision.continue_waiting(delay) or Wait"),
+        (lambda *_: Decision("5"), "must return a delay in whole seconds, not '5'"),
     ],
 )
 def test_what_is_no_wait_strategy(strategy: Any, words: str) -> None:
     given: Any = WaitForConditionConfig(wait_strategy=strategy, initial_state=1)
-    kind, said = failure(lambda context: context.wait_for_condition(lambda state, _: state, given))
+    kind, said = failure(lambda context: context.wait_for_condition(lambda state, _: state, given, "c"))
     assert kind == "WaitForConditionError"
-    assert said.startswith(words)
+    assert said.startswith(f"the wait strategy of wait_for_condition c {words}")
 
 
 # ---- numbers and names

@@ -61,14 +61,14 @@ def _run(
         refuse_awaitable(state)
         payload = serialise(context, serdes, state, id_, operation.name)
         state = deserialise(context, serdes, payload, id_, operation.name)
-        verdict = ask(wait_strategy, "wait", "WaitForConditionDecision", state, operation.attempt)
+        delay = ask(wait_strategy, "wait", f"wait_for_condition {operation.name or id_}", state, operation.attempt)
     except (RetryableSerDesError, *REFUSALS):
         raise
     except Exception as error:  # noqa: BLE001  whatever the check or the strategy raises fails the operation
         failed, recorded = error, wire_error(error)
     else:
-        if verdict.should_continue:
-            checkpoints.wait(operation.retry(verdict.delay_seconds, None, payload))
+        if delay is not None:
+            checkpoints.wait(operation.retry(delay, None, payload))
             operation.again()
             context.scope.suspend(None)
         checkpoints.wait(operation.succeed(payload))

@@ -119,18 +119,18 @@ def end_attempt(
     """Record a failed attempt: another one later, or the step's failure."""
     if retry_strategy is None:
         retry_strategy = context.invocation.default_retry_strategy()
-    decision = ask(retry_strategy, "retry", "RetryDecision", error, operation.attempt)
+    delay = ask(retry_strategy, "retry", f"step {operation.name or operation.id}", error, operation.attempt)
     recorded = wire_error(error)
     checkpoints = context.invocation.checkpoints
-    if decision.should_retry:
+    if delay is not None:
         logger.debug(
             "attempt %d of step %s failed; the next one is due in %s s",
             operation.attempt,
             operation.name or operation.id,
-            decision.delay_seconds,
+            delay,
             exc_info=error,
         )
-        checkpoints.wait(operation.retry(decision.delay_seconds, recorded, None))
+        checkpoints.wait(operation.retry(delay, recorded, None))
         operation.again()
         context.scope.suspend(None)
     checkpoints.wait(operation.fail(recorded))
