@@ -351,26 +351,56 @@ def wire_error_type(exc: BaseException) -> str:
     """
     if isinstance(exc, SerDesError):
         return _SERDES_ERROR_TYPE
-    return _class_name(type(exc))
+    return well_formed(_class_name(type(exc)))
 
 
 def wire_error_fields(exc: BaseException) -> tuple[str | None, str, str | None, list[str] | None]:
     """Give ``(ErrorMessage, ErrorType, ErrorData, StackTrace)`` under which an exception is recorded.
 
     Only operation and serialisation errors carry data and a stack trace. An exception whose ``str()`` raises is
-    recorded with a message that says so, where the official SDK lets the second error escape.
+    recorded with a message that says so, where the official SDK lets the second error escape. All of it is text that
+    can be written as UTF-8, whatever the exception was given.
 
     Args:
         exc: Any exception.
 
     """
-    if isinstance(exc, (DurableOperationError, SerDesError)):
-        return exc.message, wire_error_type(exc), exc.data, exc.stack_trace
+    if not isinstance(exc, (DurableOperationError, SerDesError)):
+        return wire_text(exc), wire_error_type(exc), None, None
+    message, data, trace = exc.message, exc.data, exc.stack_trace
+    if trace is not None:
+        trace = [wire_text(line) for line in (trace if isinstance(trace, (list, tuple)) else [trace])]
+    return (
+        None if message is None else wire_text(message),
+        wire_error_type(exc),
+        None if data is None else wire_text(data),
+        trace,
+    )
+
+
+def wire_text(value: object) -> str:
+    """Give what stands for an object in a record: its ``str()``, or why there is none, as well-formed text."""
     try:
-        message = str(exc)
+        text = str(value)
     except Exception as error:  # noqa: BLE001  whatever the user's __str__ raises
-        message = f"(no message: str() of this exception raised {type(error).__name__})"
-    return message, wire_error_type(exc), None, None
+        text = f"(no message: str() of this exception raised {type(error).__name__})"
+    return well_formed(text)
+
+
+def well_formed(text: str) -> str:
+    r"""Give a text without lone surrogates, which no UTF-8 has: ``\udce9`` for each, as `repr` shows it.
+
+    They come out of `os.fsdecode` for file names that are no UTF-8, and out of JSON that escapes half a character.
+    Lambda's runtime dies of them in a response. Two that are a pair become the character that they stand for.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return text.encode(errors="backslashreplace").decode()
+    return text
 
 
 def operation_error(

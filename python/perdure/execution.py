@@ -22,6 +22,8 @@ from perdure.exceptions import (
     OrphanedChildException,
     SuspendExecution,
     ValidationError,
+    wire_error_type,
+    wire_text,
 )
 from perdure.invocation import WALL_CLOCK, Invocation
 from perdure.operations.common import REFUSALS, used_after_its_end, wire_error
@@ -57,6 +59,8 @@ logger = Log("perdure")
 
 LAMBDA_RESPONSE_SIZE_LIMIT = 6 * 1024 * 1024 - 50
 """Bytes that the response of an invocation may have; a larger result goes by a checkpoint."""
+
+_ROOM_FOR_RESULT = 6 * 1024 * 1024 - len('{"Status": "SUCCEEDED", "Result": ""}')
 
 DEADLINE_RESERVE = 5.0
 """Seconds at the end of an invocation in which no operation begins, by default."""
@@ -158,7 +162,7 @@ def durable_execution(
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return copy_context().run(_invoke, event, context, func, client, reserve)
+        return _invoke(event, context, func, client, reserve)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
@@ -202,7 +206,7 @@ def run_durable_handler(
     """
     _refuse_plugins(plugins)
     client = None if boto3_client is None else BotoClient(boto3_client)
-    return copy_context().run(_invoke, event, context, handler, client, _reserve(deadline_reserve))
+    return _invoke(event, context, handler, client, _reserve(deadline_reserve))
 
 
 def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
@@ -248,6 +252,20 @@ def _invoke(
     event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
 ) -> dict[str, Any]:
     """Run one invocation, in a copy of the caller's context variables: what it sets there is gone with it."""
+    try:
+        return copy_context().run(_run, event, lambda_context, handler, client, reserve)
+    except Exception as error:
+        try:
+            str(error).encode()
+        except Exception:  # noqa: BLE001  a lone surrogate, or whatever the user's __str__ raises
+            # Lambda's runtime would die of it, and with it what is warm.
+            raise InvocationError(f"{wire_error_type(error)}: {wire_text(error)}") from error
+        raise
+
+
+def _run(
+    event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
+) -> dict[str, Any]:
     event, client, clock = _source(event, client)
     try:
         arn: str = event["DurableExecutionArn"]
@@ -427,13 +445,21 @@ def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
             f"the handler's result takes {size} bytes as JSON, and the service takes at most "
             f"{CHECKPOINT_PAYLOAD_LIMIT}: store it elsewhere (in S3, say) and return a reference"
         )
-    if size > LAMBDA_RESPONSE_SIZE_LIMIT:
+    if not _can_be_returned(payload):
         now = int(invocation.clock.time() * 1000)
         invocation.checkpoints.wait(invocation.core.write_outcome(now, payload, None))
         payload = ""
     else:
         invocation.checkpoints.flush()
     return {"Status": "SUCCEEDED", "Result": payload}
+
+
+def _can_be_returned(payload: str) -> bool:
+    """Whether Lambda takes a result in a response, where each quote and each backslash in it has another before it."""
+    size = len(payload)
+    if size > LAMBDA_RESPONSE_SIZE_LIMIT:
+        return False
+    return 2 * size <= _ROOM_FOR_RESULT or size + payload.count('"') + payload.count("\\") <= _ROOM_FOR_RESULT
 
 
 def _raised(invocation: Invocation, error: BaseException) -> dict[str, Any]:

@@ -337,6 +337,8 @@ def serialize(
             f"the serdes of operation {name or operation_id} must write text, or None for no payload, "
             f"and serialize() gave {type(text).__name__}"
         )
+    if text is not None and not text.isascii():
+        _refuse_lone_surrogates(text, name or operation_id)
     return text
 
 
@@ -368,6 +370,16 @@ def deserialize(
         raise
     except Exception as error:
         raise _failure("deserialise the payload", name or operation_id, error) from error
+
+
+def _refuse_lone_surrogates(payload: str, operation: str) -> None:
+    try:
+        payload.encode()
+    except UnicodeEncodeError as error:
+        raise SerDesError(
+            f"the serdes of operation {operation} gave text with a lone surrogate, {payload[error.start]!r} at "
+            f"position {error.start}: no UTF-8 has it, so the service cannot keep it. Escape it, as json.dumps does"
+        ) from error
 
 
 def _failure(what: str, operation: str, error: Exception) -> SerDesError:

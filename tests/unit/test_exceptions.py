@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perdure import exceptions
 from perdure.exceptions import (
@@ -161,3 +164,46 @@ def test_the_hot_modules_import_nothing_heavy(module: str) -> None:
     heavy = {"dataclasses", "inspect", "asyncio", "boto3", "decimal", "uuid", "random"}
     folder = exceptions.__file__.rpartition("/")[0]
     assert not heavy & imports.brought(f"{alone} import perdure.{module}", folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("Grüße \U0001f600 \uffff\0", "Grüße \U0001f600 \uffff\0"),
+        ("caf\udce9.txt", "caf\\udce9.txt"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("\ude00\ud83d", "\\ude00\\ud83d"),
+        ("\ud83d\ud83d\ude00\ude00", "\\ud83d\U0001f600\\ude00"),
+    ],
+)
+def test_what_is_written_of_an_error_is_text_that_utf_8_can_hold(text: str, written: str) -> None:
+    assert wire_error_fields(ValueError(text))[0] == written
+    odd = type("Odd", (StepError,), {"__module__": f"m{text}"})
+    assert wire_error_fields(odd(message=text, data=text, stack_trace=[text])) == (
+        written,
+        f"m{written}.Odd",
+        written,
+        [written],
+    )
+    assert wire_error_fields(SerDesError(text))[0] == written
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_no_text_of_an_error_is_without_utf_8(text: str) -> None:
+    written = wire_error_fields(ValueError(text))[0]
+    assert written is not None
+    assert written.encode().decode() == written
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        assert written == text
+
+
+def test_what_is_no_text_in_an_error_is_written_as_text() -> None:
+    error: Any = StepError(message=cast("Any", 5), data=cast("Any", {"a": 1}), stack_trace=cast("Any", (1, "two")))
+    assert wire_error_fields(error)[0::2] == ("5", "{'a': 1}")
+    assert wire_error_fields(error)[3] == ["1", "two"]
+    error.stack_trace = "all in one"
+    assert wire_error_fields(error)[3] == ["all in one"]
+    error.message = Unprintable()
+    assert wire_error_fields(error)[0] == "(no message: str() of this exception raised RuntimeError)"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
 from perdure._functions import refuse_awaitable
-from perdure.exceptions import ChildContextError, ValidationError
+from perdure.exceptions import ChildContextError, ValidationError, well_formed
 from perdure.operations.common import (
     REFUSALS,
     deserialise,
@@ -114,7 +114,7 @@ def _summary(generator: Callable[[Any], str] | None, result: Any, operation: Ope
         raise ValidationError(
             f"the summary_generator of context {operation.name or operation.id} must return text, not {summary!r:.200}"
         )
-    return summary
+    return summary and well_formed(summary)
 
 
 def _tell(context: DurableContext, branch: bool, *what: Any) -> None:
