@@ -49,8 +49,8 @@ def recorded_bytes(operations: Iterable[dict[str, Any]]) -> int:
     for operation in operations:
         for member in _DETAILS:
             details = operation.get(member)
-            if details is not None:
-                written += len(details.get("Result") or "")
+            result = details.get("Result") if isinstance(details, dict) else None
+            written += len(result) if isinstance(result, str) else 0
     return written
 
 

@@ -90,11 +90,15 @@ class Execution:
     """
 
     def __new__(cls, token: str) -> Execution: ...
-    def load(self, operations: list[_Wire]) -> None:
+    def load(self, operations: list[_Wire], source: str = "the event") -> None:
         """Add recorded operations to the history.
 
+        Args:
+            operations: As the wire has them.
+            source: Where they come from, for the error.
+
         Raises:
-            ValueError: For an operation without id, type or status, or with one that is not known.
+            ExecutionError: For an operation that cannot be read. A type or a status that is not known is none.
 
         """
 
@@ -155,6 +159,9 @@ class Execution:
         Returns:
             The waiters to wake: those whose update is durable, and the next leader.
 
+        Raises:
+            ExecutionError: For an operation that cannot be read; then nothing is acknowledged.
+
         """
 
     def fail(self) -> list[Any]:
@@ -204,6 +211,8 @@ class Scope:
     raises the following, and so does every other method that says so.
 
     Raises:
+        SerDesError: If what was recorded as its result cannot be read.
+        ExecutionError: If what is recorded is of a type or status that is not known.
         SuspendExecution: If the operation cannot go on now, or the context was told to suspend before.
             `TimedSuspendExecution`, which is one, if it is known until when.
         NonDeterministicExecutionError: If the history holds something else; from then on every operation does.

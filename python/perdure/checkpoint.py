@@ -245,8 +245,8 @@ class Checkpointer:
             sent_at = time.perf_counter()
             next_token, operations, marker = self._checkpoint(token or "", updates)
             self._call_seconds += (time.perf_counter() - sent_at - self._call_seconds) / 4
-            if marker:
-                operations = operations + self.pages(next_token or "", marker)
+            if marker and next_token:  # what nobody goes on from need not be known
+                operations = operations + self.pages(next_token, marker)
             waiters = core.acknowledge(next_token, operations, int(self._now() * 1000))
             self.told.append(operations)
             self.informed_at = asked_at
@@ -330,7 +330,7 @@ class Checkpointer:
                 delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
                 until = now + self._patience() if until is None else until
                 if not _is_passing(error) or now + delay > until:
-                    if isinstance(error, kind):  # an injected client has classified it already
+                    if isinstance(error, (kind, ExecutionError)):  # classified already, or an odd answer
                         raise error
                     raise kind.from_exception(error) from error
                 sleep(delay)

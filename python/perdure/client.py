@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from perdure.exceptions import ValidationError
+from perdure._received import A_PAGE, THE_ANSWER, read_checkpoint, read_page
+from perdure.exceptions import ExecutionError, ValidationError
 
 Wire = dict[str, Any]
 
@@ -49,15 +50,14 @@ class BotoClient:
         response = self._client.checkpoint_durable_execution(
             DurableExecutionArn=arn, CheckpointToken=token, Updates=updates, ClientToken=client_token
         )
-        state = response.get("NewExecutionState") or {}
-        return response.get("CheckpointToken"), state.get("Operations") or [], state.get("NextMarker")
+        return read_checkpoint(response)
 
     def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
         """Read a further page."""
         response = self._client.get_durable_execution_state(
             DurableExecutionArn=arn, CheckpointToken=token, Marker=marker, MaxItems=PAGE
         )
-        return response.get("Operations") or [], response.get("NextMarker")
+        return read_page(response)
 
 
 class ModelClient:
@@ -74,14 +74,32 @@ class ModelClient:
     def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
         """Record updates."""
         output = self._client.checkpoint(arn, token, [self._update(update) for update in updates], client_token)
-        state = output.new_execution_state
-        operations = [dict(operation.to_dict()) for operation in state.operations]
-        return output.checkpoint_token, operations, state.next_marker
+        try:
+            state, next_token = _wire(output.new_execution_state), output.checkpoint_token
+        except Exception as error:
+            raise _unreadable(THE_ANSWER, error) from error
+        return read_checkpoint({"CheckpointToken": next_token, "NewExecutionState": state})
 
     def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
         """Read a further page."""
         output = self._client.get_execution_state(arn, token, marker, PAGE)
-        return [dict(operation.to_dict()) for operation in output.operations], output.next_marker
+        try:
+            return read_page(_wire(output))
+        except ExecutionError:
+            raise
+        except Exception as error:
+            raise _unreadable(A_PAGE, error) from error
+
+
+def _wire(state: Any) -> Wire:
+    return {
+        "Operations": [dict(operation.to_dict()) for operation in state.operations],
+        "NextMarker": state.next_marker,
+    }
+
+
+def _unreadable(source: str, error: Exception) -> ExecutionError:
+    return ExecutionError(f"{source} cannot be read: {type(error).__name__}: {error}")
 
 
 PAGE = 1000

@@ -8,9 +8,10 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
-from perdure._core import Execution, decode_json, encode_json
+from perdure._core import Execution, encode_json
 from perdure._functions import is_async, refuse_awaitable
 from perdure._log import Log
+from perdure._received import read_event, read_input
 from perdure.client import BotoClient, ModelClient, ProcessClient
 from perdure.context import DurableContext
 from perdure.exceptions import (
@@ -267,21 +268,9 @@ def _run(
     event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
 ) -> dict[str, Any]:
     event, client, clock = _source(event, client)
-    try:
-        arn: str = event["DurableExecutionArn"]
-        token: str = event["CheckpointToken"]
-        operations = event["InitialExecutionState"].get("Operations") or []
-        marker = event["InitialExecutionState"].get("NextMarker")
-    except (KeyError, TypeError, AttributeError) as malformed:
-        raise ExecutionError(
-            "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "
-            "InitialExecutionState. Configure the function with DurableConfig and invoke a version or alias of it"
-        ) from malformed
-    try:
-        core = Execution(token)
-        core.load(operations)
-    except (TypeError, ValueError) as unreadable:
-        raise ExecutionError(f"the event of this durable execution cannot be read: {unreadable}") from unreadable
+    arn, token, operations, marker = read_event(event)
+    core = Execution(token)
+    core.load(operations)
     invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock)
     if invocation.hooks is None:
         invocation.hooks = getattr(event, "hooks", None)  # of a local service
@@ -293,14 +282,14 @@ def _run(
             more = checkpoints.pages(token, marker)
         except InvocationError as unread:
             return _failed_by(unread)
-        core.load(more)
+        core.load(more, "the further pages")
         _count(checkpoints, more)
     found, payload = core.input()
     if not found:
         raise ExecutionError("the recorded history has no EXECUTION operation, so there is no input to run with")
     if reserve is not None:
         _set_deadline(invocation, reserve)
-    user_event = decode_json(payload) if payload and not payload.isspace() else {}
+    user_event = read_input(payload)
     result: Any = None
     error: BaseException | None = None
     try:

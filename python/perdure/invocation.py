@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _thread import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
 from perdure._log import Log
@@ -32,8 +33,8 @@ class WallClock:
 
     @staticmethod
     def timeout(until: float) -> float:
-        """Give the seconds to block until a moment."""
-        return max(0.0, until - time.time())
+        """Give the seconds to block until a moment, or as many as a lock takes."""
+        return min(max(0.0, until - time.time()), TIMEOUT_MAX)
 
 
 WALL_CLOCK = WallClock()

@@ -5,11 +5,13 @@ What it raises has the shape of what botocore raises, and is classified by the s
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import NativeClient as Core
 from perdure._core import __version__, decode_json, encode_json
+from perdure._received import read_checkpoint, read_page
 from perdure.invocation import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
 
 if TYPE_CHECKING:
@@ -68,14 +70,14 @@ class NativeClient:
         """Record updates."""
         body = encode_json({"CheckpointToken": token, "Updates": updates, "ClientToken": client_token})
         found = _read("CheckpointDurableExecution", self._core.checkpoint(arn, body, self._seconds()))
-        state = found.get("NewExecutionState") or {}
-        return found.get("CheckpointToken"), _operations(state), state.get("NextMarker")
+        next_token, operations, marker = read_checkpoint(found)
+        return next_token, _in_milliseconds(operations), marker
 
     def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
         """Read a further page."""
         answer = self._core.state(arn, token, marker, PAGE, self._seconds())
-        found = _read("GetDurableExecutionState", answer)
-        return _operations(found), found.get("NextMarker")
+        operations, following = read_page(_read("GetDurableExecutionState", answer))
+        return _in_milliseconds(operations), following
 
     def prepare(self) -> None:
         """Begin to connect, beside whatever the caller does."""
@@ -127,12 +129,14 @@ def _error(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _operations(found: dict[str, Any]) -> list[Wire]:
-    """Give the operations of an answer with their moments in milliseconds, as an event has them."""
-    operations: list[Wire] = found.get("Operations") or []
+def _in_milliseconds(operations: list[Wire]) -> list[Wire]:
+    """Give operations of an answer their moments in milliseconds, as an event has them; what is odd stays as it is."""
     for operation in operations:
         for details, member in _MOMENTS:
-            inside = operation.get(details)
-            if inside and isinstance(moment := inside.get(member), (int, float)):
+            inside = operation.get(details) if isinstance(operation, dict) else None
+            if not isinstance(inside, dict):
+                continue
+            moment = inside.get(member)
+            if isinstance(moment, (int, float)) and not isinstance(moment, bool) and math.isfinite(moment):
                 inside[member] = round(moment * 1000)
     return operations

@@ -363,13 +363,23 @@ def deserialize(
 
     """
     try:
-        if serdes is None:
+        if serdes is None or type(serdes) is ExtendedTypeSerDes:
             return cast("T", decode_extended(data))
+    except Exception as error:
+        raise undecodable(name or operation_id, error) from error
+    try:
         return serdes.deserialize(data, SerDesContext(operation_id, durable_execution_arn))
     except (SerDesError, RetryableSerDesError):
         raise
     except Exception as error:
-        raise _failure("deserialise the payload", name or operation_id, error) from error
+        raise undecodable(name or operation_id, error) from error
+
+
+def undecodable(operation: str, error: Exception) -> SerDesError:
+    """Make the error for a recorded value that cannot be read, of an operation by this name or id."""
+    made = _failure("deserialise the payload", operation, error)
+    made.__cause__ = error
+    return made
 
 
 def _refuse_lone_surrogates(payload: str, operation: str) -> None:
@@ -386,7 +396,8 @@ def _failure(what: str, operation: str, error: Exception) -> SerDesError:
     from perdure._log import Log  # noqa: PLC0415 - only on failure
 
     Log(__name__).error("Could not %s of operation %s.", what, operation, exc_info=error)
-    return SerDesError(f"Could not {what} of operation {operation}: {type(error).__name__}: {error}")
+    kind = "" if isinstance(error, SerDesError) else f"{type(error).__name__}: "
+    return SerDesError(f"Could not {what} of operation {operation}: {kind}{error}")
 
 
 def _holds_itself(value: Any) -> bool:

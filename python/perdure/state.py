@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from perdure.invocation import Invocation
     from perdure.lambda_service import Operation
 
+_TYPES = frozenset({"EXECUTION", "CONTEXT", "STEP", "WAIT", "CALLBACK", "CHAINED_INVOKE"})
 _OPEN = frozenset({"STARTED", "PENDING", "READY"})
+_ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"})
 
 
 class ExecutionState:
@@ -52,15 +54,18 @@ class _Recorded(Mapping[str, "Operation"]):
         self._latest: dict[str, dict[str, Any]] | None = None
 
     def _known(self) -> dict[str, dict[str, Any]]:
-        """Give the latest that was told of each operation; one that has ended stays so."""
+        """Give the latest that was told of each operation; one that has ended stays so.
+
+        What there are no names for yet, types or statuses, is left out.
+        """
         if self._latest is None:
             latest: dict[str, dict[str, Any]] = {}
             for operations in self._told:
                 for operation in operations:
-                    key = operation["Id"]
-                    if key in latest and operation["Status"] in _OPEN and latest[key]["Status"] not in _OPEN:
-                        continue
-                    latest[key] = operation
+                    key, status = operation["Id"], operation["Status"]
+                    is_known = operation["Type"] in _TYPES and (status in _OPEN or status in _ENDED)
+                    if is_known and not (key in latest and latest[key]["Status"] in _ENDED):
+                        latest[key] = operation
             self._latest = latest
         return self._latest
 

@@ -447,9 +447,8 @@ def test_blank_input_is_an_empty_object(payload: str | None) -> None:
 
 @pytest.mark.parametrize("payload", ["{", "nope", "{} {}"])
 def test_invalid_json_input_raises(payload: str) -> None:
-    with pytest.raises(ValueError, match=r".") as caught:
+    with pytest.raises(ExecutionError, match=r"InputPayload.* no JSON"):
         run_durable_handler(event(payload=payload), None, raising(AssertionError()), boto3_client=Recorder())
-    assert not isinstance(caught.value, AssertionError)
 
 
 @pytest.mark.parametrize("payload", ["null", "0", '"text"', "[1, 2]", '{"a": {"b": null}}'])
@@ -463,3 +462,40 @@ def test_the_input_may_come_as_the_only_operation() -> None:
     given = event()
     given["InitialExecutionState"] = {"Operations": [execution('{"a": 1}')], "NextMarker": ""}
     assert run_durable_handler(given, None, lambda e, _: e, boto3_client=Recorder()) == succeeded('{"a": 1}')
+
+
+# ---- ends without an error
+
+ENDS: dict[str, tuple[Any, str, str, type[DurableOperationError]]] = {
+    "step": (lambda c: c.step(raising(AssertionError()), "pay"), "STEP", "step", StepError),
+    "context": (
+        lambda c: c.run_in_child_context(raising(AssertionError()), "pay"),
+        "CONTEXT",
+        "context",
+        ChildContextError,
+    ),
+    "invoke": (lambda c: c.invoke("f:1", None, "pay"), "CHAINED_INVOKE", "invoke", InvokeError),
+    "wait": (lambda c: c.wait(5, "pay"), "WAIT", "operation", DurableOperationError),
+}
+
+
+@pytest.mark.parametrize("recorded", [None, {}], ids=["no error", "an empty one"])
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])
+@pytest.mark.parametrize("kind", ENDS)
+def test_an_end_without_an_error_says_which_operation_ended_how(kind: str, status: str, recorded: Any) -> None:
+    call, type_, which, cls = ENDS[kind]
+    caught: list[Any] = []
+
+    def handler(context: DurableContext) -> None:
+        try:
+            call(context)
+        except DurableOperationError as problem:
+            caught.append(problem)
+
+    details = None if recorded is None or kind == "wait" else {"Error": recorded}
+    got, _ = invoke(handler, op(type_, status, Name="pay", details=details))
+    assert got == succeeded("null")
+    (problem,) = caught
+    assert type(problem) is cls
+    assert problem.message == f"{which} pay ended with the status {status}, and no error was recorded for it"
+    assert problem.__cause__ is None

@@ -22,7 +22,7 @@ from perdure.config import (
 from perdure.local import LocalService
 from perdure.retries import RetryDecision
 from perdure.waits import WaitForConditionDecision
-from support.hand import Recorder, invoke, op, op_id, succeeded
+from support.hand import PENDING, Recorder, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,6 +236,39 @@ def test_a_retry_comes_after_at_least_a_second(delay: int, sent: int) -> None:
     decision = RetryDecision(True, Duration(max(0, delay)))
     _, client = invoke(lambda c: c.step(fail, retry=lambda *_: decision))
     assert client.updates[-1]["StepOptions"] == {"NextAttemptDelaySeconds": max(1, sent)}
+
+
+@pytest.mark.parametrize("seconds", [MAX_WAIT + 1, 800 * 86_400, 2**70])
+@pytest.mark.parametrize("kind", ["step", "condition"])
+def test_a_delay_longer_than_the_service_takes_is_cut_with_a_warning_that_names_the_strategy(
+    kind: str, seconds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_step: Any) -> None:
+        raise OSError("again")
+
+    retry = RetryDecision.retry(Duration(seconds))
+    wait = WaitForConditionDecision.continue_waiting(Duration(seconds))
+    handlers: dict[str, Any] = {
+        "step": lambda c: c.step(fail, "pay", retry=lambda *_: retry),
+        "condition": lambda c: c.wait_for_condition(
+            lambda s, _: s, name="pay", wait_strategy=lambda *_: wait, initial_state=0
+        ),
+    }
+    with caplog.at_level("WARNING", "perdure"):
+        got, client = invoke(handlers[kind])
+    assert got == PENDING
+    assert client.updates[-1]["StepOptions"] == {"NextAttemptDelaySeconds": MAX_WAIT}
+    (line,) = caplog.messages
+    assert f"the strategy of pay asks for a delay of {seconds:,} s before attempt 2" in line
+
+
+def test_the_longest_delay_is_no_cause_for_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_step: Any) -> None:
+        raise OSError("again")
+
+    with caplog.at_level("WARNING", "perdure"):
+        invoke(lambda c: c.step(fail, retry=lambda *_: RetryDecision.retry(Duration(MAX_WAIT))))
+    assert caplog.messages == []
 
 
 # ---- batches of map and parallel

@@ -163,7 +163,7 @@ def test_a_marker_of_the_event_that_is_no_text_is_refused_before_it_is_asked_for
 
 
 def test_a_mock_in_place_of_a_client_is_refused() -> None:
-    with pytest.raises(ExecutionError, match="no text but <MagicMock"):
+    with pytest.raises(ExecutionError, match="no object but <MagicMock"):
         invoke(lambda context: context.step(lambda _: 1), client=MagicMock())
 
 

@@ -22,6 +22,7 @@ from perdure.concurrency.models import (
     CompletionRecord,
     envelope_summary_generator,
     make_item,
+    recorded_failures,
 )
 from perdure.config import (
     CompletionConfig,
@@ -188,7 +189,7 @@ def _run(
 
     def work(inner: DurableContext) -> Any:
         run = _BatchRun(inner, total, body, names(), options, kinds)
-        result = run.drive() if record is None else run.rebuild(record)
+        result = run.drive() if record is None else run.rebuild(record, recorded_failures(found.payload))
         hooks = context.invocation.hooks
         if hooks is not None:
             hooks.batch_ended(found.id, total, options.max_concurrency, result)
@@ -290,10 +291,11 @@ class _BatchRun:
         finally:
             del fatal  # whose traceback holds this frame
 
-    def rebuild(self, record: CompletionRecord) -> BatchResult[Any]:
+    def rebuild(self, record: CompletionRecord, failures: float) -> BatchResult[Any]:
         """Give the result again that a finished batch had, whose items alone are recorded."""
         self._is_rebuilding = True
         items: list[BatchItem[Any]] = []
+        failed = 0
         for index in range(record.started_total):
             if index in record.started_indexes:
                 items.append(BatchItem(index, BatchItemStatus.STARTED))
@@ -301,7 +303,9 @@ class _BatchRun:
             try:
                 result = self._variables.copy().run(self._branch, index)
             except Exception as error:
-                if passes_through(error):
+                failed += 1
+                # An item that had succeeded, and cannot be read or rebuilt now, is not one that had failed.
+                if passes_through(error) or (isinstance(error, SerDesError) and failed > failures):
                     raise
                 items.append(BatchItem(index, BatchItemStatus.FAILED, error=_item_error(error)))
             else:

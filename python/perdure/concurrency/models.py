@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -88,8 +89,8 @@ class BatchCompletionError(DurableOperationError):
         data: str | None = None,
         stack_trace: list[str] | None = None,
     ) -> None:
-        if not message:
-            message = f"should_complete ended the batch, and its reason counts as failure: {completion_reason.value}"
+        if not message:  # in the words of the official SDK, so that what is made of them is the same under both
+            message = f"Batch completed as failed by should_complete ({completion_reason.value})"
         super().__init__(message, error_type, data, stack_trace)
         self.completion_reason = completion_reason
 
@@ -311,6 +312,12 @@ def _parse_object(payload: Any) -> dict[str, Any]:
     except (ValueError, RecursionError):
         data = None
     return data if isinstance(data, dict) else {}
+
+
+def recorded_failures(payload: str | None) -> float:
+    """Give how many branches had failed by a summary, or no bound where it does not say."""
+    failed = _count(_parse_object(payload).get("failureCount"))
+    return math.inf if failed is None else failed
 
 
 def _indexes(value: Any, total: int) -> list[int] | None:

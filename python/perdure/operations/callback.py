@@ -37,15 +37,21 @@ class Callback(Generic[T]):
     ``…Heartbeat`` of the Lambda API, and ask for the answer with `result`.
     """
 
-    __slots__ = ("_context", "_serdes", "callback_id", "operation_id")
+    __slots__ = ("_context", "_name", "_serdes", "callback_id", "operation_id")
 
     def __init__(
-        self, callback_id: str, operation_id: str, context: DurableContext, serdes: SerDes[T] | None = None
+        self,
+        callback_id: str,
+        operation_id: str,
+        context: DurableContext,
+        serdes: SerDes[T] | None = None,
+        name: str | None = None,
     ) -> None:
         self.callback_id = callback_id
         self.operation_id = operation_id
         self._context = context
         self._serdes = serdes
+        self._name = name
 
     def __repr__(self) -> str:
         return f"Callback(callback_id={self.callback_id!r})"
@@ -64,24 +70,29 @@ class Callback(Generic[T]):
         # The one who suspends is the one who asks, which need not be the context that made the callback.
         operation = self._context.invocation.core.here().callback_result(self.operation_id)
         if operation.decision == FAILED:
-            raise _failure(operation)
+            raise _failure(operation, self._name)
         payload = operation.payload
         if self._serdes is None or payload is None:
             return payload  # type: ignore[no-any-return]
         try:
             operation.enter()
-            return deserialise(self._context, self._serdes, payload, self.operation_id)  # type: ignore[no-any-return]
+            return deserialise(  # type: ignore[no-any-return]
+                self._context, self._serdes, payload, self.operation_id, self._name
+            )
         finally:
             operation.leave()
 
 
-def _failure(operation: Operation) -> CallbackError:
-    cls = CallbackTimeoutError if operation.status == "TIMED_OUT" else CallbackExternalError
+def _failure(operation: Operation, name: str | None) -> CallbackError:
+    timed_out = operation.status == "TIMED_OUT"
     error: dict[str, Any] = operation.error or {}
     message = error.get("ErrorMessage")
-    if message is None:
-        message = f"the callback ended with the status {operation.status}"
-    return cls(message, data=error.get("ErrorData"), stack_trace=error.get("StackTrace"))
+    if message is None:  # in the words of the official SDK, so that what is made of them is the same under both
+        message = "Callback timed out" if timed_out else "Callback failed"
+    cls = CallbackTimeoutError if timed_out else CallbackExternalError
+    failed = cls(message, data=error.get("ErrorData"), stack_trace=error.get("StackTrace"))
+    failed.add_note(f"(callback {name or operation.id[:8]} ended with {operation.status})")
+    return failed
 
 
 def create(context: DurableContext, scope: Scope, name: str | None, config: tuple[Any, ...]) -> Callback[Any]:
@@ -92,9 +103,9 @@ def create(context: DurableContext, scope: Scope, name: str | None, config: tupl
         context.invocation.checkpoints.wait(operation.ticket)
         operation = operation.again()
     callback_id = operation.payload
-    if callback_id is None:
+    if not callback_id:
         raise ExecutionError(f"the service recorded callback {name or operation.id} without a CallbackId")
-    return Callback(callback_id, operation.id, context, serdes)
+    return Callback(callback_id, operation.id, context, serdes, operation.name)
 
 
 LONGEST_NAME = 256 - len(" create callback id")

@@ -117,11 +117,37 @@ def failure(
 
 
 def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> NoReturn:
-    """Raise the recorded failure of an operation."""
-    error: dict[str, Any] | None = operation.error
-    if error is None and operation.status != "FAILED":
-        error = {"ErrorMessage": f"operation {operation.name or operation.id} ended with the status {operation.status}"}
-    raise failure(cls, error, operation)
+    """Raise the recorded failure of an operation; without a recorded error, say which one ended how."""
+    if operation.error:
+        raise failure(cls, operation.error, operation)
+    which = f"{_KINDS.get(cls, 'operation')} {operation.name or operation.id}"
+    message = f"{which} ended with the status {operation.status}, and no error was recorded for it"
+    unexplained = failure(cls, {"ErrorMessage": message}, operation)
+    unexplained.__cause__ = None
+    raise unexplained
+
+
+LONGEST_DELAY = 366 * 24 * 60 * 60
+"""Seconds of the longest delay that the service takes."""
+
+
+def retry(operation: Operation, delay_seconds: int, error: dict[str, Any] | None, payload: str | None) -> int:
+    """Queue RETRY; a delay longer than the service takes is cut, and a warning says so.
+
+    It is no error: only a failure brings a strategy to its longest delays, and an error there would end an execution
+    that is to be repeated.
+    """
+    if delay_seconds > LONGEST_DELAY:
+        logger.warning(
+            "the strategy of %s asks for a delay of %s s before attempt %d, and the service takes at most %s s (366 "
+            "days, as long as an execution lasts): the delay is cut to that. Give the strategy a max_delay.",
+            operation.name or operation.id,
+            f"{delay_seconds:,}",
+            operation.attempt + 1,
+            f"{LONGEST_DELAY:,}",
+        )
+        delay_seconds = LONGEST_DELAY
+    return operation.retry(delay_seconds, error, payload)
 
 
 def used_after_its_end(error: OrphanedChildException) -> WrongContextError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import FAILED, RECORDED
 from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.exceptions import RetryableSerDesError, WaitForConditionError
-from perdure.operations.common import REFUSALS, deserialise, failure, raise_recorded, serialise, wire_error
+from perdure.operations.common import REFUSALS, deserialise, failure, raise_recorded, retry, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def _run(
         failed, recorded = error, wire_error(error)
     else:
         if delay is not None:
-            checkpoints.wait(operation.retry(delay, None, payload))
+            checkpoints.wait(retry(operation, delay, None, payload))
             operation.again()
             context.scope.suspend(None)
         checkpoints.wait(operation.succeed(payload))

@@ -13,7 +13,7 @@ from perdure.exceptions import (
     StepError,
     StepInterruptedError,
 )
-from perdure.operations.common import deserialise, failure, logger, raise_recorded, serialise, wire_error
+from perdure.operations.common import deserialise, failure, logger, raise_recorded, retry, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ def end_attempt(
             delay,
             exc_info=error,
         )
-        checkpoints.wait(operation.retry(delay, recorded, None))
+        checkpoints.wait(retry(operation, delay, recorded, None))
         operation.again()
         context.scope.suspend(None)
     checkpoints.wait(operation.fail(recorded))

@@ -22,7 +22,9 @@ pub fn result<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     match operation.status {
         Status::Started | Status::Pending | Status::Ready => Decision::Suspend(None),
         Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped => Decision::failure(operation),
+        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
+            Decision::failure(operation)
+        }
     }
 }
 

@@ -16,7 +16,9 @@ pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
         // The summary goes along: a map or parallel finds in it which branches to rebuild.
         Status::Succeeded if operation.replay_children => run(false, false, operation.result.as_ref()),
         Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped => Decision::failure(operation),
+        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
+            Decision::failure(operation)
+        }
     }
 }
 

@@ -19,7 +19,9 @@ pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
         Status::Pending => Decision::Suspend(operation.due),
         Status::Ready => check(true),
         Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped => Decision::failure(operation),
+        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
+            Decision::failure(operation)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::operation::{Millis, Operation, Status};
 pub enum Decision<'a, P> {
     /// It is done; this was its result.
     Value(Option<&'a P>),
-    /// It is over, and not well.
+    /// It is over, and not well. (Of an unknown status, too; but the engine refuses such before it asks a table.)
     Failure { status: Status, error: Option<&'a P> },
     /// Nothing can be done before the moment given, or before the service has news.
     Suspend(Option<Millis>),

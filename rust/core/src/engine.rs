@@ -9,7 +9,7 @@ use crate::decision::{Decision, Look};
 use crate::history::History;
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Operation, Payload, Status, SubType};
-use crate::refusal::{Identity, Mismatch, Refusal};
+use crate::refusal::{Identity, Mismatch, Odd, Refusal};
 use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
 
@@ -199,7 +199,7 @@ impl<P: Payload, W> Engine<P, W> {
             Some(Refusal::Revoked) => Some("revoked"),
             Some(Refusal::Broken) if self.gate.as_ref().is_some_and(Refusal::is_of_the_code) => Some("refused"),
             Some(Refusal::Broken) => Some("broken"),
-            Some(Refusal::NonDeterministic(_) | Refusal::WrongContext(_)) => Some("refused"),
+            Some(Refusal::NonDeterministic(_) | Refusal::WrongContext(_) | Refusal::Odd(_)) => Some("refused"),
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
             Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {
@@ -233,6 +233,9 @@ impl<P: Payload, W> Engine<P, W> {
             Some(entry) => {
                 let recorded = self.history.at(entry);
                 if !matches(recorded, call, place.parent) {
+                    if let Some(odd) = odd(recorded) {
+                        return Err(self.shut(odd));
+                    }
                     let called = Identity { parent: place.parent, ..Identity::called(call) };
                     let recorded = Identity::of(recorded);
                     return Err(self.refuse(Mismatch::new(place.id, position, recorded, Some(called))));
@@ -246,7 +249,7 @@ impl<P: Payload, W> Engine<P, W> {
     /// Looks at an operation once more, after its START has become durable.
     pub fn again(&mut self, begun: &Begun, table: Table<P>) -> Result<Decision<'_, P>, Refusal> {
         self.check(begun.place.scope)?;
-        let entry = self.history.visit(&begun.place.id);
+        let entry = self.visit(&begun.place.id)?;
         self.decide(begun.place.scope, entry, table, Look::Again)
     }
 
@@ -259,8 +262,17 @@ impl<P: Payload, W> Engine<P, W> {
     ) -> Result<(Place, Decision<'_, P>), Refusal> {
         self.check(scope)?;
         let place = Place { scope, id, parent: self.scopes[scope.0].parent };
-        let entry = self.history.visit(&id);
+        let entry = self.visit(&id)?;
         self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
+    }
+
+    /// Where an operation is recorded that the code has come to before, unless it can no longer go on from it.
+    fn visit(&mut self, id: &OperationId) -> Result<Option<usize>, Refusal> {
+        let entry = self.history.visit(id);
+        match entry.and_then(|entry| odd(self.history.at(entry))) {
+            Some(odd) => Err(self.shut(odd)),
+            None => Ok(entry),
+        }
     }
 
     /// Takes the position of a virtual context, which the history must not know, and opens its scope.
@@ -438,9 +450,17 @@ impl<P: Payload, W> Engine<P, W> {
         look: Look,
     ) -> Result<Decision<'_, P>, Refusal> {
         // Asked twice, since a suspension must change the scopes while a decision borrows the history.
-        if let Decision::Suspend(until) = table(entry.map(|entry| self.history.at(entry)), look) {
-            self.suspend(scope, until);
-            return Err(Refusal::Suspended(until));
+        match table(entry.map(|entry| self.history.at(entry)), look) {
+            Decision::Suspend(until) => {
+                self.suspend(scope, until);
+                return Err(Refusal::Suspended(until));
+            }
+            Decision::Failure { status: Status::Unknown, .. } => {
+                if let Some(odd) = entry.and_then(|entry| odd(self.history.at(entry))) {
+                    return Err(self.shut(odd));
+                }
+            }
+            _ => {}
         }
         Ok(table(entry.map(|entry| self.history.at(entry)), look))
     }
@@ -455,9 +475,19 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     fn refuse(&mut self, mismatch: Mismatch) -> Refusal {
-        let refusal = Refusal::NonDeterministic(Box::new(mismatch));
+        self.shut(Refusal::NonDeterministic(Box::new(mismatch)))
+    }
+
+    /// Lets no operation go on any more.
+    fn shut(&mut self, refusal: Refusal) -> Refusal {
         self.gate.get_or_insert(refusal).clone()
     }
+}
+
+#[cold]
+fn odd<P>(recorded: &Operation<P>) -> Option<Refusal> {
+    let oddity = recorded.oddity.as_deref()?.clone();
+    Some(Refusal::Odd(Box::new(Odd { id: recorded.id, name: recorded.name.clone(), oddity, line: None })))
 }
 
 fn matches<P>(recorded: &Operation<P>, call: &Call<'_>, parent: Option<OperationId>) -> bool {

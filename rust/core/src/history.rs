@@ -13,13 +13,16 @@
 //! An attempt of a step goes from PENDING by READY to STARTED, and the next one begins with PENDING. So of two steps that
 //! have not ended, the one with more attempts behind it is later, and with equally many the one further on this way:
 //! STARTED is not followed by PENDING or READY there, nor READY by PENDING.
+//!
+//! A status that this version does not know is later than any that has not ended, and these than it. An operation that is
+//! told of as two kinds is one that no code can go on from.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, hash_map};
 use std::mem;
 
 use crate::id::{IdState, OperationId};
-use crate::operation::{Kind, Operation, Status};
+use crate::operation::{Kind, Oddity, Operation, Status};
 
 /// Everything the service has recorded for this execution.
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl<P> History<P> {
     pub fn expects(&self, parent: Option<OperationId>) -> bool {
         self.entries
             .iter()
-            .any(|entry| !entry.visited && entry.operation.kind != Kind::Execution && entry.operation.parent == parent)
+            .any(|entry| !entry.visited && is_of_code(&entry.operation) && entry.operation.parent == parent)
     }
 
     /// How many operations are recorded.
@@ -117,7 +120,7 @@ impl<P> History<P> {
     }
 
     fn was_expected(&self, operation: &Operation<P>) -> bool {
-        if operation.kind == Kind::Execution {
+        if !is_of_code(operation) {
             return false;
         }
         let mut next = operation.parent;
@@ -141,6 +144,13 @@ impl<P> History<P> {
 
 /// Makes of `known` and `told` what is known from now on, each supplying what the other lacks; gives what is left.
 fn merge<P>(known: &mut Operation<P>, mut told: Operation<P>) -> Operation<P> {
+    if known.kind != told.kind && !is_torn(known) {
+        known.oddity = Some(Box::new(Oddity::TwoKinds(known.kind, told.kind)));
+        known.kind = Kind::Unknown;
+    }
+    if is_torn(known) {
+        return told;
+    }
     if waits_for_an_attempt(told.status) && told.attempt == 0 {
         told.attempt = known.attempt; // which was not told
     }
@@ -167,6 +177,15 @@ fn merge<P>(known: &mut Operation<P>, mut told: Operation<P>) -> Operation<P> {
     told
 }
 
+/// Whether code must come to it. Of a kind that is not known, that is not known either.
+fn is_of_code<P>(operation: &Operation<P>) -> bool {
+    !matches!(operation.kind, Kind::Execution | Kind::Unknown)
+}
+
+fn is_torn<P>(operation: &Operation<P>) -> bool {
+    matches!(operation.oddity.as_deref(), Some(Oddity::TwoKinds(..)))
+}
+
 fn supply<T>(kept: &mut Option<T>, left: &mut Option<T>) {
     if kept.is_none() {
         mem::swap(kept, left);
@@ -181,7 +200,7 @@ fn order<P>(known: &Operation<P>, told: &Operation<P>) -> Ordering {
     if told.status.is_terminal() {
         return Ordering::Greater;
     }
-    if known.kind == Kind::Step {
+    if known.kind == Kind::Step && known.status.is_open() && told.status.is_open() {
         return stage(told).cmp(&stage(known));
     }
     if told.status == known.status { Ordering::Equal } else { Ordering::Greater }
@@ -257,6 +276,53 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_unknown_status_is_carried_along_until_the_next() {
+        use Status::{Pending, Ready, Started, Succeeded, Unknown};
+        let table = [(Started, Unknown, Unknown), (Pending, Unknown, Unknown), (Unknown, Ready, Ready)];
+        for (known, told, expected) in
+            table.into_iter().chain([(Unknown, Succeeded, Succeeded), (Succeeded, Unknown, Succeeded)])
+        {
+            let odd = |status| Operation {
+                oddity: (status == Unknown).then(|| Box::new(Oddity::Status("PAUSED".into()))),
+                ..operation(1, Kind::Step, status)
+            };
+            let mut history = History::default();
+            history.record(odd(known));
+            history.record(odd(told));
+            let kept = &history.entries[0].operation;
+            assert_eq!(
+                (kept.status, kept.oddity.is_some()),
+                (expected, expected == Unknown),
+                "{known:?}, then {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_as_two_kinds_is_of_no_use() {
+        for kind in [Kind::Step, Kind::Unknown] {
+            let mut history = History::default();
+            history.record(operation(1, kind, Status::Succeeded));
+            for _ in 0..2 {
+                history.record(operation(1, Kind::Wait, Status::Succeeded));
+                history.record(operation(1, kind, Status::Failed));
+            }
+            let kept = &history.entries[0].operation;
+            assert_eq!(kept.status, Status::Succeeded);
+            assert_eq!(kept.oddity.as_deref(), Some(&Oddity::TwoKinds(kind, Kind::Wait)));
+        }
+    }
+
+    #[test]
+    fn what_is_of_an_unknown_kind_is_not_missed_nor_expected() {
+        let mut history = History::default();
+        history.record(operation(1, Kind::Unknown, Status::Succeeded));
+        history.record(inside(1, 1));
+        assert_eq!(history.unvisited().count(), 0);
+        assert!(!history.expects(None));
     }
 
     #[test]

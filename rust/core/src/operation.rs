@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use thiserror::Error;
+
 use crate::id::OperationId;
 
 /// Milliseconds since the Unix epoch.
@@ -62,10 +64,12 @@ pub enum Kind {
     Wait,
     Callback,
     ChainedInvoke,
+    /// One that this version does not know.
+    Unknown,
 }
 
 impl Kind {
-    /// Every kind, in the order of the service model.
+    /// Every known kind, in the order of the service model.
     pub const ALL: [Self; 6] =
         [Self::Execution, Self::Context, Self::Step, Self::Wait, Self::Callback, Self::ChainedInvoke];
 
@@ -78,6 +82,7 @@ impl Kind {
             Self::Wait => "WAIT",
             Self::Callback => "CALLBACK",
             Self::ChainedInvoke => "CHAINED_INVOKE",
+            Self::Unknown => "UNKNOWN",
         }
     }
 
@@ -98,10 +103,12 @@ pub enum Status {
     Cancelled,
     TimedOut,
     Stopped,
+    /// One that this version does not know.
+    Unknown,
 }
 
 impl Status {
-    /// Every status, in the order of the service model.
+    /// Every known status, in the order of the service model.
     pub const ALL: [Self; 8] = [
         Self::Started,
         Self::Pending,
@@ -124,6 +131,7 @@ impl Status {
             Self::Cancelled => "CANCELLED",
             Self::TimedOut => "TIMED_OUT",
             Self::Stopped => "STOPPED",
+            Self::Unknown => "UNKNOWN",
         }
     }
 
@@ -134,8 +142,25 @@ impl Status {
 
     /// Whether nothing more can happen to the operation.
     pub const fn is_terminal(self) -> bool {
-        !matches!(self, Self::Started | Self::Pending | Self::Ready)
+        !self.is_open() && !matches!(self, Self::Unknown)
     }
+
+    /// Whether something more will happen to the operation; of an unknown status neither is known.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Started | Self::Pending | Self::Ready)
+    }
+}
+
+/// What of a recorded operation this version can make nothing of. It is carried along; only code that comes to the
+/// operation cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Oddity {
+    #[error("of the type {0:?}, which this version of perdure does not know: use one that does")]
+    Kind(Box<str>),
+    #[error("with the status {0:?}, which this version of perdure does not know: use one that does")]
+    Status(Box<str>),
+    #[error("both as {} and as {}: the service contradicts itself", .0.as_str(), .1.as_str())]
+    TwoKinds(Kind, Kind),
 }
 
 /// The finer kind, which users may choose for steps, callbacks and child contexts.
@@ -196,6 +221,8 @@ pub struct Operation<P> {
     pub callback_id: Option<P>,
     /// Whether the result is rebuilt by running the context again over its children.
     pub replay_children: bool,
+    /// Why no code can go on from it, if so.
+    pub oddity: Option<Box<Oddity>>,
 }
 
 impl<P> Operation<P> {
@@ -214,6 +241,7 @@ impl<P> Operation<P> {
             error: None,
             callback_id: None,
             replay_children: false,
+            oddity: None,
         }
     }
 
@@ -230,8 +258,8 @@ impl<P> Operation<P> {
     pub fn is_awaited(&self) -> bool {
         match self.kind {
             Kind::Step => matches!(self.status, Status::Pending | Status::Ready),
-            Kind::Wait | Kind::ChainedInvoke => !self.status.is_terminal(),
-            Kind::Execution | Kind::Context | Kind::Callback => false,
+            Kind::Wait | Kind::ChainedInvoke => self.status.is_open(),
+            Kind::Execution | Kind::Context | Kind::Callback | Kind::Unknown => false,
         }
     }
 }
@@ -270,6 +298,8 @@ mod tests {
             assert_eq!(SubType::new(text).as_str(), text);
         }
         assert_eq!(Kind::parse("step"), None);
+        assert_eq!(Kind::parse(Kind::Unknown.as_str()), None);
+        assert_eq!(Status::parse(Status::Unknown.as_str()), None);
         assert_eq!(Status::parse(""), None);
     }
 

@@ -1,12 +1,12 @@
 //! Why the engine does not go on, and the two sides of a mismatch in words.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use thiserror::Error;
 
 use crate::engine::{Begun, Call};
 use crate::id::OperationId;
-use crate::operation::{Kind, Millis, Operation, SubType};
+use crate::operation::{Kind, Millis, Oddity, Operation, SubType};
 use crate::wrong_context::WrongContext;
 
 /// One side of a mismatch: what an operation is.
@@ -93,6 +93,27 @@ impl Mismatch {
     }
 }
 
+/// A recorded operation that no code can go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Odd {
+    pub id: OperationId,
+    pub name: Option<Box<str>>,
+    pub oddity: Oddity,
+    /// The user's line that came to it.
+    pub line: Option<Box<str>>,
+}
+
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name, oddity, line } = self;
+        let line = line.as_ref().map_or_else(String::new, |line| format!(", to which the code comes at {line},"));
+        match name {
+            Some(name) => write!(f, "operation {name:?} ({id}){line} is recorded {oddity}"),
+            None => write!(f, "operation {id}{line} is recorded {oddity}"),
+        }
+    }
+}
+
 /// Why the engine does not go on.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -104,6 +125,8 @@ pub enum Refusal {
     NonDeterministic(Box<Mismatch>),
     #[error("an operation was called on a context that was not its caller's to use")]
     WrongContext(Box<WrongContext>),
+    #[error("{0}")]
+    Odd(Box<Odd>),
     #[error("the service has revoked the checkpoint token")]
     Revoked,
     #[error("an earlier checkpoint failed")]
@@ -116,9 +139,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether it is the code's fault.
+    /// Whether it is between the code and its history.
     pub(crate) fn is_of_the_code(&self) -> bool {
-        matches!(self, Self::NonDeterministic(_) | Self::WrongContext(_))
+        matches!(self, Self::NonDeterministic(_) | Self::WrongContext(_) | Self::Odd(_))
     }
 
     /// Whether the user's line that was refused is still to be found.
@@ -126,6 +149,7 @@ impl Refusal {
         match self {
             Self::NonDeterministic(mismatch) => mismatch.line.is_none(),
             Self::WrongContext(call) => call.line.is_none(),
+            Self::Odd(odd) => odd.line.is_none(),
             _ => false,
         }
     }
@@ -134,6 +158,7 @@ impl Refusal {
         match self {
             Self::NonDeterministic(mismatch) => Some(&mut mismatch.line),
             Self::WrongContext(call) => Some(&mut call.line),
+            Self::Odd(odd) => Some(&mut odd.line),
             _ => None,
         }
     }

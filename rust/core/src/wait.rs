@@ -13,7 +13,7 @@ pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     match operation.status {
         Status::Started | Status::Pending | Status::Ready => Decision::Suspend(operation.due),
         Status::Succeeded | Status::Cancelled => Decision::Value(None),
-        Status::Failed | Status::TimedOut | Status::Stopped => Decision::failure(operation),
+        Status::Failed | Status::TimedOut | Status::Stopped | Status::Unknown => Decision::failure(operation),
     }
 }
 

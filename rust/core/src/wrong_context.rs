@@ -102,6 +102,7 @@ fn plain(identity: &Identity) -> String {
         (Kind::Callback, _) => "callback",
         (Kind::ChainedInvoke, _) => "invoke",
         (Kind::Execution, _) => "execution",
+        (Kind::Unknown, _) => "operation",
         (Kind::Context, "Map") => "map",
         (Kind::Context, "MapIteration") => "map item",
         (Kind::Context, "Parallel") => "parallel",

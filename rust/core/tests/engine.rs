@@ -4,7 +4,7 @@ use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::decision::{Decision, Look};
 use perdure_core::engine::{Begun, Call, Engine, Place};
 use perdure_core::id::OperationId;
-use perdure_core::operation::{Kind, Operation, Status, SubType};
+use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
@@ -273,4 +273,30 @@ fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
     assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Muster, None)));
     assert_eq!(engine.lead(None, 2), Ok((Role::Follow, None)));
     assert_eq!(engine.stop(Refusal::Broken), [1, 2]);
+}
+
+#[test]
+fn what_this_version_does_not_know_stops_only_who_comes_to_it() {
+    let odd = |kind, status, oddity| Operation { oddity: Some(Box::new(oddity)), ..recorded(2, kind, "Step", status) };
+    let kind = odd(Kind::Unknown, Status::Succeeded, Oddity::Kind("GADGET".into()));
+    let status = odd(Kind::Step, Status::Unknown, Oddity::Status("PAUSED".into()));
+    for (odd, words) in [(kind, "of the type \"GADGET\""), (status, "with the status \"PAUSED\"")] {
+        let mut engine = invocation([odd]);
+        assert!(step_at(&mut engine, ROOT).is_ok());
+        assert!(!engine.is_awaited());
+        let refusal = step_at(&mut engine, ROOT).expect_err("nobody knows how to go on from it");
+        assert!(matches!(&refusal, Refusal::Odd(_)) && refusal.to_string().contains(words), "{refusal}");
+        assert_eq!(step_at(&mut engine, ROOT), Err(refusal));
+        assert_eq!(engine.verdict(), Some("refused"));
+    }
+}
+
+#[test]
+fn what_turns_odd_under_way_stops_who_looks_again() {
+    let mut engine = invocation([]);
+    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    send(&mut engine, Some("next"), vec![recorded(1, Kind::Wait, "Wait", Status::Succeeded)]);
+    let again = engine.again(&Begun::new(place, &STEP), at_least_once);
+    assert!(matches!(again, Err(Refusal::Odd(_))), "{again:?}");
 }

@@ -1,92 +1,86 @@
 //! The wire's dicts to recorded operations, and updates to the wire's dicts.
 
 use perdure_core::id::OperationId;
-use perdure_core::operation::{Kind, Millis, Operation, Status, SubType};
+use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
 use perdure_core::update::{Options, Update};
-use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyString};
+use pyo3::types::{PyDict, PyString};
 
+use crate::member::{Member, member, odd, required};
 use crate::text::Text;
 
 /// Reads one operation. An EXECUTION's input stands in its `result`.
+///
+/// What this version does not know (a type, a status, further members) is carried along. What cannot be what the service
+/// means raises a `ValueError` that names it.
 pub fn operation(raw: &Bound<'_, PyAny>) -> PyResult<Operation<Text>> {
     let py = raw.py();
-    let raw = raw.cast::<PyDict>()?;
-    let get = |key| get(raw, key);
-    let id = member(raw, intern!(py, "Id"), |id| Some(OperationId::parse(id)))?;
-    let kind = member(raw, intern!(py, "Type"), Kind::parse)?;
-    let status = member(raw, intern!(py, "Status"), Status::parse)?;
-    let mut operation = Operation::new(id, kind, status);
-    if let Some(sub_type) = get(intern!(py, "SubType"))? {
-        operation.sub_type = Some(SubType::new(str_of(&sub_type)?));
+    let raw = raw.cast::<PyDict>().map_err(|_| odd("it", raw, "object"))?;
+    let id = OperationId::parse(required(raw, intern!(py, "Id"))?.as_name()?);
+    let (kind, status) = (required(raw, intern!(py, "Type"))?, required(raw, intern!(py, "Status"))?);
+    let (kind, status) = (kind.as_name()?, status.as_name()?);
+    let mut operation = Operation::new(
+        id,
+        Kind::parse(kind).unwrap_or(Kind::Unknown),
+        Status::parse(status).unwrap_or(Status::Unknown),
+    );
+    if operation.kind == Kind::Unknown {
+        operation.oddity = Some(Box::new(Oddity::Kind(kind.into())));
+    } else if operation.status == Status::Unknown {
+        operation.oddity = Some(Box::new(Oddity::Status(status.into())));
     }
-    if let Some(name) = get(intern!(py, "Name"))? {
-        operation.name = Some(str_of(&name)?).filter(|name| !name.is_empty()).map(Into::into);
+    if let Some(sub_type) = member(raw, intern!(py, "SubType"))? {
+        operation.sub_type = Some(sub_type.as_str()?).filter(|text| !text.is_empty()).map(SubType::new);
     }
-    if let Some(parent) = get(intern!(py, "ParentId"))? {
-        operation.parent = Some(OperationId::parse(str_of(&parent)?));
+    if let Some(name) = member(raw, intern!(py, "Name"))? {
+        operation.name = Some(name.as_str()?).filter(|name| !name.is_empty()).map(Into::into);
     }
-    let details = match kind {
+    if let Some(parent) = member(raw, intern!(py, "ParentId"))? {
+        operation.parent = Some(parent.as_str()?).filter(|id| !id.is_empty()).map(OperationId::parse);
+    }
+    let details = match operation.kind {
         Kind::Execution => intern!(py, "ExecutionDetails"),
         Kind::Context => intern!(py, "ContextDetails"),
         Kind::Step => intern!(py, "StepDetails"),
         Kind::Wait => intern!(py, "WaitDetails"),
         Kind::Callback => intern!(py, "CallbackDetails"),
         Kind::ChainedInvoke => intern!(py, "ChainedInvokeDetails"),
+        Kind::Unknown => return Ok(operation),
     };
-    if let Some(details) = get(details)? {
-        self::details(&mut operation, details.cast::<PyDict>()?)?;
+    if let Some(details) = member(raw, details)? {
+        self::details(&mut operation, details.as_dict()?)?;
     }
     Ok(operation)
 }
 
 fn details(operation: &mut Operation<Text>, details: &Bound<'_, PyDict>) -> PyResult<()> {
     let py = details.py();
-    let get = |key| get(details, key);
+    let get = |key| member(details, key);
     let result = if operation.kind == Kind::Execution { intern!(py, "InputPayload") } else { intern!(py, "Result") };
     if operation.kind != Kind::Wait {
-        operation.result = get(result)?.map(Text::recorded);
+        operation.result = get(result)?.map(Member::into_text).transpose()?;
     }
     if operation.status != Status::Succeeded && operation.kind != Kind::Execution {
-        operation.error = get(intern!(py, "Error"))?.map(Text::recorded);
+        operation.error = get(intern!(py, "Error"))?.map(Member::into_error).transpose()?;
     }
     match operation.kind {
         Kind::Step if operation.status != Status::Succeeded => {
-            if let Some(attempt) = get(intern!(py, "Attempt"))? {
-                operation.attempt = attempt.extract()?;
-            }
-            operation.due = get(intern!(py, "NextAttemptTimestamp"))?.map(|at| millis(&at)).transpose()?;
+            operation.attempt = get(intern!(py, "Attempt"))?.map_or(Ok(0), |attempt| attempt.as_count())?;
+            operation.due = get(intern!(py, "NextAttemptTimestamp"))?.map(|at| at.as_moment()).transpose()?;
         }
         Kind::Wait => {
-            operation.due = get(intern!(py, "ScheduledEndTimestamp"))?.map(|at| millis(&at)).transpose()?;
+            operation.due = get(intern!(py, "ScheduledEndTimestamp"))?.map(|at| at.as_moment()).transpose()?;
         }
-        Kind::Callback => operation.callback_id = get(intern!(py, "CallbackId"))?.map(Text::recorded),
+        Kind::Callback => {
+            operation.callback_id = get(intern!(py, "CallbackId"))?.map(Member::into_text).transpose()?;
+        }
         Kind::Context => {
-            operation.replay_children =
-                get(intern!(py, "ReplayChildren"))?.is_some_and(|flag| flag.is_truthy().unwrap_or_default());
+            operation.replay_children = get(intern!(py, "ReplayChildren"))?.map_or(Ok(false), |flag| flag.as_flag())?;
         }
         _ => {}
     }
     Ok(())
-}
-
-fn get<'py>(dict: &Bound<'py, PyDict>, key: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    Ok(dict.get_item(key)?.filter(|value| !value.is_none()))
-}
-
-/// A moment: Unix milliseconds in an event, a datetime in a response.
-pub fn millis(at: &Bound<'_, PyAny>) -> PyResult<Millis> {
-    if at.is_instance_of::<PyInt>() {
-        return at.extract();
-    }
-    let milliseconds = match at.extract::<f64>() {
-        Ok(milliseconds) => milliseconds,
-        Err(_) => at.call_method0(intern!(at.py(), "timestamp"))?.extract::<f64>()? * 1_000.0,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "a moment in milliseconds fits by far")]
-    Ok(milliseconds.round() as Millis)
 }
 
 /// An update as the API takes it.
@@ -140,15 +134,4 @@ pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py
     };
     dict.set_item(key, options)?;
     Ok(dict)
-}
-
-fn str_of<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
-    text.cast::<PyString>()?.to_str()
-}
-
-fn member<T>(raw: &Bound<'_, PyDict>, key: &Bound<'_, PyString>, parse: fn(&str) -> Option<T>) -> PyResult<T> {
-    let value = raw.get_item(key)?;
-    let text = value.as_ref().map_or(Ok(""), str_of)?;
-    let unknown = || PyValueError::new_err(format!("this version does not know operations whose {key} is {text:?}"));
-    Some(text).filter(|text| !text.is_empty()).and_then(parse).ok_or_else(unknown)
 }

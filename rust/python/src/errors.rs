@@ -3,10 +3,13 @@
 use perdure_core::limits::Invalid;
 use perdure_core::refusal::Refusal;
 use pyo3::call::PyCallArgs;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 const EXCEPTIONS: &str = "perdure.exceptions";
 const CONTROL: &str = "perdure._control";
+const SERDES: &str = "perdure.serdes";
 
 /// Anything that keeps an operation from going on.
 #[derive(Debug)]
@@ -47,6 +50,29 @@ impl From<Error> for PyErr {
     }
 }
 
+/// The error for a recorded operation that cannot be read: the `index`-th of what `source` names.
+#[cold]
+pub fn unreadable(raw: &Bound<'_, PyAny>, index: usize, source: &str, problem: PyErr) -> PyErr {
+    let py = raw.py();
+    if !problem.is_instance_of::<PyException>(py) {
+        return problem; // a KeyboardInterrupt or its like
+    }
+    let known = raw.get_item("Id").ok().and_then(|id| id.cast_into::<PyString>().ok());
+    let id = known.map_or_else(String::new, |id| format!(" ({})", id.to_string_lossy()));
+    let message = format!("operation {index}{id} of {source} cannot be read: {}", problem.value(py));
+    raise(py, EXCEPTIONS, "ExecutionError", (message,)).unwrap_or_else(|error| error)
+}
+
+/// The `SerDesError` for a recorded value that cannot be read.
+#[cold]
+pub fn undecodable(py: Python<'_>, operation: &str, problem: PyErr) -> PyErr {
+    if !problem.is_instance_of::<PyException>(py) {
+        return problem;
+    }
+    let cause = problem.value(py).clone();
+    raise(py, SERDES, "undecodable", (operation, cause)).unwrap_or_else(|error| error)
+}
+
 fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
     let message = refusal.to_string();
     match refusal {
@@ -63,6 +89,7 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
             raise(py, CONTROL, "non_deterministic", args)
         }
         Refusal::WrongContext(call) => raise(py, EXCEPTIONS, "WrongContextError", (call.in_words(),)),
+        Refusal::Odd(_) => raise(py, EXCEPTIONS, "ExecutionError", (message,)),
         Refusal::Broken => raise(py, CONTROL, "CheckpointsBroken", (message,)),
         Refusal::OutOfTime { pending } => raise(py, CONTROL, "OutOfTime", (message, pending)),
     }

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::convert;
 use crate::custody;
-use crate::errors::Error;
+use crate::errors::{self, Error};
 use crate::object::{Object, Wakeful};
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -30,8 +30,9 @@ impl Execution {
         Self { shared: Shared::of(Text::outgoing(token)) }
     }
 
-    fn load(&self, operations: &Bound<'_, PyList>) -> PyResult<()> {
-        let operations = read(operations)?;
+    #[pyo3(signature = (operations, source = "the event"))]
+    fn load(&self, operations: &Bound<'_, PyList>, source: &str) -> PyResult<()> {
+        let operations = read(operations, source)?;
         let mut state = self.shared.lock();
         let history = state.engine.history_mut();
         history.reserve(operations.len());
@@ -100,7 +101,7 @@ impl Execution {
         operations: &Bound<'_, PyList>,
         now: Millis,
     ) -> Result<Vec<Bound<'py, PyAny>>, Error> {
-        let operations = read(operations)?;
+        let operations = read(operations, "the answer to a checkpoint")?;
         let token = token.map(Text::outgoing);
         let woken = self.shared.lock().engine.acknowledge(token, operations, now);
         Ok(woken.iter().map(|waiter| waiter.get(py)).collect())
@@ -147,6 +148,13 @@ fn wake(waiters: impl IntoIterator<Item = Object>) {
     drop(Wakeful(waiters.into_iter().collect()));
 }
 
-fn read(operations: &Bound<'_, PyList>) -> PyResult<Vec<Operation<Text>>> {
-    operations.iter().map(|operation| convert::operation(&operation)).collect()
+fn read(operations: &Bound<'_, PyList>, source: &str) -> PyResult<Vec<Operation<Text>>> {
+    let mut read = Vec::with_capacity(operations.len());
+    for (index, raw) in operations.iter().enumerate() {
+        match convert::operation(&raw) {
+            Ok(operation) => read.push(operation),
+            Err(problem) => return Err(errors::unreadable(&raw, index, source, problem)),
+        }
+    }
+    Ok(read)
 }

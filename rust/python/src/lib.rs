@@ -7,6 +7,7 @@ mod convert;
 mod custody;
 mod errors;
 mod execution;
+mod member;
 mod object;
 mod operation;
 mod scope;

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::custody::{self, Mark};
-use crate::errors::Error;
+use crate::errors::{self, Error};
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
 use crate::text::Text;
@@ -77,7 +77,10 @@ impl Scope {
         if let (Decision::Value(value), Some(decode)) = (&decision, decode) {
             let Some(payload) = value.map(|value| value.get(py)) else { return Ok(py.None().into_bound(py)) };
             drop(state);
-            return Ok(decode(payload.cast::<PyString>().map_err(PyErr::from)?)?);
+            return match decode(payload.cast::<PyString>().map_err(PyErr::from)?) {
+                Ok(decoded) => Ok(decoded),
+                Err(problem) => Err(unreadable(py, &place.id, call, problem)),
+            };
         }
         let mut operation = Operation::new(py, &self.shared, table, Begun::new(place, call), decision);
         let started = start(&mut state, &mut operation, call, options);
@@ -238,6 +241,13 @@ fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
     let Some(name) = name else { return Ok(None) };
     let text = name.to_str().map_err(|_| limits::Invalid::NameCharacters(name.to_string_lossy().into_owned()))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+#[cold]
+#[inline(never)]
+fn unreadable(py: Python<'_>, id: &OperationId, call: &Call<'_>, problem: PyErr) -> Error {
+    let name = call.name.map_or_else(|| id.to_string(), ToOwned::to_owned);
+    Error::Python(errors::undecodable(py, &name, problem))
 }
 
 fn extended_unless(raw: bool) -> Option<Decode> {

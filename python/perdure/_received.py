@@ -1,0 +1,82 @@
+"""What the service sends, held to the shapes that the engine takes. What is odd raises an `ExecutionError` naming it.
+
+The operations themselves are read by the core, which names what is odd about them by the same error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from perdure._core import decode_json
+from perdure.exceptions import ExecutionError
+
+if TYPE_CHECKING:
+    from perdure.client import Checkpoint, Wire
+
+THE_EVENT, THE_ANSWER, A_PAGE = "the event", "the answer to a checkpoint", "a page of recorded operations"
+
+
+def read_event(event: Any) -> tuple[str, str, list[Wire], str | None]:
+    """Give an event's execution, its checkpoint token, the operations it brings, and where their next page begins."""
+    try:
+        arn, token, state = event["DurableExecutionArn"], event["CheckpointToken"], event["InitialExecutionState"]
+    except (LookupError, TypeError, AttributeError):
+        arn = token = state = None
+    if arn is None or token is None or state is None:
+        raise ExecutionError(
+            "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "
+            "InitialExecutionState. Configure the function with DurableConfig and invoke a version or alias of it"
+        )
+    if not (isinstance(arn, str) and arn):
+        _refuse(THE_EVENT, "DurableExecutionArn", arn, "text")
+    if not (isinstance(token, str) and token):
+        _refuse(THE_EVENT, "CheckpointToken", token, "text")
+    return arn, token, *_operations(state, THE_EVENT, "InitialExecutionState")
+
+
+def read_checkpoint(answer: Any) -> Checkpoint:
+    """Give the next token (None if it was revoked), the changed operations, and where their next page begins."""
+    if not isinstance(answer, dict):
+        _refuse(THE_ANSWER, "it", answer, "object")
+    token, state = answer.get("CheckpointToken"), answer.get("NewExecutionState")
+    if token is not None and not (isinstance(token, str) and token):
+        _refuse(THE_ANSWER, "CheckpointToken", token, "text")
+    if state is None:
+        return token, [], None
+    return token, *_operations(state, THE_ANSWER, "NewExecutionState")
+
+
+def read_page(answer: Any) -> tuple[list[Wire], str | None]:
+    """Give the operations of a page, and where the next one begins."""
+    return _operations(answer, A_PAGE, "it")
+
+
+def read_input(payload: str | None) -> Any:
+    """Give the user's event: the input of the execution, read as JSON; ``{}`` without one."""
+    if not payload or payload.isspace():
+        return {}
+    try:
+        return decode_json(payload)
+    except Exception as error:
+        raise ExecutionError(f"the input of this execution (its InputPayload) is no JSON: {error}") from error
+
+
+def _operations(state: Any, source: str, what: str) -> tuple[list[Wire], str | None]:
+    if not isinstance(state, dict):
+        _refuse(source, what, state, "object")
+    operations, marker = state.get("Operations"), state.get("NextMarker")
+    if operations is None:
+        operations = []
+    elif not isinstance(operations, list):
+        _refuse(source, "Operations", operations, "list")
+    if marker is not None and not isinstance(marker, str):
+        _refuse(source, "NextMarker", marker, "text")
+    return operations, marker or None
+
+
+def _refuse(source: str, what: str, value: Any, expected: str) -> NoReturn:
+    try:
+        shown = f"{value!r:.80}"
+    except Exception:  # noqa: BLE001  whatever the object's own repr raises
+        shown = f"a {type(value).__name__}"
+    raise ExecutionError(f"{source} cannot be read: {what} is no {expected} but {shown}")
