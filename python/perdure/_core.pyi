@@ -8,6 +8,7 @@ Moments are Unix milliseconds, tickets are counted from 1, and an operation or u
 for it.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias, TypeVar, final
 
 _T = TypeVar("_T")
@@ -38,6 +39,7 @@ __all__ = [
     "exponential_delay",
     "jittered_delay",
     "linear_delay",
+    "start_thread",
     "whole_seconds",
 ]
 
@@ -120,22 +122,35 @@ class Execution:
         An operation then raises `perdure._control.OutOfTime`; so do all that follow.
         """
 
-    def lead(self, ticket: int | None, waiter: Any) -> int:
-        """Say what somebody is to do who needs an update durable, or who needs any news of the service.
+    def set_end(self, seconds: float) -> None:
+        """Let nobody wait for another thread's call any longer than so many seconds from now."""
+
+    def wait(self, ticket: int, driver: Any) -> None:
+        """Return once an update is durable; send it, with all that is queued before, unless somebody sends already.
+
+        This is one call, so that no interrupt can come between being told to send and doing so: whatever ``driver``
+        raises, and whatever else goes wrong on the way, those who rely on this caller are woken.
 
         Args:
-            ticket: Of the update; None for news.
-            waiter: A held lock, kept if the answer is to follow or to muster. A follower's is given back by
-                `acknowledge` or `fail` when it is time to ask again; a mustering leader's is released here.
-
-        Returns:
-            0: nothing, it is durable. 1: lead, that is `take_batch`, send it, and `acknowledge` or `fail`. 2: muster,
-            that is lead, but others are at work that may soon have something to send along: the waiter is released
-            when all of them wait. 3: follow.
+            ticket: Of the update.
+            driver: Has ``send(token, updates, number)``, which makes a call to the service and gives ``(next token,
+                changed operations, present moment, moment in seconds at which it asked)``; ``muster(lock)``, which may
+                wait until the held lock is released, since others at work may soon have something to send along; and
+                ``failure``, which is set to what was raised first.
 
         Raises:
             SuspendExecution: If the service has revoked the checkpoint token.
-            CheckpointsBroken: If an earlier call has failed.
+            CheckpointsBroken: If this call or an earlier one has failed, or outlasted the time that `set_end` gave.
+            ExecutionError: If this thread is waiting already, or making a call, and would wait for itself.
+
+        """
+
+    def hear(self, since: float, driver: Any) -> None:
+        """Return once the service has answered a call that was made after a moment; make one, if nobody does.
+
+        Args:
+            since: The moment, in seconds.
+            driver: As for `wait`, and so is what is raised.
 
         """
 
@@ -145,27 +160,33 @@ class Execution:
     def leave(self) -> None:
         """Count one hand less at work; a leader that waits for the others may have waited for it."""
 
-    def take_batch(self) -> tuple[str | None, list[_Wire]]:
-        """Take the token and the updates of the next call, within the service's limits; for the leader only."""
+    def watch(self) -> bool:
+        """Tell whether the caller is to see to it that somebody looks after updates without a waiter."""
 
-    def acknowledge(self, token: str | None, operations: list[_Wire], now: int) -> list[Any]:
-        """Take the service's answer to the batch that the leader took, and end the leader's turn.
+    def unwatch(self) -> None:
+        """Say that nobody looks after them."""
+
+    def look(self, driver: Any) -> bool:
+        """Look after updates without a waiter: send what has lain here since the last look.
 
         Args:
-            token: For the next call; None revokes the invocation, unless the execution's own outcome was sent.
-            operations: What the service says has changed.
-            now: The present moment.
+            driver: As for `wait`, and so is what is raised.
 
         Returns:
-            The waiters to wake: those whose update is durable, and the next leader.
+            Whether to look again.
 
         Raises:
             ExecutionError: For an operation that cannot be read; then nothing is acknowledged.
 
         """
 
-    def fail(self) -> list[Any]:
-        """End all sending after a call that failed; gives all waiters, to be woken."""
+    def close(self, watcher: Any) -> None:
+        """End every context; nobody looks after updates without a waiter from now on.
+
+        Args:
+            watcher: A lock that is released if it is held.
+
+        """
 
     def backlog(self) -> tuple[int, int]:
         """Give the oldest ticket that waits to be sent (0: none), and the latest ticket of all."""
@@ -342,7 +363,7 @@ class Scope:
 class Operation:
     """An operation that is not simply replayed, until its outcome is queued. `Scope` makes them.
 
-    The methods that queue an update give its ticket, for `Execution.lead`. They raise as `Scope.check` does.
+    The methods that queue an update give its ticket, for `Execution.wait`. They raise as `Scope.check` does.
     """
 
     @property
@@ -607,6 +628,22 @@ def jittered_delay(delay: float, jitter: str, random: float) -> float:
 
 def whole_seconds(delay: float) -> int:
     """Round a delay up to whole seconds, at least 1."""
+
+# ---- threads
+
+def start_thread(threads: list[Any], function: Callable[..., None], *args: Any) -> None:
+    """Run a function in a thread of its own, which nothing can come between.
+
+    Args:
+        threads: Gets a lock that is released when the thread has ended, however it ends; it is there before the thread
+            is.
+        function: What to run.
+        *args: What to call it with.
+
+    Raises:
+        RuntimeError: If the system has no more threads; then ``threads`` is as before.
+
+    """
 
 # ---- the codec
 

@@ -7,39 +7,35 @@ joins that a branch does not need.
 from __future__ import annotations
 
 import threading
-from _thread import allocate_lock, get_ident, start_new_thread
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any
+
+from perdure._core import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def start(function: Callable[..., None], *args: Any) -> Any:
+def start(threads: list[Any], function: Callable[..., None], *args: Any) -> None:
     """Run a function in a thread of its own.
 
     Args:
+        threads: Gets a lock that is released when the thread has ended.
         function: Must not raise.
         *args: What to call it with.
-
-    Returns:
-        A lock that is released when the thread has ended.
 
     Raises:
         RuntimeError: If the system has no more threads.
 
     """
-    done = allocate_lock()
-    done.acquire()
-    start_new_thread(_run, (function, args, done))
-    return done
+    start_thread(threads, _run, function, *args)
 
 
-def _run(function: Callable[..., None], args: tuple[Any, ...], done: Any) -> None:
+def _run(function: Callable[..., None], *args: Any) -> None:
     try:
         function(*args)
     finally:
         _forget()
-        done.release()
 
 
 def _forget() -> None:

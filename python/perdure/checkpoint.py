@@ -15,7 +15,6 @@ from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure import _threads
-from perdure._control import CheckpointsBroken
 from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError, GetExecutionStateError
 
 if TYPE_CHECKING:
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from perdure.client import Checkpoint, Client, Wire
 
 T = TypeVar("T")
-
-DONE, LEAD, MUSTER = 0, 1, 2
-
-_NO_MORE = object()
 
 LINGER = 0.010
 """Seconds that an update which nobody waits for may stay queued."""
@@ -64,20 +59,16 @@ class Checkpointer:
     __slots__ = (
         "_arn",
         "_call_seconds",
-        "_calls",
         "_client",
         "_core",
         "_futile",
-        "_guard",
-        "_is_sending",
         "_lone_calls",
         "_now",
         "_patience",
         "_prefix",
-        "_watch",
-        "_watcher",
+        "_stop",
         "failure",
-        "informed_at",
+        "threads",
         "told",
         "used",
         "written",
@@ -91,17 +82,15 @@ class Checkpointer:
         self._arn = arn
         self._now = now
         self._patience = patience
-        # The lock that stops the watching thread, None when nobody watches; and the one that tells its end.
-        self._watch: Any = None
-        self._watcher: Any = None
-        self._guard = allocate_lock()
-        self._is_sending = False
-        self._calls = 0
+        # The lock that the watching thread waits for, to end; and what tells of the ends of such threads.
+        self._stop = allocate_lock()
+        self._stop.acquire()
+        self.threads: list[Any] = []
         self._call_seconds = 0.0
         self._futile = self._lone_calls = 0
         self._prefix = ""
+        # What broke the checkpoints first; kept by the core.
         self.failure: BaseException | None = None
-        self.informed_at = 0.0
         # The operations that the service has told of, as they came; for `perdure.state`.
         self.told: list[list[Wire]] = []
         # Operations and bytes of the execution so far, as far as this invocation knows.
@@ -116,20 +105,7 @@ class Checkpointer:
             SuspendExecution: If the service has revoked the checkpoint token.
 
         """
-        lead = self._core.lead
-        while True:
-            waiter = allocate_lock()
-            waiter.acquire()
-            role = lead(ticket, waiter)
-            if role == LEAD:
-                self._send()
-            elif role == DONE:
-                return
-            elif role == MUSTER:
-                self._muster(waiter)
-                self._send()
-            else:
-                self._follow(waiter)
+        self._core.wait(ticket, self)
 
     def flush(self) -> None:
         """Return once everything queued so far is durable."""
@@ -139,15 +115,11 @@ class Checkpointer:
 
     def ask_for_news(self, since: float) -> None:
         """Return once the service has been heard from after the moment ``since`` (Unix seconds)."""
-        while self.informed_at <= since:
-            waiter = allocate_lock()
-            waiter.acquire()
-            if self._core.lead(None, waiter) in (LEAD, MUSTER):
-                self._send()
-                return
-            self._follow(waiter)
+        self._core.hear(since, self)
 
-    def _muster(self, leader: Any) -> None:
+    # ---- what the core asks for, inside of `wait` and `hear`
+
+    def muster(self, leader: Any) -> None:
         """Give the branches that are at work a moment to join, so that they need no call of their own.
 
         The moment is a quarter of what a call takes, and ends when all have joined. Where it runs out, since branches
@@ -158,109 +130,58 @@ class Checkpointer:
             return
         if self._lone_calls > 0:
             self._lone_calls -= 1
-        elif self._interruptible(leader, limit):
+        elif leader.acquire(timeout=limit):
             self._futile = 0
         else:
             self._futile = min(2 * self._futile + 1, MOST_LONE_CALLS)
             self._lone_calls = self._futile
 
-    def _follow(self, waiter: Any) -> None:
-        """Wait until the leader reports back."""
-        self._interruptible(waiter, -1)
+    def send(self, token: str | None, updates: list[Wire], number: int) -> tuple[str | None, list[Wire], int, float]:
+        """Make one call to the service.
 
-    def _interruptible(self, waiter: Any, timeout: float) -> bool:
-        """Wait for a lock; an interrupt (Ctrl-C) breaks the checkpoints, since it may be this thread's turn to lead."""
-        try:
-            return waiter.acquire(timeout=timeout)  # type: ignore[no-any-return]
-        except BaseException as error:
-            self._fail(error)
-            raise
+        Args:
+            token: The checkpoint token.
+            updates: What is to be recorded.
+            number: Of the call: the same when a call is repeated because it was cut short.
 
-    def _fail(self, error: BaseException) -> None:
-        self.failure = error
-        for waiter in self._core.fail():
-            waiter.release()
+        Returns:
+            The next token, the operations that have changed, the present moment in milliseconds, and the one at which
+            the service was asked in seconds.
+
+        """
+        asked_at = self._now()
+        sent_at = time.perf_counter()
+        next_token, operations, marker = self._checkpoint(token or "", updates, number)
+        self._call_seconds += (time.perf_counter() - sent_at - self._call_seconds) / 4
+        if marker and next_token:  # what nobody goes on from need not be known
+            operations = operations + self.pages(next_token, marker)
+        self.told.append(operations)
+        self._count(updates)
+        return next_token, operations, int(self._now() * 1000), asked_at
+
+    # ---- what nobody waits for
 
     def watch(self) -> None:
         """See to it that what was queued without a waiter leaves before long."""
-        if self._watch is None:
-            stop = allocate_lock()
-            stop.acquire()
-            if self._take_watch(None, stop):
-                try:
-                    self._watcher = _threads.start(self._linger, stop)
-                except RuntimeError:  # the system has no more threads: it leaves with the next batch
-                    self._watch = None
+        if self._core.watch():
+            try:
+                _threads.start(self.threads, self._linger)
+            except RuntimeError:  # the system has no more threads: it leaves with the next batch
+                self._core.unwatch()
 
-    def stop_watching(self) -> None:
-        """End the watching thread, and wait for its end. Nothing is watched from now on."""
-        with self._guard:
-            stop, self._watch = self._watch, _NO_MORE
-        if stop is not None and stop is not _NO_MORE:
-            stop.release()
-        if self._watcher is not None:
-            self._watcher.acquire()
-            self._watcher = None
+    def close(self) -> None:
+        """End every context, and tell the watching thread to end. Nothing is watched from now on."""
+        self._core.close(self._stop)
 
-    def _take_watch(self, before: Any, after: Any) -> bool:
-        """Hand the watch on, unless somebody else has it by now."""
-        with self._guard:
-            if self._watch is not before:
-                return False
-            self._watch = after
-            return True
-
-    def _linger(self, stop: Any) -> None:
+    def _linger(self) -> None:
         try:
-            _, seen = self._core.backlog()
-            while not stop.acquire(timeout=LINGER):
-                oldest, latest = self._core.backlog()
-                if not oldest and self._is_sending:
-                    continue
-                if not oldest:
-                    # What is queued from here on finds nobody watching, or is seen by the second look.
-                    if not self._take_watch(stop, None) or not self._core.backlog()[0]:
-                        return
-                    if not self._take_watch(None, stop):
-                        return
-                    continue
-                if oldest <= seen:
-                    self._core.enter()
-                    try:
-                        self.flush()
-                    finally:
-                        self._core.leave()
-                seen = latest
-        except BaseException:  # noqa: BLE001, S110  kept as the failure; every caller is told
+            while not self._stop.acquire(timeout=LINGER):
+                if not self._core.look(self):
+                    break
+        except BaseException:  # noqa: BLE001, S110  the core has kept it as the failure; every caller is told
             pass
-        finally:
-            self._take_watch(stop, None)
 
-    def _send(self) -> None:
-        core = self._core
-        self._is_sending = True
-        try:
-            token, updates = core.take_batch()
-            asked_at = self._now()
-            sent_at = time.perf_counter()
-            next_token, operations, marker = self._checkpoint(token or "", updates)
-            self._call_seconds += (time.perf_counter() - sent_at - self._call_seconds) / 4
-            if marker and next_token:  # what nobody goes on from need not be known
-                operations = operations + self.pages(next_token, marker)
-            waiters = core.acknowledge(next_token, operations, int(self._now() * 1000))
-            self.told.append(operations)
-            self.informed_at = asked_at
-        except BaseException as error:
-            self._fail(error)
-            if isinstance(error, Exception):
-                # Not the error itself: user code could catch it, and go on as if this were an operation's failure.
-                raise CheckpointsBroken(str(error)) from error
-            raise
-        finally:
-            self._is_sending = False
-        for waiter in waiters:
-            waiter.release()
-        self._count(updates)
+    # ---- one call
 
     def _count(self, updates: list[Wire]) -> None:
         """Keep count of what the service limits, and warn when a batch crosses the line."""
@@ -278,13 +199,12 @@ class Checkpointer:
 
             _budget.warn(self._arn, used if crowded else None, written if heavy else None)
 
-    def _checkpoint(self, token: str, updates: list[Wire]) -> Checkpoint:
+    def _checkpoint(self, token: str, updates: list[Wire], number: int) -> Checkpoint:
         # Unique to the call, and the same each time it is repeated: a call whose answer was lost is not carried out
         # twice. Drawn with the first call, not with the process, which a snapshot may have started many times over.
-        if self._calls == 0:
+        if not self._prefix:
             self._prefix = os.urandom(16).hex()
-        self._calls += 1
-        client_token = f"{self._prefix}-{self._calls}"
+        client_token = f"{self._prefix}-{number + 1}"
         try:
             return self._client.checkpoint(self._arn, token, updates, client_token)
         except Exception as error:  # noqa: BLE001  classified there

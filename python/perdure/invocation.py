@@ -86,6 +86,8 @@ class Invocation:
         self.given_seconds = given = self.remaining_seconds()
         self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience)
+        if given is not None:
+            core.set_end(given - self._margin)
 
     def remaining_seconds(self) -> float | None:
         """Give the seconds that Lambda leaves the invocation; None if the context does not say."""
@@ -107,21 +109,27 @@ class Invocation:
         Threads that still run user code (branches whose batch is done) end with their next operation. Past the time
         that Lambda leaves, they are given up.
         """
-        self.core.root().end()
+        self.checkpoints.close()
         if self.threads:
-            self._join()
-        self.checkpoints.stop_watching()
-
-    def _join(self) -> None:
-        remaining = self.remaining_seconds()
-        until = None if remaining is None else time.monotonic() + max(0.0, remaining - self._margin)
-        given_up = 0
-        for done in self.threads:
-            timeout = -1 if until is None else max(0.0, until - time.monotonic())
-            given_up += not done.acquire(timeout=timeout)
-        if given_up:
-            logger.warning(
+            self._join(
+                self.threads,
                 "%d branch threads still ran user code when the invocation ran out of time; they were given up. "
                 "Give long calls inside map and parallel branches timeouts of their own.",
-                given_up,
             )
+        if self.checkpoints.threads:
+            self._join(
+                self.checkpoints.threads,
+                "%d calls to the service had not returned when the invocation ran out of time; they were given up. "
+                "Give the client shorter timeouts (botocore.config.Config).",
+            )
+
+    def _join(self, threads: list[Any], given_up: str) -> None:
+        """Wait for threads to end, no longer than the invocation has time; log what was given up."""
+        remaining = self.remaining_seconds()
+        until = None if remaining is None else time.monotonic() + max(0.0, remaining - self._margin)
+        left = 0
+        for ended in threads:
+            timeout = -1 if until is None else max(0.0, until - time.monotonic())
+            left += not ended.acquire(timeout=timeout)
+        if left:
+            logger.warning(given_up, left)

@@ -227,7 +227,7 @@ def test_a_system_without_threads_still_runs_everything(monkeypatch: pytest.Monk
     def refuse(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("perdure._threads.start_new_thread", refuse)
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
     assert run(lambda c: sum(c.map(range(20), lambda k, n, *_: k.step(lambda _: n)).get_results())).value == 190
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,12 +81,29 @@ class Engine:
         assert isinstance(found, Operation)
         return found
 
-    def send(self, token: str | None, operations: list[dict[str, Any]]) -> None:
-        lock = threading.Lock()
-        lock.acquire()
-        assert self.core.lead(self.core.backlog()[1], lock) == 1
-        self.core.take_batch()
-        self.core.acknowledge(token, operations, NOW)
+    def send(
+        self,
+        token: str | None,
+        operations: list[dict[str, Any]],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Send what is queued.
+
+        Args:
+            token: Of the answer.
+            operations: Of the answer.
+            meanwhile: Called before the answer.
+
+        """
+        driver = SimpleNamespace(failure=None)
+        answer = [(token, operations, NOW, 0.0)]
+
+        def send(*_: Any) -> Any:
+            meanwhile()
+            return answer.pop()
+
+        driver.send = send
+        self.core.hear(0.0, driver)
 
 
 def started_with_a_payload(status: str, **members: Any) -> dict[str, Any]:
@@ -140,16 +158,18 @@ def a_token_revoked(engine: Engine) -> None:
 
 def unsent_when_the_token_was_revoked(engine: Engine) -> None:
     engine.step().succeed(Text("1"))
-    engine.core.take_batch()
-    engine.step().fail(Error(ErrorMessage=Text("no")))
-    engine.core.acknowledge(None, [], NOW)
+    engine.send(None, [], lambda: engine.step().fail(Error(ErrorMessage=Text("no"))))
 
 
 def unsent_when_a_call_failed(engine: Engine) -> None:
     engine.step().succeed(Text("1"))
-    engine.core.take_batch()
-    engine.step().fail(Error(ErrorMessage=Text("no")))
-    engine.core.fail()
+
+    def fail() -> None:
+        engine.step().fail(Error(ErrorMessage=Text("no")))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.send(None, [], fail)
 
 
 def refused(engine: Engine) -> None:

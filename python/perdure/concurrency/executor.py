@@ -376,7 +376,7 @@ class _BatchRun:
         if not self._is_rebuilding and self._needs_hand() and _take_thread():
             self._invocation.core.enter()
             try:
-                self._invocation.threads.append(_threads.start(self._work_in_thread))
+                _threads.start(self._invocation.threads, self._work_in_thread)
             except RuntimeError:  # the system has no more threads: those at work will do
                 _give_thread_back()
                 self._invocation.core.leave()

@@ -34,6 +34,34 @@ pub enum Role {
 /// Updates that leave in one call.
 pub type Batch<P> = Arc<Vec<Update<P>>>;
 
+/// A turn with the service: whoever leads sends the batch, and gives the turn back with the answer, or without one.
+#[derive(Debug)]
+#[must_use]
+pub struct Turn<P> {
+    pub batch: Batch<P>,
+    /// How many calls were answered before this one. A call that is repeated keeps its number.
+    pub number: u64,
+}
+
+/// What whoever looks after updates without a waiter is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Look again, after another linger.
+    Rest,
+    /// See to it that this ticket becomes durable: something has lain since the last look.
+    Send(Ticket),
+    /// Go: there is nothing left to look after, or it is forbidden by now.
+    End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    No,
+    /// And this was the latest ticket at the last look.
+    Yes(Ticket),
+    Never,
+}
+
 #[derive(Debug)]
 struct Pending<P> {
     update: Update<P>,
@@ -54,6 +82,8 @@ pub struct Queue<P, W> {
     awake: usize,
     /// A leader that waits for the others.
     mustering: Option<W>,
+    answered: u64,
+    watched: Watched,
 }
 
 impl<P: Payload, W> Queue<P, W> {
@@ -69,6 +99,8 @@ impl<P: Payload, W> Queue<P, W> {
             waiters: Vec::new(),
             awake: 1,
             mustering: None,
+            answered: 0,
+            watched: Watched::No,
         }
     }
 
@@ -82,7 +114,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// Whether nothing waits to be sent.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.oldest().is_none()
     }
 
     /// The ticket of the latest update.
@@ -90,9 +122,11 @@ impl<P: Payload, W> Queue<P, W> {
         Ticket(self.issued)
     }
 
-    /// The ticket of the update that has waited longest.
+    /// The ticket of the update that has waited longest, and that nobody is sending.
     pub fn oldest(&self) -> Option<Ticket> {
-        (!self.pending.is_empty()).then(|| Ticket(self.issued - self.pending.len() as u64 + 1))
+        let given_back = if self.leading { 0 } else { self.in_flight.as_ref().map_or(0, |batch| batch.len()) };
+        let waiting = (self.pending.len() + given_back) as u64;
+        (waiting > 0).then(|| Ticket(self.issued - waiting + 1))
     }
 
     /// Whether the update with `ticket` is durable.
@@ -160,9 +194,23 @@ impl<P: Payload, W> Queue<P, W> {
         woken
     }
 
-    /// The next updates to send, which the leader keeps trying to send until [`Queue::acknowledge`] or [`Queue::clear`].
-    pub fn take_batch(&mut self) -> Batch<P> {
+    /// Takes back a follower, if it still waits: it will not ask again, so that it must not be woken to lead.
+    pub fn unfollow(&mut self, is_it: impl Fn(&W) -> bool) -> Option<W> {
+        let place = self.waiters.iter().position(|(_, waiter)| is_it(waiter))?;
+        self.awake += 1;
+        Some(self.waiters.remove(place).1)
+    }
+
+    /// The next updates to send: those of a turn that was given back without an answer, else what is queued.
+    pub fn take_turn(&mut self) -> Turn<P> {
         self.mustering = None;
+        if self.in_flight.is_none() {
+            self.in_flight = Some(Arc::new(self.next_batch()));
+        }
+        Turn { batch: self.in_flight.clone().unwrap_or_default(), number: self.answered }
+    }
+
+    fn next_batch(&mut self) -> Vec<Update<P>> {
         let mut batch: Vec<Update<P>> = Vec::new();
         let mut bytes = 2;
         while let Some(next) = self.pending.front() {
@@ -177,25 +225,73 @@ impl<P: Payload, W> Queue<P, W> {
                 batch.push(next.update);
             }
         }
-        let batch = Arc::new(batch);
-        self.in_flight = Some(Arc::clone(&batch));
         batch
     }
 
-    /// Ends the leader's turn: the batch in flight is durable, and `token` goes with the next call.
-    pub fn acknowledge(&mut self, token: Option<P>) -> Option<Batch<P>> {
-        let batch = self.in_flight.take();
-        self.durable += batch.as_ref().map_or(0, |batch| batch.len() as u64);
+    /// Ends the leader's turn: its batch is durable, and `token` goes with the next call. Gives the batch.
+    pub fn acknowledge(&mut self, turn: Turn<P>, token: Option<P>) -> Vec<Update<P>> {
+        self.in_flight = None;
+        self.durable += turn.batch.len() as u64;
+        self.answered += 1;
         self.token = token;
+        self.end_turn();
+        // The turn and the queue hold a batch, nobody else.
+        Arc::into_inner(turn.batch).unwrap_or_default()
+    }
+
+    /// Ends the leader's turn without an answer; the next leader sends the same batch again. Gives whom to wake.
+    pub fn give_back(&mut self) -> Vec<W> {
+        self.end_turn();
+        self.release()
+    }
+
+    fn end_turn(&mut self) {
+        self.mustering = None;
         self.leading = false;
         self.awake += 1;
-        batch
+    }
+
+    /// Whether nobody looks after updates without a waiter, so that the caller is to begin.
+    pub fn watch(&mut self) -> bool {
+        let begins = self.watched == Watched::No;
+        if begins {
+            self.watched = Watched::Yes(self.latest());
+        }
+        begins
+    }
+
+    /// Nobody looks after them any more.
+    pub fn unwatch(&mut self) {
+        if self.watched != Watched::Never {
+            self.watched = Watched::No;
+        }
+    }
+
+    /// Nobody shall look after them from now on.
+    pub fn watch_no_more(&mut self) {
+        self.watched = Watched::Never;
+    }
+
+    /// What whoever looks after them is to do now.
+    pub fn look(&mut self) -> Watch {
+        let Watched::Yes(seen) = self.watched else { return Watch::End };
+        let latest = self.latest();
+        let Some(oldest) = self.oldest() else {
+            if self.leading {
+                return Watch::Rest;
+            }
+            self.watched = Watched::No;
+            return Watch::End;
+        };
+        self.watched = Watched::Yes(latest);
+        if oldest <= seen { Watch::Send(latest) } else { Watch::Rest }
     }
 
     /// Forgets everything unsent, since nothing more will be sent in this invocation; gives all who wait.
     pub fn clear(&mut self) -> Vec<W> {
         self.in_flight = None;
         self.leading = false;
+        self.watched = Watched::Never;
         self.pending.clear();
         let leader = self.mustering.take();
         leader.into_iter().chain(std::mem::take(&mut self.waiters).into_iter().map(|(_, waiter)| waiter)).collect()
@@ -253,18 +349,23 @@ mod tests {
     }
 
     /// Sends everything, and gives the batches that were sent.
-    fn drain(queue: &mut Queue<String, u32>) -> Vec<Batch<String>> {
+    fn drain(queue: &mut Queue<String, u32>) -> Vec<Vec<Update<String>>> {
         let mut batches = Vec::new();
         while !queue.is_empty() {
             assert_eq!(queue.lead(Some(queue.latest())), Role::Lead);
-            batches.push(queue.take_batch());
-            queue.acknowledge(Some("next".to_owned()));
+            batches.push(answered(queue));
         }
         batches
     }
 
+    /// Has the leader send a batch; gives what it was.
+    fn answered(queue: &mut Queue<String, u32>) -> Vec<Update<String>> {
+        let turn = queue.take_turn();
+        queue.acknowledge(turn, Some("next".to_owned()))
+    }
+
     fn sizes(queue: &mut Queue<String, u32>) -> Vec<usize> {
-        drain(queue).iter().map(|batch| batch.len()).collect()
+        drain(queue).iter().map(Vec::len).collect()
     }
 
     #[test]
@@ -322,10 +423,10 @@ mod tests {
         let mut queue = queue([]);
         let first = queue.push(update(1, Kind::Step, Action::Start, 0));
         assert_eq!(queue.lead(Some(first)), Role::Lead);
-        let batch = queue.take_batch();
+        let turn = queue.take_turn();
         let second = queue.push(update(2, Kind::Step, Action::Start, 0));
         assert_eq!(queue.lead(Some(second)), Role::Follow);
-        assert_eq!(queue.acknowledge(Some("next".to_owned())), Some(batch));
+        assert_eq!(queue.acknowledge(turn, Some("next".to_owned())), [update(1, Kind::Step, Action::Start, 0)]);
         assert_eq!(queue.token(), Some(&"next".to_owned()));
         assert_eq!(queue.lead(Some(first)), Role::Done);
         assert_eq!(queue.lead(Some(second)), Role::Lead);
@@ -335,8 +436,7 @@ mod tests {
     fn asking_for_news_sends_an_empty_batch() {
         let mut queue = queue([]);
         assert_eq!(queue.lead(None), Role::Lead);
-        assert!(queue.take_batch().is_empty());
-        queue.acknowledge(Some("next".to_owned()));
+        assert!(answered(&mut queue).is_empty());
         assert_eq!(queue.lead(Some(Ticket::default())), Role::Done);
     }
 
@@ -344,8 +444,8 @@ mod tests {
     fn a_revoked_token_is_gone() {
         let mut queue = queue([update(1, Kind::Step, Action::Start, 0), update(2, Kind::Wait, Action::Start, 0)]);
         assert_eq!(queue.lead(None), Role::Lead);
-        queue.take_batch();
-        queue.acknowledge(None);
+        let turn = queue.take_turn();
+        queue.acknowledge(turn, None);
         assert_eq!(queue.token(), None);
         queue.push(update(3, Kind::Wait, Action::Start, 0));
         queue.follow(Ticket(3), 7);
@@ -357,11 +457,11 @@ mod tests {
     fn a_batch_wakes_those_it_made_durable_and_one_to_lead() {
         let mut queue = queue((0..4).map(|n| update(n, Kind::Wait, Action::Start, 0)));
         assert_eq!(queue.lead(None), Role::Lead);
-        queue.take_batch();
+        let turn = queue.take_turn();
         for (ticket, waiter) in [(5, 50), (2, 20), (6, 60), (4, 40)] {
             queue.follow(Ticket(ticket), waiter);
         }
-        queue.acknowledge(Some(String::new()));
+        queue.acknowledge(turn, Some(String::new()));
         assert_eq!(queue.release(), [50, 20, 40]);
         assert_eq!(queue.clear(), [60]);
     }
@@ -379,11 +479,82 @@ mod tests {
         assert_eq!(queue.assembled(), None);
         assert_eq!(queue.leave(), Some(1));
         assert_eq!(queue.leave(), None);
-        queue.take_batch();
-        queue.acknowledge(Some(String::new()));
+        answered(&mut queue);
         assert_eq!(queue.release(), [2]);
         // The leader and its follower are at work again; the hand that left is not.
         assert_eq!(queue.awake, 2);
+    }
+
+    #[test]
+    fn a_turn_that_is_given_back_is_taken_by_the_next_leader_as_the_same_call() {
+        let start = || update(1, Kind::Step, Action::Start, 0);
+        let mut queue = queue([start()]);
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
+        let turn = queue.take_turn();
+        assert_eq!((&**turn.batch, turn.number), (&[start()][..], 0));
+        let late = queue.push(update(2, Kind::Step, Action::Start, 0));
+        assert_eq!((queue.oldest(), queue.lead(Some(late))), (Some(late), Role::Follow));
+        queue.follow(late, 2);
+        drop(turn);
+        assert_eq!(queue.give_back(), [2]);
+        assert_eq!((queue.oldest(), queue.awake), (Some(Ticket(1)), 2));
+        assert_eq!(queue.lead(Some(late)), Role::Muster);
+        let turn = queue.take_turn();
+        assert_eq!((&**turn.batch, turn.number), (&[start()][..], 0));
+        queue.acknowledge(turn, Some(String::new()));
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Done);
+        assert_eq!(queue.lead(Some(late)), Role::Muster);
+        assert_eq!(queue.take_turn().number, 1);
+    }
+
+    #[test]
+    fn who_waits_no_longer_is_not_woken() {
+        let mut queue = queue([update(1, Kind::Step, Action::Start, 0)]);
+        assert_eq!(queue.lead(None), Role::Lead);
+        for (ticket, waiter) in [(5, 50), (6, 60)] {
+            assert_eq!(queue.lead(Some(Ticket(ticket))), Role::Follow);
+            queue.follow(Ticket(ticket), waiter);
+        }
+        assert_eq!(queue.unfollow(|&waiter| waiter == 50), Some(50));
+        assert_eq!(queue.unfollow(|&waiter| waiter == 50), None);
+        answered(&mut queue);
+        assert_eq!(queue.release(), [60]);
+    }
+
+    #[test]
+    fn what_lies_from_one_look_to_the_next_is_to_be_sent() {
+        let mut queue = queue([update(1, Kind::Step, Action::Start, 0)]);
+        assert!(queue.watch());
+        assert!(!queue.watch());
+        assert_eq!(queue.look(), Watch::Send(Ticket(1)));
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
+        let turn = queue.take_turn();
+        assert_eq!(queue.look(), Watch::Rest);
+        queue.acknowledge(turn, Some(String::new()));
+        queue.push(update(2, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.look(), Watch::Rest);
+        queue.push(update(3, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.look(), Watch::Send(Ticket(3)));
+        assert_eq!(queue.lead(None), Role::Lead);
+        assert_eq!(answered(&mut queue).len(), 2);
+        assert_eq!(queue.look(), Watch::End);
+        assert!(queue.watch(), "who has gone can be followed by another");
+    }
+
+    #[test]
+    fn nobody_watches_after_the_end() {
+        for breaks in [false, true] {
+            let mut queue = queue([update(1, Kind::Step, Action::Start, 0)]);
+            assert!(queue.watch());
+            if breaks {
+                queue.clear();
+            } else {
+                queue.watch_no_more();
+            }
+            assert_eq!(queue.look(), Watch::End);
+            queue.unwatch();
+            assert!(!queue.watch());
+        }
     }
 
     #[test]
@@ -434,8 +605,7 @@ mod tests {
             let mut acknowledged = 0;
             while acknowledged < tickets.len() {
                 prop_assert_eq!(queue.lead(Some(tickets[acknowledged])), Role::Lead);
-                acknowledged += queue.take_batch().len();
-                queue.acknowledge(Some(String::new()));
+                acknowledged += answered(&mut queue).len();
                 for (place, ticket) in tickets.iter().enumerate() {
                     let durable = ticket.0 <= queue.durable;
                     prop_assert_eq!(durable, place < acknowledged);

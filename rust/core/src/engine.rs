@@ -1,9 +1,7 @@
 //! One invocation: the history, the scopes and the queue put together, and the one pop-or-write primitive that serves
 //! replay and first run alike.
 
-use std::sync::Arc;
-
-use crate::checkpoint::{Queue, Role, Ticket};
+use crate::checkpoint::{Queue, Role, Ticket, Turn};
 use crate::custody::Custody;
 use crate::decision::{Decision, Look};
 use crate::history::History;
@@ -128,12 +126,24 @@ impl<P: Payload, W> Engine<P, W> {
         }
     }
 
-    /// The service has answered the batch in flight, at `now`; gives whom to wake.
+    /// The leader's turn with the service, unless nothing can be sent any more.
+    pub fn take_turn(&mut self) -> Result<Turn<P>, Refusal> {
+        self.severed.as_ref().map_or(Ok(()), |refusal| Err(refusal.clone()))?;
+        Ok(self.queue.take_turn())
+    }
+
+    /// The service has answered a leader's turn, at `now`; gives whom to wake.
     ///
     /// An answer without a token, to anything but the execution's own outcome, revokes the invocation.
-    pub fn acknowledge(&mut self, token: Option<P>, operations: Vec<Operation<P>>, now: Millis) -> Vec<W> {
+    pub fn acknowledge(
+        &mut self,
+        turn: Turn<P>,
+        token: Option<P>,
+        operations: Vec<Operation<P>>,
+        now: Millis,
+    ) -> Vec<W> {
         let revoked = token.is_none();
-        let updates = self.queue.acknowledge(token).and_then(Arc::into_inner).unwrap_or_default();
+        let updates = self.queue.acknowledge(turn, token);
         let ended = updates.last().is_some_and(|update| update.kind == Kind::Execution);
         self.apply(updates, now);
         for operation in operations {

@@ -54,8 +54,8 @@ fn write(engine: &mut Invocation, place: Place, call: &Call<'_>, action: Action)
 fn send(engine: &mut Invocation, token: Option<&str>, operations: Vec<Operation<String>>) -> Vec<u32> {
     let latest = engine.queue().latest();
     assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Lead, None)));
-    engine.queue_mut().take_batch();
-    engine.acknowledge(token.map(str::to_owned), operations, 1_000)
+    let turn = engine.take_turn().expect("nothing has severed it");
+    engine.acknowledge(turn, token.map(str::to_owned), operations, 1_000)
 }
 
 #[test]
@@ -167,10 +167,10 @@ fn an_answer_without_a_token_revokes_the_invocation_and_wakes_everybody() {
     engine.queue_mut().enter();
     let latest = engine.queue().latest();
     assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Muster, None)));
-    engine.queue_mut().take_batch();
+    let turn = engine.take_turn().expect("nothing has severed it");
     let late = write(&mut engine, place, &STEP, Action::Succeed).expect("nothing refuses it");
     assert_eq!(engine.lead(Some(late), 3), Ok((Role::Follow, None)));
-    assert_eq!(engine.acknowledge(None, Vec::new(), 0), [3]);
+    assert_eq!(engine.acknowledge(turn, None, Vec::new(), 0), [3]);
     assert_eq!(engine.lead(Some(late), 3), Err(Refusal::Revoked));
     assert_eq!(engine.verdict(), Some("revoked"));
 }
@@ -273,6 +273,20 @@ fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
     assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Muster, None)));
     assert_eq!(engine.lead(None, 2), Ok((Role::Follow, None)));
     assert_eq!(engine.stop(Refusal::Broken), [1, 2]);
+    assert_eq!(engine.take_turn().map(|turn| turn.number), Err(Refusal::Broken));
+}
+
+#[test]
+fn an_answer_that_comes_after_a_stop_counts_all_the_same() {
+    let mut engine = invocation([]);
+    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Lead, None)));
+    let turn = engine.take_turn().expect("nothing has severed it");
+    engine.stop(Refusal::Broken);
+    assert_eq!(engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0), []);
+    assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Done, None)));
+    assert_eq!(engine.history().get(&place.id).map(|known| known.status), Some(Status::Started));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-const EXCEPTIONS: &str = "perdure.exceptions";
-const CONTROL: &str = "perdure._control";
+pub const EXCEPTIONS: &str = "perdure.exceptions";
+pub const CONTROL: &str = "perdure._control";
 const SERDES: &str = "perdure.serdes";
 
 /// Anything that keeps an operation from going on.
@@ -96,6 +96,6 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
 }
 
 /// The exception that `module.name(*args)` makes.
-fn raise<'py>(py: Python<'py>, module: &str, name: &str, args: impl PyCallArgs<'py>) -> PyResult<PyErr> {
+pub fn raise<'py>(py: Python<'py>, module: &str, name: &str, args: impl PyCallArgs<'py>) -> PyResult<PyErr> {
     Ok(PyErr::from_value(py.import(module)?.getattr(name)?.call1(args)?))
 }

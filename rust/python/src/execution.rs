@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use perdure_core::checkpoint::Ticket;
+use perdure_core::checkpoint::{Ticket, Watch};
 use perdure_core::operation::{Kind, Millis, Operation};
-use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
-use crate::convert;
 use crate::custody;
-use crate::errors::{self, Error};
-use crate::object::{Object, Wakeful};
+use crate::errors::Error;
+use crate::line::{Caller, Stood, read, wake};
+use crate::object::Object;
 use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::text::Text;
@@ -61,15 +60,23 @@ impl Execution {
     }
 
     fn set_deadline(&self, seconds: f64) {
-        let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
-        self.shared.lock().deadline = Instant::now().checked_add(wait);
+        self.shared.lock().deadline = moment(seconds);
     }
 
-    fn lead(&self, ticket: Option<u64>, waiter: Bound<'_, PyAny>) -> Result<u8, Error> {
-        let waiter = Object::new(waiter);
-        let (role, woken) = self.shared.lock().engine.lead(ticket.map(Ticket), waiter)?;
-        wake(woken);
-        Ok(role as u8)
+    fn set_end(&self, seconds: f64) {
+        self.shared.lock().end = moment(seconds);
+    }
+
+    fn wait(&self, ticket: u64, driver: &Bound<'_, PyAny>) -> Result<(), Error> {
+        let caller = Caller { shared: &self.shared, driver };
+        while caller.stand(Some(Ticket(ticket)))? != Stood::Done {}
+        Ok(())
+    }
+
+    fn hear(&self, since: f64, driver: &Bound<'_, PyAny>) -> Result<(), Error> {
+        let caller = Caller { shared: &self.shared, driver };
+        while self.shared.lock().informed_at <= since && caller.stand(None)? != Stood::Led {}
+        Ok(())
     }
 
     fn enter(&self) {
@@ -81,35 +88,31 @@ impl Execution {
         wake(woken);
     }
 
-    fn take_batch<'py>(&self, py: Python<'py>) -> PyResult<(Option<Bound<'py, PyAny>>, Bound<'py, PyList>)> {
-        let (token, batch) = {
-            let mut state = self.shared.lock();
-            let batch = state.engine.queue_mut().take_batch();
-            (state.engine.queue().token().map(|token| token.get(py)), batch)
-        };
-        let updates = PyList::empty(py);
-        for update in batch.iter() {
-            updates.append(convert::update(py, update)?)?;
+    fn watch(&self) -> bool {
+        self.shared.lock().engine.queue_mut().watch()
+    }
+
+    fn unwatch(&self) {
+        self.shared.lock().engine.queue_mut().unwatch();
+    }
+
+    fn look(&self, driver: &Bound<'_, PyAny>) -> Result<bool, Error> {
+        let look = self.shared.lock().engine.queue_mut().look();
+        if let Watch::Send(Ticket(ticket)) = look {
+            let _hand = Hand::new(self);
+            self.wait(ticket, driver)?;
         }
-        Ok((token, updates))
+        Ok(look != Watch::End)
     }
 
-    fn acknowledge<'py>(
-        &self,
-        py: Python<'py>,
-        token: Option<&Bound<'_, PyString>>,
-        operations: &Bound<'_, PyList>,
-        now: Millis,
-    ) -> Result<Vec<Bound<'py, PyAny>>, Error> {
-        let operations = read(operations, "the answer to a checkpoint")?;
-        let token = token.map(Text::outgoing);
-        let woken = self.shared.lock().engine.acknowledge(token, operations, now);
-        Ok(woken.iter().map(|waiter| waiter.get(py)).collect())
-    }
-
-    fn fail<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyAny>> {
-        let woken = self.shared.lock().engine.stop(Refusal::Broken);
-        woken.iter().map(|waiter| waiter.get(py)).collect()
+    fn close(&self, watcher: Bound<'_, PyAny>) {
+        let watcher = Object::new(watcher);
+        {
+            let mut state = self.shared.lock();
+            state.engine.end(ScopeId::ROOT);
+            state.engine.queue_mut().watch_no_more();
+        }
+        wake([watcher]);
     }
 
     fn backlog(&self) -> (u64, u64) {
@@ -144,17 +147,23 @@ impl Execution {
     }
 }
 
-fn wake(waiters: impl IntoIterator<Item = Object>) {
-    drop(Wakeful(waiters.into_iter().collect()));
+/// One more at work, as long as it lives.
+struct Hand<'a>(&'a Execution);
+
+impl<'a> Hand<'a> {
+    fn new(execution: &'a Execution) -> Self {
+        execution.enter();
+        Self(execution)
+    }
 }
 
-fn read(operations: &Bound<'_, PyList>, source: &str) -> PyResult<Vec<Operation<Text>>> {
-    let mut read = Vec::with_capacity(operations.len());
-    for (index, raw) in operations.iter().enumerate() {
-        match convert::operation(&raw) {
-            Ok(operation) => read.push(operation),
-            Err(problem) => return Err(errors::unreadable(&raw, index, source, problem)),
-        }
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
-    Ok(read)
+}
+
+fn moment(seconds: f64) -> Option<Instant> {
+    let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    Instant::now().checked_add(wait)
 }

@@ -7,12 +7,14 @@ mod convert;
 mod custody;
 mod errors;
 mod execution;
+mod line;
 mod member;
 mod object;
 mod operation;
 mod scope;
 mod shared;
 mod text;
+mod threads;
 
 use pyo3::prelude::*;
 
@@ -28,6 +30,8 @@ mod _core {
 
     #[pymodule_export]
     use super::backoff::{exponential_delay, jittered_delay, linear_delay, whole_seconds};
+    #[pymodule_export]
+    use super::threads::start_thread;
     #[pymodule_export]
     use super::{
         batch::Batch, check_sub_type, client::NativeClient, execution::Execution, operation::Operation, scope::Scope,

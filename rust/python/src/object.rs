@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 thread_local! {
     static HELD: Cell<bool> = const { Cell::new(false) };
@@ -76,4 +77,12 @@ impl Drop for Wakeful {
             }
         });
     }
+}
+
+/// A new Python lock that is held.
+pub fn held_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static ALLOCATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let lock = ALLOCATE.import(py, "_thread", "allocate_lock")?.call0()?;
+    lock.call_method0(intern!(py, "acquire"))?;
+    Ok(lock)
 }

@@ -15,7 +15,12 @@ use crate::text::Text;
 pub struct State {
     /// Callers wait on Python locks.
     pub engine: Engine<Text, Object>,
+    /// When no work is begun any more.
     pub deadline: Option<Instant>,
+    /// When nobody waits any more.
+    pub end: Option<Instant>,
+    /// When the service was last asked that has answered, in Unix seconds.
+    pub informed_at: f64,
 }
 
 /// One invocation.
@@ -23,7 +28,7 @@ pub type Shared = Lock<State>;
 
 impl Shared {
     pub fn of(token: Text) -> Arc<Self> {
-        Arc::new(Self::new(State { engine: Engine::new(token), deadline: None }))
+        Arc::new(Self::new(State { engine: Engine::new(token), deadline: None, end: None, informed_at: 0.0 }))
     }
 }
 
@@ -34,6 +39,11 @@ impl State {
             Some(deadline) if Instant::now() >= deadline => self.engine.stop_late(),
             _ => Ok(()),
         }
+    }
+
+    /// How long one may wait; none if nobody knows when the invocation ends.
+    pub fn seconds_left(&self) -> Option<f64> {
+        self.end.map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 }
 

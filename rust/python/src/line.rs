@@ -1,0 +1,206 @@
+//! Group commit, where nothing may come between: whoever is told to lead sends, or fails the queue.
+//!
+//! Python code may be interrupted between any two of its bytecodes, in a `finally` as well. So the whole of a caller's
+//! turn is one call into here: asking what to do, waiting for others, sending, and waking those who wait. What runs in
+//! Python meanwhile (`muster` and `send` of the driver) may raise whatever it likes: the turn's [`Charge`] ends it.
+
+use std::cell::RefCell;
+use std::ptr;
+
+use perdure_core::checkpoint::{Role, Ticket};
+use perdure_core::operation::{Millis, Operation};
+use perdure_core::refusal::Refusal;
+use pyo3::exceptions::PyException;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+
+use crate::convert;
+use crate::errors::{self, CONTROL, EXCEPTIONS, Error, raise};
+use crate::object::{Object, Wakeful, held_lock};
+use crate::shared::Shared;
+use crate::text::Text;
+
+/// What came of a turn in the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stood {
+    /// There was nothing to wait for.
+    Done,
+    /// The caller has sent a batch.
+    Led,
+    /// Somebody else has.
+    Followed,
+}
+
+const WITHIN_ITSELF: &str = "an operation was called within a call to the service, or within a wait for one, that another \
+    operation of this very thread makes: neither a client nor a signal handler or destructor that runs meanwhile may use \
+    operations";
+
+/// Somebody who needs an update durable, or news of the service.
+pub struct Caller<'a, 'py> {
+    pub shared: &'a Shared,
+    /// The Python side: `send`, `muster`, and where the failure is kept.
+    pub driver: &'a Bound<'py, PyAny>,
+}
+
+/// Others rely on its holder, to send or to ask again: when it is dropped, the queue fails.
+struct Charge<'a>(Option<&'a Shared>);
+
+impl Charge<'_> {
+    fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            let woken = shared.lock().engine.stop(Refusal::Broken);
+            wake(woken);
+        }
+    }
+}
+
+/// That this thread stands in the line of an invocation.
+struct Inside;
+
+thread_local! {
+    static LINES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Inside {
+    /// None if it stands there already, and would wait for itself.
+    fn enter(shared: &Shared) -> Option<Self> {
+        let line = ptr::from_ref(shared).addr();
+        LINES.with_borrow_mut(|lines| {
+            let is_new = !lines.contains(&line);
+            is_new.then(|| lines.push(line)).map(|()| Self)
+        })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        LINES.with_borrow_mut(Vec::pop);
+    }
+}
+
+impl<'py> Caller<'_, 'py> {
+    /// Takes one turn in the line.
+    pub fn stand(&self, ticket: Option<Ticket>) -> Result<Stood, Error> {
+        let py = self.driver.py();
+        let waiter = held_lock(py)?;
+        let left_behind = Object::new(waiter.clone());
+        let mut state = self.shared.lock();
+        if let Some(ticket) = ticket
+            && state.engine.queue().is_durable(ticket)
+        {
+            return Ok(Stood::Done);
+        }
+        let Some(_inside) = Inside::enter(self.shared) else {
+            drop(state);
+            return Err(raise(py, EXCEPTIONS, "ExecutionError", (WITHIN_ITSELF,))?.into());
+        };
+        let (role, woken) = state.engine.lead(ticket, left_behind)?;
+        let charge = Charge((role != Role::Done).then_some(self.shared));
+        drop(state);
+        wake(woken);
+        let stood = match role {
+            Role::Done => Ok(Stood::Done),
+            Role::Lead => self.send().map(|()| Stood::Led),
+            Role::Muster => self.muster(&waiter).and_then(|()| self.send()).map(|()| Stood::Led),
+            Role::Follow => self.follow(&waiter).map(|()| Stood::Followed),
+        };
+        match stood {
+            Ok(stood) => {
+                charge.settle();
+                Ok(stood)
+            }
+            Err(Error::Python(error)) => {
+                self.note(&error);
+                drop(charge);
+                Err(broken(py, error))
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Gives others at work a moment to join.
+    fn muster(&self, waiter: &Bound<'py, PyAny>) -> Result<(), Error> {
+        self.driver.call_method1(intern!(waiter.py(), "muster"), (waiter,))?;
+        Ok(())
+    }
+
+    /// Sleeps until the leader reports back, or the invocation's time is over.
+    fn follow(&self, waiter: &Bound<'py, PyAny>) -> Result<(), Error> {
+        let py = waiter.py();
+        let seconds = self.shared.lock().seconds_left().unwrap_or(-1.0);
+        if waiter.call_method1(intern!(py, "acquire"), (true, seconds))?.is_truthy()? {
+            return Ok(());
+        }
+        let message = "the invocation's time was over before a call to the service, made by another thread, returned";
+        Err(raise(py, EXCEPTIONS, "InvocationError", (message,))?.into())
+    }
+
+    fn send(&self) -> Result<(), Error> {
+        let py = self.driver.py();
+        let (turn, token) = {
+            let mut state = self.shared.lock();
+            (state.engine.take_turn()?, state.engine.queue().token().map(|token| token.get(py)))
+        };
+        let updates = PyList::empty(py);
+        for update in turn.batch.iter() {
+            updates.append(convert::update(py, update)?)?;
+        }
+        let answer = self.driver.call_method1(intern!(py, "send"), (token, updates, turn.number))?;
+        let (token, operations, now, asked_at): (Option<Bound<'_, PyString>>, Bound<'_, PyList>, Millis, f64) =
+            answer.extract()?;
+        let (token, operations) =
+            (token.as_ref().map(Text::outgoing), read(&operations, "the answer to a checkpoint")?);
+        let woken = {
+            let mut state = self.shared.lock();
+            state.informed_at = asked_at;
+            state.engine.acknowledge(turn, token, operations, now)
+        };
+        wake(woken);
+        Ok(())
+    }
+
+    /// Keeps what broke the queue first, by which the invocation will end.
+    fn note(&self, error: &PyErr) {
+        let py = self.driver.py();
+        let failure = intern!(py, "failure");
+        if self.driver.getattr(failure).is_ok_and(|known| known.is_none()) {
+            // It has a place for it, or is none of ours.
+            let _ = self.driver.setattr(failure, error.value(py));
+        }
+    }
+}
+
+/// What is raised for a failed call: not its error, which user code could catch, to go on as if it were an operation's.
+fn broken(py: Python<'_>, error: PyErr) -> Error {
+    if !error.is_instance_of::<PyException>(py) {
+        return error.into();
+    }
+    let message = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
+    let broken = raise(py, CONTROL, "CheckpointsBroken", (message,)).unwrap_or_else(|error| error);
+    broken.set_cause(py, Some(error));
+    broken.into()
+}
+
+/// Reads recorded operations.
+pub fn read(operations: &Bound<'_, PyList>, source: &str) -> PyResult<Vec<Operation<Text>>> {
+    let mut read = Vec::with_capacity(operations.len());
+    for (index, raw) in operations.iter().enumerate() {
+        match convert::operation(&raw) {
+            Ok(operation) => read.push(operation),
+            Err(problem) => return Err(errors::unreadable(&raw, index, source, problem)),
+        }
+    }
+    Ok(read)
+}
+
+/// Wakes those who sleep on these locks.
+pub fn wake(waiters: impl IntoIterator<Item = Object>) {
+    drop(Wakeful(waiters.into_iter().collect()));
+}

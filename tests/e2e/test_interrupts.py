@@ -1,0 +1,336 @@
+"""Interrupts wherever they strike: nobody sleeps for ever, and the invocation ends with them."""
+
+from __future__ import annotations
+
+import faulthandler
+import itertools
+import signal
+import sys
+import tempfile
+import threading
+import time
+from _thread import _count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import DurableContext, ExecutionError, InvocationError, StepContext, run_durable_handler
+from perdure.checkpoint import Checkpointer
+from perdure.config import NestingType
+from perdure.invocation import Invocation
+from support.hand import NOW, PENDING, LambdaContext, Recorder, event, op
+from support.interrupts import Interrupt, Interrupter, each_place, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.timeout(600)
+
+LONG = 60.0
+"""Seconds after which what has not ended hangs, on however slow a machine."""
+
+BRANCHES = 3
+
+
+class Crowd(Recorder):
+    """A client whose first calls return when the other branches wait for them, if there are any."""
+
+    def __init__(self, **pages: Any) -> None:
+        super().__init__(pages=pages)
+        latest.clear()
+        latest.append(self)
+
+    def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+        waiting = Checkpointer.wait.__code__
+        for _ in range(20 if len(self.calls) < 2 else 0):
+            frames = sys._current_frames().values()
+            if sum(frame.f_code is waiting for frame in frames) >= BRANCHES - 1:
+                break
+            time.sleep(0.0001)
+        return super().checkpoint_durable_execution(**call)
+
+
+class Trouble(Crowd):
+    """The same, whose answers have further pages, and whose second call is lost at first."""
+
+    def __init__(self) -> None:
+        super().__init__(more={"Operations": [], "NextMarker": "last"}, last={"Operations": []})
+
+    def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+        response = super().checkpoint_durable_execution(**call)
+        if len(self.calls) == 2:
+            raise ConnectionError("lost")
+        response["NewExecutionState"]["NextMarker"] = "more"
+        return response
+
+
+def branch(inner: DurableContext, item: int, *_: Any) -> int:
+    return inner.step(lambda _: item) + inner.step(lambda _: 1)
+
+
+def crowd(context: DurableContext) -> Any:
+    """Have several branches wait for one call, again and again."""
+    return context.map(range(BRANCHES), branch, nesting_type=NestingType.FLAT).get_results()
+
+
+def long_step(context: DurableContext) -> Any:
+    """Have a START sent that nobody waits for, and then a batch."""
+
+    def wait_for_the_start(_step: StepContext) -> None:
+        until = time.monotonic() + 0.01
+        while not latest[0].calls and time.monotonic() < until:
+            time.sleep(0.0002)
+
+    context.step(wait_for_the_start)
+    return crowd(context)
+
+
+def due_timer(context: DurableContext) -> Any:
+    """Have a branch ask for news, since its timer is due, while another one is at work."""
+    return context.parallel([lambda c: c.wait(1), lambda c: c.step(lambda _: 1), lambda c: c.step(lambda _: 2)])
+
+
+latest: list[Recorder] = []
+"""The client of the invocation that runs."""
+
+
+def nap(_seconds: float) -> None:
+    """Sleep no time."""
+
+
+def end(run: Callable[[], Any]) -> tuple[Any, int]:
+    """Run something in a thread that must end; give what it gave or raised, and which thread it was."""
+    outcome: list[Any] = []
+
+    def body() -> None:
+        try:
+            outcome.append(run())
+        except BaseException as error:  # noqa: BLE001  compared
+            outcome.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    ident = thread.ident
+    thread.join(LONG)
+    if thread.is_alive():
+        with tempfile.TemporaryFile("w+") as stacks:
+            faulthandler.dump_traceback(stacks)
+            stacks.seek(0)
+            pytest.fail(f"it hangs:\n{stacks.read()}")
+    assert ident is not None
+    return outcome[0], ident
+
+
+def rest(threads: int) -> None:
+    """Wait until no more threads are left than at first."""
+    until = time.monotonic() + LONG
+    while _count() > threads:
+        assert time.monotonic() < until, f"{_count() - threads} threads are left"
+        time.sleep(0.0005)
+
+
+SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
+    "crowd": (crowd, Crowd),
+    "trouble": (crowd, Trouble),
+    "long step": (long_step, Crowd),
+    "due timer": (due_timer, Crowd),
+}
+
+LINE = [Checkpointer.wait, Checkpointer.muster, Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
+TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
+WATCH = [Checkpointer.watch, Checkpointer._linger]
+END = [Checkpointer.close, Invocation.end, Invocation._join, Checkpointer.flush]
+
+TIMES = (1, 2)
+"""Whoever comes to a place first leads, as a rule, and others follow."""
+
+CASES = [
+    *(("crowd", function) for function in [*LINE, *END]),
+    *(("trouble", function) for function in [*LINE, *TROUBLE]),
+    *(("long step", function) for function in WATCH),
+    ("due timer", Checkpointer.ask_for_news),
+]
+
+
+def played(scene: str) -> Any:
+    handler, client = SCENES[scene]
+    history = []
+    if scene == "due timer":
+        history = [
+            op("CONTEXT", "STARTED", SubType="Parallel"),
+            op("CONTEXT", "STARTED", 1, 0, SubType="ParallelBranch", Name="parallel-branch-0"),
+            op("WAIT", "STARTED", 1, 0, 1, details={"ScheduledEndTimestamp": NOW}),
+        ]
+    return run_durable_handler(
+        event(*history), LambdaContext(), lambda _, context: handler(context), boto3_client=client()
+    )
+
+
+@pytest.mark.parametrize(("scene", "function"), CASES, ids=lambda case: getattr(case, "__qualname__", case))
+def test_an_interrupt_at_any_bytecode_leaves_nobody_waiting(
+    scene: str, function: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perdure.checkpoint.SHORTEST_MUSTER", 0.0)
+    monkeypatch.setattr("perdure.checkpoint.LINGER", 0.001)
+    monkeypatch.setattr("perdure.checkpoint.sleep", nap)
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda given: unraisable.append(given.exc_value))
+    traced(monkeypatch)
+    at_rest = _count()
+    struck = 0
+    for (code, offset), times in itertools.product(each_place(function), TIMES):
+        with Interrupter(code, offset, times) as interrupter:
+            outcome, main = end(lambda: played(scene))
+        rest(at_rest)
+        if interrupter.struck_in is None:
+            assert isinstance(outcome, dict), outcome
+            continue
+        struck += 1
+        is_told = isinstance(outcome, Interrupt)
+        # Whoever only looks after what nobody waits for may end unheard, and so may a branch whose batch suspends.
+        may_be_unheard = interrupter.struck_in != main and (function in WATCH or outcome == PENDING)
+        assert is_told or may_be_unheard, (offset, times, outcome)
+    assert all(isinstance(error, Interrupt) for error in unraisable)
+    assert struck > len(list(each_place(function))) / 3, "not a place was come to"
+
+
+# ---- who would wait for itself
+
+
+def test_a_client_that_uses_operations_gets_an_error_and_does_not_wait_for_itself() -> None:
+    contexts: list[DurableContext] = []
+
+    class Using(Recorder):
+        def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+            if not self.calls:
+                contexts[0].step(lambda _: 1)
+            return super().checkpoint_durable_execution(**call)
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        contexts.append(context)
+        context.wait(1)
+
+    def run() -> Any:
+        return run_durable_handler(event(), LambdaContext(), handler, boto3_client=Using())
+
+    outcome, _ = end(run)
+    assert isinstance(outcome, ExecutionError)
+    assert "of this very thread makes" in str(outcome)
+
+
+def test_a_signal_handler_that_uses_operations_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts: list[DurableContext] = []
+    refused: list[BaseException] = []
+
+    def on_signal(*_: Any) -> None:
+        try:
+            contexts[0].wait(1)
+        except ExecutionError as error:
+            refused.append(error)
+
+    class Signalling(Recorder):
+        def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+            if not self.calls:
+                signal.raise_signal(signal.SIGUSR1)
+            return super().checkpoint_durable_execution(**call)
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        contexts.append(context)
+        context.wait(1)
+
+    before = signal.signal(signal.SIGUSR1, on_signal)
+    try:
+        got = run_durable_handler(event(), LambdaContext(), handler, boto3_client=Signalling())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert got == PENDING
+    assert "of this very thread makes" in str(refused[0])
+
+
+# ---- calls that do not return
+
+
+class Stuck(Recorder):
+    """A client whose first call returns when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+        if not self.calls:
+            self.begun.set()
+            self.calls.append(call)
+            self.go_on.wait(LONG)
+            return {"CheckpointToken": "late", "NewExecutionState": {"Operations": []}}
+        return super().checkpoint_durable_execution(**call)
+
+
+def test_a_watching_thread_past_the_deadline_is_given_up_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    client = Stuck()
+    at_rest = _count()
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        context.step(lambda _: client.begun.wait(LONG))
+
+    outcome, _ = end(
+        lambda: run_durable_handler(
+            event(), LambdaContext(1.0, 0.1), handler, boto3_client=client, deadline_reserve=None
+        )
+    )
+    assert isinstance(outcome, InvocationError)
+    assert "before a call to the service" in str(outcome)
+    assert "1 calls to the service had not returned" in caplog.text
+    client.go_on.set()
+    rest(at_rest)
+
+
+def test_nobody_waits_for_anothers_call_past_the_end_of_the_invocation() -> None:
+    client = Stuck()
+    at_rest = _count()
+
+    def leads(context: DurableContext) -> None:
+        context.step(lambda _: 1)
+
+    def follows(context: DurableContext) -> None:
+        context.step(lambda _: client.begun.wait(LONG))
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        context.parallel([follows, leads])
+
+    outcome, _ = end(
+        lambda: run_durable_handler(
+            event(), LambdaContext(1.0, 0.1), handler, boto3_client=client, deadline_reserve=None
+        )
+    )
+    assert isinstance(outcome, InvocationError)
+    assert "before a call to the service" in str(outcome)
+    client.go_on.set()
+    rest(at_rest)
+
+
+# ---- real signals
+
+
+@pytest.mark.soak
+def test_real_signals_at_any_moment_leave_nobody_waiting() -> None:
+    """A signal strikes the main thread at a moment that nobody chose, a few thousand times."""
+    main, at_rest = threading.get_ident(), _count()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupted = 0
+    try:
+        for n in range(3_000):
+            timer = threading.Thread(target=lambda n=n: (time.sleep(n % 40 / 8_000), signal.pthread_kill(main, 2)))
+            try:
+                timer.start()
+                played("crowd")
+            except KeyboardInterrupt:
+                interrupted += 1
+            try:
+                timer.join()
+            except KeyboardInterrupt:  # it came after the end
+                timer.join()
+            rest(at_rest)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert interrupted > 300
