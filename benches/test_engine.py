@@ -47,11 +47,11 @@ def test_load(benchmark: BenchmarkFixture, count: int) -> None:
     benchmark.group = "load a history"
     benchmark.extra_info["operations"] = count
     execution = benchmark(loaded, operations(count))
-    assert len(execution.unvisited()) == count
+    assert len(execution.conclude()) == count
     step = execution.root().step
     for _ in range(count):
         step(NAME)
-    assert execution.unvisited() == []
+    assert execution.conclude() == []
 
 
 @pytest.mark.parametrize("kind", VALUES)

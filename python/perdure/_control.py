@@ -48,6 +48,29 @@ def user_line() -> str | None:
     return None
 
 
+_MEND = (
+    "Replay needs the same operations in the same order: deploy the code that began this execution, or let running "
+    "executions finish before changing operations they have passed."
+)
+
+
+def ended_without(id_: str, who: str, what: str) -> NonDeterministicExecutionError:
+    """Build the error for code that has ended without coming to what an earlier invocation left under way.
+
+    Args:
+        id_: The id of the first such operation.
+        who: Whose function it was.
+        what: The operations.
+
+    """
+    return NonDeterministicExecutionError(
+        f"{who} has ended without coming to recorded operations that are not over: {what}. The code has changed since "
+        f"they were recorded, or does not run the same way each time, or it called operations from where replay does "
+        f"not call them again, such as the function of a step. {_MEND}",
+        step_id=id_,
+    )
+
+
 def non_deterministic(
     id_: str, place: int, recorded: str, called: str, line: str | None
 ) -> NonDeterministicExecutionError:
@@ -64,7 +87,6 @@ def non_deterministic(
     where = f" at {line}" if line else ""
     return NonDeterministicExecutionError(
         f"operation {place} of its context is {recorded} in the recorded history, but the code{where} now asks for "
-        f"{called}. Replay needs the same operations in the same order: deploy the code that began this execution, or "
-        f"let running executions finish before changing operations they have passed.",
+        f"{called}. {_MEND}",
         step_id=id_,
     )

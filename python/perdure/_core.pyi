@@ -220,8 +220,13 @@ class Execution:
 
         """
 
-    def unvisited(self) -> list[str]:
-        """Describe the recorded operations that the code has not come to."""
+    def conclude(self) -> list[str]:
+        """Say that the handler has ended; describe the operations that are over and that it has not come to.
+
+        Raises:
+            NonDeterministicExecutionError: If it has not come to an operation that is not over.
+
+        """
 
 @final
 class Scope:
@@ -452,6 +457,8 @@ class Operation:
     def succeed_context(self, inner: Scope, payload: str | None, replay_children: bool) -> int:
         """End a context and queue its SUCCEED.
 
+        Raises `NonDeterministicExecutionError` if it has not come to an operation inside that is not over.
+
         Args:
             inner: The context.
             payload: Its result, or the summary of a large one.
@@ -460,7 +467,7 @@ class Operation:
         """
 
     def fail_context(self, inner: Scope, error: _Wire) -> int:
-        """End a context and queue its FAIL."""
+        """End a context and queue its FAIL. Raises as `succeed_context`."""
 
     def fail(self, error: _Wire) -> int:
         """Queue FAIL with an error object."""

@@ -20,6 +20,7 @@ from perdure.exceptions import (
     CheckpointError,
     ExecutionError,
     InvocationError,
+    NonDeterministicExecutionError,
     OrphanedChildException,
     SuspendExecution,
     ValidationError,
@@ -424,9 +425,7 @@ def _unserialisable(result: Any, problem: Exception) -> Exception:
 
 
 def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
-    missed = invocation.core.unvisited()
-    if missed:
-        _warn_of_unvisited(missed)
+    _conclude(invocation)
     # Encoded with ASCII escapes, a payload has as many bytes as characters.
     size = len(payload)
     if size > CHECKPOINT_PAYLOAD_LIMIT:
@@ -452,19 +451,38 @@ def _can_be_returned(payload: str) -> bool:
 
 
 def _raised(invocation: Invocation, error: BaseException) -> dict[str, Any]:
-    invocation.checkpoints.flush()
     if isinstance(error, SuspendExecution):
+        invocation.checkpoints.flush()
         return {"Status": "PENDING"}
     if isinstance(error, InvocationError) and error.is_retryable():
+        invocation.checkpoints.flush()
         try:
             raise error
         finally:
             del error  # whose traceback holds this frame
     logger.debug("the handler of %s raised", invocation.durable_execution_arn, exc_info=error)
-    missed = invocation.core.unvisited()
-    if missed:
-        _warn_of_unvisited(missed)
+    if not isinstance(error, REFUSALS):
+        _conclude(invocation, error)
+    invocation.checkpoints.flush()
     return _failed(error)
+
+
+def _conclude(invocation: Invocation, error: BaseException | None = None) -> None:
+    """Hold what a handler has come to against the record; ``error`` is what it raised.
+
+    An operation that is not over and was not come to goes before what the handler says: it may say so for having been
+    given the results of other operations.
+    """
+    try:
+        over = invocation.core.conclude()
+    except NonDeterministicExecutionError as different:
+        if error is None:
+            raise
+        raised = wire_error(error)
+        what = f"It raised {raised['ErrorType']}: {raised.get('ErrorMessage')}"
+        raise NonDeterministicExecutionError(f"{different} {what}", different.step_id) from None
+    if over:
+        _warn_of_unvisited(over)
 
 
 def _failed(error: BaseException) -> dict[str, Any]:

@@ -209,7 +209,9 @@ impl<P: Payload, W> Engine<P, W> {
             Some(Refusal::Revoked) => Some("revoked"),
             Some(Refusal::Broken) if self.gate.as_ref().is_some_and(Refusal::is_of_the_code) => Some("refused"),
             Some(Refusal::Broken) => Some("broken"),
-            Some(Refusal::NonDeterministic(_) | Refusal::WrongContext(_) | Refusal::Odd(_)) => Some("refused"),
+            Some(Refusal::NonDeterministic(_) | Refusal::Missed(_) | Refusal::WrongContext(_) | Refusal::Odd(_)) => {
+                Some("refused")
+            }
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
             Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {

@@ -19,6 +19,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, hash_map};
+use std::iter;
 use std::mem;
 
 use crate::id::{IdState, OperationId};
@@ -117,6 +118,19 @@ impl<P> History<P> {
     /// What lies inside a finished context, however deep, is not missed: its result was enough.
     pub fn unvisited(&self) -> impl Iterator<Item = &Operation<P>> {
         self.entries.iter().filter(|entry| !entry.visited && self.was_expected(&entry.operation)).map(|e| &e.operation)
+    }
+
+    /// The operations directly inside a context that are not over, and that its function has not come to.
+    pub fn open_inside(&self, context: OperationId) -> impl Iterator<Item = &Operation<P>> {
+        let inside = move |entry: &&Entry<P>| entry.operation.parent == Some(context) && !entry.visited;
+        self.entries.iter().filter(inside).map(|entry| &entry.operation).filter(|operation| operation.is_open())
+    }
+
+    /// The contexts around an operation, from the inside out.
+    pub fn around(&self, operation: &Operation<P>) -> impl Iterator<Item = &Operation<P>> {
+        let outer = |operation: &Operation<P>| operation.parent.and_then(|parent| self.get(&parent));
+        // No chain of parents is longer than the history, unless it goes round.
+        iter::successors(outer(operation), move |context| outer(context)).take(self.entries.len())
     }
 
     fn was_expected(&self, operation: &Operation<P>) -> bool {

@@ -11,6 +11,7 @@ pub mod completion;
 pub mod condition;
 pub mod custody;
 pub mod decision;
+pub mod ending;
 pub mod engine;
 pub mod history;
 pub mod id;

@@ -252,6 +252,11 @@ impl<P> Operation<P> {
         self.name.as_deref().map_or_else(|| format!("{kind} {id}"), |name| format!("{kind} {name:?}"))
     }
 
+    /// Whether code that has come to it would wait for it, or do it.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.kind, Kind::Execution | Kind::Unknown) && self.status.is_open()
+    }
+
     /// Whether the service will wake the execution for it, whatever the execution does until then.
     ///
     /// Not for a callback: its answer may depend on work that the execution has yet to do.

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use thiserror::Error;
 
+use crate::ending::Missed;
 use crate::engine::{Begun, Call};
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Oddity, Operation, SubType};
@@ -123,6 +124,8 @@ pub enum Refusal {
     Orphaned(OperationId),
     #[error("operation {} differs from its recorded history", .0.id)]
     NonDeterministic(Box<Mismatch>),
+    #[error("a function ended without coming to operation {}", .0.id)]
+    Missed(Box<Missed>),
     #[error("an operation was called on a context that was not its caller's to use")]
     WrongContext(Box<WrongContext>),
     #[error("{0}")]
@@ -141,7 +144,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether it is between the code and its history.
     pub(crate) fn is_of_the_code(&self) -> bool {
-        matches!(self, Self::NonDeterministic(_) | Self::WrongContext(_) | Self::Odd(_))
+        matches!(self, Self::NonDeterministic(_) | Self::Missed(_) | Self::WrongContext(_) | Self::Odd(_))
     }
 
     /// Whether the user's line that was refused is still to be found.

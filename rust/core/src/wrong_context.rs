@@ -93,7 +93,7 @@ fn named(identity: Option<&Identity>) -> String {
 }
 
 /// An operation as its caller would name it.
-fn plain(identity: &Identity) -> String {
+pub(crate) fn plain(identity: &Identity) -> String {
     let sub_type = identity.sub_type.as_ref().map_or("", |sub_type| sub_type.as_str());
     let noun = match (identity.kind, sub_type) {
         (Kind::Step, "WaitForCondition") => "wait_for_condition",

@@ -314,3 +314,62 @@ fn what_turns_odd_under_way_stops_who_looks_again() {
     let again = engine.again(&Begun::new(place, &STEP), at_least_once);
     assert!(matches!(again, Err(Refusal::Odd(_))), "{again:?}");
 }
+
+fn inside(n: u64, status: Status, parent: OperationId) -> Operation<String> {
+    Operation { parent: Some(parent), ..recorded(n, Kind::Wait, "Wait", status) }
+}
+
+#[test]
+fn a_handler_comes_to_every_operation_that_is_not_over() {
+    use Status::{Cancelled, Failed, Pending, Ready, Started, Stopped, Succeeded, TimedOut};
+    for status in [Started, Pending, Ready] {
+        let mut engine = invocation([recorded(1, Kind::Step, "Step", status)]);
+        let Err(Refusal::Missed(missed)) = engine.conclude() else { panic!("{status:?} is not over") };
+        let words = (missed.id, missed.in_words());
+        let id = OperationId::at(None, 1);
+        assert_eq!(words, (id, ("the handler".to_owned(), format!("Step {id}"))));
+        assert_eq!(engine.verdict(), Some("refused"));
+    }
+    for status in [Succeeded, Failed, Cancelled, TimedOut, Stopped] {
+        let mut engine = invocation([recorded(1, Kind::Step, "Step", status)]);
+        assert_eq!(engine.conclude().map(|over| over.len()), Ok(1), "{status:?} is over");
+    }
+    let mut engine = invocation([Operation::new(OperationId::parse("e"), Kind::Execution, Started)]);
+    assert_eq!(engine.conclude(), Ok(vec![]));
+}
+
+#[test]
+fn what_a_context_holds_that_is_over_or_was_broken_off_is_not_missed() {
+    let context = OperationId::at(None, 1);
+    for (status, is_broken_off, is_missed) in
+        [(Status::Succeeded, false, false), (Status::Started, true, false), (Status::Started, false, true)]
+    {
+        let around = recorded(1, Kind::Context, "RunInChildContext", status);
+        let mut engine = invocation([around, inside(7, Status::Started, context)]);
+        let (place, _) = engine.begin(ROOT, &CHILD, self::context).expect("nothing refuses it");
+        let inner = engine.open_context(place, false);
+        if is_broken_off {
+            engine.end(inner);
+        }
+        assert_eq!(engine.conclude().is_err(), is_missed, "{status:?} {is_broken_off}");
+    }
+}
+
+#[test]
+fn so_does_the_function_of_a_context_but_not_a_batch_to_all_of_its_branches() {
+    let id = OperationId::at(None, 1);
+    for (sub_type, status, is_missed) in [
+        ("RunInChildContext", Status::Started, true),
+        ("ParallelBranch", Status::Pending, true),
+        ("RunInChildContext", Status::Succeeded, false),
+        ("Map", Status::Started, false),
+        ("Parallel", Status::Started, false),
+    ] {
+        let around = recorded(1, Kind::Context, sub_type, Status::Started);
+        let mut engine = invocation([around, inside(7, status, id)]);
+        let call = Call { sub_type, ..CHILD };
+        let (place, _) = engine.begin(ROOT, &call, context).expect("nothing refuses it");
+        assert_eq!(engine.conclude_context(&Begun::new(place, &call)).is_err(), is_missed, "{sub_type} {status:?}");
+        assert_eq!(step_at(&mut engine, ROOT).is_err(), is_missed, "it sticks");
+    }
+}

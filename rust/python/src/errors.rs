@@ -88,6 +88,10 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
             let args = (mismatch.id.to_string(), mismatch.position, recorded, called, mismatch.line.as_deref());
             raise(py, CONTROL, "non_deterministic", args)
         }
+        Refusal::Missed(missed) => {
+            let (who, what) = missed.in_words();
+            raise(py, CONTROL, "ended_without", (missed.id.to_string(), who, what))
+        }
         Refusal::WrongContext(call) => raise(py, EXCEPTIONS, "WrongContextError", (call.in_words(),)),
         Refusal::Odd(_) => raise(py, EXCEPTIONS, "ExecutionError", (message,)),
         Refusal::Broken => raise(py, CONTROL, "CheckpointsBroken", (message,)),

@@ -141,9 +141,8 @@ impl Execution {
         state.engine.gate().map_or(Ok(()), |refusal| Err(refusal.clone().into()))
     }
 
-    fn unvisited(&self) -> Vec<String> {
-        let state = self.shared.lock();
-        state.engine.history().unvisited().map(Operation::in_words).collect()
+    fn conclude(&self) -> Result<Vec<String>, Error> {
+        Ok(self.shared.lock().engine.conclude()?)
     }
 }
 

@@ -107,6 +107,16 @@ impl Operation {
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Beside(self.begun.place.scope, number))
     }
 
+    /// Ends the context of this operation.
+    fn close(&self, inner: &Scope) -> Result<(), Error> {
+        // Nothing is recorded inside one that is new.
+        if !self.starts {
+            self.shared.lock().engine.conclude_context(&self.begun)?;
+        }
+        inner.end();
+        Ok(())
+    }
+
     fn update(
         &self,
         action: Action,
@@ -190,12 +200,12 @@ impl Operation {
         payload: Option<&Bound<'_, PyString>>,
         replay_children: bool,
     ) -> Result<u64, Error> {
-        inner.end();
+        self.close(inner)?;
         self.update(Action::Succeed, payload, None, Options::Context { replay_children })
     }
 
     fn fail_context(&self, inner: &Scope, error: &Bound<'_, PyDict>) -> Result<u64, Error> {
-        inner.end();
+        self.close(inner)?;
         self.fail(error)
     }
 

@@ -1,0 +1,76 @@
+//! The end of the handler's function, or of a context's: whether it has come to what the record holds.
+//!
+//! An operation that is not over was waited for, or was at work, when an earlier invocation ended. Code that runs the same
+//! way each time comes to it before it ends. Code that ends without it is on another way, or has been given the results
+//! of other operations: what it says is not to be believed. One that is over may have been left out by a change of the
+//! code that does no harm.
+//!
+//! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off by an
+//! error that is not recorded: what else it would have come to, nobody knows.
+
+use crate::engine::{Begun, Engine};
+use crate::id::OperationId;
+use crate::operation::{Operation, Payload};
+use crate::refusal::{Identity, Refusal};
+use crate::wrong_context::plain;
+
+/// Operations that are not over, and that a function has ended without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The first of them.
+    pub id: OperationId,
+    /// All of them, in words.
+    pub operations: Vec<String>,
+    /// The context whose function has ended; none for the handler.
+    pub context: Option<Identity>,
+}
+
+impl Missed {
+    fn of<P>(open: &[&Operation<P>], context: Option<&Begun>) -> Option<Self> {
+        let id = open.first()?.id;
+        let operations = open.iter().map(|operation| operation.in_words()).collect();
+        Some(Self { id, operations, context: context.map(Identity::begun) })
+    }
+
+    /// Who has ended, and without what.
+    pub fn in_words(&self) -> (String, String) {
+        const SHOWN: usize = 10;
+        let who = self
+            .context
+            .as_ref()
+            .map_or_else(|| "the handler".to_owned(), |context| format!("the function of {}", plain(context)));
+        let shown = self.operations[..self.operations.len().min(SHOWN)].join(", ");
+        let more = self.operations.len().saturating_sub(SHOWN);
+        (who, if more > 0 { format!("{shown} and {more} more") } else { shown })
+    }
+}
+
+impl<P: Payload, W> Engine<P, W> {
+    /// The handler has ended: gives the operations that are over and that it has not come to, in words.
+    pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
+        let (open, over): (Vec<_>, Vec<_>) = self.history().unvisited().partition(|operation| operation.is_open());
+        let over = over.into_iter().map(Operation::in_words).collect();
+        let open: Vec<_> = open.into_iter().filter(|operation| !self.was_broken_off(operation)).collect();
+        self.refuse_without(Missed::of(&open, None)).map(|()| over)
+    }
+
+    /// The function of a context that was recorded before has ended.
+    pub fn conclude_context(&mut self, begun: &Begun) -> Result<(), Refusal> {
+        // The branches of a map or parallel are its own business: it ends when it has enough of them.
+        if matches!(begun.sub_type.as_str(), "Map" | "Parallel") {
+            return Ok(());
+        }
+        let open: Vec<_> = self.history().open_inside(begun.place.id).collect();
+        self.refuse_without(Missed::of(&open, Some(begun)))
+    }
+
+    fn refuse_without(&mut self, missed: Option<Missed>) -> Result<(), Refusal> {
+        missed.map_or(Ok(()), |missed| Err(self.gate.get_or_insert(Refusal::Missed(Box::new(missed))).clone()))
+    }
+
+    /// Whether the function of a context around an operation has ended without an outcome.
+    fn was_broken_off(&self, operation: &Operation<P>) -> bool {
+        let ended = |id| self.scopes.iter().any(|scope| scope.done && scope.prefix == Some(id));
+        self.history().around(operation).any(|context| ended(context.id))
+    }
+}
