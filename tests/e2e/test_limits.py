@@ -357,3 +357,64 @@ def test_a_queue_longer_than_a_batch_leaves_in_several(monkeypatch: pytest.Monke
     for each in client.updates:
         assert each.get("ParentId") is None or each["ParentId"] in started
         started.add(each["Id"])
+
+
+MIB = 1024**2
+
+
+def polls(context: DurableContext, size: int) -> int:
+    def strategy(_state: Any, attempt: int) -> WaitForConditionDecision:
+        return WaitForConditionDecision(attempt < 2, 5)
+
+    return len(context.wait_for_condition(lambda *_: "x" * size, wait_strategy=strategy, initial_state="", name="big"))
+
+
+SIZED: dict[str, Callable[[DurableContext, int], int]] = {
+    "step": lambda context, size: len(context.step(lambda _: "x" * size, "big")),
+    "condition": polls,
+    "invoke": lambda context, size: context.invoke("len", "x" * size, "big"),
+    "summary": lambda context, size: len(
+        context.run_in_child_context(lambda _: "x" * size, "big", summary_generator=lambda result: result)
+    ),
+}
+REBUILT: dict[str, Callable[[DurableContext, int], int]] = {
+    "child": lambda context, size: len(context.run_in_child_context(lambda _: "x" * size)),
+    "map": lambda context, size: len(context.map([1, 2], lambda *_: "x" * size).get_results()[1]),
+    "flat map": lambda context, size: len(
+        context.map([1, 2], lambda *_: "x" * size, nesting_type=NestingType.FLAT).get_results()[1]
+    ),
+}
+
+
+def sized(operate: Callable[[DurableContext, int], int], size: int) -> Any:
+    @durable_execution
+    def handler(_event: Any, context: DurableContext) -> int:
+        found = operate(context, size)
+        context.wait(5)
+        return found
+
+    service = LocalService().register("f", handler).register("len", lambda event, _: len(event), durable=False)
+    return service.run("f")
+
+
+@pytest.mark.parametrize("size", [200_000, 300_000, MIB - 2])
+@pytest.mark.parametrize("operation", [*SIZED, *REBUILT])
+def test_results_up_to_what_a_checkpoint_carries_are_taken(operation: str, size: int) -> None:
+    handle = sized({**SIZED, **REBUILT}[operation], size)
+    assert (handle.status, handle.value) == ("SUCCEEDED", size), handle.error
+
+
+@pytest.mark.parametrize("operation", SIZED)
+def test_a_larger_one_fails_the_execution_and_names_the_operation(operation: str) -> None:
+    handle = sized(SIZED[operation], MIB + 1)
+    assert handle.status == "FAILED"
+    assert handle.error is not None
+    for words in ("Payload size must not exceed 1048576 bytes", '"big"'):
+        assert words in handle.error["ErrorMessage"]
+    assert len(handle.invocations) <= 2
+
+
+@pytest.mark.parametrize("operation", REBUILT)
+def test_what_is_rebuilt_has_no_such_limit(operation: str) -> None:
+    handle = sized(REBUILT[operation], 3 * MIB)
+    assert (handle.status, handle.value) == ("SUCCEEDED", 3 * MIB), handle.error

@@ -138,6 +138,42 @@ def test_an_error_of_a_remote_function_is_told_as_it_was(service: LocalService) 
     assert b'"errorMessage": "broken", "errorType": "ValueError"' in response["Payload"].read()
 
 
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
+
+
+@pytest.mark.parametrize("tenant", [None, "blue"])
+@pytest.mark.parametrize("trace", [None, TRACE, "of\ntwo lines", "na\u00efve"])
+def test_a_remote_function_is_told_whose_tenant_and_which_trace_it_works_for(
+    service: LocalService, tenant: str | None, trace: str | None
+) -> None:
+    told: list[tuple[str | None, str | None]] = []
+
+    def listen(_event: Any, context: Any) -> int:
+        told.append((context.tenant_id, context.trace_id))
+        return 1
+
+    def durable(event: Any, context: Any) -> Any:
+        listen(event, context)
+        return {"Status": "SUCCEEDED", "Result": "1"}
+
+    @perdure.durable_execution
+    def parent(_event: Any, context: perdure.DurableContext) -> list[int]:
+        return [context.invoke(name, 1, tenant_id=tenant) for name in ("plain", "durable")]
+
+    with runtime_interface(listen) as plain, runtime_interface(durable) as url:
+        service.register("plain", RemoteFunction(plain), durable=False)
+        service.register("durable", RemoteFunction(url))
+        service.register("parent", parent)
+        for name in ("plain", "durable", "parent"):
+            arguments = {"FunctionName": name, "TenantId": tenant, "TraceId": trace}
+            with service.wake:
+                begun = service.invoking.begin(arguments)
+            assert begun is not None
+            service.drive_target(begun)
+            assert begun.terminal
+    assert told == [(tenant, trace if trace == TRACE else None)] * 4
+
+
 def test_a_remote_function_that_is_not_there_fails_the_invocation(service: LocalService) -> None:
     with runtime_interface(lambda event, _context: event) as url:
         pass

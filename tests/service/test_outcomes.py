@@ -128,6 +128,32 @@ def test_an_execution_that_another_one_has_invoked_is_one_of_them() -> None:
     assert "Result exceeds 1048576 bytes" in operation["ChainedInvokeDetails"]["Error"]["ErrorMessage"]
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_result_of_a_plain_function_that_was_invoked_has_the_same_limit(inside: bool) -> None:
+    @durable_execution
+    def parent(_event: Any, context: DurableContext) -> Any:
+        return len(context.invoke("plain", 1, name="child"))
+
+    for limits, status in ((Limits(), "FAILED"), (Limits(async_result_bytes=None), "SUCCEEDED")):
+        service = LocalService(limits=limits).register("parent", parent)
+        if inside:
+            service.register("plain", lambda _event, _context: "x" * LARGE, durable=False)
+            handle = service.run("parent")
+        else:
+            handle = service.register_external("plain").run("parent")
+            called = handle.operation("child")["Id"]
+            service.complete_invoke(handle, called, result=json.dumps("x" * LARGE))
+            handle.drive()
+        operation = handle.operation("child")
+        assert operation["Status"] == handle.status == status
+        if status == "FAILED":
+            error = operation["ChainedInvokeDetails"]["Error"]
+            assert error["ErrorType"] == "Function.ResponseSizeTooLarge"
+            assert "(1048576 bytes)" in error["ErrorMessage"]
+        else:
+            assert handle.value == LARGE
+
+
 def test_the_limit_can_be_lifted() -> None:
     assert begun(LocalService(limits=Limits(async_result_bytes=None)).register("f", large)).drive().value == "x" * LARGE
 

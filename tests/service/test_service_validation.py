@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STARTED = step("a", "START", Name="n")
 LONG = "x" * 300
+LARGE = "x" * (1024**2 + 1)
 NUMBER = {"ReplayChildren": 1}
 
 
@@ -101,7 +102,14 @@ CASES: list[Case] = [
     ),
     # sizes
     ("error too large", [[STARTED]], [step("a", "FAIL", Error={"ErrorMessage": "x" * 32_750})], "Error object size"),
-    ("payload too large", [[STARTED]], [step("a", "SUCCEED", Payload="x" * (6 * 1024**2 + 1))], "Payload size"),
+    ("step too large", [[STARTED]], [step("a", "SUCCEED", Payload=LARGE)], "Payload size must not exceed 1048576"),
+    ("state too large", [[STARTED]], [step("a", "RETRY", Payload=LARGE, **RETRY)], "Payload size"),
+    ("context too large", [[context("a", "START")]], [context("a", "SUCCEED", Payload=LARGE)], r"CONTEXT \(a\) has"),
+    ("invoke too large", [], [invoke("a", payload=LARGE)], "Payload size"),
+    ("wait too large", [], [wait("a", Payload=LARGE)], "Payload size"),
+    ("callback too large", [], [callback("a", Payload=LARGE)], "Payload size"),
+    ("wide", [[STARTED]], [step("a", "SUCCEED", Payload="é" * 524_289)], "has 1048578"),
+    ("result too large", [], [execution("SUCCEED", Payload="x" * (6 * 1024**2 + 1))], "must not exceed 6291456"),
     # shapes
     ("no id", [], [{"Type": "STEP", "Action": "START"}], "needs Id"),
     ("no type", [], [{"Id": "a", "Action": "START"}], "needs Type"),
@@ -266,3 +274,23 @@ def test_limits_can_be_lifted() -> None:
     assert raw.one(wait("now", 0))["Status"] == "SUCCEEDED"
     raw.send(step("r", "START"))
     assert raw.one(step("r", "RETRY", StepOptions={"NextAttemptDelaySeconds": 0}))["Status"] == "READY"
+
+
+@pytest.mark.parametrize("limits", [Limits(payload_bytes=None), Limits(payload_bytes=2 * 1024**2), Limits.off()])
+def test_the_limit_of_payloads_can_be_lifted(limits: Limits) -> None:
+    raw = Raw(LocalService(limits=limits).register_external("other"))
+    raw.send(step("a", "START"))
+    raw.send(step("a", "SUCCEED", Payload=LARGE))
+    raw.send(invoke("i", payload=LARGE))
+    raw.send(callback("c"))
+    called = raw.operation("c")["CallbackDetails"]["CallbackId"]
+    raw.client.send_durable_execution_callback_success(CallbackId=called, Result=LARGE.encode())
+    assert raw.operation("c")["Status"] == "SUCCEEDED"
+
+
+def test_a_payload_of_exactly_the_limit_is_taken() -> None:
+    raw = Raw()
+    raw.send(step("a", "START"))
+    assert raw.one(step("a", "SUCCEED", Payload=LARGE[1:]))["Status"] == "SUCCEEDED"
+    raw.send(execution("SUCCEED", Payload="x" * 6 * 1024**2))
+    assert raw.handle.status == "SUCCEEDED"

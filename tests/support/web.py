@@ -50,7 +50,8 @@ def runtime_interface(handler: Callable[[Any, Any], Any]) -> Iterator[str]:
         def do_POST(self) -> None:
             event = json.loads(self.rfile.read(int(self.headers["content-length"])))
             try:
-                output = handler(event, LocalLambdaContext("function", "arn"))
+                tenant, trace = self.headers.get("x-amz-tenant-id"), self.headers.get("x-amzn-trace-id")
+                output = handler(event, LocalLambdaContext("function", "arn", tenant, trace_id=trace))
             except Exception as problem:  # noqa: BLE001 - as the runtime does
                 output = {"errorMessage": str(problem), "errorType": type(problem).__name__, "stackTrace": ["here"]}
             body = json.dumps(output).encode()

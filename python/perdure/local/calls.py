@@ -24,7 +24,18 @@ _TIMEOUT_SECONDS = 900.0
 class Call:
     """One call of a plain function. `done` hears of its end under the service's lock."""
 
-    __slots__ = ("done", "error", "exception", "function", "listeners", "payload", "result", "status", "tenant_id")
+    __slots__ = (
+        "done",
+        "error",
+        "exception",
+        "function",
+        "listeners",
+        "payload",
+        "result",
+        "status",
+        "tenant_id",
+        "trace_id",
+    )
 
     def __init__(
         self,
@@ -32,10 +43,12 @@ class Call:
         payload: str | None,
         tenant_id: str | None = None,
         done: Callable[[Call], None] | None = None,
+        trace_id: str | None = None,
     ) -> None:
         self.function = function
         self.payload = payload
         self.tenant_id = tenant_id
+        self.trace_id = trace_id
         self.done = done
         self.status = "RUNNING"
         self.result: str | None = None
@@ -88,7 +101,9 @@ def check_payload(payload: str | None) -> None:
         raise Fault(BAD_CONTENT, f"Could not parse request body into json: {problem}") from None
 
 
-def lambda_context(function: Function, arn: str, tenant_id: str | None) -> LocalLambdaContext:
+def lambda_context(
+    function: Function, arn: str, tenant_id: str | None, trace_id: str | None = None
+) -> LocalLambdaContext:
     """Make the Lambda context of a call."""
     timeout = function.timeout_seconds or _TIMEOUT_SECONDS
-    return LocalLambdaContext(function.name, arn, tenant_id, timeout, function.version)
+    return LocalLambdaContext(function.name, arn, tenant_id, timeout, function.version, trace_id=trace_id)

@@ -225,7 +225,8 @@ class Driver:
         service, execution = self._service, handle.machine
         now = service.clock.now()
         function = service.functions.at(function_base_name(execution.function_arn), execution.version)
-        context = lambda_context(function, execution.function_arn, execution.origin.tenant_id)
+        origin = execution.origin
+        context = lambda_context(function, execution.function_arn, origin.tenant_id, origin.trace_id)
         updated = execution.begin_invocation(now, context.aws_request_id)
         invocation = turn.invocation = Invocation(execution.invocations, now)
         handle.invocations.append(invocation)
@@ -290,7 +291,8 @@ class Driver:
         """Run a plain function."""
         service = self._service
         function = call.function
-        context = lambda_context(function, service.function_arn(function.name, function.version), call.tenant_id)
+        arn = service.function_arn(function.name, function.version)
+        context = lambda_context(function, arn, call.tenant_id, call.trace_id)
         try:
             service.executions.commit()
         except BaseException:  # the store is in trouble, not the function

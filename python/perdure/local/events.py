@@ -64,6 +64,8 @@ class LocalLambdaContext:
     log_group_name: str = ""
     identity: Any = None
     client_context: Any = None
+    trace_id: str | None = None
+    """What the X-Ray header of the invocation says; Lambda itself has it in the environment, which threads share."""
     _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:

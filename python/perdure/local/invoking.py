@@ -64,7 +64,7 @@ class Invoking:
         if function.durable:
             origin = Origin(None, tenant_id, arguments.get("TraceId"), asynchronous=kind == "Event")
             return service.executions.begin(function, payload, name, origin)
-        call = Call(function, payload, tenant_id)
+        call = Call(function, payload, tenant_id, trace_id=arguments.get("TraceId"))
         service.tasks.append(call)
         service.wake.notify_all()
         return call
@@ -95,8 +95,8 @@ class Invoking:
             return
         note = machine.notes[invoke.operation_id]
         note["version"] = function.version
+        trace_id = invoke.trace_id or machine.origin.trace_id
         if function.durable:
-            trace_id = invoke.trace_id or machine.origin.trace_id
             origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id, trace_id, asynchronous=True)
             note["child"] = service.executions.begin(function, invoke.payload, None, origin).arn
             machine.unsaved[invoke.operation_id] = None
@@ -111,7 +111,7 @@ class Invoking:
                     machine.complete_invoke(invoke.operation_id, now, call.status, result=call.result, error=call.error)
                 service.executions.absorb(handle)
 
-            service.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done))
+            service.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done, trace_id))
 
     def _check_kind(self, function: Function, kind: str, name: str | None) -> None:
         if function.handler is None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from perdure.local.validation import Update
 
 _IDEMPOTENCY = timedelta(minutes=15)
-_CALLBACK_RESULT_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,10 +429,9 @@ class Journal:
     ) -> None:
         """Complete a callback: with an error it FAILED, else it SUCCEEDED."""
         operation = self.open_callback(operation_id)
-        if result is not None and self.limits.shapes and text_bytes(result) > _CALLBACK_RESULT_BYTES:
-            raise Fault(
-                INVALID_PARAMETER, f"Result must not exceed {_CALLBACK_RESULT_BYTES} bytes: {label(operation)}."
-            )
+        most = self.limits.payload_bytes
+        if result is not None and most is not None and text_bytes(result) > most:
+            raise Fault(INVALID_PARAMETER, f"Result must not exceed {most} bytes: {label(operation)}.")
         status = "SUCCEEDED" if error is None else "FAILED"
         self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True, now=now)
 
@@ -450,8 +448,12 @@ class Journal:
     def complete_invoke(
         self, operation_id: str, now: datetime, status: str, *, result: str | None, error: dict[str, Any] | None
     ) -> None:
-        """Complete a chained invoke; one that has already ended stays as it is."""
-        operation = self.operations[operation_id]
+        """Complete a chained invoke; one that has already ended stays as it is, and a result too large is a failure."""
+        operation, most = self.operations[operation_id], self.limits.async_result_bytes
+        if result is not None and most is not None and text_bytes(result) > most:
+            message = f"Response payload size exceeded maximum allowed payload size ({most} bytes)."
+            status, result = "FAILED", None
+            error = {"ErrorMessage": message, "ErrorType": "Function.ResponseSizeTooLarge"}
         if operation["Status"] == "STARTED":
             self._commit(transitions.finish(operation, status, now, Result=result, Error=error), service=True, now=now)
 

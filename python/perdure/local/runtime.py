@@ -28,10 +28,16 @@ class RemoteFunction:
 
     def __call__(self, event: Any, context: Any) -> Any:
         """Send the event, and return what the function returned; `RemoteError` if it failed."""
+        told = {
+            "x-amzn-requestid": context.aws_request_id,
+            "x-amz-tenant-id": context.tenant_id,
+            "x-amzn-trace-id": context.trace_id,
+        }
+        headers = {name: value for name, value in told.items() if value and value.isascii() and value.isprintable()}
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.url,
             json.dumps(event).encode(),
-            {"content-type": "application/json", "x-amzn-requestid": context.aws_request_id, **self._headers},
+            {"content-type": "application/json", **headers, **self._headers},
             method="POST",
         )
         try:

@@ -163,8 +163,9 @@ def _check_outcome(update: Update, limits: Limits) -> None:
     if payload is not None:
         if action == "FAIL":
             refuse(f"Cannot provide a Payload for FAIL action: {label(update)}.")
-        if limits.payload_bytes is not None and text_bytes(payload) > limits.payload_bytes:
-            refuse(f"Payload size must not exceed {limits.payload_bytes} bytes: {label(update)}.")
+        most = limits.response_bytes if update["Type"] == "EXECUTION" else limits.payload_bytes
+        if most is not None and (size := text_bytes(payload)) > most:
+            refuse(f"Payload size must not exceed {most} bytes, and that of {label(update)} has {size}.")
     if error is not None:
         if action == "SUCCEED":
             refuse(f"Cannot provide an Error for SUCCEED action: {label(update)}.")
