@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -271,6 +272,74 @@ def test_half_a_body_is_not_waited_for_for_ever(address: tuple[str, int], half: 
     assert b"RequestTimeoutException" in answer
     assert b"0.1 seconds" in answer
     assert is_well(address)
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[tuple[str, int]]:
+    """Give the address of a server that does not wait long for headers."""
+    service = LocalService(record=False).register("f", lambda event, _context: event, durable=False)
+    with service, LocalServer(service, header_timeout=1.0) as server:
+        url = urlsplit(server.url)
+        assert url.hostname is not None
+        assert url.port is not None
+        yield url.hostname, url.port
+
+
+@pytest.mark.parametrize("half", [b"G", b"GET / HTTP/1.1", INVOKE, INVOKE + b"X-Long: " + b"y" * 1000, INVOKE[:-1]])
+def test_half_of_the_headers_is_not_waited_for_for_ever(hasty: tuple[str, int], half: bytes) -> None:
+    assert exchange(hasty, half).startswith(b"HTTP/1.1 408 ")
+    assert is_well(hasty)
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(hasty: tuple[str, int]) -> None:
+    assert exchange(hasty) == b""
+    assert is_well(hasty)
+
+
+def test_headers_that_come_byte_by_byte_are_not_waited_for_any_longer(hasty: tuple[str, int]) -> None:
+    with socket.create_connection(hasty, timeout=20) as connection:
+        answered = threading.Event()
+
+        def drip() -> None:
+            with suppress(OSError):  # the server has closed the connection
+                while not answered.wait(0.05):
+                    connection.sendall(b"X")
+
+        connection.sendall(INVOKE)
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
+        finally:
+            answered.set()
+            dripping.join()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_half_of_a_second_request_is_not_waited_for_either(hasty: tuple[str, int], together: bool) -> None:
+    first, half = INVOKE + b"Content-Length: 2\r\n\r\n42", INVOKE
+    with socket.create_connection(hasty, timeout=20) as connection:
+        connection.sendall(first + half if together else first)
+        received = b""
+        while not received.endswith(b"\r\n\r\n42"):
+            received += connection.recv(65_536)
+        if not together:
+            connection.sendall(half)
+        rest = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert rest == b"" if together else rest.startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_answer_that_takes_longer_than_headers_may_is_waited_for() -> None:
+    called = threading.Event()
+
+    def slow(_event: Any, _context: Any) -> int:
+        return called.wait(1.0) or 1
+
+    service = LocalService(record=False).register("f", slow, durable=False)
+    with service, LocalServer(service, header_timeout=0.2) as server:
+        url = urlsplit(server.url)
+        whole = INVOKE + b"Content-Length: 2\r\nConnection: close\r\n\r\n42"
+        assert exchange((url.hostname or "", url.port or 0), whole).endswith(b"\r\n\r\n1")
 
 
 @pytest.mark.parametrize("half", [b"", b"GET", INVOKE, INVOKE + b"Content-Length: 10\r\n\r\n1234", CHUNKED + b"5\r\n1"])

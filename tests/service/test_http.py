@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from perdure import DurableContext, durable_execution
 from perdure.local import LocalService, RealClock
+from perdure.local.connections import Complaints
 from perdure.local.http import LocalServer
 from support.model import check_response
 from support.raw import ERROR, callback, context, execution, invoke, step, wait
@@ -398,3 +401,52 @@ def test_a_trace_that_comes_with_the_request_is_the_executions() -> None:
         client.meta.events.register("before-send.lambda.Invoke", trace)
         arn = client.invoke(FunctionName="f")["DurableExecutionArn"]
         assert client.get_durable_execution(DurableExecutionArn=arn)["TraceHeader"] == {"XAmznTraceId": "Root=1-2"}
+
+
+class OutOfFiles(socket.socket):
+    """A port of a process that may have no more files open, at first."""
+
+    failures = 3
+
+    def accept(self) -> Any:
+        if self.failures > 0:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def test_connections_that_cannot_be_accepted_are_told_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    listening = OutOfFiles(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    service = LocalService(record=False, clock=RealClock()).register("f", lambda event, _: event, durable=False)
+    with service, LocalServer(service, listening=listening) as server:
+        client = lambda_client(server.url)
+        assert client.invoke(FunctionName="f", Payload=b"42")["Payload"].read() == b"42"
+        client.close()
+    assert listening.failures == 0
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "No more connections can be accepted: [Errno 24] Too many open files." in told.getMessage()
+    assert told.exc_info is None
+
+
+def test_they_are_told_again_after_a_minute_and_other_trouble_always(caplog: pytest.LogCaptureFixture) -> None:
+    class Loop:
+        now, others = 100.0, 0
+
+        def time(self) -> float:
+            return self.now
+
+        def default_exception_handler(self, _context: Any) -> None:
+            self.others += 1
+
+    loop: Any = Loop()
+    complaints = Complaints()
+    for loop.now, number in ((100.0, 1), (100.5, 1), (159.0, 1), (160.0, 2), (219.0, 2), (500.0, 3)):
+        complaints(loop, {"message": "socket.accept() out of system resource", "exception": OSError("no")})
+        assert len(caplog.records) == number
+    complaints(loop, {"message": "Exception in callback BaseSelectorEventLoop._start_serving(<function …>)"})
+    assert (loop.others, len(caplog.records)) == (0, 3)
+    complaints(loop, {"message": "Task exception was never retrieved"})
+    complaints(loop, {})
+    assert loop.others == 2

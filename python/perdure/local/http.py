@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
@@ -20,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure._log import Log
+from perdure.local.connections import Complaints, Impatient
 from perdure.local.errors import REQUEST_TIMEOUT, SERVICE, TOO_LARGE, Fault
 from perdure.local.invoking import ASYNC_BYTES, SYNC_BYTES
 from perdure.local.limits import MIB
@@ -42,7 +44,7 @@ _LOG = Log("perdure.local")
 _MOST_BYTES = 40 * MIB  # a payload of 6 MiB of which JSON escapes every character
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 _GRACE_SECONDS = 3
-_BODY_SECONDS = 30.0
+_BODY_SECONDS = _HEADER_SECONDS = 30.0
 _GLANCE = 0.5
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach them
 
@@ -207,6 +209,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        asyncio.get_running_loop().set_exception_handler(Complaints())
         await super().startup(sockets)
         self.up.set()
 
@@ -242,6 +245,7 @@ class LocalServer:
         port: the port, 0 for any that is free.
         listening: what `listen` returned for them, if that was called before.
         body_timeout: seconds without a byte after which a request whose body has not all come is answered with 408.
+        header_timeout: seconds after which one whose headers have not all come is.
         doors: what is answered beside the API, by method and path.
 
     Raises:
@@ -257,6 +261,7 @@ class LocalServer:
         *,
         listening: socket.socket | None = None,
         body_timeout: float = _BODY_SECONDS,
+        header_timeout: float = _HEADER_SECONDS,
         doors: Mapping[tuple[str, str], Door] | None = None,
     ) -> None:
         self.service = service
@@ -270,6 +275,7 @@ class LocalServer:
         app = application(service, body_timeout, of_this_machine=self.of_this_machine, doors=doors)
         config = uvicorn.Config(
             app,
+            http=partial(Impatient, patience=header_timeout),  # type: ignore[arg-type]  # called, whatever it is
             log_level="warning",
             access_log=False,
             lifespan="off",
