@@ -373,6 +373,9 @@ def test_a_file_that_cannot_be_used_is_told_in_words_and_not_in_markup(tmp_path:
     garbage.write_text("hello " * 1000)
     assert said_of(foreign).startswith(f"Error: {foreign} is an SQLite database, but none of perdure's")
     assert said_of(garbage).startswith(f"Error: {garbage} is not an SQLite database")
+    garbage.write_text("a note")  # which SQLite would take for an empty database, and overwrite
+    assert said_of(garbage).startswith(f"Error: {garbage} is not an SQLite database")
+    assert garbage.read_text() == "a note"
     missing = tmp_path / "[red]missing" / "executions.db"
     assert said_of(missing).startswith(f"Error: {missing} cannot be opened: unable to open database file.")
     with closing(SqliteStore(used)):
@@ -382,6 +385,17 @@ def test_a_file_that_cannot_be_used_is_told_in_words_and_not_in_markup(tmp_path:
 @pytest.mark.parametrize("table", ["executions", "executions_running", "executions_by_expiry"])
 def test_a_damaged_file_is_told_wherever_the_damage_is(tmp_path: Path, table: str) -> None:
     path = damaged(tmp_path / "executions.db", table)
+    said = said_of(path)
+    assert said.startswith(f"Error: {path} is damaged: ")
+    assert "Restore it from a copy" in said
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.5, 0.1, 0.02])
+def test_a_file_that_was_cut_off_is_damaged(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "executions.db"
+    SqliteStore(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
     assert said_of(path).startswith(f"Error: {path} is damaged: ")
 
 

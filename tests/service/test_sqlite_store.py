@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from perdure.local import LocalService, SqliteStore, StoreError
+from perdure import DurableContext, durable_execution
+from perdure.local import LocalService, RealClock, SqliteStore, StoreError
 from perdure.local.sqlite import SCHEMA_VERSION
+from support.handlers import good
 from support.model import check_response
 from support.raw import ERROR, RETRY, callback, context, execution, invoke, step, wait
 
@@ -282,3 +287,108 @@ def test_a_failed_commit_is_a_service_error_and_the_next_one_makes_up_for_it(lif
     store._db = connection
     raw.send(step("a", "START"), client_token="once")  # noqa: S106
     assert life.crash().execution(raw.arn).machine.operations["a"]["Status"] == "STARTED"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have other rights there")
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_a_new_file_is_its_owners_alone(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask & 0o077)
+    try:
+        with closing(SqliteStore(tmp_path / "x.db")), LocalService(store=SqliteStore(tmp_path / "y.db")) as service:
+            service.register("f", good).run("f")
+            rights = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert {"x.db", "y.db", "y.db-wal"} <= rights.keys()
+    assert set(rights.values()) == {0o600}
+
+
+def test_the_rights_of_a_file_that_is_there_stay_as_they_are(path: Path) -> None:
+    SqliteStore(path).close()
+    path.chmod(0o640)
+    SqliteStore(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def spoil(path: Path, table: str, column: str, value: str | bytes) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT)", [value])  # noqa: S608 - names of ours
+        db.commit()
+
+
+@durable_execution
+def asks(_event: Any, ctx: DurableContext) -> Any:
+    return ctx.create_callback(timeout=90).result()
+
+
+UNREADABLE = ["", "{", "null", "[]", "7", b"\xff\xfe", '{"Id": 7}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("value", UNREADABLE)
+@pytest.mark.parametrize(("table", "column"), [("executions", "state"), ("operations", "body"), ("operations", "note")])
+def test_what_cannot_be_read_of_an_open_execution_is_damage(
+    path: Path, table: str, column: str, value: str | bytes
+) -> None:
+    with LocalService(store=SqliteStore(path)) as service:
+        service.register("f", asks).run("f", stop_at_callback=True)
+    spoil(path, table, column, value)
+    with pytest.raises(StoreError, match=r"executions.db is damaged: .* Restore it from a copy"):
+        LocalService(store=SqliteStore(path))
+
+
+@pytest.mark.parametrize("value", [value for value in UNREADABLE if value != '{"Id": 7}'])
+@pytest.mark.parametrize(("table", "column"), [("executions", "state"), ("operations", "body"), ("events", "body")])
+def test_what_cannot_be_read_of_a_finished_one_is_told_to_who_asks(
+    path: Path, table: str, column: str, value: str | bytes
+) -> None:
+    with LocalService(store=SqliteStore(path)) as service:
+        arn = service.register("f", good).run("f").arn
+    spoil(path, table, column, value)
+    action = "get_durable_execution_history" if table == "events" else "get_durable_execution"
+    with LocalService(store=SqliteStore(path)) as service, pytest.raises(ClientError) as caught:
+        getattr(service.client, action)(DurableExecutionArn=arn)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "ServiceException"
+    assert "executions.db is damaged: " in error["Message"]
+    assert "Restore it from a copy" in error["Message"]
+
+
+class Broken:
+    """A connection that finds damage when it is to write."""
+
+    def __init__(self, target: sqlite3.Connection) -> None:
+        self._target = target
+        self.tries = threading.Semaphore(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if not statement.startswith("BEGIN"):
+            return self._target.execute(statement, *values)
+        self.tries.release()
+        problem = sqlite3.DatabaseError("database disk image is malformed")
+        problem.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise problem
+
+
+def test_damage_that_is_met_while_writing_is_told_once_in_the_log_and_to_who_asks(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("perdure.local.workers._PAUSE_AFTER_TROUBLE", 0.01)
+    store = SqliteStore(path)
+    with LocalService(store=store, clock=RealClock()) as service:
+        service.register("f", good)
+        service.start_workers()
+        with monkeypatch.context() as broken:
+            found = Broken(store._db)
+            broken.setattr(store, "_db", found)
+            with pytest.raises(ClientError, match=r"executions.db is damaged: .* Restore it from a copy"):
+                service.client.invoke(FunctionName="f", InvocationType="Event")
+            for _ in range(20):
+                assert found.tries.acquire(timeout=20)
+        handle = next(iter(service.handles.values()))
+        with service.wake:
+            assert service.wake.wait_for(lambda: handle.terminal, 20)
+    told = [record for record in caplog.records if "is damaged" in record.getMessage()]
+    assert [record.exc_info for record in told] == [None]

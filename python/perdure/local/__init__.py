@@ -17,8 +17,8 @@ from perdure.local.events import LocalEvent, LocalLambdaContext
 from perdure.local.handle import ExecutionHandle, Invocation
 from perdure.local.limits import Limits
 from perdure.local.service import LocalService, Observer, current_service
-from perdure.local.sqlite import SqliteStore, StoreError
-from perdure.local.store import MemoryStore, Store
+from perdure.local.sqlite import SqliteStore
+from perdure.local.store import MemoryStore, Store, StoreError
 
 __all__ = [
     "Clock",

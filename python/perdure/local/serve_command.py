@@ -30,8 +30,8 @@ from perdure.local.log_option import Level, LogLevel, log_to_stderr
 from perdure.local.reload import Reloader
 from perdure.local.runtime import RemoteFunction
 from perdure.local.service import LocalService
-from perdure.local.sqlite import SqliteStore, StoreError
-from perdure.local.store import MemoryStore
+from perdure.local.sqlite import SqliteStore
+from perdure.local.store import MemoryStore, StoreError
 from perdure.local.surroundings import lead_boto3_to
 from perdure.local.traces import traceback_text
 

@@ -10,6 +10,7 @@ import sqlite3
 import time
 import uuid
 from collections import Counter, deque
+from contextlib import contextmanager
 from functools import cache
 from threading import Condition, RLock
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -34,12 +35,12 @@ from perdure.local.invoking import Invoking
 from perdure.local.lengths import optional_seconds
 from perdure.local.limits import Limits
 from perdure.local.machine import Origin
-from perdure.local.store import MemoryStore
+from perdure.local.store import MemoryStore, StoreError
 from perdure.local.validation import EXECUTION_NAME
 from perdure.local.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from perdure._duration import DurationLike
     from perdure.local.branch_log import BranchLog
@@ -88,6 +89,15 @@ class Observer(Protocol):
 
     def waiting(self, seconds: float, *, skipped: bool) -> None:
         """See time pass in which nothing happens; a virtual clock skips it."""
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Tell whoever asked that what is kept cannot be read, and what to do about it."""
+    try:
+        yield
+    except StoreError as problem:
+        raise Fault(SERVICE, str(problem)) from problem
 
 
 def backoff(failures: int) -> float:
@@ -399,8 +409,9 @@ class LocalService:
                 hook(name, arguments, "after")
         except Fault as fault:
             raise client_error(fault.code, fault.message, operation_name) from None
-        except sqlite3.Error as problem:
-            raise client_error(SERVICE, f"The store failed: {problem}.", operation_name) from problem
+        except (sqlite3.Error, StoreError) as problem:
+            why = str(problem) if isinstance(problem, StoreError) else f"The store failed: {problem}."
+            raise client_error(SERVICE, why, operation_name) from problem
         except InvocationCut:
             if invocation is None:
                 raise
@@ -414,19 +425,21 @@ class LocalService:
         """Carry out any action but Invoke, and make it last; what is refused raises `Fault`."""
         with self.wake:
             self.calls[name] += 1
-            try:
-                return self._api.handle(name, arguments)
-            finally:
-                self.executions.commit()
+            with _damage_told():
+                try:
+                    return self._api.handle(name, arguments)
+                finally:
+                    self.executions.commit()
 
     def begin_invoke(self, arguments: dict[str, Any]) -> ExecutionHandle | Call | None:
         """Begin an `Invoke`; return what to wait for, None for a dry run. What is refused raises `Fault`."""
         with self.wake:
             self.calls["invoke"] += 1
-            try:
-                return self.invoking.begin(arguments)
-            finally:
-                self.executions.commit()
+            with _damage_told():
+                try:
+                    return self.invoking.begin(arguments)
+                finally:
+                    self.executions.commit()
 
     def invoke_answer(self, arguments: dict[str, Any], target: ExecutionHandle | Call | None) -> dict[str, Any]:
         """Return the response of an `Invoke` as things stand now, and are kept."""

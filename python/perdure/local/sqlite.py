@@ -10,14 +10,17 @@ loss of power as well takes `"FULL"`, which waits for the disk.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import encode_json
 from perdure.local import history, snapshot
 from perdure.local.clock import from_millis, to_millis
+from perdure.local.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -78,10 +81,11 @@ _SAVE_EVENT = "INSERT INTO events (execution, number, body) VALUES (?, ?, ?)"
 
 
 _WRITABLE = "The folder must be there, and both it and the file writable."
-
-
-class StoreError(Exception):
-    """The database cannot be used; the message says why, and what to do."""
+_MAGIC = b"SQLite format 3\0"
+_NOT_A_DATABASE, _CORRUPT, _SHORT_READ = 26, 11, 522
+"""Codes of SQLite; what has lost its tables, or holds no text, has none of its own."""
+_SIGNS_OF_DAMAGE = ("Could not decode", "no such table", "no such column")
+_BRIEF = 200
 
 
 class SqliteStore:
@@ -109,6 +113,7 @@ class SqliteStore:
         self._staged: tuple[list[Row], list[Row], list[Row]] = ([], [], [])  # of executions, operations, events
         self._limits: Limits
         self._retry_delay: Callable[[int], float]
+        _make(path)
         try:
             self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.OperationalError as problem:
@@ -143,27 +148,18 @@ class SqliteStore:
             run("COMMIT")
             run("PRAGMA journal_mode = WAL")
             run(f"PRAGMA synchronous = {synchronous}")
-        except sqlite3.OperationalError as problem:
+        except sqlite3.DatabaseError as problem:
+            if _is_damage(problem):
+                raise self._damaged(problem) from problem
             if "locked" in str(problem):
                 raise StoreError(
                     f"{self.path} is in use by another process; stop that one first, or give another file."
                 ) from problem
             raise StoreError(f"{self.path} cannot be used: {problem}. {_WRITABLE}") from problem
-        except sqlite3.DatabaseError as problem:
-            raise StoreError(f"{self.path} is not an SQLite database: {problem}. Give another file.") from problem
 
     def open(self, limits: Limits, retry_delay: Callable[[int], float]) -> None:
         """Read the executions that have not ended, and finish deletions that waited for an invocation to end."""
         self._limits, self._retry_delay = limits, retry_delay
-        try:
-            self._read()
-        except (sqlite3.DatabaseError, ValueError, KeyError) as problem:
-            raise StoreError(
-                f"{self.path} is damaged: {type(problem).__name__}: {problem}. Restore it from a copy, or give another "
-                f"file; `sqlite3 {self.path} .recover` may save some of it."
-            ) from problem
-
-    def _read(self) -> None:
         for (arn,) in self._rows("SELECT arn FROM executions WHERE status = 'DELETING'"):
             self.delete(arn)
         for row in self._rows("SELECT key, arn, function, state FROM executions WHERE ended IS NULL ORDER BY key"):
@@ -234,7 +230,8 @@ class SqliteStore:
             first,
             last,
         )
-        return [snapshot.from_plain(json.loads(body)) for (body,) in rows]
+        with self._readable():
+            return [snapshot.from_plain(json.loads(body)) for (body,) in rows]
 
     def page(self, query: Query, size: int) -> tuple[list[Summary], Position | None]:
         """Return a page of summaries."""
@@ -278,8 +275,32 @@ class SqliteStore:
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def _rows(self, statement: str, *values: Any) -> list[Row]:
-        with self._mutex:
+        with self._telling_damage(), self._mutex:
             return self._db.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _telling_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as problem:
+            if _is_damage(problem):
+                raise self._damaged(problem) from problem
+            raise
+
+    def _damaged(self, problem: Exception) -> StoreError:
+        why = f"{type(problem).__name__}: {problem}"
+        return StoreError(
+            f"{self.path} is damaged: {why if len(why) <= _BRIEF else f'{why[:_BRIEF]}…'}. Restore it from a copy, or "
+            f"give another file; `sqlite3 {self.path} .recover` may save some of it."
+        )
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Read what this class has written; whatever cannot be read is damage."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
+            raise self._damaged(problem) from problem
 
     def _first(self, statement: str, *values: Any) -> Row | None:
         return next(iter(self._rows(statement, *values)), None)
@@ -291,7 +312,7 @@ class SqliteStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Take turns, and do all of it or nothing."""
         db = self._db
-        with self._mutex:
+        with self._telling_damage(), self._mutex:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -346,13 +367,40 @@ class SqliteStore:
 
     def _load(self, key: int, arn: str, function: str, state: str) -> Execution:
         rows = self._rows("SELECT body, note FROM operations WHERE execution = ? ORDER BY position", key)
-        operations = [
-            (snapshot.from_plain(json.loads(body)), None if note is None else json.loads(note)) for body, note in rows
-        ]
-        execution = snapshot.load(arn, json.loads(state), operations, self._limits, self._retry_delay)
+        with self._readable():
+            operations = [
+                (snapshot.from_plain(json.loads(body)), None if note is None else json.loads(note))
+                for body, note in rows
+            ]
+            execution = snapshot.load(arn, json.loads(state), operations, self._limits, self._retry_delay)
         if not execution.terminal:
             self._functions[arn] = (key, function)
         return execution
+
+
+def _make(path: str | PathLike[str]) -> None:
+    """Make a file that is not there, for its owner alone, as what SQLite puts beside it then is, too.
+
+    Raises:
+        StoreError: there is one, and it is no database. SQLite would take a short one for an empty database.
+
+    """
+    if str(path) in ("", ":memory:"):
+        return
+    with suppress(OSError):  # SQLite says why it cannot have it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        return
+    with suppress(OSError), Path(path).open("rb") as file:
+        begin = file.read(len(_MAGIC))
+        if begin and begin != _MAGIC:
+            raise StoreError(f"{path} is not an SQLite database. Give another file.")
+
+
+def _is_damage(problem: sqlite3.DatabaseError) -> bool:
+    code = getattr(problem, "sqlite_errorcode", 0)
+    if code & 0xFF in (_NOT_A_DATABASE, _CORRUPT) or code == _SHORT_READ:
+        return True
+    return any(sign in str(problem) for sign in _SIGNS_OF_DAMAGE)
 
 
 def _millis_up(moment: datetime) -> int:

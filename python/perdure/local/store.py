@@ -23,6 +23,10 @@ Position = tuple[int, int]
 """Where an execution stands in the order of starts: its start in Unix milliseconds, and its number in the store."""
 
 
+class StoreError(Exception):
+    """What executions are kept in cannot be used; the message says why, and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What `ListDurableExecutionsByFunction` asks for."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from perdure._log import Log
 from perdure.local.calls import Call
 from perdure.local.clock import to_seconds
+from perdure.local.store import StoreError
 
 if TYPE_CHECKING:
     from perdure.local.driver import Driver, Turn
@@ -35,6 +36,7 @@ class Workers:
         self._limit = limit
         self._stopping = False
         self._in_trouble = False  # a function could not be run: before the next one, see whether the store works
+        self._told = ""  # what is in the way, and has been logged
         self._watcher = threading.Thread(target=self._watch, name="perdure-watcher", daemon=True)
 
     @property
@@ -81,10 +83,22 @@ class Workers:
                     elif moment is not None and not driver.busy:
                         driver.pass_time(moment[0])
                         continue
+                    self._told = ""
                     service.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
-                except Exception:  # noqa: BLE001 - whatever it is, the others go on
-                    _LOG.exception("The local service could not go on; it tries again.")
+                except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
+                    self._complain("The local service could not go on; it tries again.", problem)
                     service.wake.wait(_PAUSE_AFTER_TROUBLE)
+
+    def _complain(self, what: str, problem: Exception) -> None:
+        """Log what is in the way, once for as long as it is."""
+        why = f"{type(problem)} {problem}"
+        if why == self._told:
+            return
+        self._told = why
+        if isinstance(problem, StoreError):  # it says itself what to do
+            _LOG.error("%s %s", what, problem)
+        else:
+            _LOG.error("%s", what, exc_info=problem)
 
     def _hand_out(self, job: ExecutionHandle | Call) -> None:
         """Run a job in a thread of its own; it counts as busy from now on."""
@@ -105,7 +119,7 @@ class Workers:
         with service.wake:
             try:
                 self._driver.run(turn)
-            except Exception:  # noqa: BLE001 - whatever it is, the others go on
+            except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
                 self._in_trouble = True
                 if not self._stopping:  # after the end the store is closed, and the next start takes over
-                    _LOG.exception("A function could not be run.")
+                    self._complain("A function could not be run.", problem)
