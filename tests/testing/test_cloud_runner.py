@@ -78,6 +78,7 @@ def test_an_execution_elsewhere_shows_the_same_as_one_here(deploy) -> None:
     assert result.get_wait("day").duration == DAY
     assert result.get_context("map").get_context("map-item-1").get_step("double").value == 4
     assert (result.duration, result.invocations, result.budget.operations) == (DAY, 2, 7)
+    assert [each.end_timestamp - result.history[0].event_timestamp for each in result.invocations] == [timedelta(), DAY]
     assert "└─ map" in result.tree()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import perdure.testing
-from perdure import durable_execution
+from perdure import InvocationError, durable_execution
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationType
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local import Limits
@@ -126,6 +128,43 @@ def test_results_are_equal_when_the_executions_did_the_same() -> None:
     one, other = DurableFunctionTestResult(**parts), DurableFunctionTestResult(**parts)
     assert one == other
     assert (one.duration, one.history, one.invocations) == (None, (), None)
+
+
+def test_the_invocations_are_a_number_and_a_list() -> None:
+    tries: list[int] = []
+
+    def handler(_event: Any, context: Any) -> str:
+        tries.append(1)
+        context.wait(90)
+        if len(tries) == 2:
+            raise InvocationError("again, please")
+        return "done"
+
+    invocations = run(handler).invocations
+    assert invocations is not None
+    assert (invocations, len(invocations), str(invocations), json.dumps([invocations])) == (3, 3, "3", "[3]")
+    assert (invocations > 2, invocations + 1, hash(invocations), invocations == 2) == (True, 4, hash(3), False)
+    assert [each.end_timestamp - NOW for each in invocations] == [
+        timedelta(),
+        timedelta(seconds=90),
+        timedelta(seconds=91),
+    ]
+    assert [each.error is not None for each in invocations] == [False, True, False]
+    second = invocations[1]
+    assert second.error is not None
+    assert second.error.payload is not None
+    assert second.error.payload.message == "again, please"
+    assert (invocations[-1], invocations[1:], second in invocations) == (
+        list(invocations)[2],
+        tuple(invocations)[1:],
+        True,
+    )
+    assert (pickle.loads(pickle.dumps(invocations)), list(pickle.loads(pickle.dumps(invocations)))) == (  # noqa: S301
+        invocations,
+        list(invocations),
+    )
+    with pytest.raises(IndexError):
+        invocations[3]
 
 
 def test_the_history_tells_of_invoked_executions_too() -> None:

@@ -259,6 +259,7 @@ class InvocationCompletedDetails(Shape):
     start_timestamp: dt.datetime
     end_timestamp: dt.datetime
     request_id: str
+    error: EventError | None = None
 
 
 @dataclass(frozen=True)

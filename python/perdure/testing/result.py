@@ -12,6 +12,7 @@ from perdure.lambda_service import Operation as SvcOperation
 from perdure.local.budget import Budget, Prices, budget_of, budget_of_operations
 from perdure.local.words import span
 from perdure.testing._failures import failure_of, places_of
+from perdure.testing._invocations import Invocations
 from perdure.testing.exceptions import DurableFunctionsTestError
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.model import events_to_operations
@@ -177,9 +178,10 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
         return self.facts.events
 
     @property
-    def invocations(self) -> int | None:
-        """How many times the handler was called."""
-        return self.facts.invocations
+    def invocations(self) -> Invocations | None:
+        """How many times the handler was called; as a sequence, each of the calls."""
+        facts = self.facts
+        return None if facts.invocations is None else Invocations(facts.invocations, facts.events)
 
     @property
     def duration(self) -> dt.timedelta | None:
@@ -212,8 +214,8 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
         facts = [self.facts.name or "execution", self._outcome()]
         if self.duration is not None:
             facts.append(f"after {span(self.duration)}")
-        if self.invocations:
-            facts.append(f"in {self.invocations} invocation{'s' if self.invocations > 1 else ''}")
+        if calls := self.facts.invocations:
+            facts.append(f"in {calls} invocation{'s' if calls > 1 else ''}")
         return " ".join(facts)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from perdure.config import Duration
 from perdure.lambda_service import ErrorObject
 from perdure.local import LocalService
 from perdure.testing import Durable, DurableFunctionCloudTestRunner, DurableFunctionTestRunner, explore
+from perdure.testing.model import InvocationCompletedDetails
 from perdure.testing.result import DurableFunctionTestResult
 
 
@@ -27,6 +28,11 @@ with DurableFunctionTestRunner(handler, skip_time=True) as runner:
     assert_type(result.value, list[int])
     assert_type(runner.wait_for_result(runner.run_async(event={"a": 1})).value, list[int])
     result.value.upper()  # E
+    if result.invocations is not None:
+        count: int = result.invocations
+        assert_type(result.invocations[0], InvocationCompletedDetails)
+        assert_type([each.request_id for each in result.invocations[1:]], list[str])
+        result.invocations.append(1)  # E
 
 assert_type(DurableFunctionTestRunner(elsewhere).run().value, Any)
 explore(handler, {"a": 1}).assert_ok()
