@@ -10,7 +10,7 @@ use crate::depth::Depth;
 use crate::entries::Entries;
 use crate::halt::Halt;
 use crate::shape::Shape;
-use crate::{escape, rare, scalar};
+use crate::{escape, odd_keys, rare, scalar};
 
 pub fn extended<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyString>, Halt> {
     let mut writer = Writer { out: Vec::with_capacity(256), depth: Depth::new() };
@@ -138,17 +138,21 @@ impl Writer {
     fn dict(&mut self, dict: &Bound<'_, PyDict>) -> Result<(), Halt> {
         self.depth.enter()?;
         self.out.push(b'{');
+        let mut odd = 0;
         for (index, entry) in Entries::of(dict).enumerate() {
             let (key, value) = entry?;
             if index > 0 {
                 self.out.push(b',');
             }
-            scalar::key(&mut self.out, &key)?;
+            scalar::key(&mut self.out, &key, &mut odd)?;
             self.out.push(b':');
             self.envelope(&value)?;
         }
         self.out.push(b'}');
         self.depth.leave();
+        if odd > 0 {
+            odd_keys::note(dict, odd)?;
+        }
         Ok(())
     }
 

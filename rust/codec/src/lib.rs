@@ -18,6 +18,7 @@ mod halt;
 mod json;
 mod keys;
 mod number;
+mod odd_keys;
 mod rare;
 mod reference;
 mod scalar;

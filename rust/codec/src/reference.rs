@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 /// The reference functions, imported when they are first needed.
 pub struct Reference {
@@ -13,6 +13,7 @@ pub struct Reference {
     dumps: Py<PyAny>,
     loads: Py<PyAny>,
     quote: Py<PyAny>,
+    note_odd_keys: Py<PyAny>,
 }
 
 pub fn get(py: Python<'_>) -> PyResult<&'static Reference> {
@@ -27,6 +28,7 @@ pub fn get(py: Python<'_>) -> PyResult<&'static Reference> {
             dumps: json.getattr("dumps")?.unbind(),
             loads: json.getattr("loads")?.unbind(),
             quote: py.import("json.encoder")?.getattr("encode_basestring_ascii")?.unbind(),
+            note_odd_keys: py.import("perdure._odd_keys")?.getattr("note")?.unbind(),
         })
     })
 }
@@ -51,6 +53,11 @@ impl Reference {
     /// `string` in quotes with ASCII escapes, lone surrogates included.
     pub fn quote<'py>(&self, string: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyString>> {
         text(self.quote.bind(string.py()).call1((string,))?)
+    }
+
+    /// Says that a dict has keys that are no text; whether entries are lost by that.
+    pub fn note_odd_keys(&self, dict: &Bound<'_, PyDict>) -> PyResult<bool> {
+        self.note_odd_keys.bind(dict.py()).call1((dict,))?.extract()
     }
 
     /// The error for a value or text (None) that nests too deep or holds itself.

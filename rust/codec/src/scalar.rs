@@ -40,9 +40,9 @@ pub fn float(out: &mut Vec<u8>, value: &Bound<'_, PyFloat>) {
     number::float(out, value.value());
 }
 
-/// A dict key: numbers, booleans and None become their text, as in `json`.
+/// A dict key: numbers, booleans and None become their text, as in `json`, and are counted as `odd`.
 #[inline]
-pub fn key(out: &mut Vec<u8>, key: &Bound<'_, PyAny>) -> Result<(), Halt> {
+pub fn key(out: &mut Vec<u8>, key: &Bound<'_, PyAny>, odd: &mut usize) -> Result<(), Halt> {
     match Shape::of(key) {
         Shape::Str(value) => return string(out, value),
         Shape::Int(value) => {
@@ -61,5 +61,6 @@ pub fn key(out: &mut Vec<u8>, key: &Bound<'_, PyAny>) -> Result<(), Halt> {
         _ => return Err(Halt::Unusual),
     }
     out.push(b'"');
+    *odd += 1;
     Ok(())
 }
