@@ -14,6 +14,7 @@ The names are those of the official SDK; names that a first invocation does not 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import __version__
@@ -58,6 +59,25 @@ if TYPE_CHECKING:
         continue_batch,
     )
     from perdure.retries import WithRetryConfig, with_retry
+
+_MODULES = frozenset(
+    {
+        "concurrency",
+        "config",
+        "constants",
+        "context",
+        "exceptions",
+        "execution",
+        "identifier",
+        "lambda_service",
+        "logger",
+        "retries",
+        "serdes",
+        "state",
+        "types",
+        "waits",
+    }
+)
 
 _LAZY = {
     "BatchCompletionError": "concurrency.models",
@@ -116,11 +136,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415  only for names that load lazily
+
+    if name in _MODULES:  # importing the official SDK imports them all, and programs go by it
+        return import_module(f"perdure.{name}")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415  only for names that load lazily
-
     value = getattr(import_module(f"perdure.{module}"), name)
     globals()[name] = value
     return value
@@ -128,3 +150,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if os.environ.get("PERDURE_COMPAT", "0").lower() not in ("", "0", "false", "no", "off"):
+    import perdure.compat  # noqa: F401 - whose import is what it does

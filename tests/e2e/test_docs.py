@@ -5,13 +5,16 @@ that defines `test_…` functions has them called. A comment above a block may s
 
     <!-- test {"event": …, "result": …, "status": "FAILED", "error": "part of the message", "answers": ["…"]} -->
 
-`answers` go to the callbacks in the order in which they open; `functions` are names of the block to be registered.
+`answers` go to the callbacks in the order in which they open; `functions` are names of the block to be registered. A block
+that changes the whole process says `"alone": true`, and has one of its own.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +68,9 @@ def test_the_python_of_a_document_runs_as_it_says(document: str) -> None:
     names: dict[str, Any] = {"__name__": "document"}
     for line, code, test in blocks(text):
         before = dict(names)
+        if test.get("alone"):
+            subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+            continue
         # With the empty lines, a traceback shows the line of the document.
         exec(compile("\n" * line + code, str(ROOT / document), "exec"), names)  # noqa: S102  the documents are ours
         fresh = {name for name, value in names.items() if before.get(name) is not value}

@@ -1,6 +1,7 @@
 """The pytest plugin: the ``durable`` fixture and marker, and what executions did in the report of a test that fails.
 
-It is found through its entry point; ``-p perdure.testing.plugin`` loads it by hand.
+It is found through its entry point; ``-p perdure.testing.plugin`` loads it by hand. With ``--perdure-compat``, or
+``perdure_compat = true`` in the configuration, the official SDK's imports mean perdure; see `perdure.compat`.
 
     def test_by_hand(durable):
         with durable(handler) as runner:
@@ -139,6 +140,23 @@ def durable(request: pytest.FixtureRequest) -> Iterator[Durable]:
     made = Durable(*(marker.kwargs for marker in markers))
     yield made
     made.close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option, and its twin in the configuration, by which the official SDK's imports mean perdure."""
+    told = "let the official SDK's imports mean perdure, as `import perdure.compat` does"
+    parser.getgroup("perdure").addoption("--perdure-compat", action="store_true", help=told)
+    parser.addini("perdure_compat", told, type="bool", default=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Do what the option says before anything of the tests is imported."""
+    if early_config.known_args_namespace.perdure_compat or early_config.getini("perdure_compat"):
+        try:
+            import perdure.compat  # noqa: F401, PLC0415  whose import is what it does
+        except ImportError as too_late:
+            raise pytest.UsageError(str(too_late)) from None
 
 
 def pytest_configure(config: pytest.Config) -> None:
