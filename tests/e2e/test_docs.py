@@ -5,8 +5,8 @@ that defines `test_…` functions has them called. A comment above a block may s
 
     <!-- test {"event": …, "result": …, "status": "FAILED", "error": "part of the message", "answers": ["…"]} -->
 
-`answers` go to the callbacks in the order in which they open; `functions` are names of the block to be registered. A block
-that changes the whole process says `"alone": true`, and has one of its own.
+`answers` go to the callbacks in the order in which they open; `functions` are names of the block to be registered. A
+block that changes the whole process says `"alone": true`, and has one of its own.
 """
 
 from __future__ import annotations
