@@ -16,21 +16,27 @@ _Wire: TypeAlias = dict[str, Any]
 
 __all__ = [
     "ABORT",
+    "ASK",
     "DONE",
     "FAILED",
+    "HELD",
     "INTERRUPTED",
+    "PASS",
     "RECORDED",
     "RUN",
     "RUN_BRANCH",
     "START",
+    "STARTED",
     "SUSPEND",
     "WAIT",
+    "YIELD",
     "Batch",
     "Execution",
     "NativeClient",
     "Operation",
     "Scope",
     "__version__",
+    "check_name",
     "check_sub_type",
     "decode_extended",
     "decode_json",
@@ -76,6 +82,25 @@ DONE: Final = 3
 
 ABORT: Final = 4
 """A branch, or the predicate, ended in what is no item: that is to be raised now that nothing runs any more."""
+
+# ---- what a change of a batch calls for: flags
+
+ASK: Final = 1
+"""Ask the predicate, and report to `Batch.decide`."""
+
+STARTED: Final = 2
+"""See to it that the STARTs leave that were queued."""
+
+# ---- what a branch that is tried does at a new operation: what `Batch.held` gives
+
+PASS: Final = 0
+"""Begin it."""
+
+HELD: Final = 1
+"""Wait until all branches have been counted, and ask again."""
+
+YIELD: Final = 2
+"""Unwind, as if suspended."""
 
 # ---- the engine
 
@@ -315,25 +340,28 @@ class Scope:
 
         """
 
-    def child(self, name: str | None, sub_type: str, index: int | None, raw: bool) -> Any | Operation:
-        """Come to a context: a child, a map, a parallel, a branch.
+    def child(self, name: str | None, sub_type: str, raw: bool) -> Any | Operation:
+        """Come to a child context.
 
         Args:
             name: Of the operation.
             sub_type: Of the operation.
-            index: Of a branch, which takes its position from it; None for the next position in call order.
             raw: As for `step`.
 
         """
 
-    def open_virtual(self, index: int | None, branch: bool) -> Scope:
-        """Come to a context of which nothing is recorded, and open it.
+    def batch(self, name: str | None, sub_type: str, raw: bool) -> Any | Operation:
+        """Come to a map or parallel. If `Operation.starts`, its START is left to the caller.
 
         Args:
-            index: As for `child`.
-            branch: As for `Operation.open`.
+            name: Of the operation.
+            sub_type: Of the operation.
+            raw: As for `step`.
 
         """
+
+    def open_virtual(self) -> Scope:
+        """Come to a context of which nothing is recorded, and open it."""
 
     def enter(self) -> None:
         """Say that the function which this context was handed to begins to run in this thread of control."""
@@ -360,6 +388,9 @@ class Scope:
 
     def check(self) -> None:
         """Raise what keeps the context's code from going on, if something does."""
+
+    def is_alive(self) -> bool:
+        """Tell whether the context's code may go on."""
 
     def end(self) -> None:
         """End the context: what still runs inside is an orphan, and its next operation raises."""
@@ -390,6 +421,10 @@ class Operation:
     @property
     def ticket(self) -> int:
         """The ticket of the START that was queued; 0 if none was."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether nothing is recorded of the operation, or of the attempt that begins: its START is due."""
 
     @property
     def write(self) -> bool:
@@ -431,6 +466,9 @@ class Operation:
             branch: Whether a suspension inside is the batch's business, and leaves the surroundings alone.
 
         """
+
+    def start(self) -> int:
+        """Queue START."""
 
     def start_invoke(self, payload: str | None, function: str, tenant: str | None, trace: str | None) -> int:
         """Queue START of an invoke.
@@ -484,30 +522,52 @@ class Operation:
 
 @final
 class Batch:
-    """The schedule of a map or parallel: which branch runs next, and when it is done. It decides; others run.
+    """The schedule of a map or parallel: who is admitted, which branch runs next, when it is done. Others run them.
+
+    What changes the schedule gives what that calls for, as flags: `ASK` (the predicate is to be asked about the state
+    as it is now, and its answer reported with `decide`) and `STARTED` (STARTs of admitted branches were queued).
+    Reports raise `InvalidStateError` for a branch that is not at work.
 
     Args:
+        scope: The batch's own context.
         total: How many branches there are.
         limit: How many may be in flight; None for all.
         min_successful: Done with so many successes.
         tolerated_failures: Done when more than so many have failed.
         tolerated_percentage: The same in percent of all branches.
         custom: Whether a predicate decides instead (see `decide`).
+        names: Those of the branches that have their own; empty if none has.
+        prefix: What the others are called: this, and the index.
+        sub_type: Of the branches' operations; None if they are none.
+        raw: As for `Scope.step`, of the branches.
 
     """
 
     def __new__(
         cls,
+        scope: Scope,
         total: int,
         limit: int | None,
         min_successful: int | None,
         tolerated_failures: int | None,
         tolerated_percentage: float | None,
         custom: bool,
+        names: list[str | None],
+        prefix: str,
+        sub_type: str | None,
+        raw: bool,
     ) -> Batch: ...
     @property
     def due(self) -> int | None:
         """When the first of the branches that are suspended until a moment is due."""
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether what is recorded of the branches is still being counted."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the outcomes that are recorded, or on their way there, are enough for the batch to be done."""
 
     @property
     def reason(self) -> str | None:
@@ -516,6 +576,14 @@ class Batch:
     @property
     def admitted(self) -> int:
         """How many branches were admitted: those with the indexes below."""
+
+    def open(self, resumed: bool) -> int:
+        """Begin.
+
+        Args:
+            resumed: Whether the batch began in an earlier run, so that what is recorded of it counts first.
+
+        """
 
     def next(self, now: int) -> tuple[int, int, int | None]:
         """Say what a worker is to do: `RUN_BRANCH`, `WAIT`, `SUSPEND`, `DONE` or `ABORT`, an index, and a moment.
@@ -527,20 +595,42 @@ class Batch:
     def has_more(self, now: int) -> bool:
         """Tell whether one more worker would find a branch to run."""
 
-    def finish(self, index: int, succeeded: bool) -> bool:
-        """Report a branch that returned or raised; tells whether the batch is done."""
+    def come(self, index: int) -> Any | Operation:
+        """Come to the operation of a branch, whose START is queued when it is admitted; raises as `Scope` does."""
 
-    def suspend(self, index: int, until: int | None, now: int) -> None:
+    def open_flat(self, index: int, gate: Callable[[], bool] | None) -> Scope:
+        """Open the context of a branch that is no operation.
+
+        Args:
+            index: Of the branch.
+            gate: Called when the branch comes to a new operation while `is_settling`: gives True when that may begin,
+                or False if the branch is to unwind, as if suspended.
+
+        """
+
+    def finish(self, index: int, succeeded: bool) -> int:
+        """Report a branch that returned or raised."""
+
+    def suspend(self, index: int, until: int | None, now: int) -> int:
         """Report a branch that was suspended, until a moment or until there is news."""
 
     def abort(self, index: int) -> None:
-        """Report a branch that ended in something that is no item. Nothing new starts."""
+        """Report a branch that ended in something that is no item. Nothing new starts, unless the batch is done."""
 
     def stop(self) -> None:
         """Report that the predicate failed. Nothing new starts."""
 
-    def decide(self, succeeded: bool | None) -> bool:
-        """Report what the predicate said: done, and how, or None to go on; tells whether the batch is done."""
+    def decide(self, succeeded: bool | None) -> int:
+        """Report what the predicate said: done, and how, or None to go on."""
+
+    def hold(self, index: int) -> int:
+        """Report a branch that has come to a new operation while `is_settling`."""
+
+    def held(self, index: int) -> int:
+        """Say what such a branch is to do: `PASS` (go on), `HELD` (wait and ask again) or `YIELD` (unwind)."""
+
+    def give_way(self, index: int) -> int:
+        """Report that such a branch unwinds, since its hand is needed. Says `YIELD`, or `PASS` if it need not."""
 
     def statuses(self) -> list[str | None]:
         """Give the status of each branch as the wire spells it; None for one that was not admitted."""
@@ -605,6 +695,14 @@ class NativeClient:
         """How often a call may be made, by ``AWS_MAX_ATTEMPTS``."""
 
 # ---- checks and backoff
+
+def check_name(name: str) -> None:
+    """Check the name of an operation; none at all is empty.
+
+    Raises:
+        ValidationError: If the service would refuse it.
+
+    """
 
 def check_sub_type(text: str) -> None:
     """Check a user's subtype.

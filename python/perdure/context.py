@@ -436,7 +436,7 @@ class DurableContext:
                 f"the name {name[:40]!r}… has {len(name)} characters: wait_for_callback takes at most "
                 f"{_callback.LONGEST_NAME}, since its operations are named after it"
             )
-        found = self.scope.child(name, "WaitForCallback", None, False)
+        found = self.scope.child(name, "WaitForCallback", False)
         if type(found) is not Operation:
             return found
         return _callback.run(self, found, submitter, name, options, strategy)
@@ -577,9 +577,9 @@ class DurableContext:
             is_virtual = config.is_virtual if is_virtual is None else is_virtual
         if is_virtual:
             check_function(func, *_A_CHILD)
-            return _child.run_virtual(self, func, serdes)  # type: ignore[no-any-return]
+            return _child.run_virtual(self, self.scope.open_virtual(), func, serdes)  # type: ignore[no-any-return]
         sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
-        found = self.scope.child(name, sub_type, None, serdes is not None)
+        found = self.scope.child(name, sub_type, serdes is not None)
         if type(found) is not Operation:
             return found  # type: ignore[no-any-return]
         check_function(func, *_A_CHILD)

@@ -141,7 +141,7 @@ def test_a_late_invocation_does_not_wait_for_what_a_finished_context_left_behind
     ]
 
     def handler(context: DurableContext) -> None:
-        context.scope.child(None, "Parallel", None, False)
+        context.scope.batch(None, "Parallel", False)
         for _ in range(3):
             context.step(lambda _: 1, retry=RetryPresets.none())
 

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from perdure import execution as _execution
-from perdure._core import RECORDED, Operation, decode_extended, decode_json
+from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_json
 from perdure.bench.measurement import Times
 from perdure.bench.replay import replaced, replay_once
+from perdure.concurrency import executor as _executor
 from perdure.context import DurableContext
 
 if TYPE_CHECKING:
@@ -41,9 +42,21 @@ class _WatchedScope:
     def invoke(self, name: Any, raw: bool = False) -> Any:
         return self._read("invoke", self._scope.invoke(name, True), raw, decode_json)
 
-    def child(self, name: Any, sub_type: str, index: int | None = None, raw: bool = False) -> Any:
-        found = self._scope.child(name, sub_type, index, True)
+    def child(self, name: Any, sub_type: str, raw: bool = False) -> Any:
+        found = self._scope.child(name, sub_type, True)
         return self._read(_CONTEXTS.get(sub_type, "run_in_child_context"), found, raw, decode_extended)
+
+    def batch(self, name: Any, sub_type: str, raw: bool = False) -> Any:
+        return self._read(_CONTEXTS[sub_type], self._scope.batch(name, sub_type, True), raw, decode_extended)
+
+    def schedule(self, *given: Any) -> Any:
+        """Make the schedule of a batch in this context."""
+        make: Any = Batch
+        *most, sub_type, _raw = given
+        kind = _CONTEXTS.get(sub_type, "")
+        return _WatchedBatch(
+            make(self._scope, *most, sub_type, True), lambda found: self._read(kind, found, _raw, decode_extended)
+        )
 
     def _read(self, kind: str, found: Any, raw: bool, decode: Callable[[Any], Any]) -> Any:
         if raw or type(found) is not Operation or found.decision != RECORDED:
@@ -53,6 +66,22 @@ class _WatchedScope:
             return None
         self._seen.setdefault(kind, []).append((decode, payload))
         return decode(payload)
+
+
+class _WatchedBatch:
+    """A schedule that does the same with what is recorded of branches."""
+
+    __slots__ = ("_batch", "_read")
+
+    def __init__(self, batch: Any, read: Callable[[Any], Any]) -> None:
+        self._batch = batch
+        self._read = read
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def come(self, index: int) -> Any:
+        return self._read(self._batch.come(index))
 
 
 _CONTEXTS = {
@@ -75,7 +104,10 @@ def payloads_read(handler: Handler, text: str) -> tuple[Payloads, int]:
         invocations.append(1)
         return invoke(*arguments)
 
-    with replaced((DurableContext, "scope", watched), (_execution, "_invoke", counted)):
+    def schedule(scope: Any, *given: Any) -> Any:
+        return scope.schedule(*given)
+
+    with replaced((DurableContext, "scope", watched), (_execution, "_invoke", counted), (_executor, "Batch", schedule)):
         replay_once(handler, text)
     return seen, len(invocations)
 

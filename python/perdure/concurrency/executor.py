@@ -1,19 +1,36 @@
 """map and parallel: branches, run by the caller and by as many threads as they can use.
 
-The core schedules (`_core.Batch`); here are the hands. The caller is one of them, so a batch of concurrency 1 needs no
-thread, and a thread that waits for an inner batch runs that batch's branches, so nesting cannot deadlock. A suspended
-branch holds no thread: its code unwinds, and it is run again when it is due.
+The core schedules (`_core.Batch`) and says who is admitted; here are the hands, which bound only how many branches run
+at one moment. The caller is one of them, so a batch of concurrency 1 needs no thread, and a thread that waits for an
+inner batch runs that batch's branches, so nesting cannot deadlock. A suspended branch holds no thread: its code
+unwinds, and it is run again when it is due.
 """
 
 from __future__ import annotations
 
 import contextvars
 from _thread import allocate_lock
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from perdure import _threads
-from perdure._core import ABORT, DONE, RUN, RUN_BRANCH, SUSPEND, WAIT, Batch, Operation
+from perdure._core import (
+    ABORT,
+    ASK,
+    DONE,
+    HELD,
+    PASS,
+    RUN,
+    RUN_BRANCH,
+    STARTED,
+    SUSPEND,
+    WAIT,
+    Batch,
+    Operation,
+    check_name,
+)
 from perdure._functions import check_function
+from perdure.concurrency._gate import Gate
 from perdure.concurrency.models import (
     BatchItem,
     BatchItemStatus,
@@ -41,7 +58,7 @@ from perdure.exceptions import (
 )
 from perdure.lambda_service import ErrorObject
 from perdure.operations import child
-from perdure.operations.common import passes_through, used_after_its_end, wire_error
+from perdure.operations.common import REFUSALS, passes_through, used_after_its_end, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,11 +145,7 @@ def run_map(
     namer = options.item_namer
 
     def names() -> list[str | None]:
-        given = [namer(item, index) for index, item in enumerate(inputs)] if namer else []
-        for one in given:
-            if one is not None and not isinstance(one, str):
-                raise ValidationError(f"item_namer must return the name of an item as text, not {one!r}")
-        return given
+        return [namer(item, index) for index, item in enumerate(inputs)] if namer else []
 
     def body(inner: DurableContext, index: int) -> Any:
         return func(inner, inputs[index], index, inputs)
@@ -181,15 +194,28 @@ def _run(
     check: Callable[[], None],
 ) -> Any:
     options.check(total)
-    found = context.scope.child(name, kinds[0], None, options.serdes is not None)
+    found = context.scope.batch(name, kinds[0], options.serdes is not None)
     if type(found) is not Operation:
         return found
     check()
-    record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
+    given: list[str | None] = []
+    faults: list[Exception] = []
+    if found.decision == RUN:
+        given = _names(found, names, faults)
+        _check_names(given, kinds[0], flat=options.flat)
+        if found.starts:
+            found.start()
+            context.invocation.checkpoints.watch()
 
     def work(inner: DurableContext) -> Any:
-        run = _BatchRun(inner, total, body, names(), options, kinds)
-        result = run.drive() if record is None else run.rebuild(record, recorded_failures(found.payload))
+        if faults:
+            raise faults.pop()
+        run = _BatchRun(inner, total, body, given, options, kinds)
+        record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
+        if record is None:
+            result = run.drive(is_resumed=not found.starts)
+        else:
+            result = run.rebuild(record, recorded_failures(found.payload))
         hooks = context.invocation.hooks
         if hooks is not None:
             hooks.batch_ended(found.id, total, options.max_concurrency, result)
@@ -204,6 +230,30 @@ def _run(
     return child.run(context, found, work, serdes, summary)
 
 
+def _names(found: Operation, names: Callable[[], list[str | None]], faults: list[Exception]) -> list[str | None]:
+    """Ask for the names of the branches. What that raises is noted: the batch fails of it, as of its branches' code."""
+    try:
+        found.enter()
+        return names()
+    except REFUSALS:
+        raise
+    except Exception as error:  # noqa: BLE001  noted
+        faults.append(error)
+        return []
+    finally:
+        found.leave()
+
+
+def _check_names(names: list[str | None], kind: str, *, flat: bool) -> None:
+    """Refuse what the service would, before anything is sent; it hears nothing of the names of FLAT branches."""
+    for name in names:
+        if name is not None and not isinstance(name, str):
+            whose = "item_namer must return the name of an item as" if kind == "Map" else "a ParallelBranch is named by"
+            raise ValidationError(f"{whose} text, not {name!r}")
+        if name and not flat:
+            check_name(name)
+
+
 class _BatchRun:
     """The branches of one batch at work."""
 
@@ -215,14 +265,13 @@ class _BatchRun:
         "_context",
         "_errors",
         "_fatal",
+        "_gate",
         "_invocation",
         "_is_rebuilding",
         "_judge",
         "_names",
         "_options",
-        "_prefix",
         "_results",
-        "_sub_type",
         "_total",
         "_variables",
         "_watch",
@@ -243,9 +292,7 @@ class _BatchRun:
         self._total = total
         self._body = body
         self._names = names
-        self._prefix = kinds[3]
         self._options = options
-        self._sub_type = kinds[1]
         self._results: list[Any] = [None] * total
         self._errors: dict[int, ErrorObject] = {}
         self._fatal: BaseException | None = None
@@ -259,27 +306,40 @@ class _BatchRun:
         self._alarm.acquire()
         self._watch = allocate_lock()
         self._judge = allocate_lock() if completion.should_complete else None
+        # Of a batch whose branches are tried before they go on.
+        self._gate: Gate | None = None
         batch = Batch(
+            context.scope,
             total,
             options.max_concurrency,
             completion.min_successful,
             completion.tolerated_failure_count,
             completion.tolerated_failure_percentage,
             completion.should_complete is not None,
+            [] if options.flat else names,
+            kinds[3],
+            None if options.flat else kinds[1],
+            options.item_serdes is not None,
         )
         hooks = context.invocation.hooks
         self._batch = batch if hooks is None else hooks.batch(batch)
 
-    def drive(self) -> BatchResult[Any]:
-        """Run the batch until it is done; raises when it suspends instead."""
-        if self._judge is not None:
-            self._ask_predicate()
+    def drive(self, *, is_resumed: bool) -> BatchResult[Any]:
+        """Run the batch until it is done; raises when it suspends instead.
+
+        Args:
+            is_resumed: Whether the batch began in an earlier run, so that what is recorded of it counts first.
+
+        """
+        if is_resumed and self._options.flat:
+            self._gate = Gate()
+        self._report(partial(self._batch.open, is_resumed))
         code, moment = self._work_as_caller()
         scope = self._context.scope
         if code == SUSPEND:
             scope.suspend(moment)
         scope.end()
-        if code != DONE:
+        if code != DONE or not (self._fatal is None or isinstance(self._fatal, Exception)):
             self._raise_fatal()
         return self._result()
 
@@ -347,6 +407,8 @@ class _BatchRun:
                     break
         finally:
             _give_thread_back()
+            if self._gate is not None:
+                self._gate.hire(-1)
             self._invocation.core.leave()
             self._ring()
 
@@ -371,15 +433,43 @@ class _BatchRun:
         due = self._batch.due
         return due is not None and not self._watch.locked() and self._invocation.clock.timeout(due / 1000) is not None
 
-    def _hire(self) -> None:
-        """Start a thread, if it would be of use and the process may have one more."""
-        if not self._is_rebuilding and self._needs_hand() and _take_thread():
-            self._invocation.core.enter()
+    def _hire(self) -> bool:
+        """Start a thread, if it would be of use and the process may have one more; tell whether one was started."""
+        if self._is_rebuilding or not self._needs_hand() or not _take_thread():
+            return False
+        self._invocation.core.enter()
+        if self._gate is not None:
+            self._gate.hire(1)
+        try:
+            _threads.start(self._invocation.threads, self._work_in_thread)
+        except RuntimeError:  # the system has no more threads: those at work will do
+            _give_thread_back()
+            if self._gate is not None:
+                self._gate.hire(-1)
+            self._invocation.core.leave()
+            return False
+        return True
+
+    def _hold(self, index: int) -> bool:
+        """Keep a branch that is tried from going on until all are counted. False if it is to unwind instead."""
+        gate, batch, core = self._gate, self._batch, self._invocation.core
+        if gate is None:
+            return True
+        while True:
+            waiter = gate.queue()
+            self._report(partial(batch.hold, index))
+            code = batch.held(index)
+            if code != HELD:
+                self._hire()
+                return code == PASS
+            if batch.has_more(self._now()) and not self._hire():
+                return batch.give_way(index) == PASS
+            core.leave()
             try:
-                _threads.start(self._invocation.threads, self._work_in_thread)
-            except RuntimeError:  # the system has no more threads: those at work will do
-                _give_thread_back()
-                self._invocation.core.leave()
+                if not gate.wait(waiter):
+                    return batch.give_way(index) == PASS
+            finally:
+                core.enter()
 
     def _ring(self) -> None:
         for bell in (self._bell, self._alarm):
@@ -387,6 +477,8 @@ class _BatchRun:
                 bell.release()
             except RuntimeError:  # rung already
                 pass
+        if self._gate is not None and not self._batch.is_settling:
+            self._gate.open()
 
     # ---- one branch
 
@@ -394,83 +486,52 @@ class _BatchRun:
         """Run a branch and report what came of it. Never raises."""
         try:
             if since is not None:
-                self._invocation.checkpoints.ask_for_news(since / 1000)
+                self._catch_up(since)
             result = self._variables.copy().run(self._branch, index)
         except SuspendExecution as suspension:
             moment = getattr(suspension, "scheduled_timestamp", None)
             until = None if moment is None else round(moment * 1000)
-            self._pause(index, until)
+            self._report(partial(self._batch.suspend, index, until, self._now()))
         except OrphanedChildException as orphaned:
-            if self._is_alive():
+            if self._context.scope.is_alive() and not self._batch.is_decided:
                 self._give_up(index, used_after_its_end(orphaned))
             else:
-                self._batch.suspend(index, None, 0)
-                self._ring()
+                self._report(partial(self._batch.suspend, index, None, 0))
         except Exception as error:  # noqa: BLE001  whatever the user's function raises becomes the item's error
             if passes_through(error):
                 self._give_up(index, error)
             else:
                 self._errors[index] = _item_error(error)
-                self._finish(index, succeeded=False)
+                self._report(partial(self._batch.finish, index, False))
         except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
             self._give_up(index, error)
         else:
             self._results[index] = result
-            self._finish(index, succeeded=True)
+            self._report(partial(self._batch.finish, index, True))
+
+    def _catch_up(self, since: int) -> None:
+        """Hear from the service after a moment, and know what it knows: no START of the branch is on its way twice."""
+        checkpoints = self._invocation.checkpoints
+        checkpoints.ask_for_news(since / 1000)
+        checkpoints.wait(self._invocation.core.backlog()[1])
 
     def _branch(self, index: int) -> Any:
         context, options = self._context, self._options
+
+        def body(inner: DurableContext) -> Any:
+            return self._body(inner, index)
+
         if options.flat:
             self._hire()
-            return child.run_virtual(context, lambda inner: self._body(inner, index), options.item_serdes, index)
-        found = context.scope.child(self._name(index), self._sub_type, index, options.item_serdes is not None)
+            gate = None if self._gate is None else partial(self._hold, index)
+            inner = self._batch.open_flat(index, gate)
+            return child.run_virtual(context, inner, body, options.item_serdes, index)
+        found = self._batch.come(index)
         if type(found) is not Operation:
             return found
         if found.decision == RUN:
             self._hire()
-        return child.run(context, found, lambda inner: self._body(inner, index), options.item_serdes, None, branch=True)
-
-    def _name(self, index: int) -> str:
-        custom = self._names[index] if self._names else None
-        return f"{self._prefix}{index}" if custom is None else custom
-
-    def _pause(self, index: int, until: int | None) -> None:
-        if self._judge is None:
-            self._batch.suspend(index, until, self._now())
-        else:
-            with self._judge:
-                self._batch.suspend(index, until, self._now())
-                if self._is_done():
-                    self._context.scope.end()
-        self._ring()
-
-    def _finish(self, index: int, *, succeeded: bool) -> None:
-        if self._judge is None:
-            done = self._batch.finish(index, succeeded)
-        else:
-            with self._judge:
-                self._batch.finish(index, succeeded)
-                done = self._is_done()
-        if done:
-            self._context.scope.end()
-        self._ring()
-
-    def _is_done(self) -> bool:
-        try:
-            # In a thread of ours, too, it sees what the handler has set, and may use no context.
-            return self._variables.copy().run(self._ask_predicate)
-        except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
-            self._fatal = self._fatal or error
-            self._batch.stop()
-            return False
-
-    def _is_alive(self) -> bool:
-        """Whether the batch still wants its branches."""
-        try:
-            self._context.scope.check()
-        except BaseException:  # noqa: BLE001  a question, not an operation
-            return False
-        return self._batch.reason is None
+        return child.run(context, found, body, options.item_serdes, None, branch=True)
 
     def _give_up(self, index: int, error: BaseException) -> None:
         if self._fatal is None:
@@ -478,8 +539,34 @@ class _BatchRun:
         self._batch.abort(index)
         self._ring()
 
-    def _ask_predicate(self) -> bool:
-        """Ask the user's predicate about the batch as it is now; give whether it is done."""
+    # ---- reports, and what they call for
+
+    def _report(self, change: Callable[[], int]) -> None:
+        calls = change() if self._judge is None else self._answered(change)
+        if calls & STARTED:
+            self._invocation.checkpoints.watch()
+        self._ring()
+
+    def _answered(self, change: Callable[[], int]) -> int:
+        """Change the schedule, and ask the user's predicate about what that has changed, if there is one."""
+        judge = self._judge
+        if judge is None:
+            return change()
+        with judge:
+            calls = all_calls = change()
+            while calls & ASK:
+                try:
+                    # In a thread of ours, too, it sees what the handler has set, and may use no context.
+                    calls = self._batch.decide(self._variables.copy().run(self._predicate_says))
+                except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
+                    self._fatal = self._fatal or error
+                    self._batch.stop()
+                    break
+                all_calls |= calls
+        return all_calls
+
+    def _predicate_says(self) -> bool | None:
+        """Ask the user's predicate about the batch as it is now: None to go on, else whether it ends well."""
         statuses = self._batch.statuses()
         succeeded, failed = statuses.count("SUCCEEDED"), statuses.count("FAILED")
         items = tuple(
@@ -492,7 +579,7 @@ class _BatchRun:
         )
         status = CompletionStatus(succeeded, failed, succeeded + failed, self._total, items)
         decision = self._options.completion.should_complete(status)  # type: ignore[misc]
-        return self._batch.decide(decision.outcome is not CompletionOutcome.FAILED if decision.complete else None)
+        return decision.outcome is not CompletionOutcome.FAILED if decision.complete else None
 
     def _result(self) -> BatchResult[Any]:
         results, errors = self._results, self._errors

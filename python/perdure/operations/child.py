@@ -144,15 +144,23 @@ def settle(context: DurableContext, inner: Scope, raised: Exception | None = Non
 
 def run_virtual(
     context: DurableContext,
+    inner: Scope,
     func: Callable[[DurableContext], Any],
     serdes: SerDes[Any] | None,
     index: int | None = None,
 ) -> Any:
-    """Run a function in a context of which nothing is recorded; ``index`` makes it a branch.
+    """Run a function in a context of which nothing is recorded.
 
     The result makes the round trip through its serdes all the same, so that going virtual changes no values.
+
+    Args:
+        context: The surrounding context.
+        inner: The context itself.
+        func: Called with it.
+        serdes: Of the result; None for the default.
+        index: Of a branch of a map or parallel.
+
     """
-    inner = context.scope.open_virtual(index, index is not None)
     id_ = inner.operation_id or ""
     try:
         inner.enter()

@@ -1,9 +1,24 @@
-//! The schedule of a map or parallel: which branch runs next, and what the caller waits for.
+//! The schedule of a map or parallel: who is admitted, which branch runs next, and what the caller waits for.
 //!
-//! Branches are admitted in index order; at most `limit` are in flight. One that suspends keeps its slot. Threads play
-//! no part here: whoever has a hand free asks [`Batch::next`].
+//! Admission is a matter of the record and of the policy, never of threads: at each moment the first
+//! `min(total, limit + ended)` branches are admitted, and after each end the policy judges before anybody else is. A branch
+//! that suspends keeps its slot. Whoever has a hand free asks [`Batch::next`] what to do with it.
+//!
+//! A batch that goes on with a record settles first: what has ended is counted, in index order and with admission going
+//! on as if it ended now, and then the policy judges once, before any branch goes on. Of branches that leave a record, it
+//! says which have ended. Those that leave none are tried: each runs up to its end, its suspension, or the first
+//! operation that is new ([`Batch::hold`]), where it is held until all have been counted. One that came to its end after
+//! an operation that the outside has completed has, as far as the record goes, only now ended ([`Batch::finish_late`]): it
+//! counts afterwards, as the first thing that goes on.
+//!
+//! Of outcomes that are recorded, the order of the record counts: with the one that satisfies the policy the batch is
+//! decided, and no further one is recorded ([`Batch::is_decided`]). So the result is what the record says, whoever reports
+//! first, and the same if the sandbox dies before it is recorded. (What a predicate will say is not known so early: there
+//! the result has all outcomes that are queued when it ends the batch.) What branches come to after that counts no more.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use thiserror::Error;
 
 use crate::completion::{Policy, Reason, Verdict};
 use crate::operation::Millis;
@@ -16,12 +31,31 @@ const PAUSE: (Millis, Millis) = (50, 1_000);
 pub enum Branch {
     /// Not admitted yet.
     Waiting,
-    /// Admitted, and at work.
+    /// Admitted; nobody has come to it yet.
+    Ready,
+    /// At work.
     Running,
-    /// Admitted, and suspended until a moment or until news.
+    /// At work no more: its outcome is on its way to the record.
+    Ending {
+        well: bool,
+    },
+    /// At work, but held before its first new operation.
+    Held,
+    /// Held, and unwinding, since its hand is needed for the others.
+    Yielding,
+    /// Its report is in, and to be counted once those before it are.
+    Reported,
+    /// Suspended until a moment or until news; or left behind by a batch that is done.
     Suspended(Option<Millis>),
     Succeeded,
     Failed,
+}
+
+impl Branch {
+    /// Whether a hand is at it, which will report.
+    const fn is_at_work(self) -> bool {
+        matches!(self, Self::Running | Self::Ending { .. } | Self::Held | Self::Yielding)
+    }
 }
 
 /// What a worker is to do.
@@ -39,6 +73,67 @@ pub enum Next {
     Abort,
 }
 
+/// What a branch that has come to its first new operation is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Go on.
+    Pass,
+    /// Wait until all others have been counted.
+    Wait,
+    /// Unwind, as if suspended.
+    Yield,
+}
+
+/// What a batch knows of its branches when it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// It is new.
+    Fresh,
+    /// Which branches have ended, by index.
+    Ended(Vec<bool>),
+    /// Nothing: branches that leave no record must be tried.
+    Silent,
+}
+
+/// A report from a branch that nobody is at: a mistake of the driver's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("branch {0} reports, but it is not at work: it has reported before, or never began")]
+pub struct NotAtWork(pub usize);
+
+/// What one run of a branch came to.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Ended {
+        well: bool,
+    },
+    /// It ended, but only after what the outside has completed at that moment.
+    Late {
+        well: bool,
+        moment: Millis,
+    },
+    Suspended {
+        until: Option<Millis>,
+        now: Millis,
+    },
+    /// It goes on once all have been counted.
+    Open,
+}
+
+/// The count of what is recorded.
+#[derive(Debug)]
+struct Settling {
+    /// Which branches have ended; none where they are tried.
+    ended: Option<Vec<bool>>,
+    /// What the branches came to that are not counted yet.
+    fates: Vec<Option<Fate>>,
+    /// How many branches are counted.
+    counted: usize,
+    /// Those that go on afterwards and have no hand.
+    later: BTreeSet<usize>,
+    /// Those that end afterwards, in this order, and whether well.
+    late: BTreeMap<(Millis, usize), bool>,
+}
+
 /// The schedule.
 #[derive(Debug)]
 pub struct Batch {
@@ -47,38 +142,58 @@ pub struct Batch {
     branches: Vec<Branch>,
     pauses: Vec<Millis>,
     admitted: usize,
+    ready: VecDeque<usize>,
     running: usize,
+    /// Successes and failures on their way to the record.
+    ending: (usize, usize),
     succeeded: usize,
     failed: usize,
     sleeping: BTreeSet<(Millis, usize)>,
     resumable: VecDeque<(usize, Millis)>,
+    settling: Option<Settling>,
+    late: VecDeque<(usize, bool)>,
     verdict: Verdict,
+    asking: bool,
     aborted: bool,
     done: Option<Reason>,
 }
 
 impl Batch {
-    /// A batch of which nothing has started; done already if the policy says so.
+    /// A batch that has not begun.
     pub fn new(policy: Policy, limit: Option<usize>) -> Self {
-        let mut batch = Self {
+        Self {
             policy,
             limit: limit.unwrap_or(usize::MAX).max(1),
             branches: vec![Branch::Waiting; policy.total],
             pauses: Vec::new(),
             admitted: 0,
+            ready: VecDeque::new(),
             running: 0,
+            ending: (0, 0),
             succeeded: 0,
             failed: 0,
             sleeping: BTreeSet::new(),
             resumable: VecDeque::new(),
+            settling: None,
+            late: VecDeque::new(),
             verdict: Verdict::Continue,
+            asking: false,
             aborted: false,
             done: None,
-        };
-        if !policy.custom {
-            batch.judge();
         }
-        batch
+    }
+
+    /// Begins: admits the first branches, unless the policy says otherwise.
+    pub fn open(&mut self, record: Record) {
+        let ended = match record {
+            Record::Fresh => None,
+            Record::Ended(ended) => Some(Some(ended)),
+            Record::Silent => Some(None),
+        };
+        let fates = vec![None; self.policy.total];
+        let (counted, later, late) = (0, BTreeSet::new(), BTreeMap::new());
+        self.settling = ended.map(|ended| Settling { ended, fates, counted, later, late });
+        self.changed();
     }
 
     /// What to do next, given the time.
@@ -86,22 +201,27 @@ impl Batch {
         if self.aborted {
             return if self.running == 0 { Next::Abort } else { Next::Wait(None) };
         }
-        if let Some(reason) = self.done {
-            return Next::Done(reason);
+        if self.settling.is_none() {
+            if let Some(reason) = self.done {
+                return if self.ending == (0, 0) { Next::Done(reason) } else { Next::Wait(None) };
+            }
+            self.wake(now);
+            if let Some((index, since)) = self.resumable.pop_front() {
+                self.pauses.resize(self.policy.total, 0);
+                self.pauses[index] = self.pauses[index].max(PAUSE.0);
+                self.enter(index);
+                return Next::Run { index, since: Some(since) };
+            }
         }
-        self.wake(now);
-        if let Some((index, since)) = self.resumable.pop_front() {
-            self.pauses.resize(self.policy.total, 0);
-            self.pauses[index] = self.pauses[index].max(PAUSE.0);
-            self.enter(index);
-            return Next::Run { index, since: Some(since) };
-        }
-        let in_flight = self.admitted - self.succeeded - self.failed;
-        if self.admitted < self.policy.total && in_flight < self.limit {
-            let index = self.admitted;
-            self.admitted += 1;
+        if self.may_begin()
+            && let Some(index) = self.ready.pop_front()
+        {
             self.enter(index);
             return Next::Run { index, since: None };
+        }
+        // While the predicate is asked, the batch may be about to be done.
+        if self.settling.is_some() || self.asking {
+            return Next::Wait(None);
         }
         let due = self.due();
         if self.running == 0 { Next::Suspend(due) } else { Next::Wait(due) }
@@ -109,12 +229,11 @@ impl Batch {
 
     /// Whether another worker would find something to do.
     pub fn has_more(&self, now: Millis) -> bool {
-        let in_flight = self.admitted - self.succeeded - self.failed;
-        !self.aborted
-            && self.done.is_none()
-            && (!self.resumable.is_empty()
-                || self.sleeping.first().is_some_and(|&(due, _)| due <= now)
-                || self.admitted < self.policy.total && in_flight < self.limit)
+        if self.aborted || self.done.is_some() {
+            return false;
+        }
+        let goes_on = !self.resumable.is_empty() || self.sleeping.first().is_some_and(|&(due, _)| due <= now);
+        self.settling.is_none() && goes_on || self.may_begin() && !self.ready.is_empty()
     }
 
     /// When the first of the branches suspended until a moment is due.
@@ -122,53 +241,127 @@ impl Batch {
         self.sleeping.first().map(|&(due, _)| due)
     }
 
-    /// A branch returned or raised. A custom batch is judged only once the predicate has been asked ([`Batch::decide`]).
-    pub fn finish(&mut self, index: usize, succeeded: bool) {
-        self.leave(index, if succeeded { Branch::Succeeded } else { Branch::Failed });
-        if succeeded {
-            self.succeeded += 1;
-        } else {
-            self.failed += 1;
+    /// The outcome of a branch is queued: it is in the result, whatever ends the batch meanwhile.
+    pub fn ending(&mut self, index: usize, well: bool) {
+        if let Some(branch @ Branch::Running) = self.branches.get_mut(index) {
+            *branch = Branch::Ending { well };
+            *self.ending_mut(well) += 1;
         }
-        if !self.policy.custom {
-            self.judge();
-        }
+    }
+
+    /// Whether the outcomes that are recorded or on their way there satisfy the policy, so that none is to follow.
+    pub fn is_decided(&self) -> bool {
+        let (succeeded, failed) = (self.succeeded + self.ending.0, self.failed + self.ending.1);
+        self.policy.reason(succeeded, failed, self.verdict).is_some()
+    }
+
+    /// A branch returned or raised.
+    pub fn finish(&mut self, index: usize, succeeded: bool) -> Result<(), NotAtWork> {
+        self.report(index, Fate::Ended { well: succeeded })
+    }
+
+    /// A branch that was tried returned or raised, after something that the outside has completed at a moment.
+    pub fn finish_late(&mut self, index: usize, succeeded: bool, moment: Millis) -> Result<(), NotAtWork> {
+        let well = succeeded;
+        let is_tried = self.settling.as_ref().is_some_and(|settling| settling.counted <= index);
+        self.report(index, if is_tried { Fate::Late { well, moment } } else { Fate::Ended { well } })
     }
 
     /// A branch suspended. When the moment has come already and brought no news, it is tried again after a pause.
-    pub fn suspend(&mut self, index: usize, until: Option<Millis>, now: Millis) {
-        self.leave(index, Branch::Suspended(until));
-        let Some(until) = until else { return };
-        let due = if until > now {
-            until
-        } else {
-            // Not asked for yet, the news may be there: no pause. Asked for in vain, ever longer ones.
-            self.pauses.get_mut(index).map_or(now, |pause| {
-                let due = now + *pause;
-                *pause = (*pause * 2).min(PAUSE.1);
-                due
-            })
-        };
-        self.sleeping.insert((due, index));
+    pub fn suspend(&mut self, index: usize, until: Option<Millis>, now: Millis) -> Result<(), NotAtWork> {
+        self.report(index, Fate::Suspended { until, now })
     }
 
-    /// A branch ended with something that is neither an item nor a suspension: nothing new starts.
-    pub fn abort(&mut self, index: usize) {
-        self.leave(index, Branch::Failed);
-        self.aborted = true;
+    /// A branch ended with something that is neither an item nor a suspension: nothing new starts. Of a batch that is
+    /// done it changes nothing.
+    pub fn abort(&mut self, index: usize) -> Result<(), NotAtWork> {
+        self.leave(index)?;
+        self.branches[index] = Branch::Suspended(None);
+        if self.done.is_none() {
+            self.stop();
+        }
+        Ok(())
     }
 
     /// The predicate itself failed: nothing new starts.
     pub fn stop(&mut self) {
         self.aborted = true;
+        self.asking = false;
     }
 
-    /// What the user's predicate said of the state the batch is in now.
-    pub fn decide(&mut self, verdict: Verdict) {
-        if self.done.is_none() {
-            self.verdict = verdict;
-            self.judge();
+    /// A branch that is tried has come to a new operation.
+    pub fn hold(&mut self, index: usize) {
+        let Some(settling) = &mut self.settling else { return };
+        if !self.aborted && self.branches.get(index) == Some(&Branch::Running) {
+            self.branches[index] = Branch::Held;
+            settling.fates[index] = Some(Fate::Open);
+            self.go_on();
         }
+    }
+
+    /// What a branch is to do that was held.
+    pub fn held(&mut self, index: usize) -> Hold {
+        match self.branches.get(index) {
+            Some(Branch::Held) if self.aborted => self.give_way(index),
+            Some(Branch::Held) => Hold::Wait,
+            _ => Hold::Pass,
+        }
+    }
+
+    /// The hand of a branch that is held is needed for the others: the branch unwinds, and runs again later.
+    pub fn give_way(&mut self, index: usize) -> Hold {
+        match self.branches.get_mut(index) {
+            Some(branch @ Branch::Held) => {
+                *branch = Branch::Yielding;
+                Hold::Yield
+            }
+            _ => Hold::Pass,
+        }
+    }
+
+    /// Whether the predicate is to be asked about the state that the batch is in now.
+    pub fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// What the user's predicate said of the state the batch is in now. Once it has ended the batch, that stands.
+    pub fn decide(&mut self, verdict: Verdict) {
+        if std::mem::take(&mut self.asking) {
+            self.verdict = verdict;
+            self.go_on();
+        }
+    }
+
+    /// Whether what is recorded is still being counted.
+    pub fn is_settling(&self) -> bool {
+        self.settling.is_some() && !self.aborted
+    }
+
+    /// Whether all who were admitted are counted: it is time to [`Batch::settle`], or to [`Batch::admit_one`] more.
+    pub fn is_counted(&self) -> bool {
+        let settling = self.settling.as_ref();
+        !self.aborted && !self.asking && settling.is_some_and(|settling| settling.counted == self.admitted)
+    }
+
+    /// Admits one more, whatever the policy says: the record has more of them.
+    pub fn admit_one(&mut self) {
+        if self.admitted < self.policy.total {
+            self.admit();
+            self.go_on();
+        }
+    }
+
+    /// Ends the count: the policy judges, and if it does not end the batch, everybody goes on.
+    pub fn settle(&mut self) {
+        let Some(settling) = self.settling.take() else { return };
+        self.ready.extend(settling.later);
+        self.late.extend(settling.late.into_iter().map(|((_, index), well)| (index, well)));
+        for branch in &mut self.branches[..self.admitted] {
+            if *branch == Branch::Held {
+                *branch = Branch::Running;
+            }
+        }
+        self.go_on();
     }
 
     /// How many branches have been admitted: the indexes below it are the items of the result.
@@ -191,10 +384,158 @@ impl Batch {
         self.done
     }
 
-    fn judge(&mut self) {
-        if self.done.is_none() {
-            self.done = self.policy.reason(self.succeeded, self.failed, self.verdict);
+    fn report(&mut self, index: usize, fate: Fate) -> Result<(), NotAtWork> {
+        let before = self.leave(index)?;
+        let settling = self.settling.as_mut();
+        if before == Branch::Yielding && matches!(fate, Fate::Suspended { .. }) {
+            self.branches[index] = Branch::Ready;
+            match settling {
+                Some(settling) => _ = settling.later.insert(index),
+                None => self.ready.push_back(index),
+            }
+        } else if self.done.is_some() {
+            if matches!(before, Branch::Ending { .. }) {
+                self.count(index, fate);
+                self.done = self.judge();
+            } else {
+                self.branches[index] = Branch::Suspended(None);
+            }
+        } else if let Some(settling) = settling.filter(|settling| settling.counted <= index) {
+            self.branches[index] = Branch::Reported;
+            settling.fates[index] = Some(fate);
+            self.go_on();
+        } else {
+            self.count(index, fate);
+            self.changed();
         }
+        Ok(())
+    }
+
+    /// The state of the batch has changed: the predicate is asked, or else the policy judges.
+    fn changed(&mut self) {
+        if self.aborted || self.done.is_some() {
+            return;
+        }
+        self.asking = self.policy.custom && self.verdict == Verdict::Continue;
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        if self.aborted || self.asking {
+            return;
+        }
+        if self.settling.is_some() {
+            return self.count_on();
+        }
+        loop {
+            if self.done.is_none() {
+                self.done = self.judge();
+            }
+            self.admit_while_open();
+            let Some((index, well)) = self.late.pop_front() else { return };
+            if self.done.is_some() {
+                self.branches[index] = Branch::Suspended(None);
+                continue;
+            }
+            self.count(index, Fate::Ended { well });
+            self.asking = self.policy.custom;
+            if self.asking {
+                return;
+            }
+        }
+    }
+
+    /// Counts as many branches as have come to something, in index order.
+    fn count_on(&mut self) {
+        loop {
+            self.admit_while_open();
+            let admitted = self.admitted;
+            let Some(settling) = self.settling.as_mut().filter(|settling| settling.counted < admitted) else { return };
+            let index = settling.counted;
+            let Some(fate) = settling.fates[index].take() else { return };
+            settling.counted += 1;
+            self.count(index, fate);
+            if !matches!(fate, Fate::Open | Fate::Late { .. }) {
+                self.asking = self.policy.custom && self.verdict == Verdict::Continue;
+                if self.asking {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, index: usize, fate: Fate) {
+        match fate {
+            Fate::Ended { well: true } => {
+                self.branches[index] = Branch::Succeeded;
+                self.succeeded += 1;
+            }
+            Fate::Ended { well: false } => {
+                self.branches[index] = Branch::Failed;
+                self.failed += 1;
+            }
+            Fate::Late { well, moment } => {
+                if let Some(settling) = &mut self.settling {
+                    settling.late.insert((moment, index), well);
+                }
+            }
+            Fate::Suspended { until, now } => {
+                self.branches[index] = Branch::Suspended(until);
+                self.sleep(index, until, now);
+            }
+            Fate::Open => {
+                if let Some(settling) = self.settling.as_mut().filter(|_| self.branches[index] == Branch::Ready) {
+                    settling.later.insert(index);
+                }
+            }
+        }
+    }
+
+    fn sleep(&mut self, index: usize, until: Option<Millis>, now: Millis) {
+        let Some(until) = until else { return };
+        let due = if until > now {
+            until
+        } else {
+            // Not asked for yet, the news may be there: no pause. Asked for in vain, ever longer ones.
+            self.pauses.get_mut(index).map_or(now, |pause| {
+                let due = now + *pause;
+                *pause = (*pause * 2).min(PAUSE.1);
+                due
+            })
+        };
+        self.sleeping.insert((due, index));
+    }
+
+    fn judge(&self) -> Option<Reason> {
+        self.policy.reason(self.succeeded, self.failed, self.verdict)
+    }
+
+    fn admit_while_open(&mut self) {
+        if self.judge().is_none() {
+            while self.admitted < self.policy.total && self.in_flight() < self.limit {
+                self.admit();
+            }
+        }
+    }
+
+    fn admit(&mut self) {
+        let index = self.admitted;
+        self.admitted += 1;
+        self.branches[index] = Branch::Ready;
+        match &mut self.settling {
+            Some(Settling { ended: Some(ended), fates, .. }) if !ended[index] => fates[index] = Some(Fate::Open),
+            _ => self.ready.push_back(index),
+        }
+    }
+
+    /// Whether a branch that is ready may begin: more may have been admitted than the limit now allows, by code that had
+    /// a higher one.
+    fn may_begin(&self) -> bool {
+        self.settling.is_some() || self.in_flight() - self.ready.len() < self.limit
+    }
+
+    fn in_flight(&self) -> usize {
+        self.admitted - self.succeeded - self.failed
     }
 
     fn wake(&mut self, now: Millis) {
@@ -213,69 +554,127 @@ impl Batch {
         self.running += 1;
     }
 
-    fn leave(&mut self, index: usize, state: Branch) {
-        debug_assert_eq!(self.branches[index], Branch::Running, "branch {index} reports twice");
-        self.branches[index] = state;
+    fn leave(&mut self, index: usize) -> Result<Branch, NotAtWork> {
+        let before = self.branches.get(index).copied().filter(|branch| branch.is_at_work()).ok_or(NotAtWork(index))?;
         self.running -= 1;
+        if let Branch::Ending { well } = before {
+            *self.ending_mut(well) -= 1;
+        }
+        Ok(before)
+    }
+
+    fn ending_mut(&mut self, well: bool) -> &mut usize {
+        if well { &mut self.ending.0 } else { &mut self.ending.1 }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn policy(total: usize) -> Policy {
         Policy { total, min_successful: None, tolerated_failures: None, tolerated_percentage: None, custom: false }
+    }
+
+    fn lenient(total: usize) -> Policy {
+        Policy { tolerated_failures: Some(total), ..policy(total) }
+    }
+
+    fn custom(total: usize) -> Policy {
+        Policy { custom: true, ..policy(total) }
+    }
+
+    fn opened(policy: Policy, limit: Option<usize>, record: Record) -> Batch {
+        let mut batch = Batch::new(policy, limit);
+        batch.open(record);
+        batch
+    }
+
+    fn fresh(policy: Policy, limit: Option<usize>) -> Batch {
+        opened(policy, limit, Record::Fresh)
     }
 
     fn start(index: usize) -> Next {
         Next::Run { index, since: None }
     }
 
+    /// Takes all that may begin; gives their indexes.
+    fn take(batch: &mut Batch) -> Vec<usize> {
+        std::iter::from_fn(|| match batch.next(0) {
+            Next::Run { index, .. } => Some(index),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn finish(batch: &mut Batch, index: usize, succeeded: bool) {
+        batch.finish(index, succeeded).expect("it is at work");
+    }
+
+    fn suspend(batch: &mut Batch, index: usize, until: Option<Millis>, now: Millis) {
+        batch.suspend(index, until, now).expect("it is at work");
+    }
+
     #[test]
-    fn admits_in_order_up_to_the_limit() {
-        let mut batch = Batch::new(policy(3), Some(2));
+    fn admits_in_order_up_to_the_limit_whether_or_not_a_hand_comes() {
+        let mut batch = fresh(policy(3), Some(2));
+        assert_eq!(batch.admitted(), 2);
+        assert_eq!(batch.branches(), [Branch::Ready, Branch::Ready, Branch::Waiting]);
         assert_eq!(batch.next(0), start(0));
         assert!(batch.has_more(0));
         assert_eq!(batch.next(0), start(1));
         assert!(!batch.has_more(0));
         assert_eq!(batch.next(0), Next::Wait(None));
-        batch.finish(1, true);
+        finish(&mut batch, 1, true);
+        assert_eq!(batch.admitted(), 3);
         assert_eq!(batch.next(0), start(2));
-        batch.finish(0, true);
-        batch.finish(2, true);
+        finish(&mut batch, 0, true);
+        finish(&mut batch, 2, true);
         assert_eq!(batch.next(0), Next::Done(Reason::AllCompleted));
     }
 
     #[test]
+    fn without_a_limit_all_are_admitted_at_the_start() {
+        assert_eq!(fresh(policy(300), None).admitted(), 300);
+    }
+
+    #[test]
+    fn the_policy_judges_before_anybody_else_is_admitted() {
+        let totals = [(300, None, 1, 300), (10, Some(5), 6, 10), (20, Some(5), 2, 6), (20, Some(1), 2, 2)];
+        for (total, limit, enough, admitted) in totals {
+            let mut batch = fresh(Policy { min_successful: Some(enough), ..policy(total) }, limit);
+            while let Next::Run { index, .. } = batch.next(0) {
+                finish(&mut batch, index, true);
+            }
+            assert_eq!((batch.admitted(), batch.counts()), (admitted, (enough, 0)), "{total} {limit:?} {enough}");
+        }
+    }
+
+    #[test]
     fn a_suspended_branch_keeps_its_slot() {
-        let mut batch = Batch::new(policy(3), Some(1));
-        assert_eq!(batch.next(0), start(0));
-        batch.suspend(0, None, 0);
+        let mut batch = fresh(policy(3), Some(1));
+        assert_eq!(take(&mut batch), [0]);
+        suspend(&mut batch, 0, None, 0);
         assert_eq!(batch.next(0), Next::Suspend(None));
         assert_eq!(batch.admitted(), 1);
     }
 
     #[test]
     fn suspends_until_the_earliest_moment() {
-        let mut batch = Batch::new(policy(3), None);
-        for index in 0..3 {
-            assert_eq!(batch.next(0), start(index));
-        }
-        batch.suspend(0, Some(500), 0);
-        batch.suspend(1, None, 0);
+        let mut batch = fresh(policy(3), None);
+        assert_eq!(take(&mut batch), [0, 1, 2]);
+        suspend(&mut batch, 0, Some(500), 0);
+        suspend(&mut batch, 1, None, 0);
         assert_eq!(batch.next(0), Next::Wait(Some(500)));
-        batch.suspend(2, Some(300), 0);
+        suspend(&mut batch, 2, Some(300), 0);
         assert_eq!(batch.next(400), Next::Suspend(Some(300)));
     }
 
     #[test]
     fn a_due_branch_resumes_while_a_sibling_runs() {
-        let mut batch = Batch::new(policy(2), None);
-        batch.next(0);
-        batch.next(0);
-        batch.suspend(0, Some(100), 0);
+        let mut batch = fresh(policy(2), None);
+        assert_eq!(take(&mut batch), [0, 1]);
+        suspend(&mut batch, 0, Some(100), 0);
         assert_eq!(batch.next(99), Next::Wait(Some(100)));
         assert!(batch.has_more(100));
         assert_eq!(batch.next(100), Next::Run { index: 0, since: Some(100) });
@@ -283,14 +682,13 @@ mod tests {
 
     #[test]
     fn a_moment_without_news_is_tried_again_ever_more_slowly() {
-        let mut batch = Batch::new(policy(2), None);
-        batch.next(0);
-        batch.next(0);
-        batch.suspend(0, Some(100), 0);
+        let mut batch = fresh(policy(2), None);
+        assert_eq!(take(&mut batch), [0, 1]);
+        suspend(&mut batch, 0, Some(100), 0);
         let mut now = 100;
         for pause in [50, 100, 200, 400, 800, 1_000, 1_000] {
             assert!(matches!(batch.next(now), Next::Run { index: 0, .. }));
-            batch.suspend(0, Some(100), now);
+            suspend(&mut batch, 0, Some(100), now);
             now += pause;
             assert_eq!(batch.next(now - 1), Next::Wait(Some(now)));
         }
@@ -298,113 +696,306 @@ mod tests {
 
     #[test]
     fn a_moment_that_came_before_the_suspension_is_asked_about_at_once() {
-        let mut batch = Batch::new(policy(2), None);
-        batch.next(0);
-        batch.next(0);
-        batch.suspend(0, Some(100), 120);
+        let mut batch = fresh(policy(2), None);
+        assert_eq!(take(&mut batch), [0, 1]);
+        suspend(&mut batch, 0, Some(100), 120);
         assert!(matches!(batch.next(120), Next::Run { index: 0, .. }));
-        batch.suspend(0, Some(100), 120);
+        suspend(&mut batch, 0, Some(100), 120);
         assert_eq!(batch.next(120), Next::Wait(Some(170)));
     }
 
     #[test]
-    fn an_abort_lets_the_others_finish() {
-        let mut batch = Batch::new(policy(3), None);
-        batch.next(0);
-        batch.next(0);
-        batch.abort(0);
+    fn an_abort_lets_the_others_finish_and_begins_no_more() {
+        let mut batch = fresh(policy(3), None);
+        assert_eq!((batch.next(0), batch.next(0)), (start(0), start(1)));
+        batch.abort(0).expect("it is at work");
         assert_eq!(batch.next(0), Next::Wait(None));
-        batch.suspend(1, Some(10), 0);
+        suspend(&mut batch, 1, Some(10), 0);
         assert_eq!(batch.next(0), Next::Abort);
     }
 
     #[test]
-    fn the_first_reason_stands() {
-        let mut batch = Batch::new(policy(3), None);
-        batch.next(0);
-        batch.next(0);
-        batch.finish(0, false);
-        assert_eq!(batch.next(0), Next::Done(Reason::FailureToleranceExceeded));
-        batch.finish(1, true);
-        assert_eq!(batch.reason(), Some(Reason::FailureToleranceExceeded));
-        assert_eq!(batch.branches(), [Branch::Failed, Branch::Succeeded, Branch::Waiting]);
+    fn an_abort_changes_nothing_of_a_batch_that_is_done() {
+        let mut batch = fresh(Policy { min_successful: Some(1), ..policy(2) }, None);
+        assert_eq!(take(&mut batch), [0, 1]);
+        finish(&mut batch, 0, true);
+        batch.abort(1).expect("it is at work");
+        assert_eq!(batch.next(0), Next::Done(Reason::MinSuccessfulReached));
     }
 
     #[test]
-    fn a_custom_batch_waits_for_its_predicate() {
-        let mut batch = Batch::new(Policy { custom: true, ..policy(0) }, None);
-        assert_eq!(batch.reason(), None);
+    fn who_ends_after_the_batch_is_no_longer_in_it() {
+        let mut batch = fresh(policy(3), None);
+        assert_eq!((batch.next(0), batch.next(0)), (start(0), start(1)));
+        finish(&mut batch, 0, false);
+        assert_eq!(batch.next(0), Next::Done(Reason::FailureToleranceExceeded));
+        finish(&mut batch, 1, true);
+        assert_eq!(batch.reason(), Some(Reason::FailureToleranceExceeded));
+        assert_eq!(batch.branches(), [Branch::Failed, Branch::Suspended(None), Branch::Ready]);
+    }
+
+    #[test]
+    fn who_is_on_the_way_to_the_record_when_the_batch_ends_is_waited_for() {
+        let mut batch = fresh(policy(3), None);
+        assert_eq!(take(&mut batch), [0, 1, 2]);
+        batch.ending(1, true);
+        finish(&mut batch, 0, false);
+        assert_eq!(batch.next(0), Next::Wait(None));
+        finish(&mut batch, 2, true);
+        finish(&mut batch, 1, true);
+        assert_eq!(batch.next(0), Next::Done(Reason::FailureToleranceExceeded));
+        assert_eq!(batch.branches(), [Branch::Failed, Branch::Succeeded, Branch::Suspended(None)]);
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_whole_record_whoever_reports_first() {
+        let mut batch = fresh(Policy { min_successful: Some(2), ..policy(3) }, None);
+        assert_eq!(take(&mut batch), [0, 1, 2]);
+        batch.ending(0, false);
+        batch.ending(1, true);
+        assert!(!batch.is_decided());
+        batch.ending(2, true);
+        assert!(batch.is_decided());
+        finish(&mut batch, 2, true);
+        finish(&mut batch, 1, true);
+        assert_eq!(batch.reason(), Some(Reason::MinSuccessfulReached));
+        finish(&mut batch, 0, false);
+        assert_eq!(batch.next(0), Next::Done(Reason::AllCompleted));
+    }
+
+    #[test]
+    fn an_outcome_on_its_way_decides_but_admits_nobody() {
+        let mut batch = fresh(Policy { min_successful: Some(2), ..policy(20) }, Some(5));
+        assert_eq!(take(&mut batch), [0, 1, 2, 3, 4]);
+        batch.ending(3, true);
+        batch.ending(1, true);
+        assert_eq!((batch.is_decided(), batch.admitted(), batch.reason()), (true, 5, None));
+        finish(&mut batch, 1, true);
+        assert_eq!((batch.admitted(), batch.reason()), (6, None));
+        finish(&mut batch, 3, true);
+        assert_eq!((batch.admitted(), batch.next(0)), (6, Next::Done(Reason::MinSuccessfulReached)));
+    }
+
+    #[test]
+    fn nobody_reports_who_is_not_at_work() {
+        let mut batch = fresh(lenient(3), Some(2));
+        assert_eq!(batch.next(0), start(0));
+        finish(&mut batch, 0, true);
+        for index in [0, 1, 2, 3] {
+            assert_eq!(batch.finish(index, true), Err(NotAtWork(index)));
+            assert_eq!(batch.suspend(index, None, 0), Err(NotAtWork(index)));
+            assert_eq!(batch.abort(index), Err(NotAtWork(index)));
+        }
+        assert_eq!((batch.counts(), batch.admitted()), ((1, 0), 3));
+        assert_eq!(take(&mut batch), [1, 2]);
+    }
+
+    #[test]
+    fn a_custom_batch_admits_nobody_before_its_predicate_has_spoken() {
+        let mut batch = fresh(custom(0), None);
+        assert_eq!((batch.is_asking(), batch.reason()), (true, None));
         batch.decide(Verdict::Continue);
         assert_eq!(batch.next(0), Next::Done(Reason::AllCompleted));
-        let mut batch = Batch::new(Policy { custom: true, ..policy(2) }, None);
+        let mut batch = fresh(custom(3), Some(1));
+        assert_eq!((batch.is_asking(), batch.admitted()), (true, 0));
         batch.decide(Verdict::Continue);
-        batch.next(0);
-        batch.finish(0, false);
+        assert_eq!((batch.is_asking(), take(&mut batch)), (false, vec![0]));
+        finish(&mut batch, 0, false);
+        assert_eq!((batch.is_asking(), batch.admitted()), (true, 1));
         batch.decide(Verdict::Failed);
-        assert_eq!(batch.next(0), Next::Done(Reason::CustomFailed));
+        assert_eq!((batch.next(0), batch.admitted()), (Next::Done(Reason::CustomFailed), 1));
     }
 
-    #[derive(Debug, Clone, Copy)]
-    enum Fate {
-        Succeed,
-        Fail,
-        Suspend(Option<Millis>),
+    #[test]
+    fn an_answer_that_nobody_asked_for_changes_nothing() {
+        let mut batch = fresh(custom(2), None);
+        batch.decide(Verdict::Continue);
+        batch.decide(Verdict::Succeeded);
+        assert_eq!(batch.reason(), None);
     }
 
-    fn fate() -> impl Strategy<Value = Fate> {
-        prop_oneof![
-            5 => Just(Fate::Succeed),
-            2 => Just(Fate::Fail),
-            1 => proptest::option::of(0..1_000_i64).prop_map(Fate::Suspend),
-        ]
+    #[test]
+    fn what_is_recorded_is_counted_before_anybody_goes_on() {
+        let mut batch = opened(policy(4), None, Record::Ended(vec![false, true, true, false]));
+        assert_eq!(take(&mut batch), [1, 2]);
+        assert_eq!(batch.next(0), Next::Wait(None));
+        finish(&mut batch, 2, true);
+        assert_eq!(batch.counts(), (0, 0));
+        finish(&mut batch, 1, true);
+        assert!(batch.is_counted());
+        batch.settle();
+        assert_eq!((batch.counts(), take(&mut batch)), ((2, 0), vec![0, 3]));
     }
 
-    proptest! {
-        #[test]
-        fn a_schedule_ends_and_respects_its_limit(
-            total in 0..40_usize,
-            limit in proptest::option::of(1..8_usize),
-            min_successful in proptest::option::of(0..40_usize),
-            fates in proptest::collection::vec(fate(), 400),
-            picks in proptest::collection::vec(any::<prop::sample::Index>(), 400),
-        ) {
-            let mut batch = Batch::new(Policy { min_successful, ..policy(total) }, limit);
-            let (mut running, mut now, mut order) = (Vec::new(), 0, Vec::new());
-            for (fate, pick) in fates.into_iter().zip(picks) {
-                now += 10;
-                match batch.next(now) {
-                    Next::Run { index, since } => {
-                        if since.is_none() {
-                            order.push(index);
-                        }
-                        running.push(index);
-                        let open = batch.branches().iter().filter(|branch| {
-                            matches!(branch, Branch::Running | Branch::Suspended(_))
-                        });
-                        prop_assert!(open.count() <= limit.unwrap_or(usize::MAX));
-                    }
-                    Next::Wait(_) => prop_assert!(!running.is_empty()),
-                    Next::Suspend(_) => {
-                        prop_assert!(running.is_empty());
-                        break;
-                    }
-                    Next::Done(_) => break,
-                    Next::Abort => prop_assert!(false, "nothing aborted"),
-                }
-                if !running.is_empty() && pick.index(2) == 0 {
-                    let index = running.swap_remove(pick.index(running.len()));
-                    match fate {
-                        Fate::Succeed => batch.finish(index, true),
-                        Fate::Fail => batch.finish(index, false),
-                        Fate::Suspend(until) => batch.suspend(index, until, now),
-                    }
-                }
-            }
-            prop_assert_eq!(&order, &(0..order.len()).collect::<Vec<_>>());
-            let (succeeded, failed) = batch.counts();
-            let ended = |state| batch.branches().iter().filter(|branch| **branch == state).count();
-            prop_assert_eq!(succeeded, ended(Branch::Succeeded));
-            prop_assert_eq!(failed, ended(Branch::Failed));
+    #[test]
+    fn a_record_that_is_enough_ends_the_batch_with_all_of_it() {
+        let enough = Policy { min_successful: Some(2), ..policy(20) };
+        let mut ended = vec![false; 20];
+        ended[1..4].fill(true);
+        let mut batch = opened(enough, Some(5), Record::Ended(ended));
+        for index in take(&mut batch) {
+            finish(&mut batch, index, true);
         }
+        // As if they had ended one after another: with the second it was enough.
+        assert_eq!((batch.admitted(), batch.counts()), (6, (3, 0)));
+        batch.settle();
+        assert_eq!(batch.next(0), Next::Done(Reason::MinSuccessfulReached));
+    }
+
+    #[test]
+    fn a_predicate_watches_the_count_in_index_order() {
+        let mut batch = opened(custom(4), Some(2), Record::Ended(vec![true, false, true, true]));
+        let mut seen = Vec::new();
+        let mut ask = |batch: &mut Batch, verdict| {
+            while batch.is_asking() {
+                seen.push((batch.admitted(), batch.counts()));
+                batch.decide(verdict);
+            }
+        };
+        ask(&mut batch, Verdict::Continue);
+        assert_eq!(take(&mut batch), [0]);
+        finish(&mut batch, 0, true);
+        ask(&mut batch, Verdict::Continue);
+        assert_eq!(take(&mut batch), [2]);
+        finish(&mut batch, 2, false);
+        ask(&mut batch, Verdict::Succeeded);
+        assert_eq!(seen, [(0, (0, 0)), (2, (1, 0)), (3, (1, 1))]);
+        // What it said stands, and what the record has more is counted all the same.
+        assert!(batch.is_counted());
+        batch.admit_one();
+        assert_eq!(take(&mut batch), [3]);
+        finish(&mut batch, 3, true);
+        assert!(!batch.is_asking());
+        batch.settle();
+        assert_eq!((batch.next(0), batch.counts()), (Next::Done(Reason::CustomSucceeded), (2, 1)));
+    }
+
+    #[test]
+    fn branches_without_a_record_are_tried_and_held_until_all_are_counted() {
+        let mut batch = opened(lenient(3), None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1, 2]);
+        batch.hold(0);
+        assert_eq!(batch.held(0), Hold::Wait);
+        suspend(&mut batch, 1, Some(10), 0);
+        finish(&mut batch, 2, true);
+        assert!(batch.is_counted());
+        batch.settle();
+        assert_eq!(batch.held(0), Hold::Pass);
+        assert_eq!(batch.branches(), [Branch::Running, Branch::Suspended(Some(10)), Branch::Succeeded]);
+        finish(&mut batch, 0, true);
+        assert_eq!(batch.next(0), Next::Suspend(Some(10)));
+    }
+
+    #[test]
+    fn a_held_branch_whose_hand_is_needed_runs_again() {
+        let mut batch = opened(lenient(2), None, Record::Silent);
+        assert_eq!(batch.next(0), start(0));
+        batch.hold(0);
+        assert_eq!(batch.give_way(0), Hold::Yield);
+        suspend(&mut batch, 0, None, 0);
+        assert_eq!(batch.next(0), start(1));
+        batch.hold(1);
+        assert!(batch.is_counted());
+        batch.settle();
+        // Too late: it is free to go on.
+        assert_eq!(batch.give_way(1), Hold::Pass);
+        assert_eq!(batch.next(0), start(0));
+        batch.hold(0);
+        assert_eq!(batch.held(0), Hold::Pass);
+        // One that unwinds while the count ends comes again, too.
+        let mut batch = opened(lenient(2), None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1]);
+        batch.hold(0);
+        assert_eq!(batch.give_way(0), Hold::Yield);
+        batch.hold(1);
+        batch.settle();
+        suspend(&mut batch, 0, None, 0);
+        assert_eq!(batch.next(0), start(0));
+    }
+
+    #[test]
+    fn who_ends_only_now_counts_after_the_record_one_by_one() {
+        let mut batch = opened(Policy { min_successful: Some(2), ..policy(4) }, None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1, 2, 3]);
+        batch.finish_late(0, true, 20).expect("it is at work");
+        batch.finish_late(1, true, 10).expect("it is at work");
+        batch.finish_late(2, false, 30).expect("it is at work");
+        finish(&mut batch, 3, true);
+        assert_eq!(batch.counts(), (1, 0));
+        batch.settle();
+        assert_eq!(batch.next(0), Next::Done(Reason::MinSuccessfulReached));
+        let left = Branch::Suspended(None);
+        assert_eq!(batch.branches(), [left, Branch::Succeeded, left, Branch::Succeeded]);
+        // Once all are counted, they end like all others.
+        let mut batch = opened(lenient(2), None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1]);
+        batch.hold(0);
+        batch.hold(1);
+        batch.settle();
+        batch.finish_late(0, true, 10).expect("it is at work");
+        assert_eq!(batch.counts(), (1, 0));
+    }
+
+    #[test]
+    fn a_predicate_is_asked_about_each_who_ends_only_now() {
+        let mut batch = opened(custom(3), None, Record::Silent);
+        batch.decide(Verdict::Continue);
+        assert_eq!(take(&mut batch), [0, 1, 2]);
+        for index in 0..3 {
+            batch.finish_late(index, true, 10).expect("it is at work");
+        }
+        assert!(!batch.is_asking());
+        batch.settle();
+        assert_eq!((batch.is_asking(), batch.counts(), batch.next(0)), (true, (1, 0), Next::Wait(None)));
+        batch.decide(Verdict::Continue);
+        assert_eq!((batch.is_asking(), batch.counts()), (true, (2, 0)));
+        batch.decide(Verdict::Succeeded);
+        assert_eq!((batch.next(0), batch.counts()), (Next::Done(Reason::CustomSucceeded), (2, 0)));
+    }
+
+    #[test]
+    fn a_batch_does_not_suspend_while_its_predicate_is_asked() {
+        let mut batch = fresh(custom(2), Some(1));
+        batch.decide(Verdict::Continue);
+        assert_eq!(take(&mut batch), [0]);
+        finish(&mut batch, 0, true);
+        assert_eq!(batch.next(0), Next::Wait(None));
+        batch.decide(Verdict::Continue);
+        assert_eq!(batch.next(0), start(1));
+    }
+
+    #[test]
+    fn an_abort_sends_those_home_who_are_held() {
+        let mut batch = opened(lenient(2), None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1]);
+        batch.hold(0);
+        batch.abort(1).expect("it is at work");
+        assert_eq!((batch.is_settling(), batch.held(0)), (false, Hold::Yield));
+        suspend(&mut batch, 0, None, 0);
+        assert_eq!(batch.next(0), Next::Abort);
+    }
+
+    #[test]
+    fn a_held_branch_that_ends_all_the_same_counts() {
+        let mut batch = opened(lenient(2), None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1]);
+        batch.hold(0);
+        finish(&mut batch, 0, true);
+        assert_eq!(batch.counts(), (1, 0));
+        finish(&mut batch, 1, true);
+        batch.settle();
+        assert_eq!(batch.next(0), Next::Done(Reason::AllCompleted));
+    }
+
+    #[test]
+    fn more_than_the_limit_may_be_admitted_but_no_more_are_begun() {
+        let mut batch = opened(lenient(4), Some(1), Record::Ended(vec![false; 4]));
+        assert!(batch.is_counted());
+        batch.admit_one();
+        batch.admit_one();
+        batch.settle();
+        assert_eq!((batch.admitted(), take(&mut batch)), (3, vec![0]));
+        suspend(&mut batch, 0, None, 0);
+        assert_eq!(batch.next(0), Next::Suspend(None));
     }
 }

@@ -47,6 +47,11 @@ impl<'a, P> Decision<'a, P> {
         Self::Run(Run { attempt, start, state: None, write: true })
     }
 
+    /// Whether something new comes of it, in the record or in the world.
+    pub const fn is_work(&self) -> bool {
+        matches!(self, Self::Run(Run { write: true, .. }) | Self::Start | Self::Interrupted { .. })
+    }
+
     pub(crate) fn value(recorded: &'a Operation<P>) -> Self {
         Self::Value(recorded.result.as_ref())
     }

@@ -1,6 +1,7 @@
 //! One invocation: the history, the scopes and the queue put together, and the one pop-or-write primitive that serves
 //! replay and first run alike.
 
+use crate::branches::{AtWork, Seat};
 use crate::checkpoint::{Queue, Role, Ticket, Turn};
 use crate::custody::Custody;
 use crate::decision::{Decision, Look};
@@ -18,6 +19,16 @@ pub struct Place {
     pub id: OperationId,
     /// The context it belongs to; none at the root.
     pub parent: Option<OperationId>,
+    /// The index of a branch.
+    pub index: Option<u64>,
+}
+
+impl Place {
+    /// Where a branch stands whose batch has the context `around`.
+    pub(crate) fn branch(scope: ScopeId, around: &Scope, index: u64) -> Self {
+        let id = OperationId::at(around.prefix.as_ref(), index);
+        Self { scope, id, parent: around.parent, index: Some(index) }
+    }
 }
 
 /// What the handler asks for: an operation as the code has it.
@@ -49,9 +60,12 @@ impl Begun {
 /// One invocation of an execution.
 #[derive(Debug)]
 pub struct Engine<P, W> {
-    history: History<P>,
+    pub(crate) history: History<P>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) custody: Custody,
+    pub(crate) batches: Vec<AtWork>,
+    /// How many batches try their branches.
+    pub(crate) trials: usize,
     queue: Queue<P, W>,
     /// Set once no operation may go on any more; the first reason stands.
     pub(crate) gate: Option<Refusal>,
@@ -71,6 +85,8 @@ impl<P: Payload, W> Engine<P, W> {
             history: History::default(),
             scopes: vec![Scope::root()],
             custody: Custody::default(),
+            batches: Vec::new(),
+            trials: 0,
             queue: Queue::new(token),
             gate: None,
             severed: None,
@@ -195,12 +211,11 @@ impl<P: Payload, W> Engine<P, W> {
     pub fn is_replaying(&self, scope: ScopeId) -> bool {
         let scope = &self.scopes[scope.0];
         let is_inside = scope.inner.is_some_and(|inner| !self.scopes[inner.0].done);
-        let is_virtual = scope.prefix != scope.parent;
         !scope.fresh
             && (scope.ended && scope.counter == 0
                 || is_inside
                 || self.history.contains(&scope.upcoming())
-                || !is_virtual && self.history.expects(scope.parent))
+                || !scope.is_virtual() && self.history.expects(scope.parent))
     }
 
     /// How the invocation must end whatever the handler did; none leaves it to the handler.
@@ -214,7 +229,7 @@ impl<P: Payload, W> Engine<P, W> {
             }
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
-            Some(Refusal::Suspended(_) | Refusal::Orphaned(_)) | None => {
+            Some(Refusal::Suspended(_) | Refusal::Orphaned(_) | Refusal::Held) | None => {
                 self.is_suspended(ScopeId::ROOT).then_some("suspended")
             }
         }
@@ -232,7 +247,8 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Comes to the next operation of `scope`: takes its position, holds it against the history, and decides.
     ///
-    /// A decision to suspend is carried out here: every scope that the suspension unwinds is marked.
+    /// A decision to suspend is carried out here: every scope that the suspension unwinds is marked. Where a branch is
+    /// tried and the operation is new, it is as if it had not been come to yet ([`Refusal::Held`]).
     pub fn begin(
         &mut self,
         scope: ScopeId,
@@ -241,20 +257,27 @@ impl<P: Payload, W> Engine<P, W> {
     ) -> Result<(Place, Decision<'_, P>), Refusal> {
         let (place, position) = self.take_position(scope, call.index)?;
         let entry = self.history.visit(&place.id);
-        match entry {
-            Some(entry) => {
-                let recorded = self.history.at(entry);
-                if !matches(recorded, call, place.parent) {
-                    if let Some(odd) = odd(recorded) {
-                        return Err(self.shut(odd));
-                    }
-                    let called = Identity { parent: place.parent, ..Identity::called(call) };
-                    let recorded = Identity::of(recorded);
-                    return Err(self.refuse(Mismatch::new(place.id, position, recorded, Some(called))));
+        if let Some(entry) = entry {
+            let recorded = self.history.at(entry);
+            if !matches(recorded, call, place.parent) {
+                if let Some(odd) = odd(recorded) {
+                    return Err(self.shut(odd));
                 }
+                let called = Identity { parent: place.parent, ..Identity::called(call) };
+                let recorded = Identity::of(recorded);
+                return Err(self.refuse(Mismatch::new(place.id, position, recorded, Some(called))));
             }
-            None => self.scopes[scope.0].fresh = true,
         }
+        if let Some(seat) = self.tried_now(scope) {
+            if table(entry.map(|entry| self.history.at(entry)), Look::First).is_work() {
+                self.scopes[scope.0].counter -= u64::from(call.index.is_none());
+                return Err(Refusal::Held);
+            }
+            if let Some(entry) = entry {
+                self.note(seat, entry, matches!(call.kind, Kind::Wait | Kind::ChainedInvoke));
+            }
+        }
+        self.scopes[scope.0].fresh |= entry.is_none();
         self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
     }
 
@@ -273,8 +296,11 @@ impl<P: Payload, W> Engine<P, W> {
         table: Table<P>,
     ) -> Result<(Place, Decision<'_, P>), Refusal> {
         self.check(scope)?;
-        let place = Place { scope, id, parent: self.scopes[scope.0].parent };
+        let place = Place { scope, id, parent: self.scopes[scope.0].parent, index: None };
         let entry = self.visit(&id)?;
+        if let (Some(seat), Some(entry)) = (self.tried_now(scope), entry) {
+            self.note(seat, entry, true);
+        }
         self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
     }
 
@@ -312,16 +338,22 @@ impl<P: Payload, W> Engine<P, W> {
             |operation| operation.status.is_terminal(),
         );
         let outer = Some(place.scope);
+        let seat = if branch { self.seat_of(place.scope, place.index) } else { None };
         self.scopes.push(Scope {
             prefix: Some(place.id),
             parent,
             outer,
             branch,
+            seat,
             ended,
             is_at_work: false,
             ..Scope::root()
         });
         ScopeId(self.scopes.len() - 1)
+    }
+
+    fn tried_now(&self, scope: ScopeId) -> Option<Seat> {
+        if self.trials == 0 { None } else { self.tried(scope) }
     }
 
     fn take_position(&mut self, scope: ScopeId, index: Option<u64>) -> Result<(Place, u64), Refusal> {
@@ -332,7 +364,7 @@ impl<P: Payload, W> Engine<P, W> {
             inside.counter
         });
         let id = OperationId::at(inside.prefix.as_ref(), position);
-        Ok((Place { scope, id, parent: inside.parent }, position))
+        Ok((Place { scope, id, parent: inside.parent, index }, position))
     }
 
     /// Ends a scope: whatever still runs inside is an orphan from now on.

@@ -4,6 +4,7 @@
 //! time, the random numbers and the service's responses, and takes decisions and batches out.
 
 pub mod batch;
+pub mod branches;
 pub mod callback;
 pub mod checkpoint;
 pub mod child;

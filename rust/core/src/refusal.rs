@@ -120,6 +120,8 @@ impl fmt::Display for Odd {
 pub enum Refusal {
     #[error("the execution is suspended")]
     Suspended(Option<Millis>),
+    #[error("what is recorded of the branches around is counted before anything new begins in one of them")]
+    Held,
     #[error("the context around operation {0} has ended")]
     Orphaned(OperationId),
     #[error("operation {} differs from its recorded history", .0.id)]

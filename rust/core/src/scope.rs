@@ -3,6 +3,7 @@
 //! A scope is the root of an execution, a child context or a branch. It knows the scope around it, so that an orphan can
 //! ask its ancestors, and a suspension can mark every scope it unwinds.
 
+use crate::branches::{BatchId, Seat};
 use crate::custody::Body;
 use crate::id::OperationId;
 use crate::operation::Millis;
@@ -48,6 +49,10 @@ pub struct Scope {
     pub(crate) is_at_work: bool,
     /// Its operations whose functions are.
     pub(crate) bodies: Vec<Body>,
+    /// Which branch it is of the batch around it.
+    pub(crate) seat: Option<Seat>,
+    /// The batch whose context it is.
+    pub(crate) batch: Option<BatchId>,
 }
 
 impl Scope {
@@ -65,7 +70,14 @@ impl Scope {
             branch: false,
             is_at_work: true,
             bodies: Vec::new(),
+            seat: None,
+            batch: None,
         }
+    }
+
+    /// Whether nothing is recorded of the context itself.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.prefix != self.parent
     }
 
     /// The id of the operation that would come next.

@@ -1,19 +1,30 @@
 //! `Batch`: the schedule of one map or parallel.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use perdure_core::batch::{self, Branch, Next};
-use perdure_core::completion::{Policy, Verdict};
-use perdure_core::operation::Millis;
+use perdure_core::batch::{self, Branch, Hold, Next};
+use perdure_core::branches::{BatchId, Branches};
+use perdure_core::child;
+use perdure_core::completion::{Policy, Reason, Verdict};
+use perdure_core::engine::Call;
+use perdure_core::limits;
+use perdure_core::operation::{Kind, Millis, SubType};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::custody;
+use crate::errors::Error;
+use crate::scope::{Decode, Found, Scope, extended_unless, text};
+use crate::shared::{Shared, State};
 
 #[pyclass(frozen, module = "perdure._core")]
-pub struct Batch(Mutex<batch::Batch>);
-
-impl Batch {
-    fn lock(&self) -> MutexGuard<'_, batch::Batch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+pub struct Batch {
+    shared: Arc<Shared>,
+    id: BatchId,
+    branches: Branches,
+    /// Where the branches are operations.
+    scope: Scope,
+    decode: Option<Decode>,
 }
 
 const RUN_BRANCH: u8 = 0;
@@ -26,23 +37,80 @@ const ABORT: u8 = 4;
 pub const STEPS: [(&str, u8); 5] =
     [("RUN_BRANCH", RUN_BRANCH), ("WAIT", WAIT), ("SUSPEND", SUSPEND), ("DONE", DONE), ("ABORT", ABORT)];
 
+const PASS: u8 = 0;
+const HELD: u8 = 1;
+const YIELD: u8 = 2;
+
+/// What a branch that is tried may be told, by name.
+pub const HOLDS: [(&str, u8); 3] = [("PASS", PASS), ("HELD", HELD), ("YIELD", YIELD)];
+
+const ASK: u8 = 1;
+const STARTED: u8 = 2;
+
+/// What a change may call for, by name: flags.
+pub const CALLS: [(&str, u8); 2] = [("ASK", ASK), ("STARTED", STARTED)];
+
+impl Batch {
+    /// Changes the schedule, and gives what that calls for.
+    fn change<R>(&self, change: impl FnOnce(&mut batch::Batch) -> R) -> (R, u8) {
+        let mut state = self.shared.lock();
+        let (result, started) = state.engine.change_batch(self.id, &self.branches, change);
+        (result, self.calls(&state, started))
+    }
+
+    fn calls(&self, state: &State, started: bool) -> u8 {
+        let asking = state.engine.schedule(self.id).is_asking();
+        (u8::from(asking) * ASK) | (u8::from(started) * STARTED)
+    }
+
+    fn look<R>(&self, look: impl FnOnce(&batch::Batch) -> R) -> R {
+        look(self.shared.lock().engine.schedule(self.id))
+    }
+}
+
 #[pymethods] // documented in _core.pyi
 impl Batch {
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "all that there is to say of a batch, once")]
     fn new(
+        scope: &Scope,
         total: usize,
         limit: Option<usize>,
         min_successful: Option<usize>,
         tolerated_failures: Option<usize>,
         tolerated_percentage: Option<f64>,
         custom: bool,
-    ) -> Self {
+        names: Vec<Option<Bound<'_, PyString>>>,
+        prefix: &str,
+        sub_type: Option<&str>,
+        raw: bool,
+    ) -> Result<Self, Error> {
+        let (shared, scope) = scope.parts();
+        let name = |name: Option<Bound<'_, PyString>>| -> Result<Option<Box<str>>, Error> {
+            name.map(|name| Ok(text(Some(&name))?.unwrap_or_default().into())).transpose()
+        };
+        let branches = match sub_type {
+            None => Branches::Flat,
+            Some(sub_type) => Branches::Nested {
+                sub_type: SubType::new(sub_type),
+                names: names.into_iter().map(name).collect::<Result<_, _>>()?,
+                prefix: prefix.into(),
+            },
+        };
         let policy = Policy { total, min_successful, tolerated_failures, tolerated_percentage, custom };
-        Self(Mutex::new(batch::Batch::new(policy, limit)))
+        let id = shared.lock().engine.new_batch(scope, policy, limit);
+        let scope = Scope::new(Arc::clone(shared), scope);
+        Ok(Self { shared: Arc::clone(shared), id, branches, scope, decode: extended_unless(raw) })
+    }
+
+    fn open(&self, resumed: bool) -> u8 {
+        let mut state = self.shared.lock();
+        let started = state.engine.open_batch(self.id, &self.branches, resumed);
+        self.calls(&state, started)
     }
 
     fn next(&self, now: Millis) -> (u8, usize, Option<Millis>) {
-        match self.lock().next(now) {
+        match self.shared.lock().engine.schedule_mut(self.id).next(now) {
             Next::Run { index, since } => (RUN_BRANCH, index, since),
             Next::Wait(due) => (WAIT, 0, due),
             Next::Suspend(due) => (SUSPEND, 0, due),
@@ -52,59 +120,110 @@ impl Batch {
     }
 
     fn has_more(&self, now: Millis) -> bool {
-        self.lock().has_more(now)
+        self.look(|batch| batch.has_more(now))
     }
 
     #[getter]
     fn due(&self) -> Option<Millis> {
-        self.lock().due()
+        self.look(batch::Batch::due)
     }
 
-    fn finish(&self, index: usize, succeeded: bool) -> bool {
-        let mut batch = self.lock();
-        batch.finish(index, succeeded);
-        batch.reason().is_some()
+    fn come<'py>(&self, py: Python<'py>, index: usize) -> Found<'py> {
+        let name = self.branches.name(index);
+        let name = Some(&*name).filter(|name| !name.is_empty());
+        let sub_type = self.branches.sub_type();
+        let call = Call { kind: Kind::Context, sub_type, name, index: Some(index as u64) };
+        self.scope.come(py, &call, |recorded, _| child::begin(recorded), None, self.decode)
     }
 
-    fn suspend(&self, index: usize, until: Option<Millis>, now: Millis) {
-        self.lock().suspend(index, until, now);
+    fn open_flat(&self, py: Python<'_>, index: usize, gate: Option<Py<PyAny>>) -> Result<Scope, Error> {
+        let (shared, scope) = self.scope.parts();
+        let opened = shared.lock().engine.open_virtual(scope, Some(index as u64), true);
+        let scope = opened.map_err(|refusal| custody::located(py, shared, refusal.into()))?;
+        Ok(Scope::with_gate(Arc::clone(shared), scope, gate))
     }
 
-    fn abort(&self, index: usize) {
-        self.lock().abort(index);
+    fn finish(&self, index: usize, succeeded: bool) -> Result<u8, Error> {
+        let mut state = self.shared.lock();
+        let started = state.engine.finish_branch(self.id, &self.branches, index, succeeded)?;
+        Ok(self.calls(&state, started))
+    }
+
+    fn suspend(&self, index: usize, until: Option<Millis>, now: Millis) -> Result<u8, Error> {
+        let (result, calls) = self.change(|batch| batch.suspend(index, until, now));
+        Ok(result.map(|()| calls)?)
+    }
+
+    fn abort(&self, index: usize) -> Result<(), Error> {
+        Ok(self.change(|batch| batch.abort(index)).0?)
     }
 
     fn stop(&self) {
-        self.lock().stop();
+        self.change(batch::Batch::stop);
     }
 
-    fn decide(&self, succeeded: Option<bool>) -> bool {
-        let mut batch = self.lock();
-        batch.decide(match succeeded {
+    fn decide(&self, succeeded: Option<bool>) -> u8 {
+        let verdict = match succeeded {
             None => Verdict::Continue,
             Some(true) => Verdict::Succeeded,
             Some(false) => Verdict::Failed,
-        });
-        batch.reason().is_some()
+        };
+        self.change(|batch| batch.decide(verdict)).1
+    }
+
+    fn hold(&self, index: usize) -> u8 {
+        self.change(|batch| batch.hold(index)).1
+    }
+
+    fn held(&self, index: usize) -> u8 {
+        told(self.shared.lock().engine.schedule_mut(self.id).held(index))
+    }
+
+    fn give_way(&self, index: usize) -> u8 {
+        told(self.shared.lock().engine.schedule_mut(self.id).give_way(index))
+    }
+
+    #[getter]
+    fn is_settling(&self) -> bool {
+        self.look(batch::Batch::is_settling)
+    }
+
+    #[getter]
+    fn is_decided(&self) -> bool {
+        self.look(batch::Batch::is_decided)
     }
 
     #[getter]
     fn reason(&self) -> Option<&'static str> {
-        self.lock().reason().map(perdure_core::completion::Reason::as_str)
+        self.look(|batch| batch.reason().map(Reason::as_str))
     }
 
     #[getter]
     fn admitted(&self) -> usize {
-        self.lock().admitted()
+        self.look(batch::Batch::admitted)
     }
 
     fn statuses(&self) -> Vec<Option<&'static str>> {
         let status = |branch: &Branch| match branch {
             Branch::Waiting => None,
-            Branch::Running | Branch::Suspended(_) => Some("STARTED"),
             Branch::Succeeded => Some("SUCCEEDED"),
             Branch::Failed => Some("FAILED"),
+            _ => Some("STARTED"),
         };
-        self.lock().branches().iter().map(status).collect()
+        self.look(|batch| batch.branches().iter().map(status).collect())
+    }
+}
+
+/// Checks a name that a user gives a branch.
+#[pyfunction]
+pub fn check_name(name: &Bound<'_, PyString>) -> Result<(), Error> {
+    Ok(text(Some(name))?.map_or(Ok(()), limits::name)?)
+}
+
+const fn told(hold: Hold) -> u8 {
+    match hold {
+        Hold::Pass => PASS,
+        Hold::Wait => HELD,
+        Hold::Yield => YIELD,
     }
 }

@@ -1,5 +1,6 @@
 //! The one place where what the core says becomes an exception of `perdure.exceptions`.
 
+use perdure_core::batch::NotAtWork;
 use perdure_core::limits::Invalid;
 use perdure_core::refusal::Refusal;
 use pyo3::call::PyCallArgs;
@@ -16,6 +17,7 @@ const SERDES: &str = "perdure.serdes";
 pub enum Error {
     Refused(Refusal),
     Invalid(Invalid),
+    NotAtWork(NotAtWork),
     Python(PyErr),
 }
 
@@ -31,6 +33,12 @@ impl From<Invalid> for Error {
     }
 }
 
+impl From<NotAtWork> for Error {
+    fn from(mistake: NotAtWork) -> Self {
+        Self::NotAtWork(mistake)
+    }
+}
+
 impl From<PyErr> for Error {
     fn from(error: PyErr) -> Self {
         Self::Python(error)
@@ -43,6 +51,7 @@ impl From<Error> for PyErr {
             match error {
                 Error::Python(error) => Ok(error),
                 Error::Invalid(invalid) => raise(py, EXCEPTIONS, "ValidationError", (invalid.to_string(),)),
+                Error::NotAtWork(mistake) => raise(py, EXCEPTIONS, "InvalidStateError", (mistake.to_string(),)),
                 Error::Refused(refusal) => refused(py, refusal),
             }
             .unwrap_or_else(|error| error)
@@ -76,7 +85,9 @@ pub fn undecodable(py: Python<'_>, operation: &str, problem: PyErr) -> PyErr {
 fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
     let message = refusal.to_string();
     match refusal {
-        Refusal::Suspended(None) | Refusal::Revoked => raise(py, EXCEPTIONS, "SuspendExecution", (message,)),
+        Refusal::Suspended(None) | Refusal::Revoked | Refusal::Held => {
+            raise(py, EXCEPTIONS, "SuspendExecution", (message,))
+        }
         Refusal::Suspended(Some(until)) => {
             #[expect(clippy::cast_precision_loss, reason = "a moment in milliseconds is exact by far")]
             let until = until as f64 / 1_000.0;

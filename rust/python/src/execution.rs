@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use perdure_core::checkpoint::{Ticket, Watch};
-use perdure_core::operation::{Kind, Millis, Operation};
+use perdure_core::operation::{Kind, Millis};
 use perdure_core::scope::ScopeId;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};

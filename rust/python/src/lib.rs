@@ -34,12 +34,15 @@ mod _core {
     use super::threads::start_thread;
     #[pymodule_export]
     use super::{
-        batch::Batch, check_sub_type, client::NativeClient, execution::Execution, operation::Operation, scope::Scope,
+        batch::Batch, batch::check_name, check_sub_type, client::NativeClient, execution::Execution,
+        operation::Operation, scope::Scope,
     };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        for (name, code) in super::operation::DECISIONS.into_iter().chain(super::batch::STEPS) {
+        use super::batch::{CALLS, HOLDS, STEPS};
+
+        for (name, code) in super::operation::DECISIONS.into_iter().chain(STEPS).chain(HOLDS).chain(CALLS) {
             module.add(name, code)?;
         }
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -42,6 +42,7 @@ pub struct Operation {
     #[pyo3(get)]
     write: bool,
     /// Whether a START is due that was not written yet.
+    #[pyo3(get)]
     pub starts: bool,
     status: Option<Status>,
     #[pyo3(get)]
@@ -107,16 +108,6 @@ impl Operation {
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Beside(self.begun.place.scope, number))
     }
 
-    /// Ends the context of this operation.
-    fn close(&self, inner: &Scope) -> Result<(), Error> {
-        // Nothing is recorded inside one that is new.
-        if !self.starts {
-            self.shared.lock().engine.conclude_context(&self.begun)?;
-        }
-        inner.end();
-        Ok(())
-    }
-
     fn update(
         &self,
         action: Action,
@@ -127,6 +118,24 @@ impl Operation {
         let payload = payload.map(Text::outgoing);
         let error = error.map(Text::error).transpose()?;
         Ok(self.shared.lock().engine.write(&self.begun, action, payload, error, options)?.0)
+    }
+
+    /// Ends the context `inner`, which is this operation's, with its outcome.
+    fn end(
+        &self,
+        inner: &Scope,
+        action: Action,
+        payload: Option<Text>,
+        error: Option<Text>,
+        options: Options<Text>,
+    ) -> Result<u64, Error> {
+        let (_, inner) = inner.parts();
+        let mut state = self.shared.lock();
+        // Nothing is recorded inside one that is new.
+        if !self.starts {
+            state.engine.conclude_context(&self.begun)?;
+        }
+        Ok(state.engine.write_end(inner, &self.begun, action, payload, error, options)?.0)
     }
 }
 
@@ -172,6 +181,10 @@ impl Operation {
         Scope::new(Arc::clone(&self.shared), scope)
     }
 
+    fn start(&self) -> Result<u64, Error> {
+        self.update(Action::Start, None, None, Options::None)
+    }
+
     fn start_invoke(
         &self,
         payload: Option<&Bound<'_, PyString>>,
@@ -200,13 +213,13 @@ impl Operation {
         payload: Option<&Bound<'_, PyString>>,
         replay_children: bool,
     ) -> Result<u64, Error> {
-        self.close(inner)?;
-        self.update(Action::Succeed, payload, None, Options::Context { replay_children })
+        let payload = payload.map(Text::outgoing);
+        self.end(inner, Action::Succeed, payload, None, Options::Context { replay_children })
     }
 
     fn fail_context(&self, inner: &Scope, error: &Bound<'_, PyDict>) -> Result<u64, Error> {
-        self.close(inner)?;
-        self.fail(error)
+        let error = Some(Text::error(error)?);
+        self.end(inner, Action::Fail, None, error, Options::None)
     }
 
     fn fail(&self, error: &Bound<'_, PyDict>) -> Result<u64, Error> {

@@ -8,6 +8,7 @@ use perdure_core::decision::{Decision, Look};
 use perdure_core::engine::{Begun, Call, Table};
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Millis, Operation as Recorded};
+use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
 use perdure_core::update::{Action, Options};
@@ -26,15 +27,25 @@ pub struct Scope {
     shared: Arc<Shared>,
     id: ScopeId,
     mark: Mark,
+    /// Called where a branch that is tried comes to a new operation: tells, in time, whether that may begin now.
+    gate: Option<Py<PyAny>>,
 }
 
-type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
-type Found<'py> = Result<Bound<'py, PyAny>, Error>;
-type Decode = for<'py> fn(&Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
+pub type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
+pub type Found<'py> = Result<Bound<'py, PyAny>, Error>;
+pub type Decode = for<'py> fn(&Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
 
 impl Scope {
     pub fn new(shared: Arc<Shared>, id: ScopeId) -> Self {
-        Self { shared, id, mark: Mark::default() }
+        Self::with_gate(shared, id, None)
+    }
+
+    pub fn with_gate(shared: Arc<Shared>, id: ScopeId, gate: Option<Py<PyAny>>) -> Self {
+        Self { shared, id, mark: Mark::default(), gate }
+    }
+
+    pub fn parts(&self) -> (&Arc<Shared>, ScopeId) {
+        (&self.shared, self.id)
     }
 
     /// Where a thread of control stands that carries this as its mark, if it is one of the invocation's.
@@ -45,7 +56,7 @@ impl Scope {
     /// Comes to an operation.
     ///
     /// Without `options` the START is left to the caller; without `decode` so is reading a recorded value.
-    fn come<'py>(
+    pub fn come<'py>(
         &self,
         py: Python<'py>,
         call: &Call<'_>,
@@ -73,7 +84,16 @@ impl Scope {
             state = self.shared.lock();
             state.engine.admit(self.id, call, caller)?;
         }
-        let (place, decision) = state.engine.begin(self.id, call, table)?;
+        let (place, decision) = match (state.engine.begin(self.id, call, table), &self.gate) {
+            (Err(Refusal::Held), Some(gate)) => {
+                drop(state);
+                if !gate.call0(py)?.is_truthy(py)? {
+                    self.suspend(None)?;
+                }
+                return self.find(py, call, table, options, decode);
+            }
+            (begun, _) => begun?,
+        };
         if let (Decision::Value(value), Some(decode)) = (&decision, decode) {
             let Some(payload) = value.map(|value| value.get(py)) else { return Ok(py.None().into_bound(py)) };
             drop(state);
@@ -153,29 +173,26 @@ impl Scope {
         self.come(py, &call, |recorded, _| invoke::begin(recorded), None, decode)
     }
 
-    fn child<'py>(
-        &self,
-        py: Python<'py>,
-        name: Name<'_, 'py>,
-        sub_type: &str,
-        index: Option<u64>,
-        raw: bool,
-    ) -> Found<'py> {
-        let call = Call { kind: Kind::Context, sub_type, name: text(name)?, index };
+    fn child<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, sub_type: &str, raw: bool) -> Found<'py> {
+        let call = Call { kind: Kind::Context, sub_type, name: text(name)?, index: None };
         self.come(py, &call, |recorded, _| child::begin(recorded), Some(Options::None), extended_unless(raw))
     }
 
-    fn open_virtual(&self, py: Python<'_>, index: Option<u64>, branch: bool) -> Result<Self, Error> {
+    fn batch<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, sub_type: &str, raw: bool) -> Found<'py> {
+        let call = Call { kind: Kind::Context, sub_type, name: text(name)?, index: None };
+        self.come(py, &call, |recorded, _| child::begin(recorded), None, extended_unless(raw))
+    }
+
+    fn open_virtual(&self, py: Python<'_>) -> Result<Self, Error> {
         let open = || {
             let caller = custody::caller(py, &self.shared)?;
             let mut state = self.shared.lock();
-            if index.is_none() {
-                state.engine.admit_virtual(self.id, caller)?;
-            }
-            Ok(state.engine.open_virtual(self.id, index, branch)?)
+            state.engine.admit_virtual(self.id, caller)?;
+            Ok(state.engine.open_virtual(self.id, None, false)?)
         };
         let scope = open().map_err(|error| custody::located(py, &self.shared, error))?;
-        Ok(Self::new(Arc::clone(&self.shared), scope))
+        let gate = self.gate.as_ref().map(|gate| gate.clone_ref(py));
+        Ok(Self::with_gate(Arc::clone(&self.shared), scope, gate))
     }
 
     fn enter(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -208,7 +225,11 @@ impl Scope {
         Ok(self.shared.lock().engine.check(self.id)?)
     }
 
-    pub fn end(&self) {
+    fn is_alive(&self) -> bool {
+        self.shared.lock().engine.check(self.id).is_ok()
+    }
+
+    fn end(&self) {
         self.shared.lock().engine.end(self.id);
     }
 
@@ -237,7 +258,7 @@ fn start(
     Ok(())
 }
 
-fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
+pub fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
     let Some(name) = name else { return Ok(None) };
     let text = name.to_str().map_err(|_| limits::Invalid::NameCharacters(name.to_string_lossy().into_owned()))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
@@ -250,6 +271,6 @@ fn unreadable(py: Python<'_>, id: &OperationId, call: &Call<'_>, problem: PyErr)
     Error::Python(errors::undecodable(py, &name, problem))
 }
 
-fn extended_unless(raw: bool) -> Option<Decode> {
+pub fn extended_unless(raw: bool) -> Option<Decode> {
     if raw { None } else { Some(perdure_codec::decode_extended) }
 }

@@ -1,0 +1,257 @@
+//! Where the schedule of a batch meets the record: whoever is admitted has a START queued, what has ended is known from
+//! the history, and a batch that is done has ended its context.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::batch::{Batch, NotAtWork, Record};
+use crate::checkpoint::Ticket;
+use crate::completion::Policy;
+use crate::engine::{Begun, Engine, Place};
+use crate::id::OperationId;
+use crate::operation::{Kind, Millis, Payload, SubType};
+use crate::refusal::Refusal;
+use crate::scope::ScopeId;
+use crate::update::{Action, Options};
+
+/// Which batch; batches are never removed during an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchId(usize);
+
+/// What a scope is to a batch: the context of this branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    batch: BatchId,
+    index: usize,
+}
+
+/// What the branches of a batch are in the record.
+#[derive(Debug)]
+pub enum Branches {
+    /// Nothing: what happens in them stands in the batch's own context.
+    Flat,
+    /// A context each.
+    Nested {
+        sub_type: SubType,
+        /// Names of their own; empty if none has one.
+        names: Vec<Option<Box<str>>>,
+        /// What the others are called: this, and the index.
+        prefix: Box<str>,
+    },
+}
+
+impl Branches {
+    /// The name of a branch.
+    pub fn name(&self, index: usize) -> Cow<'_, str> {
+        match self {
+            Self::Flat => Cow::Borrowed(""),
+            Self::Nested { names, prefix, .. } => names
+                .get(index)
+                .and_then(Option::as_deref)
+                .map_or_else(|| Cow::Owned(format!("{prefix}{index}")), Cow::Borrowed),
+        }
+    }
+
+    /// The subtype of the branches; none where they are no operations.
+    pub fn sub_type(&self) -> &str {
+        match self {
+            Self::Flat => "",
+            Self::Nested { sub_type, .. } => sub_type.as_str(),
+        }
+    }
+
+    const fn is_flat(&self) -> bool {
+        matches!(self, Self::Flat)
+    }
+}
+
+/// A batch at work.
+#[derive(Debug)]
+pub(crate) struct AtWork {
+    schedule: Batch,
+    scope: ScopeId,
+    /// How many branches the record knows to be admitted.
+    recorded: usize,
+    /// Which branches that are tried came last to an operation that the outside completes, and when it does.
+    outside: HashMap<usize, Millis>,
+}
+
+impl<P: Payload, W> Engine<P, W> {
+    /// A batch whose own context is `scope`, not begun yet.
+    pub fn new_batch(&mut self, scope: ScopeId, policy: Policy, limit: Option<usize>) -> BatchId {
+        let id = BatchId(self.batches.len());
+        self.batches.push(AtWork { schedule: Batch::new(policy, limit), scope, recorded: 0, outside: HashMap::new() });
+        self.scopes[scope.0].batch = Some(id);
+        id
+    }
+
+    /// Begins a batch; with `resumed`, what is recorded of it counts first. Tells whether a START was queued.
+    pub fn open_batch(&mut self, id: BatchId, branches: &Branches, resumed: bool) -> bool {
+        let record = if resumed { self.record_of(id, branches) } else { Record::Fresh };
+        self.change_batch(id, branches, |batch| batch.open(record)).1
+    }
+
+    /// The schedule of a batch.
+    pub fn schedule(&self, id: BatchId) -> &Batch {
+        &self.batches[id.0].schedule
+    }
+
+    /// Reports a branch that returned or raised; tells whether a START was queued.
+    pub fn finish_branch(
+        &mut self,
+        id: BatchId,
+        branches: &Branches,
+        index: usize,
+        succeeded: bool,
+    ) -> Result<bool, NotAtWork> {
+        let moment = self.batches[id.0].outside.get(&index).copied();
+        let (result, started) = self.change_batch(id, branches, |batch| match moment {
+            Some(moment) => batch.finish_late(index, succeeded, moment),
+            None => batch.finish(index, succeeded),
+        });
+        result.map(|()| started)
+    }
+
+    /// The schedule of a batch, for what admits nobody.
+    pub fn schedule_mut(&mut self, id: BatchId) -> &mut Batch {
+        &mut self.batches[id.0].schedule
+    }
+
+    /// Changes a batch, and lets it go on from there: who is admitted by that has a START queued, and when it is done,
+    /// what still runs inside is an orphan. Tells whether a START was queued.
+    pub fn change_batch<R>(
+        &mut self,
+        id: BatchId,
+        branches: &Branches,
+        change: impl FnOnce(&mut Batch) -> R,
+    ) -> (R, bool) {
+        let AtWork { schedule, scope, .. } = &mut self.batches[id.0];
+        let scope = *scope;
+        let (admitted, was_settling) = (schedule.admitted(), schedule.is_settling());
+        let result = change(schedule);
+        while self.schedule(id).is_counted() {
+            if self.knows_of_more(id, branches) {
+                self.schedule_mut(id).admit_one();
+            } else {
+                self.schedule_mut(id).settle();
+            }
+        }
+        let mut started = false;
+        for index in admitted..self.schedule(id).admitted() {
+            started |= self.start_branch(scope, branches, index);
+        }
+        if branches.is_flat() {
+            let is_settling = self.schedule(id).is_settling();
+            self.trials = self.trials + usize::from(is_settling) - usize::from(was_settling);
+        }
+        if self.schedule(id).reason().is_some() {
+            self.end(scope);
+        }
+        (result, started)
+    }
+
+    /// Ends the context of an operation and queues its outcome, unless it is that of a branch whose batch is decided.
+    pub fn write_end(
+        &mut self,
+        inner: ScopeId,
+        begun: &Begun,
+        action: Action,
+        payload: Option<P>,
+        error: Option<P>,
+        options: Options<P>,
+    ) -> Result<Ticket, Refusal> {
+        self.end(inner);
+        let seat = self.scopes[inner.0].seat;
+        if seat.is_some_and(|seat| self.schedule(seat.batch).is_decided()) {
+            return Err(Refusal::Orphaned(begun.place.id));
+        }
+        let ticket = self.write(begun, action, payload, error, options)?;
+        if let Some(seat) = seat {
+            self.schedule_mut(seat.batch).ending(seat.index, action == Action::Succeed);
+        }
+        Ok(ticket)
+    }
+
+    /// The seat of the branch in whose context `scope` is.
+    pub(crate) fn seat_of(&self, scope: ScopeId, index: Option<u64>) -> Option<Seat> {
+        let batch = self.scopes[scope.0].batch?;
+        Some(Seat { batch, index: usize::try_from(index?).ok()? })
+    }
+
+    /// The branch that is tried in which `scope` is, with no recorded context between.
+    pub(crate) fn tried(&self, scope: ScopeId) -> Option<Seat> {
+        let mut next = Some(scope);
+        while let Some(inside) = next.map(|scope| &self.scopes[scope.0]).filter(|inside| inside.is_virtual()) {
+            if let Some(seat) = inside.seat {
+                return Some(seat).filter(|seat| self.schedule(seat.batch).is_settling());
+            }
+            next = inside.outer;
+        }
+        None
+    }
+
+    /// Notes which operation a branch that is tried came to last, and whether it went on from there once the outside had
+    /// completed it.
+    pub(crate) fn note(&mut self, seat: Seat, entry: usize, is_outside: bool) {
+        let outside = &mut self.batches[seat.batch.0].outside;
+        if is_outside {
+            outside.insert(seat.index, self.history.at(entry).due.unwrap_or(Millis::MAX));
+        } else {
+            outside.remove(&seat.index);
+        }
+    }
+
+    fn record_of(&mut self, id: BatchId, branches: &Branches) -> Record {
+        let AtWork { scope, ref schedule, .. } = self.batches[id.0];
+        let (total, context) = (schedule.branches().len(), self.scopes[scope.0].prefix);
+        // Code that comes to the same batch again in one invocation has left it suspended.
+        let same = |earlier: &&AtWork| self.scopes[earlier.scope.0].prefix == context;
+        let earlier = self.batches[..id.0].iter().rev().find(same);
+        let mut recorded = earlier.map_or(0, |earlier| earlier.schedule.admitted());
+        let record = if branches.is_flat() {
+            Record::Silent
+        } else {
+            let mut ended = vec![false; total];
+            let mut left = self.history.operations().filter(|operation| operation.parent == context).count();
+            for (index, ended) in ended.iter_mut().enumerate() {
+                if left == 0 {
+                    break;
+                }
+                if let Some(operation) = self.history.get(&OperationId::at(context.as_ref(), index as u64)) {
+                    *ended = operation.status.is_terminal();
+                    recorded = recorded.max(index + 1);
+                    left -= 1;
+                }
+            }
+            Record::Ended(ended)
+        };
+        self.batches[id.0].recorded = recorded;
+        record
+    }
+
+    /// Whether the record shows that more branches were admitted than are now.
+    fn knows_of_more(&self, id: BatchId, branches: &Branches) -> bool {
+        let AtWork { schedule, scope, recorded, .. } = &self.batches[id.0];
+        let admitted = schedule.admitted();
+        admitted < schedule.branches().len()
+            && (admitted < *recorded || branches.is_flat() && self.history.expects(self.scopes[scope.0].parent))
+    }
+
+    fn start_branch(&mut self, scope: ScopeId, branches: &Branches, index: usize) -> bool {
+        let Branches::Nested { sub_type, .. } = branches else { return false };
+        let around = &self.scopes[scope.0];
+        let place = Place::branch(scope, around, index as u64);
+        if self.history.contains(&place.id) {
+            return false;
+        }
+        let name = branches.name(index);
+        let begun = Begun {
+            place,
+            kind: Kind::Context,
+            sub_type: sub_type.clone(),
+            name: (!name.is_empty()).then(|| name.into()),
+        };
+        // Where nothing can be recorded any more, the branch itself will hear of it.
+        self.write(&begun, Action::Start, None, None, Options::None).is_ok()
+    }
+}
