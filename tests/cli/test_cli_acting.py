@@ -151,8 +151,9 @@ def test_invoke_refuses_what_it_would_not_heed(cli, service, options, words):
     assert not service.handles
 
 
-def test_invoke_refuses_a_payload_that_is_no_json(cli, service):
-    said = cli("invoke", "order", "--payload", "{oops")
+@pytest.mark.parametrize("payload", ["{oops", "NaN", "[1e999]", "[" * 100_000])
+def test_invoke_refuses_a_payload_that_is_no_json(cli, service, payload):
+    said = cli("invoke", "order", "--payload", payload)
     assert said.code == 2
     assert "--payload" in said.err
     assert not service.handles

@@ -351,7 +351,7 @@ def test_a_result_stays_json_on_an_ascii_terminal(cli, service, monkeypatch):
     service.register("echo", lambda event, _context: event, durable=False)
     from perdure.commands import desk  # noqa: PLC0415 - the module, whose console is replaced
 
-    monkeypatch.setattr(desk.Console, "encoding", "ascii")
+    monkeypatch.setattr(desk.Writer, "encoding", "ascii")
     assert cli("invoke", "echo", "--payload", '"é…日"').out == '"\\u00e9\\u2026\\u65e5"\n'
 
 

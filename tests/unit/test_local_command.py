@@ -166,6 +166,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "demo_broken.py").write_text("import no_such_module_anywhere\n")
     (tmp_path / "demo_exits.py").write_text("import sys\nsys.exit('not today')\n")
     (tmp_path / "event.json").write_text('{"from": "a file"}')
+    (tmp_path / "latin.json").write_bytes(b'"caf\xe9"')
+    (tmp_path / "utf16.json").write_text('{"a": 1}', encoding="utf-16")
+    (tmp_path / "deep.json").write_text("[" * 200_000 + "]" * 200_000)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("demo_app", "demo_broken"):
@@ -409,6 +412,12 @@ def test_ctrl_c_shows_the_execution_as_it_stands_and_exits_130(project: Path, op
         (["demo_app:thing"], "int"),
         (["demo_app:duoble"], "Is 'double' meant?"),
         (["demo_app:good", "--event", "NaN"], "NaN is no JSON"),
+        (["demo_app:good", "--event", "[1e999]"], "1e999 is larger than any number"),
+        (["demo_app:good", "--event", "-1e999"], "-1e999 is larger than any number"),
+        (["demo_app:good", "--event", "latin.json"], "--event: latin.json is not UTF-8: invalid"),
+        (["demo_app:good", "--event", "deep.json"], "--event: deep.json is not valid JSON (it is nested too deeply)"),
+        (["demo_app:good", "--event", "utf16.json"], "utf16.json is not UTF-8"),
+        (["demo_app:good", "--event", "."], "neither"),
         (["demo_app:good", "--name", "not a name"], "no name of an execution"),
         (["demo_app:good", "--plain", "good=demo_app:double"], "the name of another function"),
         (["demo_nowhere:handler"], "demo_nowhere"),
@@ -422,6 +431,32 @@ def test_a_mistake_in_the_call_exits_with_2_and_says_which(arguments: list[str],
     code, out, err = perdure(*arguments)
     assert code == 2
     assert words in " ".join((out + err).replace("│", " ").split())
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b'"caf\xe9"', "standard input is not UTF-8: invalid continuation byte at byte 4."),
+        (b"[" * 200_000, "standard input is not valid JSON (it is nested too deeply)."),
+        (b"1e999", "standard input is not valid JSON (1e999 is larger"),
+        (b"", "standard input is not valid JSON (Expecting value"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "explore"])
+def test_an_event_on_standard_input_that_is_none_is_told_as_well(command: str, given: bytes, words: str) -> None:
+    result = CliRunner().invoke(app, [command, "demo_app:good", "--event", "-"], input=given)
+    assert result.exit_code == 2
+    assert f"--event: {words}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("name", ["latin.json", "deep.json"])
+def test_a_history_that_cannot_be_read_is_told_by_bench(name: str) -> None:
+    result = CliRunner().invoke(app, ["bench", "demo_app:broken", "--event", name])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
 
 
 @pytest.mark.usefixtures("project")

@@ -59,7 +59,7 @@ def to_moment(value: Any) -> datetime:
 def _read(text: str) -> Wire:
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"it is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise BenchError(_NEITHER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -20,22 +21,53 @@ def read_text(given: str, option: str) -> str:
     """Return what was given: the content of the file of that name, of standard input for `-`, or the text itself."""
     try:
         if given == "-":
-            return sys.stdin.read()
+            return sys.stdin.buffer.read().decode()  # whatever the locale says
         return Path(given).read_text(encoding="utf-8") if _is_file(given) else given
-    except (OSError, UnicodeDecodeError) as problem:
-        raise CommandError(f"{option}: {given} cannot be read: {problem}", USAGE, "Usage") from None
+    except UnicodeDecodeError as problem:
+        message = f"{option}: {_source(given)} is not UTF-8: {problem.reason} at byte {problem.start}."
+        raise CommandError(message, USAGE, "Usage", "Write it in UTF-8.") from None
+    except OSError as problem:
+        raise CommandError(f"{option}: {_source(given)} cannot be read: {problem}", USAGE, "Usage") from None
 
 
 def read_json(given: str, option: str, hint: str = "") -> str:
     """Return JSON text, from the text itself, a file, or standard input."""
     text = read_text(given, option)
     try:
-        json.loads(text)
-    except (ValueError, RecursionError) as problem:
+        loads(text)
+    except ValueError as problem:
         shown = given if len(given) <= 60 else f"{given[:59]}…"  # noqa: PLR2004 - enough to know it again
-        message = f"{option}: {shown!r} is neither a file nor valid JSON ({problem})."
-        raise CommandError(message, USAGE, "Usage", hint) from None
+        what = f"{shown!r} is neither a file nor" if text is given else f"{_source(given)} is not"
+        raise CommandError(f"{option}: {what} valid JSON ({problem}).", USAGE, "Usage", hint) from None
     return text
+
+
+def loads(text: str) -> Any:
+    """Read JSON as others read it, too: no NaN, no number beyond all bounds, nothing deeper than Python goes.
+
+    Raises:
+        ValueError: It is none.
+
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(number: str) -> float:
+    read = float(number)
+    if math.isinf(read):
+        raise ValueError(f"{number} is larger than any number that JSON can hold elsewhere")
+    return read
+
+
+def _source(given: str) -> str:
+    return "standard input" if given == "-" else given
 
 
 def read_moment(given: str, option: str) -> datetime:
@@ -58,7 +90,7 @@ def error_object(given: str) -> dict[str, Any]:
     if not text.startswith("{"):
         return {"ErrorMessage": given}
     try:
-        found = json.loads(text)
+        found = loads(text)
     except ValueError as problem:
         raise CommandError(f"--error: {given!r} is not valid JSON ({problem}).", USAGE, "Usage") from None
     allowed = {"ErrorMessage", "ErrorType", "ErrorData", "StackTrace"}

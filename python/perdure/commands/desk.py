@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from perdure.commands.codes import INTERRUPTED, REFUSED, CommandError
@@ -21,9 +20,12 @@ from perdure.commands.faults import explain
 from perdure.commands.outputs import lead_nowhere, unwritable
 from perdure.commands.text import clean, clean_lines, dumps, pretty
 from perdure.commands.usage import Command, error_document
+from perdure.commands.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rich.console import Console
 
 F = TypeVar("F", bound="Callable[..., None]")
 _WIDTH_OF_A_PIPE = 160
@@ -199,7 +201,7 @@ class _Silence:
 def console(*, stderr: bool) -> Console:
     """Make a console for what standard output or standard error is now; a pipe gets long lines."""
     prepare(sys.stderr if stderr else sys.stdout)
-    made = Console(stderr=stderr, highlight=False, emoji=False)
+    made = Writer(stderr=stderr, highlight=False, emoji=False)
     if not made.is_terminal and "COLUMNS" not in made._environ:  # noqa: SLF001 - what rich itself looks at
         made.width = _WIDTH_OF_A_PIPE
     return made

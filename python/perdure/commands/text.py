@@ -26,6 +26,22 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "CANCELLED"})
 BROKEN = frozenset({"FAILED", "TIMED_OUT", "STOPPED"})
 
 
+class _Escapes(dict[int, str]):
+    """What each sign is in a JSON text that hides nothing; the line breaks between its parts stay."""
+
+    def __missing__(self, code: int) -> str:
+        sign = chr(code)
+        hidden = sign != "\n" and unicodedata.category(sign) in _INVISIBLE
+        shown = self[code] = (
+            json.dumps(sign)[1:-1] if hidden and code != _DELETE else f"\\u{code:04x}" if hidden else sign
+        )
+        return shown
+
+
+_DELETE = 0x7F  # the one sign that JSON leaves as it is, though it cannot be seen
+_ESCAPES = _Escapes()
+
+
 def style_of(status: str) -> str:
     """Give the colour of a status on a terminal."""
     return _STYLES.get(status, "cyan")
@@ -117,17 +133,17 @@ def moment(when: datetime, now: datetime) -> str:
 
 
 def dumps(document: Any) -> str:
-    """Write a JSON document."""
-    return json.dumps(document, indent=2, default=_default)
+    """Write a JSON document, in signs of ASCII that any terminal shows."""
+    return json.dumps(document, indent=2, default=_default).translate(_ESCAPES)
 
 
 def pretty(payload: str, encoding: str = "utf-8") -> str:
-    """Write a payload for people: indented if it is JSON, else as it is."""
+    """Write a payload for people: indented if it is JSON, with what cannot be seen escaped in it; else as it is."""
     try:
-        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False).translate(_ESCAPES)
         text.encode(encoding)
-    except UnicodeEncodeError:  # half of a surrogate pair, or what the output has no sign for
-        return json.dumps(json.loads(payload), indent=2)
+    except UnicodeEncodeError:  # what the output has no sign for
+        return dumps(json.loads(payload))
     except (ValueError, RecursionError):
         return payload
     return text

@@ -13,7 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 from perdure.commands.codes import INTERRUPTED, REFUSED, USAGE, CommandError
 from perdure.commands.encodings import prepare
 from perdure.commands.outputs import forgiving, lead_nowhere, unwritable
-from perdure.commands.text import dumps
+from perdure.commands.text import clean_lines, dumps
+from perdure.commands.writer import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ class Command(TyperCommand):
         if as_json:
             print_document(ctx, error_document(end))
         else:
-            typer.echo("\n".join(part for part in (end.message, end.hint) if part), err=True)
+            write("\n".join(part for part in (end.message, end.hint) if part), err=True)
         raise typer.Exit(end.code)
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -113,6 +114,7 @@ def _told(ctx: Any, *, as_json: bool) -> Iterator[None]:
         yield
     except _UsageError as problem:
         if not as_json:
+            problem.message = clean_lines(problem.message)
             raise
         hint = f"`{ctx.command_path} --help` tells the options."
         print_document(ctx, error_document(CommandError(problem.format_message(), USAGE, "Usage", hint)))

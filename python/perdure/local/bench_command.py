@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,11 @@ from perdure.commands.codes import OK as SUCCEEDED
 from perdure.commands.outputs import forgive_stdout
 from perdure.commands.text import clean, clean_lines
 from perdure.commands.usage import Command, print_document, reserve_stdout
+from perdure.commands.writer import Writer
 from perdure.local.command import HERE, AsJson, HandlerName, _load, app
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 _NO_SHARE = 1e-12
@@ -56,7 +59,7 @@ def bench(
     if as_json:
         print_document(context, found.to_dict())
     else:
-        show(Console(soft_wrap=True, highlight=False, emoji=False), found)
+        show(Writer(soft_wrap=True, highlight=False, emoji=False), found)
     raise typer.Exit(FAILED if found.outcome == "FAILED" else SUCCEEDED)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import threading
@@ -14,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from perdure.cli import version
+from perdure.commands.arguments import loads, read_json
 from perdure.commands.codes import BLOCKED, FAILED, INTERRUPTED, USAGE, CommandError
 from perdure.commands.codes import OK as SUCCEEDED
 from perdure.commands.outputs import forgive_stdout
 from perdure.commands.text import clean
 from perdure.commands.usage import Command, Group, print_document, reserve_stdout
+from perdure.commands.writer import Writer, write
 from perdure.local.budget import budget_of
 from perdure.local.clock import RealClock, VirtualClock
 from perdure.local.display import Display, as_document, show_blocked, show_interrupted, show_outcome
@@ -100,9 +100,9 @@ def run(
     else:
         forgive_stdout()
     log_to_stderr(log_level)
-    console = Console(stderr=as_json, soft_wrap=True, emoji=False)
+    console = Writer(stderr=as_json, soft_wrap=True, emoji=False)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
-    payload = _read_event(event)
+    payload = read_json(event, "--event")
     function_name = _function_name(handler)
     checked_register(service, function_name, handler)
     _register_more(service, True, function or ())
@@ -224,7 +224,7 @@ def _prompt(service: LocalService, display: Display) -> bool:
                 service.client.send_durable_execution_callback_failure(CallbackId=callbacks[0], Error=error)
                 return True
             try:
-                json.loads(answer)
+                loads(answer)
             except ValueError as problem:
                 console.print(Text.assemble(("That is not JSON:", "red"), f" {problem}"))
                 continue
@@ -239,35 +239,6 @@ def _named(service: LocalService, callback_id: str) -> str:
             if operation["CallbackDetails"]["CallbackId"] == callback_id:
                 return clean(handle.names_of(operation)[0] or callback_id)
     return callback_id
-
-
-def _read_event(given: str) -> str:
-    """Return the event as JSON text, from the text itself, a file, or standard input."""
-    source = "standard input" if given == "-" else given
-    try:
-        if given == "-":
-            text = sys.stdin.read()
-        else:
-            text = Path(given).read_text(encoding="utf-8") if _is_file(given) else given
-    except OSError as problem:
-        raise typer.BadParameter(f"{source} cannot be read: {problem}", param_hint="--event") from None
-    try:
-        json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as problem:
-        what = f"{source!r} is neither a file nor" if source == text else f"{source} is not"
-        raise typer.BadParameter(f"{what} valid JSON ({problem}).", param_hint="--event") from None
-    return text
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _is_file(given: str) -> bool:
-    try:
-        return Path(given).is_file()
-    except OSError:  # too long for a file name
-        return False
 
 
 def _function_name(reference: str) -> str:
@@ -317,6 +288,6 @@ def _import_file(path: Path) -> Any:
 
 
 def _fail_import(module_name: str) -> NoReturn:
-    traceback.print_exc()
+    write(traceback.format_exc(), err=True)
     message = f"{module_name} could not be imported."
     raise CommandError(message, USAGE, "Import", "See the traceback on standard error.")

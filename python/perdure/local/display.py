@@ -5,7 +5,6 @@ On a terminal a tree is redrawn in place; elsewhere every change is a line of it
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from perdure.commands.columns import Columns, Row
-from perdure.commands.text import clean, clean_lines, iso, parsed, style_of, told, told_whole
+from perdure.commands.text import clean, clean_lines, iso, parsed, pretty, style_of, told, told_whole
 from perdure.commands.tree import HEADINGS, below, branch
 from perdure.local.clock import to_millis
 from perdure.local.traces import traceback_text
@@ -219,7 +218,7 @@ def show_outcome(console: Console, handle: ExecutionHandle, budget: Budget, fail
     console.print(f"Budget: {budget.use}\nPrice: {budget.cost}", highlight=False, style="dim")
     if handle.status == "SUCCEEDED":
         if handle.result:
-            _show_json(console, handle.result)
+            console.print(pretty(handle.result, console.encoding), markup=False)
         return
     error = handle.error or {}
     trace = _trace(handle) or "\n".join(error.get("StackTrace") or ())
@@ -240,14 +239,6 @@ def show_interrupted(console: Console, handle: ExecutionHandle) -> None:
 def _calls(handle: ExecutionHandle) -> str:
     counts = ((len(handle.invocations), "invocation"), (len(handle.operations), "operation"))
     return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
-
-
-def _show_json(console: Console, text: str) -> None:
-    try:
-        shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
-        shown = text
-    console.print(shown, markup=False)
 
 
 def _trace(handle: ExecutionHandle) -> str:

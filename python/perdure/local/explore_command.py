@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -14,11 +13,12 @@ from io import StringIO
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from perdure.commands.arguments import loads, read_json
 from perdure.commands.codes import BLOCKED, FAILED
 from perdure.commands.codes import OK as SUCCEEDED
 from perdure.commands.usage import Command, print_document, reserve_stdout
+from perdure.commands.writer import Writer, write
 from perdure.local.command import (
     HERE,
     AsJson,
@@ -27,7 +27,6 @@ from perdure.local.command import (
     HandlerName,
     PlainFunctions,
     _load,
-    _read_event,
     app,
     named_entries,
 )
@@ -76,7 +75,7 @@ def explore(
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
     if as_json:
         reserve_stdout(context)
-    payload, target = _read_event(event), _load(handler)
+    payload, target = read_json(event, "--event"), _load(handler)
     try:
         only = None if schedule is None else Schedule.parse(schedule)
     except ValueError as problem:
@@ -91,7 +90,7 @@ def explore(
             name: _checked(given, "--answer") for name, given in named_entries(answer, "--answer", "NAME=JSON")
         },
     }
-    console = Console(stderr=True)
+    console = Writer(stderr=True)
     raised: Counter[str] = Counter()
     with ExitStack() as around_it:
         told = around_it.enter_context(bar(console)) if console.is_terminal and only is None else None
@@ -114,7 +113,7 @@ def explore(
     if as_json:
         print_document(context, _document(report, recipe, list(raised)))
     else:
-        typer.echo("\n".join([report.text([recipe]), *_of_threads(raised)]))
+        write("\n".join([report.text([recipe]), *_of_threads(raised)]))
     raise typer.Exit(FAILED if report.schedule is not None else BLOCKED if report.unfit else SUCCEEDED)
 
 
@@ -154,7 +153,7 @@ def _of_threads(raised: Counter[str]) -> list[str]:
 
 def _json(text: str, option: str) -> Any:
     try:
-        return json.loads(text)
+        return loads(text)
     except ValueError as problem:
         raise typer.BadParameter(f"{text!r} is not JSON ({problem}).", param_hint=option) from None
 

@@ -276,6 +276,7 @@ class LocalServer:
         config = uvicorn.Config(
             app,
             http=partial(Impatient, patience=header_timeout),  # type: ignore[arg-type]  # called, whatever it is
+            log_config=None,  # its lines go where those of everybody go
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -9,6 +9,8 @@ from typing import Annotated, TextIO
 
 import typer
 
+from perdure.commands.writer import CleanFormatter
+
 _LIBRARIES = ("asyncio", "botocore", "boto3", "urllib3")
 
 
@@ -35,6 +37,8 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 def log_to_stderr(level: Level) -> None:
     """Show the log from a level on, that of libraries only when something is wrong."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=level.upper(), handlers=[_Stderr()])
+    handler = _Stderr()
+    handler.setFormatter(CleanFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from perdure.commands.codes import INTERRUPTED, USAGE, CommandError
 from perdure.commands.outputs import lead_nowhere
 from perdure.commands.text import clean
 from perdure.commands.usage import Command
+from perdure.commands.writer import Writer
 from perdure.local.clock import RealClock
 from perdure.local.command import HERE, _function_name, _load, app
 from perdure.local.errors import Fault
@@ -38,6 +38,8 @@ from perdure.local.traces import traceback_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+    from rich.console import Console
 
     from perdure.local.http import LocalServer
 
@@ -60,7 +62,7 @@ class _Binding:
         return self.name if self.version is None else f"{self.name}:{self.version}"
 
 
-class _Console(Console):
+class _Console(Writer):
     """A console that a server does without when nobody reads it any more."""
 
     def on_broken_pipe(self) -> None:
