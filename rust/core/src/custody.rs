@@ -60,9 +60,9 @@ pub(crate) struct Body {
 }
 
 /// What an operation without a record is called inside the engine. No user can choose a subtype with a space.
-pub(crate) const VIRTUAL: Call<'static> =
+const VIRTUAL: Call<'static> =
     Call { kind: Kind::Context, sub_type: "virtual context", name: None, index: None };
-pub(crate) const FLAT: Call<'static> = Call { sub_type: "flat branch", ..VIRTUAL };
+const FLAT: Call<'static> = Call { sub_type: "flat branch", ..VIRTUAL };
 
 impl<P: Payload, W> Engine<P, W> {
     /// Whether it depends on the caller if `scope` takes an operation: see [`Engine::admit`].
