@@ -179,6 +179,49 @@ def test_the_moments_of_an_answer_are_milliseconds_like_those_of_an_event(
     assert found[2]["NewDetails"] == {"x": 1}
 
 
+def _told(details: bytes) -> bytes:
+    return b'{"CheckpointToken": "t", "NewExecutionState": {"Operations": [' + details + b"]}}"
+
+
+ODD_SHAPES = {
+    "a state that is text": (b'{"CheckpointToken": "t", "NewExecutionState": "x"}', "NewExecutionState is no object"),
+    "a token that is a number": (b'{"CheckpointToken": 7}', "CheckpointToken is no text but 7"),
+    "operations that are an object": (
+        b'{"CheckpointToken": "t", "NewExecutionState": {"Operations": {"a": 1}}}',
+        "Operations is no list",
+    ),
+    "an operation that is null": (_told(b"null"), "operation 0 of the answer to a checkpoint .* no object but None"),
+    "details that are text": (
+        _told(b'{"Id": "a", "Type": "WAIT", "Status": "STARTED", "WaitDetails": "x"}'),
+        "WaitDetails is no object but 'x'",
+    ),
+    "a moment beyond": (
+        _told(b'{"Id": "a", "Type": "WAIT", "Status": "STARTED", "WaitDetails": {"ScheduledEndTimestamp": 1e999}}'),
+        "ScheduledEndTimestamp is no moment",
+    ),
+    "a moment that is true": (
+        _told(b'{"Id": "a", "Type": "WAIT", "Status": "STARTED", "WaitDetails": {"ScheduledEndTimestamp": true}}'),
+        "ScheduledEndTimestamp is no moment .* but True",
+    ),
+    "a moment that is text": (
+        _told(b'{"Id": "a", "Type": "STEP", "Status": "PENDING", "StepDetails": {"NextAttemptTimestamp": "soon"}}'),
+        "NextAttemptTimestamp is no moment .* but 'soon'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD_SHAPES)
+def test_an_answer_of_odd_shape_ends_the_invocation_with_what_is_odd(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, message = ODD_SHAPES[case]
+    with scripted(once(answer(body))) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}", PERDURE_CLIENT="native")
+        with pytest.raises(ExecutionError, match=message):
+            run_durable_handler(event(), LambdaContext(), lambda _, c: c.step(lambda _: 1))
+    assert len(requests) == 1
+
+
 def test_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (
         b'{"Operations": [{"Id": "%s", "Type": "STEP", "SubType": "Step", "Status": "SUCCEEDED", '
