@@ -45,7 +45,7 @@ def _run() -> None:
         print(f"perdure {version()}")  # noqa: T201 - into what may be closed, which is no failure
         return
     try:
-        from perdure.commands import acting, viewing  # noqa: F401, PLC0415 - add themselves to the app; need the extra
+        from perdure.commands import acting, migrating, viewing  # noqa: F401, PLC0415 - add themselves to the app
         from perdure.local import bench_command, explore_command, serve_command  # noqa: F401, PLC0415 - the same
         from perdure.local.command import app  # noqa: PLC0415
     except ModuleNotFoundError as error:
