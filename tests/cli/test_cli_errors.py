@@ -26,9 +26,10 @@ from typer.testing import CliRunner
 
 from perdure.commands.arguments import read_moment, resolve
 from perdure.commands.codes import CommandError
-from perdure.commands.connection import Connection, is_loopback
+from perdure.commands.connection import Connection
 from perdure.local import client_error
 from perdure.local.command import app
+from perdure.local.endpoints import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import NoCredentialsError
 from botocore.stub import ANY, Stubber
 
 from perdure import durable_execution
 from perdure.lambda_service import ErrorObject, InvocationStatus
-from perdure.local import LocalService, client_error
+from perdure.local import LocalService, RealClock, client_error
+from perdure.local.http import LocalServer
 from perdure.testing import cloud
 from perdure.testing.exceptions import (
     DurableFunctionsTestError,
@@ -23,6 +26,7 @@ from perdure.testing.runner import DurableFunctionCloudTestRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 DAY = timedelta(days=1)
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:f:1/durable-execution/name/2d7a1d3c-1c0c-4b60-9d0f-3f1f4d0e9a11"
@@ -222,3 +226,53 @@ def test_an_endpoint_may_be_named() -> None:
     runner = DurableFunctionCloudTestRunner("f", "eu-central-1", "http://127.0.0.1:9000")
     meta = runner.client.meta
     assert (meta.region_name, meta.endpoint_url) == ("eu-central-1", "http://127.0.0.1:9000")
+
+
+# ---- a service on this machine
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """Be somebody who has no credentials, and a proxy that leads nowhere."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which remembers what an earlier test had
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return monkeypatch
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_a_service_on_this_machine_needs_no_credentials(nobody: pytest.MonkeyPatch, how: str) -> None:
+    service = LocalService(clock=RealClock()).register(
+        "f", durable_execution(lambda event, context: context.step(lambda _: event))
+    )
+    with service, LocalServer(service) as server:
+        if how == "environment":
+            nobody.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
+        endpoint = server.url if how == "argument" else None
+        with DurableFunctionCloudTestRunner("f", lambda_endpoint=endpoint, poll_interval=0.05) as runner:
+            assert runner.run(event={"n": 1}).value == {"n": 1}
+            runner.client.close()
+
+
+@pytest.mark.parametrize("endpoint", [None, "https://example.invalid", "http://10.0.0.1:9000"])
+def test_credentials_are_not_made_up_for_one_elsewhere(nobody: pytest.MonkeyPatch, endpoint: str | None) -> None:
+    runner = DurableFunctionCloudTestRunner("f", lambda_endpoint=endpoint)
+    with pytest.raises(NoCredentialsError):
+        runner.run_async(event={})
+    runner.client.close()
+
+
+def test_credentials_of_ones_own_stay_at_home(nobody: pytest.MonkeyPatch) -> None:
+    nobody.setenv("AWS_ACCESS_KEY_ID", "mine")
+    nobody.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    here = DurableFunctionCloudTestRunner("f", lambda_endpoint="http://localhost:9000").client
+    there = DurableFunctionCloudTestRunner("f").client
+    keys = [client._request_signer._credentials.access_key for client in (here, there)]
+    assert keys == ["local", "mine"]
+    for client in (here, there):
+        client.close()

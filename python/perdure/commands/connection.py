@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from perdure.commands.codes import USAGE, CommandError
 from perdure.commands.faults import not_lambda
-from perdure.local import senders
+from perdure.local.endpoints import NO_CREDENTIALS, NO_PROXY, is_local, is_loopback
 
-_ENVIRONMENT = ("AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL")
-_REGION, _NOBODY = "us-east-1", "local"
+_REGION = "us-east-1"
 _LONGEST_INVOKE = 900 + 30  # a synchronous invoke may take 15 minutes
 _CONNECT, _READ = 5, 15  # seconds; nothing else takes long, and somebody sits before it
 _LIKE = "An endpoint is like http://127.0.0.1:9000."
@@ -45,7 +43,7 @@ class Connection:
         from botocore.exceptions import InvalidRegionError  # type: ignore[import-untyped]  # noqa: PLC0415 - the same
 
         endpoint = _checked(_with_scheme(self.endpoint)) if self.endpoint else None
-        local = is_loopback(endpoint or _from_environment())
+        local = is_local(endpoint)
         attempts = 1 if patient or local else 4
         options: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": attempts},
@@ -57,12 +55,8 @@ class Connection:
         session = boto3.Session(profile_name=self.profile, region_name=self.region)
         arguments: dict[str, Any] = {}
         if local:
-            options["proxies"] = {}
-            arguments |= {
-                "region_name": session.region_name or _REGION,
-                "aws_access_key_id": _NOBODY,
-                "aws_secret_access_key": _NOBODY,
-            }
+            options |= NO_PROXY
+            arguments |= {"region_name": session.region_name or _REGION, **NO_CREDENTIALS}
         try:
             client = session.client("lambda", endpoint_url=endpoint, config=Config(**options), **arguments)
         except InvalidRegionError:
@@ -72,16 +66,6 @@ class Connection:
             raise CommandError(f"{str(problem).rstrip('.')}.", USAGE, "Endpoint", _LIKE) from None
         client.meta.events.register("after-call.lambda", _check_answer)
         return client
-
-
-def is_loopback(endpoint: str | None) -> bool:
-    """Tell whether an endpoint is this machine, which asks for no credentials."""
-    if not endpoint:
-        return False
-    try:
-        return senders.is_loopback(urlsplit(endpoint).hostname or "")
-    except ValueError:
-        return False
 
 
 def _with_scheme(endpoint: str) -> str:
@@ -106,9 +90,3 @@ def _check_answer(http_response: Any, **_more: Any) -> None:
     kind = str(http_response.headers.get("content-type", ""))
     if kind.lower().startswith("text/html"):
         raise not_lambda(http_response.status_code, kind.partition(";")[0])
-
-
-def _from_environment() -> str | None:
-    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        return None
-    return next((url for name in _ENVIRONMENT if (url := os.environ.get(name))), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from perdure.local.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
 from perdure.local.lengths import seconds_of
 from perdure.testing._checks import checked_id, real_seconds
 from perdure.testing._stage import translated
@@ -40,7 +41,8 @@ class DurableFunctionCloudTestRunner:
     Args:
         function_name: Its name or ARN, with a version or an alias (durable functions need one).
         region: Where it is.
-        lambda_endpoint: Another endpoint than AWS's, such as ``perdure serve``.
+        lambda_endpoint: Another endpoint than AWS's, such as that of ``perdure serve``; on this machine it needs no
+            credentials.
         poll_interval: How long to wait between two looks.
         client: A boto3 Lambda client, or what has its methods, in the place of the one that would be made.
 
@@ -257,5 +259,7 @@ def _open_callbacks(events: list[Event], name: str | None) -> list[str]:
 
 def _boto3_client(region: str, endpoint: str | None) -> Any:
     import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  slow to import
+    from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415  the same
 
-    return boto3.client("lambda", region_name=region, endpoint_url=endpoint)
+    local: dict[str, Any] = {**NO_CREDENTIALS, "config": Config(**NO_PROXY)} if is_local(endpoint) else {}
+    return boto3.client("lambda", region_name=region, endpoint_url=endpoint, **local)
