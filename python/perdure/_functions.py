@@ -5,7 +5,7 @@ They would else end as a failed item of a batch that succeeds, as six attempts, 
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import FunctionType, GeneratorType
 from typing import Any
 
 from perdure.exceptions import ExecutionError, ValidationError
@@ -79,6 +79,20 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
         result.close()  # else Python warns, wherever it is when it drops it, that nobody awaited it
     name = getattr(result, "__qualname__", None) or kind.__name__
     raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
+
+
+def refuse_unrun(result: Any) -> None:
+    """Refuse what a submitter returned of which nothing has run: its result is not looked at otherwise.
+
+    Raises:
+        ExecutionError: The callback would be waited for although nobody was told of it.
+
+    """
+    refuse_awaitable(result, "the submitter")
+    if type(result) is GeneratorType:
+        raise ExecutionError(
+            "the submitter has a yield in it, so that nothing of it has run: make it a plain function"
+        )
 
 
 def ask(strategy: Any, kind: str, whose: str, *about: Any) -> int | None:

@@ -134,6 +134,14 @@ def test_a_step_that_is_asynchronous_at_heart(decorated: Any) -> None:
     assert (kind, "returned fetch, a coroutine" in words) == ("ExecutionError", True)
 
 
+def test_a_submitter_that_is_a_generator() -> None:
+    def submit(_callback_id: str, _context: Any) -> Any:
+        yield "never run"
+
+    kind, words = failure(lambda context: context.wait_for_callback(submit))
+    assert (kind, words.startswith("the submitter has a yield in it")) == ("ExecutionError", True)
+
+
 def test_a_handler_that_returns_a_coroutine() -> None:
     kind, words = failure(lambda _context: fetch())
     assert (kind, words.startswith("the handler returned fetch, a coroutine.")) == ("ExecutionError", True)

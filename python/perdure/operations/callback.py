@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import FAILED, START
-from perdure._functions import check_function, refuse_awaitable
+from perdure._functions import check_function, refuse_unrun
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -129,7 +129,7 @@ def run(
         callback = create(inner, inner.scope, f"{prefix}create callback id", options)
 
         def submit(step_context: Any) -> None:
-            refuse_awaitable(submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger)))
+            refuse_unrun(submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger)))
 
         inner.step(submit, f"{prefix}submitter", retry=retry_strategy, serdes=serdes)
         return callback.result()
