@@ -173,11 +173,20 @@ class Checkpointer:
         """End every context, and tell the watching thread to end. Nothing is watched from now on."""
         self._core.close(self._stop)
 
+    def settle(self) -> None:
+        """Return when nothing is made ahead any more."""
+        self._client.settle()
+
     def _linger(self) -> None:
         try:
-            while not self._stop.acquire(timeout=LINGER):
+            began = time.monotonic()
+            if self._core.backlog()[0]:  # else a short step has left already, with a call of its own
+                self._client.prepare()
+            pause = max(0.0, began + LINGER - time.monotonic())
+            while not self._stop.acquire(timeout=pause):
                 if not self._core.look(self):
                     break
+                pause = LINGER
         except BaseException:  # noqa: BLE001, S110  the core has kept it as the failure; every caller is told
             pass
 

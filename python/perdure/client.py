@@ -6,6 +6,7 @@ Updates and operations are the wire's dicts on both sides. boto3 is imported wit
 from __future__ import annotations
 
 import logging
+from _thread import RLock
 from typing import TYPE_CHECKING, Any
 
 from perdure._received import A_PAGE, THE_ANSWER, read_checkpoint, read_page
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
             """Read a further page of the recorded operations."""
             ...
 
+        def prepare(self) -> None:
+            """Do ahead what the next call would do first. What goes wrong is for that call to tell."""
+
+        def settle(self) -> None:
+            """Return when nothing that `prepare` began is under way."""
+
 
 logger = logging.getLogger("perdure")
 
@@ -58,6 +65,12 @@ class BotoClient:
             DurableExecutionArn=arn, CheckpointToken=token, Marker=marker, MaxItems=PAGE
         )
         return read_page(response)
+
+    def prepare(self) -> None:
+        """Do nothing: the client is there."""
+
+    def settle(self) -> None:
+        """Do nothing: nothing is under way."""
 
 
 class ModelClient:
@@ -89,6 +102,12 @@ class ModelClient:
             raise
         except Exception as error:
             raise _unreadable(A_PAGE, error) from error
+
+    def prepare(self) -> None:
+        """Do nothing: the client is there."""
+
+    def settle(self) -> None:
+        """Do nothing: nothing is under way."""
 
 
 def _wire(state: Any) -> Wire:
@@ -133,6 +152,19 @@ class ProcessClient:
         """Read a further page."""
         return (self._client or self._made()).state(arn, token, marker)
 
+    def prepare(self) -> None:
+        """Choose and make the client, and begin to connect, so that whoever has something to send need not wait."""
+        try:
+            client = self._client or self._made()
+        except Exception:  # noqa: BLE001  the first call meets it again, and tells
+            return
+        client.prepare()
+
+    def settle(self) -> None:
+        """Wait until nothing is being connected any more."""
+        if self._client is not None:
+            self._client.settle()
+
     def _made(self) -> Client:
         found = default_client()
         if isinstance(found, BotoClient):
@@ -157,8 +189,40 @@ def default_client() -> BotoClient | Core:
     """
     global _default  # noqa: PLW0603  one client a process is the point
     if _default is None:
-        _default = _chosen()
+        with _making:
+            if _default is None:
+                _let_forks_wait()
+                _default = _chosen()
     return _default
+
+
+_making = RLock()
+"""Held while the client is made: in a thread, beside a step's body, whose first call may then need it."""
+
+FORK_PATIENCE = 10.0
+"""Seconds that a fork waits for the client that is being made; more only where the two wait for each other."""
+
+_forks_wait = False
+
+
+def _let_forks_wait() -> None:
+    """Let no process be forked while the client is made: it would have the locks of imports whose thread it has not."""
+    global _forks_wait  # noqa: PLW0603  once a process
+    if _forks_wait:
+        return
+    _forks_wait = True
+    import os  # noqa: PLC0415  with the first call
+
+    held: list[bool] = []
+
+    def before() -> None:
+        held.append(_making.acquire(timeout=FORK_PATIENCE))
+
+    def after() -> None:
+        if held.pop():
+            _making.release()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
 
 
 def _chosen() -> BotoClient | Core:

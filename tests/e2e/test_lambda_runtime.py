@@ -79,6 +79,11 @@ def test_what_is_returned_arrives_and_the_process_stays_warm(function: Lambda) -
     assert function.sandbox.pids == before
 
 
+def test_no_thread_outlives_an_invocation(function: Lambda) -> None:
+    for _ in range(3):
+        assert len(function.run("counts_threads").value) == 1
+
+
 def test_a_suspension_is_pending_and_goes_on_later(function: Lambda) -> None:
     handle = function.run("waits")
     assert handle.value == ["before", "after"]

@@ -111,6 +111,13 @@ def hangs_once(event: dict[str, Any], context: DurableContext) -> Any:
     return kept != os.getpid()
 
 
+def counts_threads(_event: dict[str, Any], context: DurableContext) -> Any:
+    """Tell which threads run before anything is done: whatever earlier invocations have left, and AWS's own."""
+    before = sorted((task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir())
+    context.map([1, 2, 3], lambda inner, *_: inner.step(lambda _: 1))
+    return before
+
+
 CASES = {
     case.__name__: case
     for case in (
@@ -123,6 +130,7 @@ CASES = {
         raises_once,
         exits_once,
         hangs_once,
+        counts_threads,
     )
 }
 

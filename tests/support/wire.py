@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
 
     import pytest
@@ -117,11 +117,9 @@ def scripted(
 
         def serve(peer: socket.socket, number: int) -> None:
             with contextlib.suppress(OSError), peer:
-                if context is not None:
-                    peer = context.wrap_socket(peer, server_side=True)
-                    peers.append(peer)  # what it was made of is a socket no more
-                with peer:
-                    script(Connection(peer, number, requests))
+                if isinstance(peer, ssl.SSLSocket):
+                    peer.do_handshake()
+                script(Connection(peer, number, requests))
 
         def accept() -> None:
             number = 0
@@ -131,6 +129,8 @@ def scripted(
                 except OSError:
                     return
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if context is not None:  # now, since what it is made of is a socket no more
+                    peer = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
                 peers.append(peer)
                 threads.append(threading.Thread(target=serve, args=(peer, number)))
                 threads[-1].start()

@@ -1,5 +1,6 @@
 //! The client: signs a call, sends it over a kept connection, and gives its answer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -29,6 +30,8 @@ pub struct Client {
     idle: Mutex<Option<Connection>>,
     /// A connection that is being opened.
     opening: Mutex<Option<Opening>>,
+    /// How many calls are under way, each with a connection of its own or about to have one.
+    calls: AtomicUsize,
     credentials: lookup::Credentials,
 }
 
@@ -55,7 +58,8 @@ impl Client {
     pub fn new(config: Config, user_agent: String) -> Result<Self, Error> {
         let tls = config.endpoint.tls.then(|| tls::config(config.ca_bundle.as_deref())).transpose()?;
         let credentials = lookup::Credentials::new(config.credentials.clone());
-        Ok(Self { config, user_agent, tls, idle: Mutex::default(), opening: Mutex::default(), credentials })
+        let (idle, opening, calls) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        Ok(Self { config, user_agent, tls, idle, opening, calls, credentials })
     }
 
     /// What the client was made for.
@@ -74,10 +78,11 @@ impl Client {
         self.call(&Call { method: "GET", path: path(arn, "state"), query, body: b"" }, until)
     }
 
-    /// Begins to open a connection, unless one is open; the next call finds it.
+    /// Begins to open a connection, unless one is open or in use; the next call finds it.
     pub fn prepare(&self, until: Instant) {
-        let is_open = lock(&self.idle).as_ref().is_some_and(Connection::is_fresh);
         let mut opening = lock(&self.opening);
+        let is_open =
+            self.calls.load(Ordering::SeqCst) > 0 || lock(&self.idle).as_ref().is_some_and(Connection::is_fresh);
         let process = std::process::id();
         if is_open || opening.as_ref().is_some_and(|opening| opening.process == process) {
             return;
@@ -100,6 +105,13 @@ impl Client {
     }
 
     fn call(&self, call: &Call<'_>, until: Instant) -> Result<Answer, Error> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer(call, until);
+        self.calls.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }
+
+    fn answer(&self, call: &Call<'_>, until: Instant) -> Result<Answer, Error> {
         let credentials = self.credentials.get(until)?;
         let request = self.request(call, &credentials, now());
         self.settle();
