@@ -90,9 +90,7 @@ def refuse_unrun(result: Any) -> None:
     """
     refuse_awaitable(result, "the submitter")
     if type(result) is GeneratorType:
-        raise ExecutionError(
-            "the submitter has a yield in it, so that nothing of it has run: make it a plain function"
-        )
+        raise ExecutionError("the submitter has a yield in it, so that nothing of it has run: make it a plain function")
 
 
 def ask(strategy: Any, kind: str, whose: str, *about: Any) -> int | None:
