@@ -390,7 +390,7 @@ def test_a_damaged_file_is_told_wherever_the_damage_is(tmp_path: Path, table: st
     assert "Restore it from a copy" in said
 
 
-@pytest.mark.parametrize("kept", [0.9, 0.5, 0.1, 0.02])
+@pytest.mark.parametrize("kept", [0.9, 0.5, 0.1, 0.02, 0.002])
 def test_a_file_that_was_cut_off_is_damaged(tmp_path: Path, kept: float) -> None:
     path = tmp_path / "executions.db"
     SqliteStore(path).close()

@@ -303,6 +303,24 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path, mask: int) -> None:
     assert set(rights.values()) == {0o600}
 
 
+def test_a_file_that_a_link_leads_to_is_its_owners_alone_as_well(tmp_path: Path, path: Path) -> None:
+    path.symlink_to(tmp_path / "elsewhere.db")
+    SqliteStore(path).close()
+    assert stat.S_IMODE((tmp_path / "elsewhere.db").stat().st_mode) == 0o600
+
+
+def test_who_is_refused_the_file_takes_no_lock_away_from_who_has_it(path: Path) -> None:
+    """Within one process, to open a file and close it again lets go of all of the process's locks on it."""
+    other = "import sys; from perdure.local import SqliteStore; SqliteStore(sys.argv[1]).close()"
+    with closing(SqliteStore(path)):
+        for _ in range(2):
+            with pytest.raises(StoreError, match="in use"):
+                SqliteStore(path)
+        done = subprocess.run([sys.executable, "-c", other, path], capture_output=True, text=True, check=False)
+        assert "is in use by another process" in done.stderr
+    subprocess.run([sys.executable, "-c", other, path], check=True)
+
+
 def test_the_rights_of_a_file_that_is_there_stay_as_they_are(path: Path) -> None:
     SqliteStore(path).close()
     path.chmod(0o640)

@@ -15,11 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from perdure import cli
+from perdure.local import bench_command, explore_command
 from perdure.local.command import app
 from perdure.local.words import span
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+assert bench_command.app is explore_command.app is app  # importing them adds the commands
 
 MODULE = """
 import threading

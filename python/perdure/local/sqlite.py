@@ -82,6 +82,8 @@ _SAVE_EVENT = "INSERT INTO events (execution, number, body) VALUES (?, ?, ?)"
 
 _WRITABLE = "The folder must be there, and both it and the file writable."
 _MAGIC = b"SQLite format 3\0"
+_SMALLEST = 512
+"""Bytes of the smallest page, and so of the smallest database."""
 _NOT_A_DATABASE, _CORRUPT, _SHORT_READ = 26, 11, 522
 """Codes of SQLite; what has lost its tables, or holds no text, has none of its own."""
 _SIGNS_OF_DAMAGE = ("Could not decode", "no such table", "no such column")
@@ -288,6 +290,8 @@ class SqliteStore:
             raise
 
     def _damaged(self, problem: Exception) -> StoreError:
+        if getattr(problem, "sqlite_errorcode", 0) == _NOT_A_DATABASE and not _has_magic(self.path):
+            return StoreError(f"{self.path} is not an SQLite database. Give another file.")
         why = f"{type(problem).__name__}: {problem}"
         return StoreError(
             f"{self.path} is damaged: {why if len(why) <= _BRIEF else f'{why[:_BRIEF]}…'}. Restore it from a copy, or "
@@ -381,19 +385,36 @@ class SqliteStore:
 def _make(path: str | PathLike[str]) -> None:
     """Make a file that is not there, for its owner alone, as what SQLite puts beside it then is, too.
 
+    One that is there is not opened here: to close it again would take its locks from a store of this process that has
+    it open (POSIX takes them from the process, whichever descriptor is closed).
+
     Raises:
-        StoreError: there is one, and it is no database. SQLite would take a short one for an empty database.
+        StoreError: it is too short for a database. SQLite would take it for an empty one, and overwrite it.
 
     """
     if str(path) in ("", ":memory:"):
         return
     with suppress(OSError):  # SQLite says why it cannot have it
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        return
+        target = os.path.realpath(path)
+        if os.path.exists(target):  # noqa: PTH110 - beside realpath
+            if 0 < os.stat(target).st_size < _SMALLEST:  # noqa: PTH116 - the same
+                raise StoreError(_cut_off(path))
+        else:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _cut_off(path: str | PathLike[str]) -> str:
+    """Say what a file is that is too short for a database; no store can have it open."""
+    if _has_magic(path):
+        return f"{path} is damaged: it was cut off. Restore it from a copy, or give another file."
+    return f"{path} is not an SQLite database. Give another file."
+
+
+def _has_magic(path: str | PathLike[str]) -> bool:
+    """Tell whether a file begins as a database does, though SQLite would not have it."""
     with suppress(OSError), Path(path).open("rb") as file:
-        begin = file.read(len(_MAGIC))
-        if begin and begin != _MAGIC:
-            raise StoreError(f"{path} is not an SQLite database. Give another file.")
+        return file.read(len(_MAGIC)) == _MAGIC
+    return False
 
 
 def _is_damage(problem: sqlite3.DatabaseError) -> bool:
