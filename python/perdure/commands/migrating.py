@@ -8,10 +8,12 @@ from pathlib import Path  # noqa: TC003 - typer reads the hints
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from perdure.commands.codes import BLOCKED, FAILED, OK, CommandError
-from perdure.commands.text import clean, plural
+from perdure.commands.text import plural
 from perdure.commands.usage import Command, print_document
+from perdure.commands.writer import Writer
 from perdure.local.command import AsJson, app
 from perdure.migration.project import Finding, examine
 from perdure.migration.words import BY_HAND
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 MOVING = "Move over from the official SDK"
 """The heading of the command in the help."""
 
-_COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @app.command(cls=Command, rich_help_panel=MOVING)
@@ -97,14 +99,32 @@ def _described(note: Note) -> dict[str, Any]:
 
 def _show(findings: list[Finding], *, write: bool) -> None:
     """Print the changes, and on standard error what else is to be said."""
+    out, err = _writer(stderr=False), _writer(stderr=True)
     for finding in findings if not write else ():
-        _print_diff(finding)
+        if out.is_terminal:
+            for line in _diff(finding):
+                out.print(Text(line.rstrip("\r\n"), _COLOURS.get(line[:1], "")))
+        else:
+            sys.stdout.writelines(_diff(finding))  # to the byte, for `patch`
     sys.stdout.flush()
     for finding in findings:
         if finding.problem is not None:
-            _say(finding, finding.problem, "not rewritten: ", typer.colors.RED)
+            _say(err, finding, finding.problem, "not rewritten: ", "red")
         for note in finding.notes:
-            _say(finding, note, "", typer.colors.YELLOW if note.asks == BY_HAND else typer.colors.GREEN)
+            _say(err, finding, note, "", "yellow" if note.asks == BY_HAND else "green")
+    err.print(_sum(findings, write=write))
+
+
+def _writer(*, stderr: bool) -> Writer:
+    return Writer(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _say(err: Writer, finding: Finding, note: Note, what: str, colour: str) -> None:
+    err.print(Text.assemble((f"{finding.path}:{note.line}:{note.column}:", colour), f" {what}{note.message}"))
+
+
+def _sum(findings: list[Finding], *, write: bool) -> str:
+    """Say in a line what was found, and what comes next."""
     changed = sum(finding.changes for finding in findings)
     failed = sum(finding.problem is not None for finding in findings)
     by_hand = sum(note.asks == BY_HAND for finding in findings for note in finding.notes)
@@ -112,24 +132,8 @@ def _show(findings: list[Finding], *, write: bool) -> None:
     parts = [f"{plural(changed, 'file')} {done}" if changed else f"nothing {done}"]
     parts += [f"{plural(by_hand, 'place')} to look at"] if by_hand else []
     parts += [f"{plural(failed, 'file')} not rewritten"] if failed else []
-    hint = (
-        " --write does it." if changed and not write else " An import sorter may want to sort anew." if changed else ""
-    )
-    typer.echo(f"{', '.join(parts)}.{hint}", err=True)
-
-
-def _print_diff(finding: Finding) -> None:
-    """Print a change as a patch; to a terminal, nothing of it that could move the cursor."""
-    if not sys.stdout.isatty():
-        sys.stdout.writelines(_diff(finding))
-        return
-    for line in _diff(finding):
-        typer.secho(clean(line.rstrip("\r\n")), fg=_COLOURS.get(line[:1]))
-
-
-def _say(finding: Finding, note: Note, what: str, colour: str) -> None:
-    place = typer.style(f"{clean(finding.path)}:{note.line}:{note.column}:", fg=colour)
-    typer.echo(f"{place} {what}{clean(note.message)}", err=True)
+    hint = " An import sorter may want to sort anew." if write else " --write does it."
+    return f"{', '.join(parts)}.{hint if changed else ''}"
 
 
 def _diff(finding: Finding) -> Iterator[str]:
