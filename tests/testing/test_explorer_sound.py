@@ -13,7 +13,7 @@ import pytest
 
 from perdure import CallbackError, InvokeError, StepError, durable_execution
 from perdure.config import CompletionConfig, Duration, StepSemantics
-from perdure.retries import RetryPresets
+from perdure.retries import RetryDecision, RetryPresets
 from perdure.testing import ExplorationError, explore
 from support.explored import GLOBAL, batches, polling, search
 
@@ -48,6 +48,19 @@ def payment_at_most_once(_event: Any, context: Any) -> Any:
         return context.step(lambda _: "paid", "pay", step_semantics=once, retry=RetryPresets.none())
     except StepError:
         return context.step(lambda _: "ask the bank", "ask")
+
+
+def at_most_once_again_and_again(_event: Any, context: Any) -> Any:
+    def third_time(step: Any) -> int:
+        if step.attempt < 3:
+            raise ConnectionError("not yet")
+        return int(step.attempt)
+
+    def again(_error: Exception, attempt: int) -> RetryDecision:
+        return RetryDecision.retry(5) if attempt < 5 else RetryDecision.no_retry()
+
+    once = StepSemantics.AT_MOST_ONCE_PER_RETRY
+    return context.step(third_time, "third time", step_semantics=once, retry=again)
 
 
 def the_first_that_answers(_event: Any, context: Any) -> Any:
@@ -86,6 +99,7 @@ CORRECT: list[tuple[Callable[[Any, Any], Any], Any, dict[str, Any]]] = [
     (chance_inside_of_steps, None, {}),
     (flaky_steps, None, {}),
     (payment_at_most_once, None, {}),
+    (at_most_once_again_and_again, None, {}),
     (batches, 5, {}),
     (the_first_that_answers, None, {}),
     (polling, None, {}),

@@ -8,6 +8,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure.testing._company import Company
+from perdure.testing._hands import Patience
 from perdure.testing._mask import same
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Around:
     outcomes: dict[Any, Outcome] = field(default_factory=dict)
     """How everything in the world ended the first time."""
     company: Company = field(default_factory=Company)
+    patience: Patience = field(default_factory=Patience)
+    """With branches that are held up, by a lock of the handler's, say."""
     in_vain: set[Key] = field(default_factory=set)
     """The callbacks that nobody answered in the first run, although it waited for whoever might."""
     hold: Hold = Hold.ALL

@@ -57,6 +57,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
             recorded[key]["Runs"] = fault.runs[key] - fault.lost[key]
             names[key] = (operation.get("Name") or f"{operation.get('SubType')} {operation['Id'][:8]}") + suffix
     operations = [SvcOperation.from_dict(operation) for operation in handle.operations]
+    raced = {(fault.place(execution.arn), id_) for execution in executions for id_ in _raced(execution.operations)}
     return Seen(
         status=handle.status,
         result=_json(handle.result),
@@ -68,12 +69,16 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
         probe=probed,
         calls=fault.calls,
         choices=fault.choices,
+        width=fault.width,
+        calls_of_branches=fault.calls_of_branches,
         turns=list(fault.turns),
         own_threads=fault.own_threads,
         invocations=len(handle.invocations),
         tree=f"{handle.status}\n{render(tree_of(operations))}",
         interrupted=any(_interrupted(execution) for execution in executions),
-        raced=any(_raced(execution.operations) for execution in executions),
+        raced=raced,
+        in_races=_below(raced, recorded),
+        contradictions=_contradictions(executions, fault),
         struck=fault.struck,
         stuck=stuck,
         is_durable=fault.core is not None,
@@ -142,10 +147,36 @@ def _interrupted(execution: ExecutionHandle) -> bool:
     )
 
 
-def _raced(operations: list[dict[str, Any]]) -> bool:
-    """Tell whether a map or parallel ended before all of its branches had: then their order makes the result."""
-    ended = {o["Id"] for o in operations if o.get("SubType") in ("Map", "Parallel") and o["Status"] != "STARTED"}
-    results = [str(o["ContextDetails"].get("Result")) for o in operations if o["Id"] in ended]
-    return any(reason in result for result in results for reason in _EARLY) or any(
-        o.get("ParentId") in ended and o["Status"] not in ("SUCCEEDED", "FAILED") for o in operations
-    )
+def _raced(operations: list[dict[str, Any]]) -> set[str]:
+    """Give the maps and parallels that ended before all of their branches had: then their order makes the result."""
+    ended = {o["Id"]: o for o in operations if o.get("SubType") in ("Map", "Parallel") and o["Status"] != "STARTED"}
+    early = {
+        id_ for id_, o in ended.items() if any(reason in str(o["ContextDetails"].get("Result")) for reason in _EARLY)
+    }
+    still = {o.get("ParentId") for o in operations if o["Status"] not in ("SUCCEEDED", "FAILED")}
+    return early | (ended.keys() & still)
+
+
+def _below(above: set[Key], recorded: dict[Key, dict[str, Any]]) -> set[Key]:
+    """Give the operations that lie below others, and those of the executions that were invoked there."""
+    found: dict[Key, bool] = {}
+
+    def is_below(key: Key) -> bool:
+        if key not in found:
+            place, _ = key
+            found[key] = False  # should it go round
+            parent = recorded.get(key, {}).get("ParentId")
+            outer = (place, parent) if parent is not None else (place[:-1], place[-1]) if place else None
+            found[key] = outer is not None and (outer in above or is_below(outer))
+        return found[key]
+
+    return {key for key in recorded if is_below(key)}
+
+
+def _contradictions(executions: list[ExecutionHandle], fault: Fault) -> list[str]:
+    """Say how what the run gave contradicts what is recorded; between two that go on at a time, there is no telling."""
+    arns = {fault.place(execution.arn): execution.arn for execution in executions}
+    runs = {(arns[place], id_): times for (place, id_), times in fault.runs.items() if place in arns}
+    only_attempts = fault.schedule.kind in ("undisturbed", "order") and not fault.own_threads
+    told = fault.record.close(runs if only_attempts else {})
+    return told if not fault.hands.held_up else []

@@ -87,7 +87,7 @@ class Report:
                 f"time was up after {self.seconds:.3g} s, before anything went wrong on purpose; "
                 "give it a longer time_limit"
             )
-        if self.missed is not None and self.missed.kind == "order":
+        if self.missed is not None and self.missed.kind in ("undisturbed", "order"):
             yield f"{self.missed} did not come about: there never was more than one branch to go on with"
         elif self.missed is not None:
             calls = f"{expected.calls} API call{'' if expected.calls == 1 else 's'}"
@@ -160,8 +160,13 @@ class Report:
         more = len(self.differences) - _SHOWN
         shown = self.differences[:_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
         carried = self.got.struck if self.got is not None else None
+        happened = schedule.in_words(carried or "")
+        if schedule == UNDISTURBED and self.got is self.expected:
+            happened = "nothing went wrong"
+        contradicts = self.got is not None and self.got.contradictions
+        did = "what the handler was given contradicts the record" if contradicts else "the handler did something else"
         told = [
-            f"the handler did something else when {schedule.in_words(carried or '')} [{schedule}]:",
+            f"{did} when {happened} [{schedule}]:",
             *(f"  * {difference}".replace("\n", "\n    ") for difference in shown),
             *(f"run it again: {recipe}" for recipe in recipes),
         ]

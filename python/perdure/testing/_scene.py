@@ -47,7 +47,7 @@ class Scene(Stage):
         super().__init__(skip_time=True, patience=min(PATIENCE, limit / _SHARE))
         self._around = around
         self._calls: Counter[str] = Counter()
-        self.fault = Fault(schedule, self.service)
+        self.fault = Fault(schedule, self.service, around.patience)
         self.service.on_api_call = self.fault.on_call
         self.service.identify = _Ids()
         self.service.functions = Functions()

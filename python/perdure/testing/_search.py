@@ -31,6 +31,8 @@ _DOUBTS, _TRIES = 6, 24
 """How often a difference must come again that may be chance, and how often it is tried."""
 _RETRIALS = 3
 _PICKS = 32
+_MOST_HANDS = 5
+"""Branches are tried with one thread, with two, and with as many as there are branches, up to so many."""
 _LEAST, _TIMES = 1.0, 10.0
 """What a run may take although time is about to be up: so many seconds, and so many times what others took at most."""
 
@@ -132,6 +134,9 @@ class Search:
         """Report on an undisturbed run after which there is nothing to look for."""
         if self._expected.stuck is not None or not self._expected.is_durable:
             return self._report(None, 0, planned)
+        if self._expected.contradictions:
+            found = _Found(UNDISTURBED, self._expected.contradictions, self._expected, self._expected)
+            return self._report(found, 0, planned)
         if self._expected.is_non_deterministic:
             told = f"it did not even do the same within one run: {self._expected.outcome()}"
             return self._report(_Found(UNDISTURBED, [told], self._expected, self._expected), 0, planned)
@@ -197,9 +202,9 @@ class Search:
         if found.got.stuck is not None or schedule.kind == "undisturbed":
             return found
         if schedule.kind == "order":
-            smaller = [Schedule("order", schedule.at, picks) for picks in range(_PICKS)]
+            smaller = [replace(schedule, picks=picks) for picks in range(_PICKS)]
         else:
-            smaller = sorted(one for one in left_out if one.kind == schedule.kind)
+            smaller = sorted(one for one in left_out if (one.kind, one.hands) == (schedule.kind, schedule.hands))
         try:
             for one in smaller:
                 self._check_time()
@@ -287,7 +292,7 @@ class Search:
 
     def _learn_from(self, got: Seen) -> _Found:
         found = _Found(UNDISTURBED, [], self._expected, got)
-        if got.stuck is not None or got.is_non_deterministic:
+        if got.stuck is not None or got.is_non_deterministic or got.contradictions:
             found.differences = self._expected.differences(got, result=True, probe=False)
         else:
             self._varying.learn(got)
@@ -307,9 +312,9 @@ class Search:
     def _once(self, schedule: Schedule, hold: Hold) -> _Found:
         got = self._run(schedule, hold, limit=self._patience())
         expected, mask = (self._expected, Mask()) if hold == Hold.ALL else self._varying.like(got)
-        loose = got.interrupted or got.raced or expected.raced
+        loose = got.interrupted or not expected.raced_alike(got)
         probed = schedule.kind != "crash-before" or self._idempotent
-        probed = probed and not loose and got.unlike != Unlike.ENDS
+        probed = probed and not (loose or got.raced or expected.raced) and got.unlike != Unlike.ENDS
         was, now = expected.without(mask), got.without(mask)
         if got.unlike:  # then what it does is as free as where nothing is held
             of_probe = self._varying.like(expected)[1]
@@ -335,14 +340,23 @@ class Search:
 
 
 def _plan(expected: Seen, orders: int) -> Iterator[Schedule]:
-    """Give all schedules, those of early calls first, and the most telling ones first of all."""
+    """Give all schedules, those of early calls first, and the most telling ones first of all.
+
+    In the undisturbed run one thread works through all branches that are begun; with several, these go on by turns, an
+    operation at a time.
+    """
     yield from [UNDISTURBED] * _UNDISTURBED
+    most = min(expected.width, _MOST_HANDS)
+    tried = sorted({1, 2, most}) if most > 1 else []
+    yield from (Schedule(hands=hands) for hands in tried)
     for call in range(1, expected.calls + 1):
         for kind in ("crash-after", "crash-before", "lost", "late"):
             yield Schedule(kind, call)
+        if tried and call in expected.calls_of_branches:
+            yield Schedule("crash-after", call, hands=most)
     if expected.choices:
         for seed in range(1, orders + 1):
-            yield Schedule("order", seed)
+            yield Schedule("order", seed, hands=most if tried and seed % 2 == 0 else None)
 
 
 def _choice(plan: list[Schedule], most: int) -> list[Schedule]:

@@ -36,12 +36,16 @@ class Seen:
         probe: What the probe saw.
         calls: How many API calls were made.
         choices: How often it was open what went on next: one of several branches, or a thread of the handler's own.
+        width: How many branches there were to choose from at most.
+        calls_of_branches: The API calls that were made by branches.
         turns: What attempts of steps, checks and functions were run, in order.
         own_threads: Whether threads of the handler's own began operations.
         invocations: How many there were.
         tree: All of it, drawn.
         interrupted: Whether an at-most-once step was cut off.
-        raced: Whether a batch ended before all of its branches had.
+        raced: The batches that ended before all of their branches had.
+        in_races: The operations below these.
+        contradictions: In words, how what it gave contradicts what is recorded.
         struck: What the API call carried with which the schedule came about, or what it put in order; None if it did
             not come about.
         stuck: Where it was when it was given up.
@@ -64,12 +68,16 @@ class Seen:
     probe: Any
     calls: int
     choices: int
+    width: int
+    calls_of_branches: list[int]
     turns: list[Any]
     own_threads: bool
     invocations: int
     tree: str
     interrupted: bool
-    raced: bool
+    raced: set[Key]
+    in_races: set[Key]
+    contradictions: list[str]
     struck: str | None
     stuck: StuckError | None
     is_durable: bool
@@ -118,19 +126,23 @@ class Seen:
 
         Args:
             other: The other run.
-            result: Whether its outcome and operations must be the same, or it only must come to its end.
+            result: Whether its outcome and operations must be the same, but for those that raced; or it only must come
+                to its end, and do the same within itself.
             probe: Whether what the probe saw must be the same.
 
         """
         if other.stuck is not None:
             return [f"it had not come to its end after {other.stuck.seconds:.3g} s, and was here:\n{other.stuck.where}"]
-        found = []
+        found = list(other.contradictions)
         if result:
             found += self._outcome_differences(other)
             for key in [*self.operations, *(key for key in other.operations if key not in self.operations)]:
-                found += self._operation_differences(key, other)
+                if key not in self.in_races and key not in other.in_races:
+                    found += self._operation_differences(key, other)
         elif other.status == "RUNNING" != self.status:
             found.append("the execution did not come to its end")
+        elif other.is_non_deterministic and not self.is_non_deterministic:
+            found.append(f"it did not even do the same within one run: {other.outcome()}")
         if probe and not same(self.probe, other.probe):
             found.append(_apart("the probe saw", self.probe, other.probe, "sees"))
         return found
@@ -139,6 +151,17 @@ class Seen:
         """Tell whether what both did came in the same order."""
         mine, others = set(self.turns), set(other.turns)
         return [key for key in self.turns if key in others] == [key for key in other.turns if key in mine]
+
+    def raced_alike(self, other: Seen) -> bool:
+        """Tell whether the batches that ended before all of their branches had gave the same in both.
+
+        Then whatever comes of them must be the same, too.
+        """
+        nothing: dict[str, Any] = {}
+        return all(
+            self.operations.get(key, nothing).get("Result") == other.operations.get(key, nothing).get("Result")
+            for key in self.raced | other.raced
+        )
 
     def unanswered_keys(self) -> set[Key]:
         """Give the callbacks that nobody answered."""
@@ -173,7 +196,7 @@ class Seen:
             ):
                 if mine != others:
                     found.append(_apart(f"the {name} was", mine, others))
-        if self.open_callbacks != other.open_callbacks:
+        if self.open_callbacks != other.open_callbacks and not (self.raced or other.raced):
             found.append(_apart("open callbacks were", self.open_callbacks, other.open_callbacks, "are"))
         return found
 

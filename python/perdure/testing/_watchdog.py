@@ -45,8 +45,13 @@ class Worker:
         self._thread = Thread(target=copy_context().run, args=(self._work,), name="perdure explorer", daemon=True)
         self._thread.start()
 
-    def do(self, task: Callable[[], Any], limit: float) -> Any:
+    def do(self, task: Callable[[], Any], limit: float, at_work: Callable[[], int] | None = None) -> Any:
         """Have something done, and give what it returns or raise what it raises.
+
+        Args:
+            task: What to do.
+            limit: How many seconds it may take.
+            at_work: Tells which thread is at work on it; the worker's own if not given.
 
         Raises:
             StuckError: If it takes longer than so many seconds. The worker is of no more use then.
@@ -56,7 +61,7 @@ class Worker:
         try:
             result, error = self._wait(limit)
         except Empty:
-            where = self._where()
+            where = self._where(at_work() if at_work is not None else self._thread.ident)
             self.give_up()
             raise StuckError(limit, where) from None
         except BaseException:
@@ -91,8 +96,8 @@ class Worker:
                 outcome = None, error
             self._outcomes.put(outcome)
 
-    def _where(self) -> str:
-        stack = traceback.extract_stack(frame_of(self._thread.ident))
+    def _where(self, ident: int | None) -> str:
+        stack = traceback.extract_stack(frame_of(ident))
         ours = [is_ours(frame.filename) for frame in stack]
         below = stack[ours.index(True) :] if True in ours else stack
         users = [frame for frame in below if not is_ours(frame.filename)]

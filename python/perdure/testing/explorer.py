@@ -2,8 +2,9 @@
 
 A durable function must do the same each time it is run again. What makes it differ (chance, the clock, globals, side
 effects outside of steps) shows only when an invocation ends in an unlucky place, so the explorer ends them in all
-places: crashes before and after each API call, a lost response to each, an invocation out of time with each, and
-branches in orders drawn by chance. The first run that differs is reported as a schedule that can be run again.
+places: crashes before and after each API call, a lost response to each, an invocation out of time with each; and
+branches in orders drawn by chance, with one thread and with several. The first run that differs, or that contradicts
+what is recorded of it, is reported as a schedule that can be run again.
 """
 
 from __future__ import annotations
@@ -52,10 +53,14 @@ def explore(
 
     Steps may be random and flaky, and strategies may decide by chance: what varies between undisturbed runs is held as
     it was in the one that got furthest, and in further runs left out of the comparison. A run in which an at-most-once
-    step is interrupted, or a batch ends before all its branches have, only has to end.
+    step is interrupted, or a batch that ends before all its branches have gives another result, only has to end, and to
+    ask for the operations that it has recorded.
 
-    Everything runs in one thread that is not the caller's, so that a run which hangs can be given up. The exploration
-    ends with it: Python cannot end a thread that waits for ever, and what it holds would be missing in later runs.
+    Each run is held against its own record as well: what a handler was given must be what is recorded.
+
+    Everything runs in one thread that is not the caller's, so that a run which hangs can be given up; where branches
+    have several, one of them goes on at a time. The exploration ends with a run that hangs: Python cannot end a thread
+    that waits for ever, and what it holds would be missing in later runs.
 
     Threads that the handler starts may answer its callbacks: they get up to 5 real seconds (a quarter of `trial_limit`
     at most) before the callback times out, unless they did nothing in the first run, and up to 3 seconds to end once a
