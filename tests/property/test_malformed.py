@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,12 @@ def failed_by(response: Any) -> str | None:
     return response["Error"]["ErrorType"] if isinstance(response, dict) and response["Status"] == "FAILED" else None
 
 
+def was_unreadable(response: Any) -> bool:
+    """Tell whether the execution failed by a payload, if only since the handler came to no more for it."""
+    failed = failed_by(response)
+    return failed == SERDES_ERROR or (failed in OF_THE_HISTORY and SERDES_ERROR in response["Error"]["ErrorMessage"])
+
+
 def operations_of(event: dict[str, Any]) -> list[dict[str, Any]]:
     return event["InitialExecutionState"]["Operations"]  # type: ignore[no-any-return]
 
@@ -106,7 +113,7 @@ def operations_of(event: dict[str, Any]) -> list[dict[str, Any]]:
 def test_an_event_with_anything_in_it_ends_as_documented(data: DataObject) -> None:
     event = event_of(data)
     for _ in range(data.draw(st.integers(1, 4), "times")):
-        spoil_anything(data, event)
+        spoil_anything(lambda options: data.draw(st.sampled_from(options)), event)
     outcome(event)
 
 
@@ -151,7 +158,7 @@ def test_a_member_that_cannot_be_never_gives_another_value(data: DataObject) -> 
     response, sent = outcome(event)
     if isinstance(response, ExecutionError):
         assert "cannot be read" in str(response)
-    elif failed_by(response) != SERDES_ERROR:
+    elif not was_unreadable(response):
         assert (response, sent) == true_outcome(index)
 
 
@@ -247,39 +254,43 @@ CALLS = st.integers(1, 40)
 PAGED = {"response_page": 1, "inline_operations": 3, "state_page": 2}
 
 
-@given(CALLS, st.booleans(), st.data())
-def test_an_answer_with_anything_in_it_ends_as_documented(at: int, paged: bool, data: DataObject) -> None:
+# What an answer holds depends on threads and on time, so that Hypothesis may not be asked about it: it gives a seed.
+SEEDS = st.integers(0, 2**32 - 1).map(Random)
+
+
+@given(CALLS, st.booleans(), SEEDS)
+def test_an_answer_with_anything_in_it_ends_as_documented(at: int, paged: bool, chance: Random) -> None:
     def spoil(answer: dict[str, Any], _state: Any, _told: Any) -> Any:
-        for _ in range(data.draw(st.integers(1, 3), "times")):
-            spoil_anything(data, answer)
+        for _ in range(chance.randint(1, 3)):
+            spoil_anything(chance.choice, answer)
         return answer
 
     played(at, spoil, **(PAGED if paged else {}))
 
 
-@given(CALLS, st.booleans(), st.data())
-def test_a_member_of_an_answer_that_cannot_be_loses_nothing(at: int, paged: bool, data: DataObject) -> None:
+@given(CALLS, st.booleans(), SEEDS)
+def test_a_member_of_an_answer_that_cannot_be_loses_nothing(at: int, paged: bool, chance: Random) -> None:
     """The invocation is repeated, and the execution ends as ever."""
 
     def spoil(answer: dict[str, Any], state: dict[str, Any], _told: Any) -> Any:
         operations = state.get("Operations") or []
         found = [path for path in paths(operations) if path[-1] not in {"Error", "Novelty"}]
-        if found and data.draw(st.booleans(), "in an operation"):
-            path = data.draw(st.sampled_from(found), "path")
-            put(operations, path, odd(data.draw(st.sampled_from(NOWHERE), "odd")))
+        if found and chance.random() < 0.5:
+            put(operations, chance.choice(found), odd(chance.choice(list(NOWHERE))))
             return answer
-        return data.draw(st.sampled_from([None, "text", [], 7, {"CheckpointToken": 7}]), "answer")
+        return chance.choice([None, "text", [], 7, {"CheckpointToken": 7}])
 
     failed, _ = played(at, spoil, **(PAGED if paged else {}))
     assert failed is None
 
 
-@given(CALLS, st.booleans(), st.data())
-def test_an_older_state_in_an_answer_changes_nothing(at: int, paged: bool, data: DataObject) -> None:
+@given(CALLS, st.booleans(), SEEDS)
+def test_an_older_state_in_an_answer_changes_nothing(at: int, paged: bool, chance: Random) -> None:
     def spoil(answer: dict[str, Any], state: dict[str, Any], told: list[dict[str, Any]]) -> Any:
         if told:
-            older = data.draw(st.lists(st.sampled_from(told), max_size=9), "older")
-            state["Operations"] = data.draw(st.permutations([*state.get("Operations", []), *older]), "order")
+            operations = [*state.get("Operations", []), *chance.choices(told, k=chance.randint(0, 9))]
+            chance.shuffle(operations)
+            state["Operations"] = operations
         return answer
 
     failed, play = played(at, spoil, **(PAGED if paged else {}))
@@ -288,13 +299,12 @@ def test_an_older_state_in_an_answer_changes_nothing(at: int, paged: bool, data:
     assert len(play.events) == len(true_play().events)
 
 
-@given(CALLS, st.sampled_from(["Type", "Status", "Novelty"]), st.data())
-def test_what_is_new_in_an_answer_fails_only_code_that_comes_to_it(at: int, what: str, data: DataObject) -> None:
+@given(CALLS, st.sampled_from(["Type", "Status", "Novelty"]), SEEDS)
+def test_what_is_new_in_an_answer_fails_only_code_that_comes_to_it(at: int, what: str, chance: Random) -> None:
     def spoil(answer: dict[str, Any], state: dict[str, Any], told: list[dict[str, Any]]) -> Any:
         operations = [*(state.get("Operations") or []), *copy.deepcopy(told)]
         if operations:
-            operation = data.draw(st.sampled_from(operations), "operation")
-            operation[what] = "NEW"
+            chance.choice(operations)[what] = "NEW"
             state["Operations"] = operations
         return answer
 

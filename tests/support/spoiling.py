@@ -7,8 +7,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
-
 from perdure import DurableContext, durable_execution
 from perdure.config import Duration, NestingType
 from perdure.local import LocalService, VirtualClock
@@ -18,8 +16,6 @@ from perdure.waits import WaitForConditionDecision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from hypothesis.strategies import DataObject
 
     from perdure.local import ExecutionHandle
 
@@ -233,16 +229,16 @@ def drop(value: Any, path: tuple[Any, ...]) -> None:
     del value[path[-1]]
 
 
-def spoil_anything(data: DataObject, value: Any) -> None:
-    """Put anything anywhere, or drop it."""
+def spoil_anything(pick: Callable[[list[Any]], Any], value: Any) -> None:
+    """Put anything anywhere, or drop it; ``pick`` chooses."""
     found = paths(value)
     if not found:
         return
-    path = data.draw(st.sampled_from(found), "path")
-    if data.draw(st.booleans(), "dropped"):
+    path = pick(found)
+    if pick([True, False]):
         drop(value, path)
     else:
-        put(value, path, odd(data.draw(st.sampled_from(list(ODD)), "value")))
+        put(value, path, odd(pick(list(ODD))))
 
 
 def canonical(update: dict[str, Any]) -> str:
