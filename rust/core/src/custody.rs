@@ -60,8 +60,7 @@ pub(crate) struct Body {
 }
 
 /// What an operation without a record is called inside the engine. No user can choose a subtype with a space.
-const VIRTUAL: Call<'static> =
-    Call { kind: Kind::Context, sub_type: "virtual context", name: None, index: None };
+const VIRTUAL: Call<'static> = Call { kind: Kind::Context, sub_type: "virtual context", name: None, index: None };
 const FLAT: Call<'static> = Call { sub_type: "flat branch", ..VIRTUAL };
 
 impl<P: Payload, W> Engine<P, W> {
