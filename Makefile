@@ -17,6 +17,7 @@ help: ## List what one can do
 
 run: $(STAMPS)/built ## Run the example order workflow on the embedded service
 	cd examples && ../$(BIN)/perdure run order:handler --event order.json --skip-time
+	@printf '\nThe perdure command is in %s. This puts it on the path:\n\n  . %s/activate\n' $(BIN) $(BIN)
 
 test: $(STAMPS)/built $(STAMPS)/dev test-rust test-python ## Pass every test
 
@@ -62,9 +63,11 @@ clean: ## Remove everything that was built
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c \
+	  'import sys; sys.exit("perdure needs Python 3.11 or newer: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet "maturin>=1.16,<2"
+	$(BIN)/python -m pip install --quiet --group build
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: $(STAMPS)/venv
@@ -75,10 +78,13 @@ $(STAMPS)/test: $(STAMPS)/venv
 	$(BIN)/python -m pip install --quiet --group test
 	@touch $@
 
+# A group is named, since maturin would install `dev` of itself: some 500 MB that only tests and lints need.
+DEVELOP := $(BIN)/maturin develop --locked --quiet --extras local --group build
+
 $(STAMPS)/built: $(STAMPS)/venv $(CORE)
-	$(BIN)/maturin develop --locked --quiet --extras local
+	$(DEVELOP)
 	@touch $@
 
 $(STAMPS)/release: $(STAMPS)/venv $(CORE)
-	$(BIN)/maturin develop --locked --release --quiet --extras local
+	$(DEVELOP) --release
 	@touch $(STAMPS)/built $@

@@ -1,0 +1,39 @@
+"""What the Makefile's targets install: a newcomer's first minute is `make run`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def commands(target: str) -> list[str]:
+    """Give what a target would do in a fresh clone; nothing is done."""
+    ran = subprocess.run(
+        ["make", "--dry-run", "VENV=.venv-of-nobody", target],  # noqa: S607
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout.splitlines()
+
+
+def test_running_the_example_installs_nothing_that_only_development_needs() -> None:
+    lines = commands("run")
+    groups = {line.partition("--group ")[2].partition(" ")[0] for line in lines if "--group" in line}
+    assert groups == {"build"}
+    developing = [line for line in lines if "maturin develop" in line]
+    assert len(developing) == 1
+    assert "--group" in developing[0]  # without one, maturin installs the group called dev
+
+
+def test_testing_installs_the_development_group() -> None:
+    assert any("--group dev" in line for line in commands("test-python"))
+
+
+def test_the_engine_is_tested_without_the_tools_of_the_whole() -> None:
+    lines = commands("test-engine")
+    assert any("--group test" in line for line in lines)
+    assert not any("--group dev" in line for line in lines)
