@@ -39,6 +39,10 @@ def read_checkpoint(answer: Any) -> Checkpoint:
     if not isinstance(answer, dict):
         _refuse(THE_ANSWER, "it", answer, "object")
     token, state = answer.get("CheckpointToken"), answer.get("NewExecutionState")
+    if token and type(token) is str and type(state) is dict:
+        operations, marker = state.get("Operations"), state.get("NextMarker")
+        if marker is None and type(operations) is list:  # as nearly always: each call of the service comes this way
+            return token, operations, None
     if token is not None and not (isinstance(token, str) and token):
         _refuse(THE_ANSWER, "CheckpointToken", token, "text")
     if state is None:
