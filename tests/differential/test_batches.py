@@ -1,4 +1,4 @@
-"""map and parallel, by hand, under both SDKs. Early completion only at concurrency 1: elsewhere it is a race."""
+"""map and parallel, by hand, under both SDKs. With several branches in flight an early end is compared by who is in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.duel import USER, Answer, Stage, World, compare
+from support.duel import OFFICIAL, PERDURE, USER, Answer, Stage, World, compare, play, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -328,6 +328,37 @@ def test_both_sdks_ask_a_predicate_the_same_questions(fates: str, rule: str, nes
         return None
 
     compare(body)
+
+
+# ---- when a batch ends with several branches in flight: who is in the result is certain
+
+
+@pytest.mark.parametrize(
+    ("items", "limit", "enough", "total"),
+    [(60, None, 1, 60), (10, 5, 6, 10), (20, 5, 2, 6), (20, 1, 2, 2), (40, 10, 3, 12)],
+)
+@pytest.mark.parametrize("nesting", NESTINGS)
+def test_both_sdks_admit_the_same_branches_of_many_that_end_at_once(
+    nesting: str, items: int, limit: int | None, enough: int, total: int
+) -> None:
+    def body(stage: Stage) -> Any:
+        config = stage.sdk.config
+        given = config.MapConfig(
+            max_concurrency=limit,
+            completion_config=config.CompletionConfig(min_successful=enough),
+            nesting_type=config.NestingType[nesting],
+        )
+        batch = stage.ctx.map(list(range(items)), lambda inner, item, *_: inner.step(lambda _: item), "m", given)
+        assert batch.success_count >= enough
+        stage.note("who", [item.index for item in batch.all])
+        stage.note("why", batch.completion_reason)
+        return None
+
+    for sdk in (OFFICIAL, PERDURE):
+        handle, seen = play(body, sdk)
+        assert handle.status == "SUCCEEDED"
+        assert seen.notes["who"] == [show([*range(total)])], sdk.name
+        assert seen.notes["why"] == ["CompletionReason.MIN_SUCCESSFUL_REACHED"], sdk.name
 
 
 # ---- suspension

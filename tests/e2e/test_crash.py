@@ -124,6 +124,59 @@ def flat(c: DurableContext, j: Journal) -> Any:
     return c.map(range(3), item, "flat", nesting_type=NestingType.FLAT).get_results()
 
 
+def _ended(found: Any) -> Any:
+    items = [[item.status.value, item.result] for item in found.all]
+    return [items, found.completion_reason.value]
+
+
+def _waits(j: Journal, name: str, seconds: int) -> Callable[[DurableContext], Any]:
+    return lambda k: (k.wait(seconds), k.step(j.body(name), name))[1]
+
+
+def early_success(c: DurableContext, j: Journal) -> Any:
+    """It ends with several branches in flight, one after another of which has ended."""
+    branches = [_waits(j, "a", 2), _waits(j, "never", 60), lambda k: k.step(j.body("b"), "b"), _waits(j, "d", 5)]
+    rule = CompletionConfig(min_successful=3)
+    return _ended(c.parallel(branches, "early", completion_config=rule))
+
+
+def early_success_flat(c: DurableContext, j: Journal) -> Any:
+    branches = [_waits(j, "a", 2), _waits(j, "never", 60), lambda k: k.step(j.body("b"), "b"), _waits(j, "d", 5)]
+    rule = CompletionConfig(min_successful=3)
+    return _ended(c.parallel(branches, "early", completion_config=rule, nesting_type=NestingType.FLAT))
+
+
+def early_failure(c: DurableContext, j: Journal) -> Any:
+    """What it leaves behind, and what has succeeded, is undone, as a saga would."""
+
+    def bad(k: DurableContext) -> Any:
+        k.wait(3)
+        return k.step(j.body("bad", fails=9), "bad", retry=RetryPresets.none())
+
+    branches = [bad, lambda k: k.step(j.body("b"), "b"), _waits(j, "d", 1), _waits(j, "never", 60)]
+    found = c.parallel(branches, "early")
+    undone = [c.step(j.body(f"undo{item.index}", item.index), f"undo{item.index}") for item in found.succeeded()]
+    return [_ended(found), undone]
+
+
+def early_of_few_at_a_time(c: DurableContext, j: Journal) -> Any:
+    def item(k: DurableContext, n: int, *_: Any) -> Any:
+        k.wait([4, 1, 1, 60, 60, 60][n])
+        return k.step(j.body(f"i{n}", n), f"i{n}")
+
+    rule = CompletionConfig(min_successful=2)
+    return _ended(c.map(range(6), item, "early", max_concurrency=2, completion_config=rule))
+
+
+def early_inside_early(c: DurableContext, j: Journal) -> Any:
+    def item(k: DurableContext, n: int, *_: Any) -> Any:
+        rule = CompletionConfig(min_successful=1)
+        branches = [_waits(j, f"in{n}", 1 + 2 * n), _waits(j, "never", 60)]
+        return _ended(k.parallel(branches, completion_config=rule))
+
+    return _ended(c.map(range(3), item, "early", completion_config=CompletionConfig(min_successful=2)))
+
+
 def condition(c: DurableContext, j: Journal) -> Any:
     def check(state: int, _context: Any) -> int:
         j.begun["check"] += 1
@@ -198,6 +251,11 @@ CORPUS: dict[str, Workflow] = {
         mapped,
         serial_parallel,
         flat,
+        early_success,
+        early_success_flat,
+        early_failure,
+        early_of_few_at_a_time,
+        early_inside_early,
         condition,
         wait_for_callback,
         invoked,

@@ -3,7 +3,7 @@
 Everything random is in the data; answers to callbacks and invoked functions follow from names (`WORLD`). Bounds that
 keep the two SDKs comparable:
 
-* early completion of a batch only at concurrency 1: elsewhere it is a race;
+* early completion of a batch only at concurrency 1: elsewhere only a part is certain, which `test_batches` compares;
 * no retryable errors: after one in a branch the official SDK still starts new branches, protocol.md §6 does not;
 * `is_replaying` and loggers neither in nor around virtual contexts, nor inside FLAT branches: the official SDK takes
   them for the end of the recorded history; nor after a callback that was created and not asked for at once: the
