@@ -1,4 +1,4 @@
-"""map and parallel, by hand, under both SDKs. With several branches in flight an early end is compared by who is in it."""
+"""map and parallel, by hand, under both SDKs. An early end with several in flight is compared by who is in it."""
 
 from __future__ import annotations
 
