@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aws_durable_execution_sdk_python import config as official
 
 from perdure import SerDesError, durable_execution
-from perdure.config import InvokeConfig
+from perdure.config import CompletionConfig, CompletionOutcome, InvokeConfig, complete_batch, continue_batch
 from perdure.local import LocalService
 from perdure.waits import WaitForConditionDecision
 from support.hand import Recorder, event
@@ -136,3 +137,74 @@ def test_the_summary_of_a_batch_may_be_anything_that_has_a_text(summary: Any) ->
     seen, recorded = outcome(run)
     assert seen == ["gave", 1]
     assert recorded == [("m", "SUCCEEDED"), ("map-item-0", "SUCCEEDED")]
+
+
+# ---- a predicate that does not decide
+
+
+class Decision:
+    """A decision to end, of a class of one's own."""
+
+    complete = True
+
+    def __init__(self, outcome: Any) -> None:
+        self.outcome = outcome
+
+
+def in_a_map(answer: Any, *, late: bool) -> Callable[[Any], Any]:
+    """Have a predicate give an answer at once, or once a branch has succeeded."""
+
+    def predicate(status: Any) -> Any:
+        return answer if status.success_count or not late else continue_batch()
+
+    def run(context: Any) -> list[Any]:
+        rule = CompletionConfig(should_complete=predicate)
+        done = context.map([1, 2], lambda inner, n, *_: inner.step(lambda _: n), "m", completion_config=rule)
+        return [done.completion_reason.value, done.total_count]
+
+    return run
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "odd",
+    [True, False, 1, "yes", Decision(None), Decision("perhaps")],
+    ids=lambda odd: repr(getattr(odd, "outcome", odd)),
+)
+def test_a_predicate_must_decide(odd: Any, late: bool) -> None:
+    seen, recorded = outcome(in_a_map(odd, late=late))
+    told = f"the should_complete of m must return complete_batch(...) or continue_batch(), not {odd!r}"
+    assert seen == ["raised", "ChildContextError", told, INVALID]
+    assert recorded[0] == ("m", "FAILED")
+    assert len(recorded) > 1 or not late
+
+
+def test_a_batch_without_a_name_is_called_by_its_id() -> None:
+    rule = CompletionConfig(should_complete=lambda _: True)  # type: ignore[arg-type, return-value]
+    seen, _ = outcome(lambda context: context.parallel([lambda _: 1], completion_config=rule))
+    assert seen[2].startswith("the should_complete of 1ced8f5be2db23a6")
+
+
+def test_a_predicate_that_gives_nothing_lets_the_batch_go_on() -> None:
+    seen, recorded = outcome(in_a_map(None, late=False))
+    assert seen == ["gave", ["ALL_COMPLETED", 2]]
+    assert recorded[0] == ("m", "SUCCEEDED")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [
+        (complete_batch(), "CUSTOM_COMPLETION_SUCCEEDED"),
+        (complete_batch(CompletionOutcome.FAILED), "CUSTOM_COMPLETION_FAILED"),
+        (Decision(CompletionOutcome.FAILED), "CUSTOM_COMPLETION_FAILED"),
+        (Decision("SUCCEEDED"), "CUSTOM_COMPLETION_SUCCEEDED"),
+        (Decision("FAILED"), "CUSTOM_COMPLETION_FAILED"),
+        (official.complete_batch(), "CUSTOM_COMPLETION_SUCCEEDED"),
+        (official.complete_batch(official.CompletionOutcome.FAILED), "CUSTOM_COMPLETION_FAILED"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else type(given).__module__.partition(".")[0],
+)
+def test_decisions_of_another_class_will_do(decision: Any, reason: str, late: bool) -> None:
+    seen, _ = outcome(in_a_map(decision, late=late))
+    assert seen == ["gave", [reason, 2 if late else 0]]

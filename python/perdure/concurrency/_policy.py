@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.config import (
     CompletionConfig,
@@ -30,6 +30,30 @@ class CompletionReason(Enum):
     FAILURE_TOLERANCE_EXCEEDED = "FAILURE_TOLERANCE_EXCEEDED"
     CUSTOM_COMPLETION_SUCCEEDED = "CUSTOM_COMPLETION_SUCCEEDED"
     CUSTOM_COMPLETION_FAILED = "CUSTOM_COMPLETION_FAILED"
+
+
+def outcome_of(decision: Any, batch: str | None = None) -> CompletionOutcome | None:
+    """Give the outcome with which a predicate ends a batch; None if the batch goes on, as where it answers with None.
+
+    Args:
+        decision: What the predicate gave; one of another class will do, if it has the members.
+        batch: What the batch is called, if that is known.
+
+    Raises:
+        ValidationError: If that is no decision.
+
+    """
+    if decision is None:
+        return None
+    try:
+        if not decision.complete:
+            return None
+        return CompletionOutcome(getattr(decision.outcome, "value", decision.outcome))
+    except (AttributeError, ValueError):
+        whose = "should_complete" if batch is None else f"the should_complete of {batch}"
+        raise ValidationError(
+            f"{whose} must return complete_batch(...) or continue_batch(), not {decision!r:.200}"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -98,10 +122,7 @@ class CompletionPolicy:
         if self.should_complete is None:
             return None
         decision = self.should_complete(CompletionStatus(succeeded, failed, succeeded + failed, self.total, items))
-        if decision is not None and not hasattr(decision, "complete"):
-            raise ValidationError(
-                f"should_complete must return complete_batch(...) or continue_batch(), not {decision!r}"
-            )
+        outcome_of(decision)
         return decision
 
     def _custom_outcome(

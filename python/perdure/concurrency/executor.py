@@ -31,6 +31,7 @@ from perdure._core import (
 )
 from perdure._functions import check_function
 from perdure.concurrency._gate import Gate
+from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
     BatchItem,
     BatchItemStatus,
@@ -210,7 +211,7 @@ def _run(
     def work(inner: DurableContext) -> Any:
         if faults:
             raise faults.pop()
-        run = _BatchRun(inner, total, body, given, options, kinds)
+        run = _BatchRun(inner, found, total, body, given, options, kinds)
         record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
         if record is None:
             result = run.drive(is_resumed=not found.starts)
@@ -270,6 +271,7 @@ class _BatchRun:
         "_is_rebuilding",
         "_judge",
         "_names",
+        "_operation",
         "_options",
         "_results",
         "_total",
@@ -280,6 +282,7 @@ class _BatchRun:
     def __init__(
         self,
         context: DurableContext,
+        operation: Operation,
         total: int,
         body: Callable[[DurableContext, int], Any],
         names: list[str | None],
@@ -288,6 +291,7 @@ class _BatchRun:
     ) -> None:
         completion = options.completion
         self._context = context
+        self._operation = operation
         self._invocation = context.invocation
         self._total = total
         self._body = body
@@ -579,7 +583,8 @@ class _BatchRun:
         )
         status = CompletionStatus(succeeded, failed, succeeded + failed, self._total, items)
         decision = self._options.completion.should_complete(status)  # type: ignore[misc]
-        return decision.outcome is not CompletionOutcome.FAILED if decision.complete else None
+        outcome = outcome_of(decision, self._operation.name or self._operation.id)
+        return None if outcome is None else outcome is not CompletionOutcome.FAILED
 
     def _result(self) -> BatchResult[Any]:
         results, errors = self._results, self._errors
