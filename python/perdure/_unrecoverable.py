@@ -155,7 +155,10 @@ class BotoClientError(InvocationError):
         response = getattr(exception, "response", None)
         if not isinstance(response, dict):
             response = {}
-        error, metadata = response.get("Error"), response.get("ResponseMetadata")
+        error: Any = response.get("Error")
+        metadata: Any = response.get("ResponseMetadata")
+        error = error if isinstance(error, dict) else None
+        metadata = metadata if isinstance(metadata, dict) else None
         return cls(
             message=str(exception),
             error_category=_classify(error or {}, metadata or {}),
@@ -184,7 +187,7 @@ class BotoClientError(InvocationError):
 def _classify(error: dict[str, Any], metadata: dict[str, Any]) -> DurableApiErrorCategory:
     """Tell the category of a response: see `BotoClientError.from_exception`."""
     code = error.get("Code")
-    if code in _KEY_ERROR_CODES:
+    if isinstance(code, str) and code in _KEY_ERROR_CODES:
         return DurableApiErrorCategory.EXECUTION
     status = metadata.get("HTTPStatusCode")
     if not error or not isinstance(status, (int, float)) or not BAD_REQUEST_ERROR <= status < SERVICE_ERROR:

@@ -290,9 +290,12 @@ def _is_passing(error: Exception) -> bool:
             return error.is_retryable()
         response = {"Error": error.error, "ResponseMetadata": error.response_metadata}
     if isinstance(response, dict):
-        code = str((response.get("Error") or {}).get("Code", ""))
-        status = (response.get("ResponseMetadata") or {}).get("HTTPStatusCode") or 0
-        return not code.startswith("KMS") and (status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR)
+        said, metadata = response.get("Error"), response.get("ResponseMetadata")
+        code = str(said.get("Code", "")) if isinstance(said, dict) else ""
+        status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
+        if code.startswith("KMS") or not isinstance(status, int):
+            return False
+        return status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     return any(base.__module__ == "botocore.exceptions" and base.__name__ in _LOST for base in type(error).__mro__)

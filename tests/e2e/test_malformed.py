@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from perdure import DurableContext, ExecutionError, run_durable_handler
+from perdure.exceptions import CheckpointError
 from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, error, event, execution, invoke, op, succeeded
 
 if TYPE_CHECKING:
@@ -240,6 +241,26 @@ def test_an_answer_is_not_asked_for_again_because_it_is_odd(case: str) -> None:
     with pytest.raises(ExecutionError):
         invoke(lambda c: c.step(lambda _: 1), client=client)
     assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"Error": "text", "ResponseMetadata": {"HTTPStatusCode": 400}},
+        {"Error": {"Code": ["KMSNotFoundException"]}, "ResponseMetadata": {"HTTPStatusCode": "502"}},
+        {"Error": {"Code": 7, "Message": None}, "ResponseMetadata": [400]},
+        {"Error": [], "ResponseMetadata": None},
+    ],
+    ids=["error", "code", "metadata", "nothing"],
+)
+def test_a_refusal_of_odd_shape_is_taken_for_one_that_passes(response: dict[str, Any]) -> None:
+    class Refused(Exception):  # noqa: N818  it stands for botocore's ClientError
+        pass
+
+    refusal = Refused("no")
+    refusal.response = response  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match=r"^no$"):
+        invoke(lambda c: c.step(lambda _: 1), client=Recorder(script=[refusal]), context=LambdaContext(0.01))
 
 
 PAGES: dict[str, tuple[Any, str]] = {
