@@ -51,7 +51,12 @@ def read_checkpoint(answer: Any) -> Checkpoint:
 
 
 def read_page(answer: Any) -> tuple[list[Wire], str | None]:
-    """Give the operations of a page, and where the next one begins."""
+    """Give the operations of a page, and where the next one begins.
+
+    Without any, it is no page: what is recorded would be begun again.
+    """
+    if isinstance(answer, dict) and answer.get("Operations") is None:
+        _refuse(A_PAGE, "Operations", None, "list")
     return _operations(answer, A_PAGE, "it")
 
 

@@ -8,7 +8,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from perdure import DurableContext, ExecutionError, run_durable_handler
+from perdure import DurableContext, ExecutionError, InvocationError, run_durable_handler
 from perdure.exceptions import CheckpointError
 from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, error, event, execution, invoke, op, succeeded
 
@@ -263,9 +263,32 @@ def test_a_refusal_of_odd_shape_is_taken_for_one_that_passes(response: dict[str,
         invoke(lambda c: c.step(lambda _: 1), client=Recorder(script=[refusal]), context=LambdaContext(0.01))
 
 
+@pytest.mark.parametrize(
+    "told", [[], [op("CALLBACK", "STARTED")], [op("CALLBACK", "STARTED", details={"CallbackId": ""})]]
+)
+@pytest.mark.parametrize(
+    "call", [lambda c: c.create_callback("ask"), lambda c: c.parallel([lambda k: k.create_callback()])]
+)
+def test_a_callback_whose_id_the_answer_lacks_is_asked_for_again(
+    call: Callable[[DurableContext], Any], told: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(InvocationError, match="without its CallbackId"):
+        invoke(call, client=Recorder(script=[state(Operations=told)]))
+
+
+def test_a_callback_that_is_recorded_without_an_id_fails_the_execution_with_words() -> None:
+    got, client = invoke(lambda c: c.create_callback("ask"), op("CALLBACK", "STARTED", Name="ask"))
+    assert got["Status"] == "FAILED"
+    assert got["Error"]["ErrorMessage"] == "the service has recorded callback ask without a CallbackId"
+    assert client.calls == []
+
+
 PAGES: dict[str, tuple[Any, str]] = {
     "None": (None, "it is no object but None"),
     "text": ("x", "it is no object but 'x'"),
+    "empty": ({}, "Operations is no list but None"),
+    "another answer": ({"CheckpointToken": "t", "NewExecutionState": {}}, "Operations is no list but None"),
+    "operations None": ({"Operations": None, "NextMarker": "n"}, "Operations is no list but None"),
     "operations text": ({"Operations": "abc"}, "Operations is no list but 'abc'"),
     "operations object": ({"Operations": {"a": 1}}, "Operations is no list but {'a': 1}"),
     "marker False": ({"Operations": [], "NextMarker": False}, "NextMarker is no text but False"),

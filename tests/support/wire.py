@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-OK = b'{"CheckpointToken": "next", "NewExecutionState": {"Operations": []}}'
+OK = b'{"CheckpointToken": "next", "NewExecutionState": {"Operations": []}, "Operations": []}'
 AWS = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "PERDURE_CLIENT", "_X_AMZN")
 
 

@@ -13,6 +13,7 @@ from perdure.exceptions import (
     CallbackTimeoutError,
     ChildContextError,
     ExecutionError,
+    InvocationError,
     StepError,
 )
 from perdure.operations import child
@@ -99,12 +100,16 @@ def create(context: DurableContext, scope: Scope, name: str | None, config: tupl
     """Come to a callback, and make it unless it is recorded."""
     sub_type, timeout, heartbeat, serdes = config
     operation = scope.callback(name, sub_type, timeout, heartbeat)
-    if operation.decision == START:
+    starts = operation.decision == START
+    if starts:
         context.invocation.checkpoints.wait(operation.ticket)
         operation = operation.again()
     callback_id = operation.payload
     if not callback_id:
-        raise ExecutionError(f"the service recorded callback {name or operation.id} without a CallbackId")
+        which = f"callback {name or operation.id}"
+        if starts:  # an odd answer, of which the record knows more
+            raise InvocationError(f"the service has answered the START of {which} without its CallbackId")
+        raise ExecutionError(f"the service has recorded {which} without a CallbackId")
     return Callback(callback_id, operation.id, context, serdes, operation.name)
 
 
