@@ -78,8 +78,9 @@ $(STAMPS)/test: $(STAMPS)/venv
 	$(BIN)/python -m pip install --quiet --group test
 	@touch $@
 
-# A group is named, since maturin would install `dev` of itself: some 500 MB that only tests and lints need.
-DEVELOP := $(BIN)/maturin develop --locked --quiet --extras local --group build
+# A group is named, since maturin would install `dev` of itself: some 500 MB that only tests and lints need. The
+# environment is named, since maturin would take .venv whichever environment it was called from.
+DEVELOP := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --locked --quiet --extras local --group build
 
 $(STAMPS)/built: $(STAMPS)/venv $(CORE)
 	$(DEVELOP)
