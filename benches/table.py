@@ -1,9 +1,10 @@
 """Measure perdure against the official SDK and bare loops; print the tables, keep the figures, hold the bars.
 
-python benches/table.py                     all works, under ten minutes
-python benches/table.py --quick             what the bars need, under 90 seconds
+python benches/table.py                     both pages, about a quarter of an hour
+python benches/table.py --page wire         only that of processes and calls over loopback; `memory` is the other one
+python benches/table.py --quick             what the bars need, under four minutes
 python benches/table.py --check             exit 1 if a bar is missed
-python benches/table.py --write README.md   put the tables between the document's markers
+python benches/table.py --write README.md   put the pages between the document's markers
 python benches/table.py --from bench-results/latest.json --write README.md
 """
 
@@ -18,17 +19,20 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peers import works
-from peers.bars import bars
+from peers import bars as memory_bars
+from peers import report, works
 from peers.processes import processes
 from peers.race import Effort, parse_cost, race
-from peers.report import full, summary, written_into
 from peers.results import machine, of_processes, of_work, warn_of_debug
 from peers.values import nested, small
+from peers.words import written_into
+from wire import page as wire
+from wire import report as wire_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from peers.bars import Bar
     from peers.race import Work
     from peers.results import Results
 
@@ -42,21 +46,46 @@ def main() -> int:
     """Do what the command line says; give the exit status."""
     options = _options()
     results = json.loads(Path(options.given).read_text(encoding="utf-8")) if options.given else _measure(options)
-    sys.stdout.write((summary(results) if options.summary else full(results)) + "\n")
+    sys.stdout.write(_text(results, whole=not options.summary) + "\n")
     if options.write:
         document = Path(options.write)
-        document.write_text(written_into(document.read_text(encoding="utf-8"), results), encoding="utf-8")
-    missed = [bar for bar in bars(results) if not bar.met]
+        document.write_text(_written(document.read_text(encoding="utf-8"), results), encoding="utf-8")
+    bars = _bars(results)
     if options.check:
-        sys.stderr.writelines(f"{bar}\n" for bar in bars(results))
-    return 1 if options.check and missed else 0
+        sys.stderr.writelines(f"{bar}\n" for bar in bars)
+    return 1 if options.check and not all(bar.met for bar in bars) else 0
+
+
+def _text(results: Results, *, whole: bool) -> str:
+    pages = [wire_report.summary(results)] if "wire" in results else []
+    if "works" in results:
+        pages.append(report.full(results) if whole else report.summary(results))
+    return "\n\n".join(pages)
+
+
+def _written(text: str, results: Results) -> str:
+    """Give a document with the pages that were measured."""
+    if "wire" in results:
+        part = f"{wire_report.summary(results)}\n\n{report.origin(results)}"
+        text = written_into(text, wire_report.BEGIN, wire_report.END, part)
+    if "works" in results:
+        text = written_into(text, report.BEGIN, report.END, report.summary(results))
+    return text
+
+
+def _bars(results: Results) -> list[Bar]:
+    found = wire_report.bars(results) if "wire" in results else []
+    return found + (memory_bars.bars(results) if "works" in results else [])
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     parser.add_argument("--quick", action="store_true", help="only what the bars need, in fewer rounds")
-    parser.add_argument("--only", metavar="TEXT", help="only works whose key contains TEXT (no --check, no --write)")
+    parser.add_argument("--page", choices=("wire", "memory"), help="only this page")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="only works in memory whose key contains TEXT (no --check, no --write)"
+    )
     parser.add_argument("--summary", action="store_true", help="print what --write would write")
     parser.add_argument("--write", metavar="FILE", help="put the tables between the markers of this document")
     parser.add_argument("--from", dest="given", metavar="FILE", help="use the figures of an earlier run")
@@ -70,9 +99,23 @@ def _options() -> argparse.Namespace:
 def _measure(options: argparse.Namespace) -> Results:
     warn_of_debug()
     works.check_recorders()
-    effort = QUICK if options.quick else FULL
-    results: Results = {"machine": machine(), "quick": options.quick, "works": {}}
+    results: Results = {"machine": machine(), "quick": options.quick}
     began = time.perf_counter()
+    if options.page != "memory" and not options.only:
+        results["wire"] = wire.page(wire.QUICK if options.quick else wire.FULL, lambda what: _say(began, what))
+    if options.page != "wire":
+        _measure_in_memory(options, results, began)
+    results["machine"]["load_after"] = machine()["load"]
+    results["took"] = round(time.perf_counter() - began, 1)
+    _say(began, "done")
+    if not options.only:
+        _keep(options.output, results)
+    return results
+
+
+def _measure_in_memory(options: argparse.Namespace, results: Results, began: float) -> None:
+    effort = QUICK if options.quick else FULL
+    results["works"] = {}
     for make in _makers(quick=options.quick):
         for work in make():
             if options.only and options.only not in work.key:
@@ -83,12 +126,6 @@ def _measure(options: argparse.Namespace) -> Results:
             results["works"][work.key] = of_work(work, race(work, effort), parse)
     _say(began, "imports and memory")
     results["processes"] = of_processes(processes(12 if options.quick else 30))
-    results["machine"]["load_after"] = machine()["load"]
-    results["took"] = round(time.perf_counter() - began, 1)
-    _say(began, "done")
-    if not options.only:
-        _keep(options.output, results)
-    return results
 
 
 def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
@@ -114,6 +151,8 @@ def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
     ]
     if not quick:
         makers += [
+            lambda: [works.replay_in_contexts((1,), 1000)],
+            lambda: [works.replay_in_contexts((10, 10), 10)],
             lambda: [works.fresh(200, 0.005)],
             lambda: [works.map_replay(parent_open=False)],
             *(

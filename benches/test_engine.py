@@ -8,7 +8,7 @@ import pytest
 
 from peers.service import NOW_MS, TOKEN, event_of
 from peers.values import nested, small
-from peers.works import NAME, step_history
+from peers.works import BATCH, NAME, step_history
 from perdure._core import RUN, Execution
 
 if TYPE_CHECKING:
@@ -102,3 +102,22 @@ def test_begin(benchmark: BenchmarkFixture) -> None:
         begin_all, setup=lambda: ((loaded(operations(0)),), {}), rounds=50, iterations=1, warmup_rounds=3
     )
     assert all(operation.decision == RUN for operation in begun)
+
+
+def test_a_full_batch(benchmark: BenchmarkFixture) -> None:
+    """Send what one call carries at most: 125 steps' START and SUCCEED, as the wire's dicts."""
+    benchmark.group = f"a batch of {BATCH} updates"
+    value = small(0)
+
+    def queued() -> tuple[tuple[Execution, Driver, int], dict[str, Any]]:
+        execution = loaded(operations(0))
+        step, ticket = execution.root().step, 0
+        for _ in range(BATCH // 2):
+            ticket, _ = step(NAME).succeed_value(value)
+        return (execution, Driver(), ticket), {}
+
+    def send(execution: Execution, driver: Driver, ticket: int) -> int:
+        execution.wait(ticket, driver)
+        return driver.sent
+
+    assert benchmark.pedantic(send, setup=queued, rounds=50, iterations=1, warmup_rounds=3) == BATCH

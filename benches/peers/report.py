@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from peers.bars import TIMES, bars
 from peers.results import difference, ratio
+from peers.words import shown_seconds, shown_times, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from peers.results import Results
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -56,7 +55,7 @@ def summary(results: Results) -> str:
     return "\n\n".join(
         (
             _headline(results, works),
-            _origin(results),
+            origin(results),
             "<details><summary>All figures</summary>",
             full(results),
             "</details>",
@@ -69,15 +68,6 @@ def full(results: Results) -> str:
     return "\n\n".join((_all(results), _differences(results), _processes(results), _bars(results), NOTES))
 
 
-def written_into(text: str, results: Results) -> str:
-    """Give a document with the part between the markers replaced."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the document has no part between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{summary(results)}\n{END}{after}"
-
-
 def _headline(results: Results, works: Results) -> str:
     rows = []
     for key, work in works.items():
@@ -85,20 +75,23 @@ def _headline(results: Results, works: Results) -> str:
         rows.append(
             (
                 work["title"],
-                f"**{_time(found['perdure']['median'])}**",
-                _time(found["official"]["median"]),
-                f"**{_times(ratio(results, key, 'official'))}**",
-                _times(ratio(results, key, "patched")),
-                _time(found["json"]["median"]) if "json" in found else "",
+                f"**{shown_seconds(found['perdure']['median'])}**",
+                shown_seconds(found["official"]["median"]),
+                f"**{shown_times(ratio(results, key, 'official'))}**",
+                shown_times(ratio(results, key, "patched")),
+                shown_seconds(found["json"]["median"]) if "json" in found else "",
             )
         )
     processes = results["processes"]
     ours, theirs = processes["perdure"]["import_median"], processes["official"]["import_median"]
-    rows.append(("import", f"**{_time(ours)}**", _time(theirs), f"**{_times(theirs / ours)}**", "", ""))
-    return _table(("", "perdure", "official SDK", "faster", "faster than it without its waits", "bare loop"), rows)
+    rows.append(
+        ("import", f"**{shown_seconds(ours)}**", shown_seconds(theirs), f"**{shown_times(theirs / ours)}**", "", "")
+    )
+    return table(("", "perdure", "official SDK", "faster", "faster than it without its waits", "bare loop"), rows)
 
 
-def _origin(results: Results) -> str:
+def origin(results: Results) -> str:
+    """Say where and when it was measured, and of what."""
     machine = results["machine"]
     versions = machine["versions"]
     return (
@@ -118,18 +111,18 @@ def _all(results: Results) -> str:
             (
                 work["title"],
                 *(_both(found.get(name)) for name in ("perdure", "official", "patched", "json", "orjson")),
-                _times(ratio(results, key, "official")),
-                _times(ratio(results, key, "patched")),
-                _time(found["perdure"]["median"] / work["operations"]) if work["operations"] > 1 else "",
+                shown_times(ratio(results, key, "official")),
+                shown_times(ratio(results, key, "patched")),
+                shown_seconds(found["perdure"]["median"] / work["operations"]) if work["operations"] > 1 else "",
                 " / ".join(calls) if any(call not in {"", "0"} for call in calls) else "",
-                "" if work["parse"] is None else _time(work["parse"]),
+                "" if work["parse"] is None else shown_seconds(work["parse"]),
             )
         )
     head = (
         "", "perdure", "official", "official, no waits", "json", "orjson", f"{TIMES} official", f"{TIMES} no waits",
         "perdure, per operation", "API calls: perdure / official / loop", "parsing",
     )  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _differences(results: Results) -> str:
@@ -142,7 +135,9 @@ def _differences(results: Results) -> str:
         if ours is None:
             continue
         ratios = [None if costs[name] is None else costs[name] / ours for name in ("official", "patched")]
-        rows.append((title, *(_time(cost) for cost in costs.values()), *(_times(found) for found in ratios)))
+        rows.append(
+            (title, *(shown_seconds(cost) for cost in costs.values()), *(shown_times(found) for found in ratios))
+        )
     head = (
         "one more operation",
         "perdure",
@@ -153,14 +148,16 @@ def _differences(results: Results) -> str:
         f"{TIMES} official",
         f"{TIMES} no waits",
     )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _processes(results: Results) -> str:
     rows = [
         (
             {"nothing": "bare interpreter"}.get(name, name),
-            f"{_time(found['import_median'])} ({_time(found['import_min'])})" if name != "nothing" else "",
+            f"{shown_seconds(found['import_median'])} ({shown_seconds(found['import_min'])})"
+            if name != "nothing"
+            else "",
             ("yes" if found["boto3"] else "no") if name != "nothing" else "",
             f"{found['imported_kib'] / 1024:.1f} MiB",
             f"{found['replayed_kib'] / 1024:.1f} MiB",
@@ -168,7 +165,7 @@ def _processes(results: Results) -> str:
         for name, found in results["processes"].items()
     ]
     head = ("fresh process", "import", "boto3 imported", "RSS after import", "RSS after replaying 1,000 steps")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _bars(results: Results) -> str:
@@ -177,34 +174,8 @@ def _bars(results: Results) -> str:
         for bar in bars(results)
         if bar.measured is not None
     ]
-    return _table(("bar", "promised", "measured", ""), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(("bar", "promised", "measured", ""), rows)
 
 
 def _both(found: Results | None) -> str:
-    return "" if found is None else f"{_time(found['median'])} ({_time(found['min'])})"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(seconds) >= size:
-            return f"{_three(seconds / size)} {unit}"
-    return f"{_three(seconds / 1e-9)} ns"
-
-
-def _three(number: float) -> str:
-    """Give about three significant digits."""
-    size = abs(number)
-    return f"{number:,.0f}" if size >= 100 else f"{number:.1f}" if size >= 10 else f"{number:.2f}"
-
-
-def _times(found: float | None) -> str:
-    if found is None:
-        return ""
-    return f"{found:,.0f}{TIMES}" if found >= 10 else f"{found:.1f}{TIMES}"
+    return "" if found is None else f"{shown_seconds(found['median'])} ({shown_seconds(found['min'])})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from peers.contenders import BARE, JSON, LAMBDA_CONTEXT, PERDURE, SDKS, Bare, Sdk
@@ -203,6 +204,45 @@ def replay(count: int, value: Value, label: str, *, weight: float = 1.0) -> Work
         repeatable=True,
         event_text=text,
         weight=weight,
+    )
+
+
+def contexts_body(widths: tuple[int, ...], count: int, seen: Seen) -> Body:
+    """Run ``count`` steps in each of the innermost of contexts within contexts."""
+
+    def inside(context: Any, widths: tuple[int, ...]) -> list[Any]:
+        if not widths:
+            return [context.step(lambda _, number=number: small(number), name=NAME) for number in range(count)]
+        width, *deeper = widths
+        found: list[Any] = []
+        for _ in range(width):
+            found += context.run_in_child_context(lambda inner: inside(inner, tuple(deeper)), name="part")
+        return found
+
+    def body(_event: Any, context: Any) -> int:
+        seen.values = inside(context, widths)
+        return len(seen.values)
+
+    return body
+
+
+def replay_in_contexts(widths: tuple[int, ...], count: int) -> Work:
+    """Replay steps below child contexts, whose results are made anew: no id is remembered, each is hashed."""
+    recorded = recorded_by(PERDURE, lambda seen: contexts_body(widths, count, seen))
+    again: Wire = {"ReplayChildren": True, "Result": ""}
+    history = [{**one, "ContextDetails": again} if one["Type"] == "CONTEXT" else one for one in recorded]
+    total = count * prod(widths)
+    wanted = [small(number) for number in range(count)] * prod(widths)
+    text = text_of(event_of(history))
+    entries = sdk_entries(lambda _sdk, seen: contexts_body(widths, count, seen), text, wanted, total)
+    within = " of ".join(f"{width} context{'s' * (width > 1)}" for width in widths)
+    return Work(
+        f"contexts-{'-'.join(map(str, widths))}-{count}",
+        f"replay of {total:,} steps in {within}, 45 B",
+        entries,
+        operations=len(history),
+        repeatable=True,
+        event_text=text,
     )
 
 
