@@ -252,18 +252,22 @@ class Checkpointer:
         """Repeat a throttled or lost call while the invocation's time allows."""
         from random import random  # noqa: PLC0415  only in trouble
 
+        from perdure._retry_after import asked_to_wait  # noqa: PLC0415  the same
+
         pause, until = FIRST_PAUSE, None
+        calls, most = 1, self._client.most_calls()
         try:
             while True:
                 now = time.monotonic()
-                delay = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
+                jittered = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
+                delay = max(jittered, asked_to_wait(error))
                 until = now + self._patience() if until is None else until
-                if not _is_passing(error) or now + delay > until:
+                if not _is_passing(error) or calls == most or now + delay > until:
                     if isinstance(error, (kind, ExecutionError)):  # classified already, or an odd answer
                         raise error
                     raise kind.from_exception(error) from error
                 sleep(delay)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause, calls = min(pause * 2, LONGEST_PAUSE), calls + 1
                 try:
                     return call()
                 except Exception as again:  # noqa: BLE001  classified above

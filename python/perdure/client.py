@@ -40,6 +40,10 @@ if TYPE_CHECKING:
         def settle(self) -> None:
             """Return when nothing that `prepare` began is under way."""
 
+        def most_calls(self) -> int | None:
+            """Give how often a call that fails may be made in all; None for as long as there is time."""
+            ...
+
 
 logger = logging.getLogger("perdure")
 
@@ -71,6 +75,9 @@ class BotoClient:
 
     def settle(self) -> None:
         """Do nothing: nothing is under way."""
+
+    def most_calls(self) -> None:
+        """Leave it to the time there is: such a client repeats calls by rules of its own, before it gives up."""
 
 
 class ModelClient:
@@ -108,6 +115,9 @@ class ModelClient:
 
     def settle(self) -> None:
         """Do nothing: nothing is under way."""
+
+    def most_calls(self) -> None:
+        """Leave it to the time there is: such a client repeats calls by rules of its own, before it gives up."""
 
 
 def _wire(state: Any) -> Wire:
@@ -164,6 +174,10 @@ class ProcessClient:
         """Wait until nothing is being connected any more."""
         if self._client is not None:
             self._client.settle()
+
+    def most_calls(self) -> int | None:
+        """Give what the client says, once there is one."""
+        return None if self._client is None else self._client.most_calls()
 
     def _made(self) -> Client:
         found = default_client()

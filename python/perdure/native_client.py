@@ -87,6 +87,10 @@ class NativeClient:
         """Wait until nothing is being connected any more."""
         self._core.settle()
 
+    def most_calls(self) -> int | None:
+        """Give what ``AWS_MAX_ATTEMPTS`` says, since nothing else of this client repeats calls."""
+        return self._core.max_attempts
+
 
 def find() -> tuple[Core | None, str | None]:
     """Make the process's client; or say why the environment is left to boto3."""

@@ -8,16 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from perdure import ValidationError, client, native_client
 from perdure.client import BotoClient
-from support.hand import LambdaContext, Recorder, invoke
-from support.wire import answer, lambda_environment, scripted
-
-ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
+from support.hand import Recorder, invoke
+from support.wire import lambda_environment, scripted
 
 LEFT_TO_BOTO3 = {
     "AWS_PROFILE": "mine",
@@ -114,26 +111,3 @@ def test_a_process_with_only_lambdas_variables_never_imports_boto3() -> None:
         )
     assert json.loads(ran.stdout) == [{"Status": "SUCCEEDED", "Result": "42"}, []]
     assert len(requests) == 1
-
-
-def test_each_process_has_its_own_connection(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers: list[int] = []
-
-    def script(connection: Any) -> None:
-        while connection.request() is not None:
-            numbers.append(connection.number)
-            connection.send(answer())
-
-    with scripted(script) as (port, _):
-        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
-        ours = native(LambdaContext())
-        ours.checkpoint(ARN, "t", [], "ct")
-        child = os.fork()
-        if child == 0:  # nothing but the call: the other threads of this process are not in the child
-            try:
-                ours.checkpoint(ARN, "t", [], "ct")
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-        ours.checkpoint(ARN, "t", [], "ct")
-    assert numbers == [0, 1, 0]

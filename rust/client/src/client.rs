@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 
 use crate::answer::Answer;
 use crate::connection::{Connection, Failed};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Source};
 use crate::date::Moment;
-use crate::environment::Config;
+use crate::environment::{self, Config, Process};
 use crate::error::Error;
+use crate::process::PerProcess;
 use crate::sigv4::{self, Scope};
 use crate::uri;
 use crate::{lookup, tls};
@@ -26,19 +27,38 @@ pub struct Client {
     config: Config,
     user_agent: String,
     tls: Option<Arc<ClientConfig>>,
+    state: PerProcess<State>,
+}
+
+/// What changes from call to call.
+struct State {
     /// A connection that is open and not in use.
     idle: Mutex<Option<Connection>>,
-    /// A connection that is being opened.
-    opening: Mutex<Option<Opening>>,
+    /// A thread that opens a connection.
+    opening: Mutex<Option<JoinHandle<Option<Connection>>>>,
     /// How many calls are under way, each with a connection of its own or about to have one.
     calls: AtomicUsize,
     credentials: lookup::Credentials,
 }
 
-/// A thread that connects, and the process that it belongs to.
-struct Opening {
-    thread: JoinHandle<Option<Connection>>,
-    process: u32,
+impl State {
+    fn new(config: &Config) -> Self {
+        let credentials = lookup::Credentials::new(config.credentials.clone());
+        Self { idle: Mutex::default(), opening: Mutex::default(), calls: AtomicUsize::new(0), credentials }
+    }
+
+    /// Closes this process's end of a connection that it shares with the one it was forked from.
+    fn leave(&self) {
+        if let Ok(mut idle) = self.idle.try_lock() {
+            *idle = None;
+        }
+    }
+}
+
+/// What the variables of the process say at the moment of a call.
+pub struct Present {
+    credentials: Result<Option<Credentials>, Error>,
+    trace: Option<String>,
 }
 
 /// What is asked of the service.
@@ -57,9 +77,28 @@ impl Client {
     /// If certificates are to be read from a file and cannot.
     pub fn new(config: Config, user_agent: String) -> Result<Self, Error> {
         let tls = config.endpoint.tls.then(|| tls::config(config.ca_bundle.as_deref())).transpose()?;
-        let credentials = lookup::Credentials::new(config.credentials.clone());
-        let (idle, opening, calls) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-        Ok(Self { config, user_agent, tls, idle, opening, calls, credentials })
+        let state = PerProcess::new(State::new(&config));
+        Ok(Self { config, user_agent, tls, state })
+    }
+
+    /// What is of this process.
+    fn own(&self) -> &State {
+        self.state.get(|before| {
+            before.leave();
+            State::new(&self.config)
+        })
+    }
+
+    /// What the variables say now. To be asked while nobody changes them, which in Python takes the GIL.
+    pub fn present(&self) -> Present {
+        let credentials = match self.config.credentials {
+            Source::Variables => {
+                environment::credentials(&Process).map_err(|reason| Error::Credentials(reason.to_string()))
+            }
+            _ => Ok(None),
+        };
+        let trace = std::env::var("_X_AMZN_TRACE_ID").ok().filter(|trace| is_header(trace));
+        Present { credentials, trace }
     }
 
     /// What the client was made for.
@@ -68,54 +107,62 @@ impl Client {
     }
 
     /// Records updates; `body` is the JSON of the request without the ARN.
-    pub fn checkpoint(&self, arn: &str, body: &[u8], until: Instant) -> Result<Answer, Error> {
-        self.call(&Call { method: "POST", path: path(arn, "checkpoint"), query: Vec::new(), body }, until)
+    pub fn checkpoint(&self, present: Present, arn: &str, body: &[u8], until: Instant) -> Result<Answer, Error> {
+        self.call(&Call { method: "POST", path: path(arn, "checkpoint"), query: Vec::new(), body }, present, until)
     }
 
-    /// Reads a page of the recorded operations.
-    pub fn state(&self, arn: &str, token: &str, marker: &str, page: &str, until: Instant) -> Result<Answer, Error> {
-        let query = vec![("CheckpointToken", token), ("Marker", marker), ("MaxItems", page)];
-        self.call(&Call { method: "GET", path: path(arn, "state"), query, body: b"" }, until)
+    /// Reads a page of the recorded operations: that of a marker, with so many operations at most.
+    pub fn state(
+        &self,
+        present: Present,
+        arn: &str,
+        token: &str,
+        (marker, most): (&str, &str),
+        until: Instant,
+    ) -> Result<Answer, Error> {
+        let query = vec![("CheckpointToken", token), ("Marker", marker), ("MaxItems", most)];
+        self.call(&Call { method: "GET", path: path(arn, "state"), query, body: b"" }, present, until)
     }
 
     /// Begins to open a connection, unless one is open or in use; the next call finds it.
     pub fn prepare(&self, until: Instant) {
-        let mut opening = lock(&self.opening);
+        let state = self.own();
+        // Held until the thread is known: a call that begins meanwhile waits for it, and then for the connection.
+        let mut opening = lock(&state.opening);
         let is_open =
-            self.calls.load(Ordering::SeqCst) > 0 || lock(&self.idle).as_ref().is_some_and(Connection::is_fresh);
-        let process = std::process::id();
-        if is_open || opening.as_ref().is_some_and(|opening| opening.process == process) {
+            state.calls.load(Ordering::SeqCst) > 0 || lock(&state.idle).as_ref().is_some_and(Connection::is_fresh);
+        if is_open || opening.is_some() {
             return;
         }
         let (endpoint, proxy, tls) = (self.config.endpoint.clone(), self.config.proxy.clone(), self.tls.clone());
         let open = move || Connection::open(&endpoint, proxy.as_ref(), tls.as_ref(), until).ok();
         // Without a thread to spare, the call itself opens it.
-        let thread = thread::Builder::new().name("perdure-connect".to_owned()).spawn(open).ok();
-        *opening = thread.map(|thread| Opening { thread, process });
+        *opening = thread::Builder::new().name("perdure-connect".to_owned()).spawn(open).ok();
     }
 
     /// Waits for what [`Client::prepare`] began.
     pub fn settle(&self) {
-        let opening = lock(&self.opening).take();
-        // A forked process has not the thread of the one it came from.
-        let Some(opening) = opening.filter(|opening| opening.process == std::process::id()) else { return };
-        if let Some(connection) = opening.thread.join().ok().flatten() {
-            *lock(&self.idle) = Some(connection);
+        let state = self.own();
+        let opening = lock(&state.opening).take();
+        if let Some(connection) = opening.and_then(|thread| thread.join().ok().flatten()) {
+            *lock(&state.idle) = Some(connection);
         }
     }
 
-    fn call(&self, call: &Call<'_>, until: Instant) -> Result<Answer, Error> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let answer = self.answer(call, until);
-        self.calls.fetch_sub(1, Ordering::SeqCst);
+    fn call(&self, call: &Call<'_>, present: Present, until: Instant) -> Result<Answer, Error> {
+        let calls = &self.own().calls;
+        calls.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer(call, present, until);
+        calls.fetch_sub(1, Ordering::SeqCst);
         answer
     }
 
-    fn answer(&self, call: &Call<'_>, until: Instant) -> Result<Answer, Error> {
-        let credentials = self.credentials.get(until)?;
-        let request = self.request(call, &credentials, now());
+    fn answer(&self, call: &Call<'_>, present: Present, until: Instant) -> Result<Answer, Error> {
+        let state = self.own();
+        let credentials = state.credentials.get(present.credentials?, until)?;
+        let request = self.request(call, &credentials, present.trace.as_deref(), now());
         self.settle();
-        let kept = lock(&self.idle).take().filter(Connection::is_fresh);
+        let kept = lock(&state.idle).take().filter(Connection::is_fresh);
         if let Some(connection) = kept {
             match self.exchange(connection, &request, until) {
                 // It had ended unnoticed, as connections do while a sandbox is frozen: nobody has seen the request.
@@ -131,13 +178,19 @@ impl Client {
     fn exchange(&self, mut connection: Connection, request: &[u8], until: Instant) -> Result<Answer, Failed> {
         let answer = connection.exchange(request, until)?;
         if answer.keeps_alive {
-            *lock(&self.idle) = Some(connection);
+            *lock(&self.own().idle) = Some(connection);
         }
         Ok(answer)
     }
 
     /// The bytes of a signed request.
-    fn request(&self, call: &Call<'_>, credentials: &Credentials, at: Moment) -> Zeroizing<Vec<u8>> {
+    fn request(
+        &self,
+        call: &Call<'_>,
+        credentials: &Credentials,
+        trace: Option<&str>,
+        at: Moment,
+    ) -> Zeroizing<Vec<u8>> {
         let path = format!("{}{}", self.config.endpoint.base, call.path);
         let host = self.config.endpoint.host_header();
         let mut headers = vec![("host", host.as_str())];
@@ -160,14 +213,13 @@ impl Client {
         }
         put(" HTTP/1.1\r\n");
         let length = call.body.len().to_string();
-        let trace = std::env::var("_X_AMZN_TRACE_ID").ok().filter(|trace| is_header(trace));
         let unsigned = [
-            ("user-agent", Some(&self.user_agent)),
-            ("content-length", Some(&length)),
-            ("x-amzn-trace-id", trace.as_ref()),
+            ("user-agent", Some(self.user_agent.as_str())),
+            ("content-length", Some(length.as_str())),
+            ("x-amzn-trace-id", trace),
         ];
-        let more = added.iter().map(|(name, value)| (*name, Some(value))).chain(unsigned);
-        let more = more.filter_map(|(name, value)| Some((name, value?.as_str())));
+        let more = added.iter().map(|(name, value)| (*name, Some(value.as_str()))).chain(unsigned);
+        let more = more.filter_map(|(name, value)| Some((name, value?)));
         for (name, value) in headers.iter().copied().chain(more) {
             put(name);
             put(": ");

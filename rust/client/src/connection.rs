@@ -27,7 +27,6 @@ pub struct Connection {
     address: String,
     used: bool,
     last_used: SystemTime,
-    process: u32,
 }
 
 enum Stream {
@@ -66,13 +65,12 @@ impl Connection {
             None => Stream::Plain(Timed { socket, until }),
             Some(config) => handshake(Timed { socket, until }, endpoint, config)?,
         };
-        Ok(Self { stream, address, used: false, last_used: SystemTime::now(), process: std::process::id() })
+        Ok(Self { stream, address, used: false, last_used: SystemTime::now() })
     }
 
-    /// Whether it may be used again: not in a forked process, and not after it has lain for long.
+    /// Whether it may be used again: not after it has lain for long.
     pub fn is_fresh(&self) -> bool {
-        let idle = self.last_used.elapsed().unwrap_or(Duration::MAX);
-        self.process == std::process::id() && idle < IDLE
+        self.last_used.elapsed().is_ok_and(|idle| idle < IDLE)
     }
 
     /// Sends a request and reads its answer.

@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod environment;
 pub mod error;
 mod lookup;
+mod process;
 pub mod sigv4;
 mod tls;
 pub mod uri;

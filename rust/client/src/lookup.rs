@@ -11,7 +11,6 @@ use crate::answer::Answer;
 use crate::connection::Connection;
 use crate::credentials::{self, Container, ContainerToken, Source};
 use crate::date;
-use crate::environment::{self, Process};
 use crate::error::Error;
 
 /// How long before their end credentials are renewed, and how much of their time must be left to use them all the same
@@ -45,11 +44,14 @@ impl Credentials {
         Self { source, kept: Mutex::default() }
     }
 
-    /// The credentials of now.
-    pub fn get(&self, until: Instant) -> Result<credentials::Credentials, Error> {
+    /// The credentials of now, given those that the variables hold.
+    pub fn get(
+        &self,
+        in_variables: Option<credentials::Credentials>,
+        until: Instant,
+    ) -> Result<credentials::Credentials, Error> {
         match &self.source {
-            Source::Variables => environment::credentials(&Process)
-                .map_err(|reason| Error::Credentials(reason.to_string()))?
+            Source::Variables => in_variables
                 .ok_or_else(|| Error::Credentials("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are gone".to_owned())),
             Source::Given(credentials) => Ok(credentials.clone()),
             Source::Container(container) => self.renewed(|| ask(container, until), unix_now()),

@@ -74,7 +74,7 @@ fn soon() -> Instant {
 }
 
 fn checkpoint(client: &Client) -> Result<u16, Error> {
-    client.checkpoint(ARN, b"{\"CheckpointToken\": \"t\"}", soon()).map(|answer| answer.status)
+    client.checkpoint(client.present(), ARN, b"{\"CheckpointToken\": \"t\"}", soon()).map(|answer| answer.status)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_request_is_what_the_service_expects() {
     }]);
     let client = client(port);
     assert_eq!(checkpoint(&client).expect("an answer"), 200);
-    let page = client.state(ARN, "to/ken", "mark er", "1000", soon()).expect("an answer");
+    let page = client.state(client.present(), ARN, "to/ken", ("mark er", "1000"), soon()).expect("an answer");
     assert_eq!(page.body, b"{}");
     let (sent, asked) = (told.recv().expect("a request"), told.recv().expect("another on the same connection"));
     let arn = "arn%3Aaws%3Alambda%3Aeu-west-1%3A1%3Afunction%3Af%3A1%2Fdurable-execution%2Fa%20b%2F%C3%A9";
@@ -171,7 +171,8 @@ fn no_answer_is_waited_for_beyond_the_deadline() {
         }
     }]);
     let began = Instant::now();
-    let answer = client(port).checkpoint(ARN, b"{}", began + Duration::from_millis(300));
+    let client = client(port);
+    let answer = client.checkpoint(client.present(), ARN, b"{}", began + Duration::from_millis(300));
     assert!(matches!(answer, Err(Error::Timeout { .. } | Error::Protocol { .. })), "{answer:?}");
     assert!(began.elapsed() < Duration::from_secs(30));
 }

@@ -52,8 +52,8 @@ impl NativeClient {
     }
 
     fn checkpoint<'py>(&self, py: Python<'py>, arn: &str, body: &str, seconds: Option<f64>) -> PyResult<Answered<'py>> {
-        let until = until(seconds);
-        let answer = py.detach(|| self.0.checkpoint(arn, body.as_bytes(), until));
+        let (until, present) = (until(seconds), self.0.present());
+        let answer = py.detach(|| self.0.checkpoint(present, arn, body.as_bytes(), until));
         answered(py, answer)
     }
 
@@ -66,8 +66,8 @@ impl NativeClient {
         page: u32,
         seconds: Option<f64>,
     ) -> PyResult<Answered<'py>> {
-        let until = until(seconds);
-        let answer = py.detach(|| self.0.state(arn, token, marker, &page.to_string(), until));
+        let (until, present) = (until(seconds), self.0.present());
+        let answer = py.detach(|| self.0.state(present, arn, token, (marker, &page.to_string()), until));
         answered(py, answer)
     }
 
