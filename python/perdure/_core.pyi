@@ -166,6 +166,7 @@ class Execution:
         Raises:
             SuspendExecution: If the service has revoked the checkpoint token.
             CheckpointsBroken: If this call or an earlier one has failed, or outlasted the time that `set_end` gave.
+            RecursionError: If the stack ended on the way; somebody else is to send then.
             ExecutionError: If this thread is waiting already, or making a call, and would wait for itself.
 
         """
@@ -226,7 +227,7 @@ class Execution:
 
         """
 
-    def verdict(self) -> Literal["revoked", "broken", "refused", "suspended", "late"] | None:
+    def verdict(self) -> Literal["revoked", "broken", "refused", "too deep", "suspended", "late"] | None:
         """Say how the invocation must end, whatever the handler returned or raised; None leaves it to the handler.
 
         ``"late"`` is an invocation out of time that no operation of its own will wake; where one will, it is
@@ -239,6 +240,7 @@ class Execution:
         Raises:
             NonDeterministicExecutionError: If an operation differed from the history.
             WrongContextError: If an operation was called on a context that was not the caller's to use.
+            RecursionError: If an operation was cut short by the end of the stack.
             SuspendExecution: If the service has revoked the checkpoint token.
             CheckpointsBroken: If a call has failed.
             OutOfTime: If the deadline has passed.
@@ -392,6 +394,15 @@ class Scope:
     def is_alive(self) -> bool:
         """Tell whether the context's code may go on."""
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether an operation of the invocation was cut short by the end of the stack. Then none goes on.
+
+        It is told so by an assignment, which is no call and needs no room on the stack.
+        """
+
+    @is_exhausted.setter
+    def is_exhausted(self, exhausted: bool) -> None: ...
     def end(self) -> None:
         """End the context: what still runs inside is an orphan, and its next operation raises."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -214,12 +215,18 @@ class Checkpointer:
         if not self._prefix:
             self._prefix = os.urandom(16).hex()
         client_token = f"{self._prefix}-{number + 1}"
+        handled = sys.exception()
         try:
             return self._client.checkpoint(self._arn, token, updates, client_token)
         except Exception as error:  # noqa: BLE001  classified there
             return self._repeat(
-                lambda: self._client.checkpoint(self._arn, token, updates, client_token), CheckpointError, error
+                lambda: self._client.checkpoint(self._arn, token, updates, client_token),
+                CheckpointError,
+                error,
+                handled,
             )
+        finally:
+            del handled  # whose traceback may hold this frame
 
     def pages(self, token: str, marker: str | None) -> list[Wire]:
         """Read all further pages of the recorded operations.
@@ -232,6 +239,7 @@ class Checkpointer:
         operations: list[Wire] = []
         asked: set[str] = set()
         until = time.monotonic() + self._patience()
+        handled = sys.exception()
         while marker:
             _check_marker(marker, asked)
             if asked and time.monotonic() > until:
@@ -244,12 +252,22 @@ class Checkpointer:
             try:
                 page, marker = read()
             except Exception as error:  # noqa: BLE001  classified there
-                page, marker = self._repeat(read, GetExecutionStateError, error)
+                page, marker = self._repeat(read, GetExecutionStateError, error, handled)
             operations += page
         return operations
 
-    def _repeat(self, call: Callable[[], T], kind: type[BotoClientError], error: Exception) -> T:
-        """Repeat a throttled or lost call while the invocation's time allows."""
+    def _repeat(
+        self, call: Callable[[], T], kind: type[BotoClientError], error: Exception, handled: BaseException | None
+    ) -> T:
+        """Repeat a throttled or lost call while the invocation's time allows.
+
+        Args:
+            call: Makes it.
+            kind: What its failure is raised as.
+            error: What it has raised.
+            handled: What was being handled around it, which whatever it raises has as its context.
+
+        """
         from random import random  # noqa: PLC0415  only in trouble
 
         from perdure._retry_after import asked_to_wait  # noqa: PLC0415  the same
@@ -258,6 +276,7 @@ class Checkpointer:
         calls, most = 1, self._client.most_calls()
         try:
             while True:
+                _raise_exhaustion(error, handled)
                 now = time.monotonic()
                 jittered = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
                 delay = max(jittered, asked_to_wait(error))
@@ -273,7 +292,25 @@ class Checkpointer:
                 except Exception as again:  # noqa: BLE001  classified above
                     error = again
         finally:
-            del error  # whose traceback holds this frame
+            del error, handled  # whose tracebacks hold this frame
+
+
+def _raise_exhaustion(error: BaseException, handled: BaseException | None) -> None:
+    """Raise the `RecursionError` behind a failed call, if there is one.
+
+    It is the caller's stack that was at its end, and no trouble of the call, though HTTP clients raise it as one.
+    """
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if cause is None or cause is handled:
+            return
+        if isinstance(cause, RecursionError):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
+
+
+_MOST_CAUSES = 50
+"""How far back causes are looked through, which may go round."""
 
 
 def _check_marker(marker: Any, asked: set[str]) -> None:

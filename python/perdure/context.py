@@ -292,6 +292,10 @@ class DurableContext:
         return Logger.from_log_info(self._target(), info)
 
     # ---- the operations
+    #
+    # A RecursionError out of an operation's code was raised in the middle of it, and what came of it need not be what
+    # is recorded (those of the user's functions are). So the invocation is told: by an assignment, since a call
+    # might find no room.
 
     def step(
         self,
@@ -331,23 +335,29 @@ class DurableContext:
             >>> receipt = context.step(charge(100), retry=RetryPresets.critical())
 
         """
-        if not name:
-            name = getattr(func, "durable_name", None)
-        if retry_strategy is not None:
-            retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
-        if config is None and step_semantics is None and serdes is None and sub_type is None:
-            found = self.scope.step(name)
-        else:
-            if config is not None:
-                retry = retry or config.retry_strategy
-                step_semantics = step_semantics or config.step_semantics
-                serdes = serdes or config.serdes
-                sub_type = sub_type or config.sub_type
-            at_most_once = step_semantics is not None and step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
-            found = self.scope.step(name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None)
-        if type(found) is not Operation:
-            return found  # type: ignore[no-any-return]
-        return _step.run(self, found, func, retry, serdes)  # type: ignore[no-any-return]
+        try:
+            if not name:
+                name = getattr(func, "durable_name", None)
+            if retry_strategy is not None:
+                retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
+            if config is None and step_semantics is None and serdes is None and sub_type is None:
+                found = self.scope.step(name)
+            else:
+                if config is not None:
+                    retry = retry or config.retry_strategy
+                    step_semantics = step_semantics or config.step_semantics
+                    serdes = serdes or config.serdes
+                    sub_type = sub_type or config.sub_type
+                at_most_once = step_semantics is not None and step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
+                found = self.scope.step(
+                    name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None
+                )
+            if type(found) is not Operation:
+                return found  # type: ignore[no-any-return]
+            return _step.run(self, found, func, retry, serdes)  # type: ignore[no-any-return]
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def wait(self, duration: DurationLike, name: str | None = None) -> None:
         """Suspend the execution for a length of time, at no cost.
@@ -360,10 +370,16 @@ class DurableContext:
             ValidationError: For a length the service does not take.
 
         """
-        seconds = duration if type(duration) is int and duration < _ENDLESS else _seconds(duration, "the wait", name)
-        found = self.scope.wait(name, seconds)
-        if type(found) is Operation:
-            _wait.run(self, found)
+        try:
+            seconds = (
+                duration if type(duration) is int and duration < _ENDLESS else _seconds(duration, "the wait", name)
+            )
+            found = self.scope.wait(name, seconds)
+            if type(found) is Operation:
+                _wait.run(self, found)
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def create_callback(
         self,
@@ -389,8 +405,12 @@ class DurableContext:
             The callback; ask it for its `Callback.result`.
 
         """
-        options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type)
-        return _callback.create(self, self.scope, name, options)
+        try:
+            options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type)
+            return _callback.create(self, self.scope, name, options)
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def wait_for_callback(
         self,
@@ -425,21 +445,25 @@ class DurableContext:
             CallbackExternalError: If the outside answered with a failure.
 
         """
-        if not name:
-            name = getattr(submitter, "durable_name", None)
-        strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
-        if config is not None:
-            strategy = strategy or config.retry_strategy
-        options = _callback_options(config, timeout, heartbeat_timeout, serdes, None)
-        if name and len(name) > _callback.LONGEST_NAME:
-            raise ValidationError(
-                f"the name {name[:40]!r}… has {len(name)} characters: wait_for_callback takes at most "
-                f"{_callback.LONGEST_NAME}, since its operations are named after it"
-            )
-        found = self.scope.child(name, "WaitForCallback", False)
-        if type(found) is not Operation:
-            return found
-        return _callback.run(self, found, submitter, name, options, strategy)
+        try:
+            if not name:
+                name = getattr(submitter, "durable_name", None)
+            strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
+            if config is not None:
+                strategy = strategy or config.retry_strategy
+            options = _callback_options(config, timeout, heartbeat_timeout, serdes, None)
+            if name and len(name) > _callback.LONGEST_NAME:
+                raise ValidationError(
+                    f"the name {name[:40]!r}… has {len(name)} characters: wait_for_callback takes at most "
+                    f"{_callback.LONGEST_NAME}, since its operations are named after it"
+                )
+            found = self.scope.child(name, "WaitForCallback", False)
+            if type(found) is not Operation:
+                return found
+            return _callback.run(self, found, submitter, name, options, strategy)
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     @overload
     def wait_for_condition(
@@ -487,16 +511,20 @@ class DurableContext:
             WaitForConditionError: If a check raised, or the strategy gave up.
 
         """
-        if config is not None:
-            wait_strategy = wait_strategy or config.wait_strategy
-            initial_state = config.initial_state if initial_state is None else initial_state
-            serdes = serdes or config.serdes
-        if wait_strategy is None:
-            raise ValidationError("wait_for_condition needs a wait strategy: give config= or wait_strategy=")
-        found = self.scope.condition(name, serdes is not None)
-        if type(found) is not Operation:
-            return found
-        return _condition.run(self, found, check, wait_strategy, initial_state, serdes)
+        try:
+            if config is not None:
+                wait_strategy = wait_strategy or config.wait_strategy
+                initial_state = config.initial_state if initial_state is None else initial_state
+                serdes = serdes or config.serdes
+            if wait_strategy is None:
+                raise ValidationError("wait_for_condition needs a wait strategy: give config= or wait_strategy=")
+            found = self.scope.condition(name, serdes is not None)
+            if type(found) is not Operation:
+                return found
+            return _condition.run(self, found, check, wait_strategy, initial_state, serdes)
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def invoke(
         self,
@@ -527,16 +555,20 @@ class DurableContext:
             InvokeError: If the function failed, timed out or was stopped.
 
         """
-        from perdure.operations import invoke as _invoke  # noqa: PLC0415  only for handlers that use it
+        try:
+            from perdure.operations import invoke as _invoke  # noqa: PLC0415  only for handlers that use it
 
-        if config is not None:
-            serdes_payload = serdes_payload or config.serdes_payload
-            serdes_result = serdes_result or config.serdes_result
-            tenant_id = tenant_id or config.tenant_id
-        found = self.scope.invoke(name, serdes_result is not None)
-        if type(found) is not Operation:
-            return found
-        return _invoke.run(self, found, function_name, payload, (serdes_payload, serdes_result, tenant_id))
+            if config is not None:
+                serdes_payload = serdes_payload or config.serdes_payload
+                serdes_result = serdes_result or config.serdes_result
+                tenant_id = tenant_id or config.tenant_id
+            found = self.scope.invoke(name, serdes_result is not None)
+            if type(found) is not Operation:
+                return found
+            return _invoke.run(self, found, function_name, payload, (serdes_payload, serdes_result, tenant_id))
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def run_in_child_context(
         self,
@@ -568,22 +600,26 @@ class DurableContext:
             ChildContextError: If the function failed.
 
         """
-        if not name:
-            name = getattr(func, "durable_name", None)
-        if config is not None:
-            serdes = serdes or config.serdes
-            sub_type = sub_type or config.sub_type
-            summary_generator = summary_generator or config.summary_generator
-            is_virtual = config.is_virtual if is_virtual is None else is_virtual
-        if is_virtual:
+        try:
+            if not name:
+                name = getattr(func, "durable_name", None)
+            if config is not None:
+                serdes = serdes or config.serdes
+                sub_type = sub_type or config.sub_type
+                summary_generator = summary_generator or config.summary_generator
+                is_virtual = config.is_virtual if is_virtual is None else is_virtual
+            if is_virtual:
+                check_function(func, *_A_CHILD)
+                return _child.run_virtual(self, self.scope.open_virtual(), func, serdes)  # type: ignore[no-any-return]
+            sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
+            found = self.scope.child(name, sub_type, serdes is not None)
+            if type(found) is not Operation:
+                return found  # type: ignore[no-any-return]
             check_function(func, *_A_CHILD)
-            return _child.run_virtual(self, self.scope.open_virtual(), func, serdes)  # type: ignore[no-any-return]
-        sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
-        found = self.scope.child(name, sub_type, serdes is not None)
-        if type(found) is not Operation:
-            return found  # type: ignore[no-any-return]
-        check_function(func, *_A_CHILD)
-        return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
+            return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def map(
         self,
@@ -619,21 +655,25 @@ class DurableContext:
             The items' results and errors; ``throw_if_error()`` raises the first error.
 
         """
-        from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
+        try:
+            from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
 
-        if not name:
-            name = getattr(func, "durable_name", None)
-        given = (
-            max_concurrency,
-            completion_config,
-            serdes,
-            item_serdes,
-            summary_generator,
-            nesting_type,
-            item_namer,
-        )
-        options = executor.Options.of(config, *given)
-        return executor.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
+            if not name:
+                name = getattr(func, "durable_name", None)
+            given = (
+                max_concurrency,
+                completion_config,
+                serdes,
+                item_serdes,
+                summary_generator,
+                nesting_type,
+                item_namer,
+            )
+            options = executor.Options.of(config, *given)
+            return executor.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
     def parallel(
         self,
@@ -665,11 +705,15 @@ class DurableContext:
             The branches' results and errors; ``throw_if_error()`` raises the first error.
 
         """
-        from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
+        try:
+            from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
 
-        given = (max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, None)
-        options = executor.Options.of(config, *given)
-        return executor.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
+            given = (max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, None)
+            options = executor.Options.of(config, *given)
+            return executor.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
+        except RecursionError:
+            self.scope.is_exhausted = True
+            raise
 
 
 def _seconds(duration: Any, what: str, name: str | None = None) -> int:

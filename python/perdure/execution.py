@@ -375,7 +375,7 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
         del error  # whose traceback may hold this frame
 
 
-def _sorted(  # noqa: C901, PLR0911  the one place where all outcomes are sorted
+def _sorted(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes are sorted
     invocation: Invocation, verdict: str | None, payload: str | None, error: BaseException | None
 ) -> dict[str, Any]:
     core, checkpoints = invocation.core, invocation.checkpoints
@@ -391,6 +391,8 @@ def _sorted(  # noqa: C901, PLR0911  the one place where all outcomes are sorted
             checkpoints.flush()
         if verdict == "suspended":
             return {"Status": "PENDING"}
+        if verdict == "too deep":
+            return _too_deep(core, error)
         core.check()
     except SuspendExecution:
         return {"Status": "PENDING"}
@@ -408,6 +410,17 @@ def _sorted(  # noqa: C901, PLR0911  the one place where all outcomes are sorted
     finally:
         del error  # whose traceback may hold this frame
     raise AssertionError(f"an invocation ended with the unknown verdict {verdict!r}")
+
+
+def _too_deep(core: Execution, error: BaseException | None) -> dict[str, Any]:
+    """Give the response to an invocation with an operation that was cut short by the end of the stack: a failure."""
+    try:
+        core.check()
+    except RecursionError as exhausted:
+        return _failed(error if isinstance(error, RecursionError) else exhausted)
+    finally:
+        del error  # whose traceback may hold this frame
+    raise AssertionError("an operation was cut short by the end of the stack, and may go on")
 
 
 _CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)

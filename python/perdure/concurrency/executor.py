@@ -368,6 +368,8 @@ class _BatchRun:
                 result = self._variables.copy().run(self._branch, index)
             except Exception as error:
                 failed += 1
+                if isinstance(error, RecursionError):  # no failure of the item's, which would be that of its context
+                    raise
                 # An item that had succeeded, and cannot be read or rebuilt now, is not one that had failed.
                 if passes_through(error) or (isinstance(error, SerDesError) and failed > failures):
                     raise
@@ -501,6 +503,10 @@ class _BatchRun:
                 self._give_up(index, used_after_its_end(orphaned))
             else:
                 self._report(partial(self._batch.suspend, index, None, 0))
+        except RecursionError as error:
+            # Not of the user's function, whose own are the failure of its context: something in between was cut short.
+            self._context.scope.is_exhausted = True
+            self._give_up(index, error)
         except Exception as error:  # noqa: BLE001  whatever the user's function raises becomes the item's error
             if passes_through(error):
                 self._give_up(index, error)

@@ -68,6 +68,13 @@ class Callback(Generic[T]):
             CallbackExternalError: If the outside answered with a failure.
 
         """
+        try:
+            return self._result()
+        except RecursionError:
+            self._context.scope.is_exhausted = True
+            raise
+
+    def _result(self) -> T | None:
         # The one who suspends is the one who asks, which need not be the context that made the callback.
         operation = self._context.invocation.core.here().callback_result(self.operation_id)
         if operation.decision == FAILED:

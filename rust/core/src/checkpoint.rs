@@ -245,6 +245,11 @@ impl<P: Payload, W> Queue<P, W> {
         self.release()
     }
 
+    /// Who was woken to lead next does not: somebody else is to, unless somebody leads. Gives whom to wake.
+    pub fn pass_on(&mut self) -> Vec<W> {
+        if self.leading { Vec::new() } else { self.release() }
+    }
+
     fn end_turn(&mut self) {
         self.mustering = None;
         self.leading = false;

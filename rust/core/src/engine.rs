@@ -168,6 +168,27 @@ impl<P: Payload, W> Engine<P, W> {
         if revoked && !ended { self.stop(Refusal::Revoked) } else { self.queue.release() }
     }
 
+    /// An operation was cut short by the end of its caller's stack: what its code saw of it need not be what the record
+    /// will say. So no operation goes on; what is queued is sent all the same.
+    pub fn exhaust(&mut self) {
+        self.shut(Refusal::TooDeep);
+    }
+
+    /// A caller was cut short so while it stood in the line. If it leads, its turn is for somebody else; if it follows, its
+    /// place. Gives what it left behind, and whom to wake.
+    pub fn step_back(&mut self, role: Role, is_it: impl Fn(&W) -> bool) -> (Option<W>, Vec<W>) {
+        self.exhaust();
+        match role {
+            Role::Done => (None, Vec::new()),
+            Role::Lead | Role::Muster => (None, self.queue.give_back()),
+            Role::Follow => {
+                let left = self.queue.unfollow(is_it);
+                let woken = if left.is_none() { self.queue.pass_on() } else { Vec::new() };
+                (left, woken)
+            }
+        }
+    }
+
     /// Ends all sending for `reason`, unless something ended it before; gives whom to wake.
     pub fn stop(&mut self, reason: Refusal) -> Vec<W> {
         self.severed.get_or_insert(reason.clone());
@@ -227,6 +248,7 @@ impl<P: Payload, W> Engine<P, W> {
             Some(Refusal::NonDeterministic(_) | Refusal::Missed(_) | Refusal::WrongContext(_) | Refusal::Odd(_)) => {
                 Some("refused")
             }
+            Some(Refusal::TooDeep) => Some("too deep"),
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
             Some(Refusal::Suspended(_) | Refusal::Orphaned(_) | Refusal::Held) | None => {

@@ -136,6 +136,11 @@ pub enum Refusal {
     Revoked,
     #[error("an earlier checkpoint failed")]
     Broken,
+    #[error(
+        "maximum recursion depth exceeded within an operation: the functions and contexts around it are nested too deep, \
+         or without end"
+    )]
+    TooDeep,
     #[error("the invocation is out of time")]
     OutOfTime {
         /// Whether the service will wake the execution by itself.

@@ -277,6 +277,33 @@ fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
 }
 
 #[test]
+fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
+    let mut engine = invocation([]);
+    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
+    let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    let late = write(&mut engine, place, &STEP, Action::Succeed).expect("nothing refuses it");
+    for hand in 1..4 {
+        engine.queue_mut().enter();
+        let role = if hand == 1 { Role::Muster } else { Role::Follow };
+        assert_eq!(engine.lead(Some(late), hand), Ok((role, None)));
+    }
+    let cut_short = engine.take_turn().expect("nothing has severed it");
+    assert_eq!(engine.step_back(Role::Muster, |&hand| hand == 1), (None, vec![2]));
+    assert_eq!((engine.verdict(), engine.check(ROOT)), (Some("too deep"), Err(Refusal::TooDeep)));
+    // So it is with who was woken to lead next, and with who waits.
+    assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 2), (None, vec![3]));
+    assert_eq!(engine.lead(Some(ticket), 4), Ok((Role::Muster, None)));
+    assert_eq!(engine.lead(Some(late), 5), Ok((Role::Follow, None)));
+    assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 5), (Some(5), vec![]));
+    assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 3), (None, vec![]));
+    let turn = engine.take_turn().expect("nothing has severed it");
+    assert_eq!((&turn.batch, turn.number), (&cut_short.batch, cut_short.number));
+    drop(cut_short);
+    assert_eq!(engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0), []);
+    assert_eq!(engine.history().get(&place.id).map(|known| known.status), Some(Status::Succeeded));
+}
+
+#[test]
 fn an_answer_that_comes_after_a_stop_counts_all_the_same() {
     let mut engine = invocation([]);
     let place = step_at(&mut engine, ROOT).expect("nothing refuses it");

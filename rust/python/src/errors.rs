@@ -4,7 +4,7 @@ use perdure_core::batch::NotAtWork;
 use perdure_core::limits::Invalid;
 use perdure_core::refusal::Refusal;
 use pyo3::call::PyCallArgs;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -105,6 +105,7 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
         }
         Refusal::WrongContext(call) => raise(py, EXCEPTIONS, "WrongContextError", (call.in_words(),)),
         Refusal::Odd(_) => raise(py, EXCEPTIONS, "ExecutionError", (message,)),
+        Refusal::TooDeep => Ok(PyRecursionError::new_err(message)),
         Refusal::Broken => raise(py, CONTROL, "CheckpointsBroken", (message,)),
         Refusal::OutOfTime { pending } => raise(py, CONTROL, "OutOfTime", (message, pending)),
     }

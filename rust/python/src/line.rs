@@ -10,7 +10,7 @@ use std::ptr;
 use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::operation::{Millis, Operation};
 use perdure_core::refusal::Refusal;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -115,6 +115,13 @@ impl<'py> Caller<'_, 'py> {
             Ok(stood) => {
                 charge.settle();
                 Ok(stood)
+            }
+            Err(Error::Python(error)) if error.is_instance_of::<PyRecursionError>(py) => {
+                let (left, woken) = self.shared.lock().engine.step_back(role, |follower| follower.is(&waiter));
+                charge.settle();
+                drop(left);
+                wake(woken);
+                Err(error.into())
             }
             Err(Error::Python(error)) => {
                 self.note(&error);

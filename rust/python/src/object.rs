@@ -28,6 +28,11 @@ impl Object {
     pub fn get<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.0.as_ref().map_or_else(|| py.None().into_bound(py), |object| object.bind(py).clone())
     }
+
+    /// Whether it is a reference to this object.
+    pub fn is(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.0.as_ref().is_some_and(|own| own.is(object))
+    }
 }
 
 impl Drop for Object {

@@ -234,6 +234,18 @@ impl Scope {
     }
 
     #[getter]
+    fn is_exhausted(&self) -> bool {
+        self.shared.lock().engine.gate() == Some(&Refusal::TooDeep)
+    }
+
+    #[setter]
+    fn set_is_exhausted(&self, exhausted: bool) {
+        if exhausted {
+            self.shared.lock().engine.exhaust();
+        }
+    }
+
+    #[getter]
     fn operation_id(&self) -> Option<String> {
         self.shared.lock().engine.prefix(self.id).map(|id| id.to_string())
     }
