@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer.rich_utils  # noqa: F401  it looks at the environment once, when imported: not at that of some test
 from typer.testing import CliRunner
 
 from perdure import DurableContext, durable_execution
-from perdure.commands import acting, viewing
+from perdure.cli import acting, viewing
+from perdure.cli.commands import app
 from perdure.config import Duration, JitterStrategy, StepConfig
 from perdure.local import LocalService, VirtualClock
-from perdure.local.command import app
 from perdure.retries import RetryStrategyConfig, create_retry_strategy
 from support.hostile import HOSTILE
 

@@ -504,7 +504,7 @@ def test_a_sandbox_that_dies_at_any_operation_ends_the_same(name: str, monkeypat
         counted, dies_at = 0, k
         world = World(workflow)
         check(world, expected, exact_attempts=workflow is not at_most_once)
-        # Whether a branch comes to its next operation when its batch ends early is chance: the last ones may be missing.
+        # Whether a branch comes to its next operation when its batch ends early is chance: the last may be missing.
         if counted >= k or "early" not in name:
             assert "RAISED" in [each.outcome for each in world.handle.invocations], f"boundary {k}"
         assert all(count == 1 for (step, _), count in world.journal.attempts.items() if step.startswith("m"))

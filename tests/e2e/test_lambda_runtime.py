@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from perdure.local import LocalService, VirtualClock
-from perdure.local.runtime import RemoteFunction
+from perdure.local.server.runtime import RemoteFunction
 from support.lambda_app import ODD
 from support.sandbox import Sandbox
 from support.web import served

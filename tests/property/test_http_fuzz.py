@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.local import LocalService, RealClock
-from perdure.local.http import LocalServer
+from perdure.local.server.http import LocalServer
 from support.raw import callback
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from perdure.local import LocalService, SqliteStore, VirtualClock
-from perdure.local.machine import MAX_DEATHS, MAX_FAILURES
+from perdure.local.machine.execution import MAX_DEATHS, MAX_FAILURES
 from perdure.local.service import backoff
 from support.raw import ERROR
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from perdure.commands.model import build
+from perdure.history.tree import build
 
 if TYPE_CHECKING:
-    from perdure.commands.model import Run
+    from perdure.history.tree import Run
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from perdure.local import LocalService, RealClock
 from perdure.local.events import LocalLambdaContext
-from perdure.local.http import LocalServer
+from perdure.local.server.http import LocalServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import pytest
 
 from perdure import _budget, checkpoint, durable_execution
 from perdure.local import Limits, LocalService
-from perdure.local.budget import PRICE_LIST, Budget, Prices, budget_of, budget_of_operations
+from perdure.local.machine.budget import PRICE_LIST, Budget, Prices, budget_of, budget_of_operations
 from perdure.testing.model import GetDurableExecutionHistoryResponse, GetDurableExecutionResponse
 from perdure.testing.result import DurableFunctionTestResult
 from perdure.testing.runner import DurableFunctionTestRunner

@@ -14,10 +14,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from perdure import DurableContext, durable_execution
-from perdure.commands import acting
+from perdure.cli import acting
+from perdure.cli.commands import app
+from perdure.cli.live import Display
+from perdure.cli.run import _prompt
 from perdure.local import LocalService
-from perdure.local.command import _prompt, app
-from perdure.local.display import Display
 from perdure.serdes import DEFAULT_JSON_SERDES
 from perdure.testing import DurableFunctionTestRunner
 

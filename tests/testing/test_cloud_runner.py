@@ -14,7 +14,7 @@ from botocore.stub import ANY, Stubber
 from perdure import durable_execution
 from perdure.lambda_service import ErrorObject, InvocationStatus
 from perdure.local import LocalService, RealClock, client_error
-from perdure.local.http import LocalServer
+from perdure.local.server.http import LocalServer
 from perdure.testing import cloud
 from perdure.testing.exceptions import (
     DurableFunctionsTestError,

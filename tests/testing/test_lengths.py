@@ -11,7 +11,7 @@ import pytest
 from perdure import durable_execution
 from perdure.config import Duration
 from perdure.local import LocalService
-from perdure.local.lengths import seconds_of
+from perdure.local.durations import seconds_of
 from perdure.testing import cloud
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.runner import DurableFunctionCloudTestRunner, DurableFunctionTestRunner

@@ -11,12 +11,12 @@ import pytest
 
 import perdure.testing
 from perdure import InvocationError, durable_execution
+from perdure.history.shapes import Shape
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationType
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local import Limits
 from perdure.retries import RetryPresets
 from perdure.testing import model
-from perdure.testing._shapes import Shape
 from perdure.testing.exceptions import (
     AwsApiException,
     DurableFunctionsTestError,

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 
 from perdure.bench.decoding import decoding_time, payloads_read
 from perdure.bench.measurement import Kind, Measurement, Times
-from perdure.bench.record import event_text
 from perdure.bench.replay import FRESH_WORK, BenchError, FreshWork, guards, replay_once
 from perdure.bench.stopwatch import HISTORY, YOUR_CODE, Stopwatch, instrumented
+from perdure.history.operations import HistoryError
+from perdure.history.record import event_text
 
 if TYPE_CHECKING:
     from perdure.bench.replay import Handler, Wire
 
-__all__ = ["FRESH_WORK", "BenchError", "FreshWork", "Kind", "Measurement", "Times", "event_text", "measure"]
+__all__ = ["FRESH_WORK", "BenchError", "FreshWork", "Kind", "Measurement", "Times", "measure"]
 
 
 def measure(handler: Handler, text: str, rounds: int) -> Measurement:
@@ -34,14 +35,17 @@ def measure(handler: Handler, text: str, rounds: int) -> Measurement:
 
     Args:
         handler: Made with perdure's `durable_execution`.
-        text: The event, or the history of an execution: see `event_text`.
+        text: The event, or the history of an execution: see `perdure.history.record.event_text`.
         rounds: Plain ones; there are as many instrumented ones.
 
     Raises:
         BenchError: If the event cannot be replayed, or the handler is not perdure's.
 
     """
-    text = event_text(text)
+    try:
+        text = event_text(text)
+    except HistoryError as problem:
+        raise BenchError(str(problem)) from None
     with guards(), contextlib.redirect_stdout(io.StringIO()):
         payloads, invocations = payloads_read(handler, text)
         if not invocations:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 FRESH_WORK = "FRESH_WORK"
-ARN = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST/durable-execution/bench/"
+_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST"
 
 
 class BenchError(Exception):
@@ -64,7 +64,7 @@ class LambdaContext:
 
     function_name = "bench"
     function_version = "$LATEST"
-    invoked_function_arn = ARN.partition("/")[0]
+    invoked_function_arn = _FUNCTION
     memory_limit_in_mb = "128"
     aws_request_id = str(uuid.UUID(int=0))
     log_group_name = "/aws/lambda/bench"

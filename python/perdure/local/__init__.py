@@ -11,14 +11,15 @@ The service speaks the Lambda API through `LocalService.client`, which has the m
 from __future__ import annotations
 
 from perdure.local.client import LocalClient
-from perdure.local.clock import Clock, RealClock, VirtualClock
-from perdure.local.errors import InvocationCut, client_error
 from perdure.local.events import LocalEvent, LocalLambdaContext
 from perdure.local.handle import ExecutionHandle, Invocation
-from perdure.local.limits import Limits
+from perdure.local.machine.clock import Clock, RealClock, VirtualClock
+from perdure.local.machine.errors import InvocationCut, client_error
+from perdure.local.machine.limits import Limits
 from perdure.local.service import LocalService, Observer, current_service
-from perdure.local.sqlite import SqliteStore
-from perdure.local.store import MemoryStore, Store, StoreError
+from perdure.local.store import Store, StoreError
+from perdure.local.store.memory import MemoryStore
+from perdure.local.store.sqlite import SqliteStore
 
 __all__ = [
     "Clock",

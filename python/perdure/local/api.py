@@ -6,10 +6,10 @@ import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perdure.local import history
-from perdure.local.errors import INVALID_TOKEN, NOT_FOUND, Fault, refuse
+from perdure.local.machine import history
+from perdure.local.machine.errors import INVALID_TOKEN, NOT_FOUND, Fault, refuse
+from perdure.local.machine.validation import check_error_object, error_bytes, function_parts
 from perdure.local.store import Query
-from perdure.local.validation import check_error_object, error_bytes, function_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

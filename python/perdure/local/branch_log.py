@@ -15,7 +15,7 @@ from perdure.local.traces import chain_of, place_of
 
 if TYPE_CHECKING:
     from perdure.local.handle import ExecutionHandle, Invocation
-    from perdure.local.transitions import Operation
+    from perdure.local.machine.transitions import Operation
 
 _LOG = Log("perdure.local")
 _BRANCHES = frozenset({"MapIteration", "ParallelBranch"})

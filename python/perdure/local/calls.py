@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.errors import BAD_CONTENT, Fault
 from perdure.local.events import LocalLambdaContext, error_object
-from perdure.local.limits import MIB
+from perdure.local.machine.errors import BAD_CONTENT, Fault
+from perdure.local.machine.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable

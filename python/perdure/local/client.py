@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.errors import Exceptions
+from perdure.local.machine.errors import Exceptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

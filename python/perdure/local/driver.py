@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perdure._log import Log
 from perdure.local.calls import Call, lambda_context
 from perdure.local.client import LocalClient
-from perdure.local.clock import to_seconds
-from perdure.local.errors import Fault
 from perdure.local.events import LocalEvent, error_object
 from perdure.local.handle import Invocation
-from perdure.local.validation import function_base_name
+from perdure.local.machine.clock import to_seconds
+from perdure.local.machine.errors import Fault
+from perdure.local.machine.validation import function_base_name
 
 if TYPE_CHECKING:
     from datetime import datetime

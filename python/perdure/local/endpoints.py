@@ -6,7 +6,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from perdure.local import senders
+from perdure.local.server import origin_check as senders
 
 _ENVIRONMENT = ("AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL")
 _NOBODY = "local"

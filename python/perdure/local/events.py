@@ -7,17 +7,17 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.clock import to_millis
-from perdure.local.errors import RemoteError
-from perdure.local.validation import error_bytes, text_bytes
+from perdure.local.machine.clock import to_millis
+from perdure.local.machine.errors import RemoteError
+from perdure.local.machine.validation import error_bytes, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from perdure._hooks import Hooks
     from perdure.local.client import LocalClient
-    from perdure.local.clock import Clock
-    from perdure.local.transitions import Operation
+    from perdure.local.machine.clock import Clock
+    from perdure.local.machine.transitions import Operation
 
 _DETAIL_MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
 _DURABLE = frozenset(

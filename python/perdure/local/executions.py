@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from perdure._log import Log
-from perdure.local.errors import ALREADY_STARTED, CONFLICT, Fault
 from perdure.local.handle import ExecutionHandle
-from perdure.local.keeping import Keeper
-from perdure.local.machine import DEFAULT_RETENTION_DAYS, Execution, Origin
-from perdure.local.schedule import Schedule
-from perdure.local.validation import function_base_name
+from perdure.local.machine.errors import ALREADY_STARTED, CONFLICT, Fault
+from perdure.local.machine.execution import DEFAULT_RETENTION_DAYS, Execution, Origin
+from perdure.local.machine.schedule import Schedule
+from perdure.local.machine.validation import function_base_name
+from perdure.local.store.group_commit import Keeper
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
     from perdure.local.functions import Function
+    from perdure.local.machine.transitions import Operation
     from perdure.local.service import LocalService
     from perdure.local.store import Store
-    from perdure.local.transitions import Operation
 
 
 _LOG = Log("perdure.local")

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.errors import INVALID_PARAMETER, NOT_FOUND, Fault
-from perdure.local.validation import function_parts
+from perdure.local.machine.errors import INVALID_PARAMETER, NOT_FOUND, Fault
+from perdure.local.machine.validation import function_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

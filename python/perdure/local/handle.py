@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from perdure.local.machine import Execution
+    from perdure.local.machine.execution import Execution
+    from perdure.local.machine.transitions import Operation
+    from perdure.local.machine.validation import Update
     from perdure.local.service import LocalService
-    from perdure.local.transitions import Operation
-    from perdure.local.validation import Update
 
 
 @dataclass(slots=True)

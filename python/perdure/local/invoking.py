@@ -7,15 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from perdure.local.calls import Call, check_payload
-from perdure.local.errors import INVALID_PARAMETER, TOO_LARGE, Fault, refuse
 from perdure.local.handle import ExecutionHandle
-from perdure.local.limits import MIB
-from perdure.local.machine import Origin
-from perdure.local.validation import EXECUTION_NAME, text_bytes
+from perdure.local.machine.errors import INVALID_PARAMETER, TOO_LARGE, Fault, refuse
+from perdure.local.machine.execution import Origin
+from perdure.local.machine.limits import MIB
+from perdure.local.machine.validation import EXECUTION_NAME, text_bytes
 
 if TYPE_CHECKING:
     from perdure.local.functions import Function
-    from perdure.local.journal import StartedInvoke
+    from perdure.local.machine.journal import StartedInvoke
     from perdure.local.service import LocalService
 
 SYNC_BYTES, ASYNC_BYTES = 6 * MIB, 1 * MIB

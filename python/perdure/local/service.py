@@ -17,9 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from perdure.local.api import Api
 from perdure.local.client import LocalClient
-from perdure.local.clock import VirtualClock
 from perdure.local.driver import Driver
-from perdure.local.errors import (
+from perdure.local.durations import optional_seconds
+from perdure.local.executions import Executions
+from perdure.local.functions import LATEST, Function, Functions
+from perdure.local.handle import ExecutionHandle, Invocation
+from perdure.local.invoking import Invoking
+from perdure.local.machine.clock import VirtualClock
+from perdure.local.machine.errors import (
     ALREADY_STARTED,
     INVALID_PARAMETER,
     INVALID_TOKEN,
@@ -28,16 +33,12 @@ from perdure.local.errors import (
     InvocationCut,
     client_error,
 )
-from perdure.local.executions import Executions
-from perdure.local.functions import LATEST, Function, Functions
-from perdure.local.handle import ExecutionHandle, Invocation
-from perdure.local.invoking import Invoking
-from perdure.local.lengths import optional_seconds
-from perdure.local.limits import Limits
-from perdure.local.machine import Origin
-from perdure.local.store import MemoryStore, StoreError
-from perdure.local.validation import EXECUTION_NAME
-from perdure.local.workers import Workers
+from perdure.local.machine.execution import Origin
+from perdure.local.machine.limits import Limits
+from perdure.local.machine.validation import EXECUTION_NAME
+from perdure.local.server.workers import Workers
+from perdure.local.store import StoreError
+from perdure.local.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
     from perdure._duration import DurationLike
     from perdure.local.branch_log import BranchLog
     from perdure.local.calls import Call
-    from perdure.local.clock import Clock
     from perdure.local.driver import Target
     from perdure.local.failure_log import FailureLog
+    from perdure.local.machine.clock import Clock
+    from perdure.local.machine.transitions import Operation
     from perdure.local.store import Store
-    from perdure.local.transitions import Operation
 
     Handler = Callable[[Any, Any], Any]
     ApiHook = Callable[[str, dict[str, Any], str], None]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import __version__
 
 if TYPE_CHECKING:
-    from perdure.local.budget import Budget, Prices
+    from perdure.local.machine.budget import Budget, Prices
     from perdure.testing.exceptions import DurableFunctionsTestError
     from perdure.testing.explorer import ExplorationError, Report, explore
     from perdure.testing.mocks import MockedFunction
@@ -50,12 +50,12 @@ __all__ = [
 
 # Read when they are used: the pytest plugin lives in this package, and is loaded with every run of pytest.
 _HOMES = {
-    "Budget": "perdure.local.budget",
+    "Budget": "perdure.local.machine.budget",
     "Durable": "perdure.testing.plugin",
     "DurableFunctionsTestError": "perdure.testing.exceptions",
     "ExplorationError": "perdure.testing.explorer",
     "MockedFunction": "perdure.testing.mocks",
-    "Prices": "perdure.local.budget",
+    "Prices": "perdure.local.machine.budget",
     "Report": "perdure.testing.explorer",
     "WebRunner": "perdure.testing.web_runner",
     "WebRunnerConfig": "perdure.testing.web_runner",

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.execution import durable_execution
 from perdure.local import Limits
-from perdure.local.budget import Prices
+from perdure.local.durations import optional_seconds, seconds_of, span
 from perdure.local.functions import LONGEST_EXECUTION_SECONDS, LONGEST_SECONDS
-from perdure.local.lengths import optional_seconds, seconds_of
-from perdure.local.validation import EXECUTION_NAME, function_parts
-from perdure.local.words import span
+from perdure.local.machine.budget import Prices
+from perdure.local.machine.validation import EXECUTION_NAME, function_parts
 from perdure.testing.exceptions import InvalidParameterValueException
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from perdure.history.shapes import Shape
 from perdure.lambda_service import (  # noqa: TC001  the shapes read the hints
     CheckpointUpdatedExecutionState,
     ErrorObject,
     Operation,
     OperationUpdate,
 )
-from perdure.testing._shapes import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

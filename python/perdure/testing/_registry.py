@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.validation import function_parts
+from perdure.local.machine.validation import function_parts
 from perdure.testing._checks import checked_function, checked_name
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure.local import ExecutionHandle, LocalService
-from perdure.local.errors import NOT_FOUND, Fault
+from perdure.local.foreign_threads import at_rest
 from perdure.local.functions import Function, Functions
-from perdure.local.outside import at_rest
+from perdure.local.machine.errors import NOT_FOUND, Fault
 from perdure.testing.clock import HeldClock, PatientClock, TimeIsHeld
 from perdure.testing.exceptions import from_client_error
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from perdure.local import LocalClient
     from perdure.local.handle import Invocation
-    from perdure.local.transitions import Operation
+    from perdure.local.machine.transitions import Operation
     from perdure.testing.mocks import Reply
 
 PATIENCE = 5.0

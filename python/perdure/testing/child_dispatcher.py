@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from perdure.local.validation import function_parts
+from perdure.local.machine.validation import function_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from perdure.local.clock import RealClock, VirtualClock, to_seconds
+from perdure.local.machine.clock import RealClock, VirtualClock, to_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

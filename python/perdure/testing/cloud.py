@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from perdure.history.reading import read_history
+from perdure.local.durations import seconds_of
 from perdure.local.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
-from perdure.local.lengths import seconds_of
 from perdure.testing._checks import checked_id, real_seconds
 from perdure.testing._stage import translated
 from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
-from perdure.testing.history import read_history
 from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
 from perdure.testing.model import (
     GetDurableExecutionHistoryResponse,

@@ -13,11 +13,11 @@ import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from perdure.testing._around import Around
-from perdure.testing._progress import shown
-from perdure.testing._report import ExplorationError, Report
-from perdure.testing._schedule import Schedule
-from perdure.testing._search import Search
+from perdure.testing.exploring.progress import shown
+from perdure.testing.exploring.report import ExplorationError, Report
+from perdure.testing.exploring.schedule import Schedule
+from perdure.testing.exploring.search import Search
+from perdure.testing.exploring.world import Around
 from perdure.testing.mocks import MockedFunction
 
 if TYPE_CHECKING:

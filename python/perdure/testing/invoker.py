@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from perdure.local.validation import function_parts
+from perdure.local.machine.validation import function_parts
 
 __all__ = [
     "DEFAULT_INVOCATION_TIMEOUT_SECONDS",

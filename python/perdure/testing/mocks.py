@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias, TypeGuard
 
 from perdure.lambda_service import ErrorObject
-from perdure.local.errors import Fault, RemoteError
 from perdure.local.events import error_object
-from perdure.local.validation import check_error_object
+from perdure.local.machine.errors import Fault, RemoteError
+from perdure.local.machine.validation import check_error_object
 
 UNSET: Any = object()
 

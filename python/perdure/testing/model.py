@@ -8,26 +8,8 @@ from __future__ import annotations
 import datetime as dt  # noqa: TC003  the shapes read the hints
 from dataclasses import dataclass, field
 
-from perdure.lambda_service import (
-    CallbackDetails,
-    CallbackOptions,
-    ChainedInvokeDetails,
-    CheckpointUpdatedExecutionState,
-    ContextDetails,
-    DurableExecutionInvocationOutput,
-    ErrorObject,
-    ExecutionDetails,
-    Operation,
-    OperationAction,
-    OperationStatus,
-    OperationType,
-    OperationUpdate,
-    StepDetails,
-    TimestampConverter,
-    WaitDetails,
-)
-from perdure.testing import _events, _exchanges
-from perdure.testing._events import (
+from perdure.history import events as _events
+from perdure.history.events import (
     CallbackFailedDetails,
     CallbackStartedDetails,
     CallbackSucceededDetails,
@@ -62,6 +44,27 @@ from perdure.testing._events import (
     WaitStartedDetails,
     WaitSucceededDetails,
 )
+from perdure.history.operations import events_to_operations
+from perdure.history.shapes import Shape
+from perdure.lambda_service import (
+    CallbackDetails,
+    CallbackOptions,
+    ChainedInvokeDetails,
+    CheckpointUpdatedExecutionState,
+    ContextDetails,
+    DurableExecutionInvocationOutput,
+    ErrorObject,
+    ExecutionDetails,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+    StepDetails,
+    TimestampConverter,
+    WaitDetails,
+)
+from perdure.testing import _exchanges
 from perdure.testing._exchanges import (
     CheckpointDurableExecutionRequest,
     CheckpointDurableExecutionResponse,
@@ -75,8 +78,6 @@ from perdure.testing._exchanges import (
     SendDurableExecutionCallbackSuccessRequest,
     SendDurableExecutionCallbackSuccessResponse,
 )
-from perdure.testing._replay_history import events_to_operations
-from perdure.testing._shapes import Shape
 from perdure.testing.exceptions import InvalidParameterValueException
 from perdure.testing.invoker import LATEST_PUBLISHED_QUALIFIER, LambdaContext, executed_version
 from perdure.types import LambdaContext as LambdaContextProtocol

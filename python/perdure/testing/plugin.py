@@ -196,7 +196,7 @@ def pytest_runtest_makereport(
 def _describe(handle: ExecutionHandle) -> list[str]:
     """Give the line of an execution, which for one that has ended says how, where it failed, and its operations."""
     from perdure.testing._failures import places_of  # noqa: PLC0415  only for failures
-    from perdure.testing._standing import obstacle_of  # noqa: PLC0415  only for failures
+    from perdure.testing._status_text import obstacle_of  # noqa: PLC0415  only for failures
     from perdure.testing.result import DurableFunctionTestResult, operations_of  # noqa: PLC0415  only for failures
     from perdure.testing.tree import render  # noqa: PLC0415  only for failures
 

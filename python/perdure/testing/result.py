@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationPayload
 from perdure.lambda_service import Operation as SvcOperation
-from perdure.local.budget import Budget, Prices, budget_of, budget_of_operations
-from perdure.local.words import span
+from perdure.local.durations import span
+from perdure.local.machine.budget import Budget, Prices, budget_of, budget_of_operations
 from perdure.testing._failures import failure_of, places_of
 from perdure.testing._invocations import Invocations
 from perdure.testing.exceptions import DurableFunctionsTestError
@@ -240,7 +240,7 @@ class _EventsOf(Sequence["Event"]):
 
     def _events(self) -> list[Event]:
         if self._read is None:
-            from perdure.testing.history import read_history  # noqa: PLC0415  only for those who look
+            from perdure.history.reading import read_history  # noqa: PLC0415  only for those who look
 
             self._read = read_history(self._execution.service.client, self._execution.arn)
         return self._read

@@ -12,17 +12,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure.execution import durable_execution
+from perdure.history.reading import read_history
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationStatus, OperationType
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local import Limits, RealClock
-from perdure.local.lengths import seconds_of
-from perdure.local.validation import function_parts
-from perdure.local.words import span
+from perdure.local.durations import seconds_of, span
+from perdure.local.machine.validation import function_parts
 from perdure.testing import _checks, _recent
 from perdure.testing._failures import Failures
 from perdure.testing._registry import Registry, for_tenant
 from perdure.testing._stage import PATIENCE, Stage, names_of, over, translated
-from perdure.testing._standing import obstacle_of, standing_of
+from perdure.testing._status_text import obstacle_of, standing_of
 from perdure.testing.child_dispatcher import (
     DEFAULT_CHILD_EXECUTION_TIMEOUT_SECONDS,
     DEFAULT_CHILD_RETENTION_PERIOD_DAYS,
@@ -36,7 +36,6 @@ from perdure.testing.exceptions import (
     ResourceNotFoundException,
 )
 from perdure.testing.execution import ExecutionStatus
-from perdure.testing.history import read_history
 from perdure.testing.invoker import create_lambda_client, create_test_lambda_context, read_timeout_for
 from perdure.testing.mocks import (
     UNSET,
@@ -80,7 +79,7 @@ if TYPE_CHECKING:
 
     from perdure._duration import DurationLike
     from perdure.local import ExecutionHandle, Store
-    from perdure.local.budget import Prices
+    from perdure.local.machine.budget import Prices
     from perdure.types import DurableHandler
 
     Handler = Callable[[Any, Any], Any]

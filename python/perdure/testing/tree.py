@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.local.words import span
+from perdure.local.durations import span
 from perdure.testing.operations import ContextOperation, StepOperation
 
 if TYPE_CHECKING:

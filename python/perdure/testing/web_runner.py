@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from perdure.local import Limits, LocalService, RealClock, VirtualClock
-from perdure.local.errors import NOT_FOUND, Fault, refuse
 from perdure.local.failure_log import FailureLog
 from perdure.local.functions import Function, Functions
-from perdure.local.machine import Origin
-from perdure.local.runtime import RemoteFunction
-from perdure.local.validation import EXECUTION_NAME, function_parts
+from perdure.local.machine.errors import NOT_FOUND, Fault, refuse
+from perdure.local.machine.execution import Origin
+from perdure.local.machine.validation import EXECUTION_NAME, function_parts
+from perdure.local.server.runtime import RemoteFunction
 from perdure.testing._registry import Registry
 from perdure.testing.exceptions import DurableFunctionsLocalRunnerError
 from perdure.testing.invoker import DEFAULT_INVOCATION_TIMEOUT_SECONDS, INVOCATION_MARKER_HEADER
@@ -31,7 +31,7 @@ from perdure.testing.stores.memory import InMemoryExecutionStore
 from perdure.testing.stores.sqlite import SQLiteExecutionStore
 
 if TYPE_CHECKING:
-    from perdure.local.http import LocalServer
+    from perdure.local.server.http import LocalServer
     from perdure.local.store import Store
     from perdure.testing.child_dispatcher import FunctionConfigs
     from perdure.testing.web.server import WebServiceConfig
@@ -120,7 +120,7 @@ class WebRunner:
         if self._server is not None:
             raise DurableFunctionsLocalRunnerError("The server runs already: stop() it first.")
         try:
-            from perdure.local.http import LocalServer, listen  # noqa: PLC0415  slow to import, and needs the extra
+            from perdure.local.server.http import LocalServer, listen  # noqa: PLC0415  slow to import, and needs the extra
         except ModuleNotFoundError as missing:
             raise DurableFunctionsLocalRunnerError(
                 f"WebRunner needs {missing.name}: pip install 'perdure[local]'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.local.store import MemoryStore
+from perdure.local.store.memory import MemoryStore
 
 __all__ = ["InMemoryExecutionStore"]
 

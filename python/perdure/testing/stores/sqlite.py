@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from perdure.local.sqlite import SqliteStore
+from perdure.local.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
 
-    from perdure.local.limits import Limits
+    from perdure.local.machine.limits import Limits
 
 __all__ = ["SQLiteExecutionStore"]
 

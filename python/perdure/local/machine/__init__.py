@@ -1,0 +1,1 @@
+"""The rules of the service, without threads, files or network: executions, what is accepted, and what follows."""

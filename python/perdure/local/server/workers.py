@@ -1,0 +1,125 @@
+"""Background workers: what a served service has instead of a caller who drives it.
+
+One thread watches the schedule; each invocation and each call of a plain function gets a thread of its own, up to a
+limit. The threads are daemons: a handler that never returns does not keep the process from ending, and what it had
+checkpointed is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from perdure._log import Log
+from perdure.local.calls import Call
+from perdure.local.machine.clock import to_seconds
+from perdure.local.store import StoreError
+
+if TYPE_CHECKING:
+    from perdure.local.driver import Driver, Turn
+    from perdure.local.handle import ExecutionHandle
+    from perdure.local.service import LocalService
+
+_LOG = Log("perdure.local")
+_PAUSE_AFTER_TROUBLE = 1.0
+_GLANCE = 0.2
+
+
+class Workers:
+    """The threads that run a service's functions until `stop`."""
+
+    def __init__(self, service: LocalService, driver: Driver, limit: int) -> None:
+        self._service = service
+        self._driver = driver
+        self._limit = limit
+        self._stopping = False
+        self._in_trouble = False  # a function could not be run: before the next one, see whether the store works
+        self._told = ""  # what is in the way, and has been logged
+        self._watcher = threading.Thread(target=self._watch, name="perdure-watcher", daemon=True)
+
+    @property
+    def busy(self) -> int:
+        """How many functions run now."""
+        return self._driver.busy
+
+    def start(self) -> None:
+        """Start to work."""
+        self._driver.stopping = False
+        self._watcher.start()
+
+    def stop(self, grace: float) -> bool:
+        """Begin nothing more, and wait for what runs, up to `grace` seconds; tell whether all of it came to its end."""
+        service, deadline = self._service, monotonic() + grace
+        with service.wake:
+            self._stopping = self._driver.stopping = True
+            service.wake.notify_all()
+            while self._driver.busy and (left := deadline - monotonic()) > 0:
+                service.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
+            idle = self._driver.idle
+        self._watcher.join(max(0.0, deadline - monotonic()) + 1.0)
+        return idle
+
+    def _watch(self) -> None:
+        service, driver = self._service, self._driver
+        with service.wake:
+            while not self._stopping:
+                try:
+                    driver.fire()
+                    driver.give_up_late()
+                    if self._in_trouble:
+                        service.executions.commit()
+                        self._in_trouble = False
+                    if driver.busy < self._limit and (job := driver.next_job()) is not None:
+                        self._hand_out(job)
+                        continue
+                    if service.executions.commit():
+                        continue  # while it was written, something may have come
+                    moment = service.executions.schedule.next_moment()
+                    wait = driver.next_deadline() - monotonic()
+                    if moment is not None and not service.clock.virtual:
+                        wait = min(wait, max(0.0, to_seconds(moment[0]) - service.clock.time()))
+                    elif moment is not None and not driver.busy:
+                        driver.pass_time(moment[0])
+                        continue
+                    self._told = ""
+                    service.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
+                except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
+                    self._complain("The local service could not go on; it tries again.", problem)
+                    service.wake.wait(_PAUSE_AFTER_TROUBLE)
+
+    def _complain(self, what: str, problem: Exception) -> None:
+        """Log what is in the way, once for as long as it is."""
+        why = f"{type(problem)} {problem}"
+        if why == self._told:
+            return
+        self._told = why
+        if isinstance(problem, StoreError):  # it says itself what to do
+            _LOG.error("%s %s", what, problem)
+        else:
+            _LOG.error("%s", what, exc_info=problem)
+
+    def _hand_out(self, job: ExecutionHandle | Call) -> None:
+        """Run a job in a thread of its own; it counts as busy from now on."""
+        turn = self._driver.take_on(job)
+        thread = threading.Thread(target=self._work, args=(turn,), name="perdure-worker", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads are to be had; the job goes back
+            self._driver.drop(turn)
+            if isinstance(job, Call):
+                self._service.tasks.appendleft(job)
+            else:
+                self._service.executions.schedule.touch(job.machine)
+            raise
+
+    def _work(self, turn: Turn) -> None:
+        service = self._service
+        with service.wake:
+            try:
+                self._driver.run(turn)
+            except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
+                self._in_trouble = True
+                if not self._stopping:  # after the end the store is closed, and the next start takes over
+                    self._complain("A function could not be run.", problem)

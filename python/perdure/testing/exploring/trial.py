@@ -1,0 +1,80 @@
+"""One run of a handler under a given schedule. The explorer's hands.
+
+A trial runs in one thread and in virtual time, so that the same schedule gives the same run. The world outside stays
+the same from trial to trial: ids are those of the first, and if it is held, an attempt of a step, a check or a function
+ends the way it did the first time, whatever its body does this time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from perdure.testing.exploring.control import controlled
+from perdure.testing.exploring.environment import Scene
+from perdure.testing.exploring.observe import look
+from perdure.testing.exploring.watchdog import StuckError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.testing.exploring.observation import Seen
+    from perdure.testing.exploring.schedule import Schedule
+    from perdure.testing.exploring.watchdog import Worker
+    from perdure.testing.exploring.world import Around, Hold
+
+    Handler = Callable[[Any, Any], Any]
+
+_FUNCTION = "explored"
+
+
+def run_trial(
+    handler: Handler,
+    payload: str,
+    around: Around,
+    schedule: Schedule,
+    *,
+    hold: Hold,
+    worker: Worker,
+    limit: float,
+) -> Seen:
+    """Run a handler to its end under a schedule.
+
+    Args:
+        handler: The handler.
+        payload: Its event.
+        around: The world.
+        schedule: What happens.
+        hold: What in the world ends as it did the first time.
+        worker: Where it runs.
+        limit: After how many seconds it counts as stuck.
+
+    """
+    around.begin(hold)
+    scene = Scene(around, schedule, limit)
+    fault = scene.fault
+    handle = scene.service.register(_FUNCTION, handler).start(_FUNCTION, payload, "exploration")
+    beside = around.company.begin()
+
+    def run() -> None:
+        fault.hands.begin()
+        if around.setup is not None:
+            around.setup()
+        scene.finish(handle, inf)
+
+    probed = stuck = None
+    with controlled(around, fault):
+        began = monotonic()
+        try:
+            worker.do(run, limit, lambda: fault.hands.ident)
+            fault.seconds = monotonic() - began
+            # What threads do yet is to be seen by the probe, and not to reach into the next run.
+            around.company.settle(limit)
+            probed = worker.do(around.look, limit)
+        except StuckError as error:
+            stuck = error
+        finally:
+            fault.hands.close()
+    return replace(look(handle, fault, probed, stuck), beside=beside, unlike=around.unlike)

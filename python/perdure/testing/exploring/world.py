@@ -1,0 +1,116 @@
+"""The world around a handler, which stays the same from run to run."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from perdure.testing.exploring.handler_threads import Company
+from perdure.testing.exploring.hands import Patience
+from perdure.testing.exploring.mask import same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from perdure.testing.exploring.observation import Key
+
+    Handler = Callable[[Any, Any], Any]
+
+Outcome: TypeAlias = tuple[bool, Any]
+"""Whether something succeeded, and what it gave or raised."""
+
+
+class Hold(Enum):
+    """What in the world ends as it did the first time, whatever its body does this time."""
+
+    ALL = "all"
+    BRANCHES = "what branches do"
+    NOTHING = "nothing"
+
+
+class Unlike(IntEnum):
+    """How far what really happens in a run is from what is held: something gives another value, or fails instead."""
+
+    NOTHING = 0
+    VALUES = 1
+    ENDS = 2
+
+
+@dataclass
+class Around:
+    """The world around the handler, and what of it has been seen."""
+
+    functions: Mapping[str, Handler] = field(default_factory=dict)
+    durable_functions: Mapping[str, Handler] = field(default_factory=dict)
+    answers: Mapping[Any, Any] = field(default_factory=dict)
+    setup: Callable[[], Any] | None = None
+    probe: Callable[[], Any] | None = None
+    outcomes: dict[Any, Outcome] = field(default_factory=dict)
+    """How everything in the world ended the first time."""
+    company: Company = field(default_factory=Company)
+    patience: Patience = field(default_factory=Patience)
+    """With branches that are held up, by a lock of the handler's, say."""
+    in_vain: set[Key] = field(default_factory=set)
+    """The callbacks that nobody answered in the first run, although it waited for whoever might."""
+    hold: Hold = Hold.ALL
+    unlike: Unlike = Unlike.NOTHING
+    """What in this run really was not as it is held to be, so that what it did may be something else, too."""
+    _done: set[Any] = field(default_factory=set)
+
+    def begin(self, hold: Hold) -> None:
+        """Let a run begin, in which so much ends as it did the first time, and all else as it does now."""
+        self.hold, self.unlike = hold, Unlike.NOTHING
+        self._done.clear()
+
+    def again(self, key: Any, call: Callable[..., Any], *arguments: Any, in_branch: bool = False) -> Any:
+        """Do something in the world: really, but if it is held, with the outcome it had the first time.
+
+        Args:
+            key: What it is.
+            call: Does it.
+            arguments: What it is called with.
+            in_branch: Whether a branch does it.
+
+        """
+        try:
+            outcome: Outcome = (True, call(*arguments))
+        except Exception as error:  # noqa: BLE001  whatever it raises is its outcome
+            outcome = (False, error)
+        if self.hold == Hold.ALL or (self.hold == Hold.BRANCHES and in_branch):
+            outcome = self._held(key, outcome)
+        succeeded, value = outcome
+        if succeeded:
+            return value
+        raise value
+
+    def _held(self, key: Any, outcome: Outcome) -> Outcome:
+        if key not in self.outcomes:
+            self.outcomes[key] = outcome[0], as_it_is(outcome[1])
+        held = self.outcomes[key]
+        if key not in self._done:  # run again after a crash, it may well end in another way
+            self._done.add(key)
+            self.unlike = max(self.unlike, _unlike(outcome, held))
+        return held
+
+    def look(self) -> Any:
+        """Give what the probe sees."""
+        return None if self.probe is None else as_it_is(self.probe())
+
+
+def as_it_is(value: Any) -> Any:
+    """Give a value as it is now, whatever becomes of it later; one that cannot be copied is given itself."""
+    if isinstance(value, BaseException):
+        return value
+    try:
+        return deepcopy(value)
+    except Exception:  # noqa: BLE001  whatever copying the user's objects raises
+        return value
+
+
+def _unlike(one: Outcome, other: Outcome) -> Unlike:
+    if one[0] != other[0]:
+        return Unlike.ENDS
+    alike = same(one[1], other[1]) if one[0] else repr(one[1]) == repr(other[1])
+    return Unlike.NOTHING if alike else Unlike.VALUES
