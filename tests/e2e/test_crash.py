@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,12 @@ from perdure.local import InvocationCut, LocalService, client_error
 from perdure.local.events import to_event_operation
 from perdure.retries import RetryDecision, RetryPresets, WithRetryConfig, with_retry
 from perdure.waits import WaitForConditionDecision
+from support.wired import WAYS as WIRE_WAYS
+from support.wired import Wire, wire
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
 ALL = CompletionConfig.all_completed()
@@ -272,10 +279,16 @@ class World:
     Args:
         workflow: From the corpus.
         hurt: Called with the number of each API call (from 1) and "before" or "after"; raises to hurt.
+        wire: Puts the handler's calls on a wire to the service, which a client is at the other end of.
 
     """
 
-    def __init__(self, workflow: Workflow, hurt: Callable[[int, str], None] = lambda *_: None) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        hurt: Callable[[int, str], None] = lambda *_: None,
+        wire: Callable[[LocalService], AbstractContextManager[Wire]] | None = None,
+    ) -> None:
         self.calls = 0
         self.journal = journal = Journal()
         self._hurt = hurt
@@ -291,6 +304,7 @@ class World:
             )
 
         self.service = LocalService(on_api_call=self._on_call, on_callback=answer, retry_delay=lambda _: 0.0)
+        self._handler, self._wire = handler, wire
         self.service.register("f", handler)
         self.service.register("other", lambda event, _: event["n"] * 100, durable=False)
 
@@ -304,9 +318,13 @@ class World:
         self._hurt(number, when)
 
     def run(self) -> Any:
-        handle = self.service.run("f")
-        self.handle = handle
-        return handle
+        if self._wire is None:
+            self.handle = self.service.run("f")
+        else:
+            with self._wire(self.service) as over:
+                self.service.register("f", over.dressed(self._handler))
+                self.handle = self.service.run("f")
+        return self.handle
 
 
 def shape(handle: Any) -> Any:
@@ -397,6 +415,63 @@ def test_a_run_hurt_at_any_call_ends_the_same(name: str, way: str) -> None:
         assert all(count == 1 for (step, _), count in journal.attempts.items() if step.startswith("m")), f"call {k}"
         # One invocation died: at most the steps whose end was in flight ran once more.
         assert all(journal.begun[step] <= count + 1 for step, count in calm.begun.items()), f"call {k}"
+        assert completed_once(world), f"call {k}"
+
+
+@pytest.mark.parametrize("transport", ["http", "https"])
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_run_over_a_wire_that_is_hurt_again_and_again_ends_the_same(
+    name: str, transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every third request is hurt, each in another way; the client is the native one."""
+    workflow = CORPUS[name]
+    expected, _, _ = undisturbed(workflow)
+
+    def hurt(number: int) -> str | None:
+        return WIRE_WAYS[number // 3 % len(WIRE_WAYS)] if number % 3 == 2 else None
+
+    wires: list[Wire] = []
+
+    @contextmanager
+    def put_on_a_wire(service: LocalService) -> Iterator[Wire]:
+        with wire(service, monkeypatch, tmp_path, transport, hurt) as over:
+            wires.append(over)
+            yield over
+
+    world = World(workflow, wire=put_on_a_wire)
+    check(world, expected, exact_attempts=workflow is not at_most_once)
+    assert wires[0].hits
+    assert all(count == 1 for (step, _), count in world.journal.attempts.items() if step.startswith("m"))
+    assert completed_once(world)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("way", WIRE_WAYS)
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_run_over_a_wire_that_is_hurt_at_any_call_ends_the_same(
+    name: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = CORPUS[name]
+    expected, calls, calm = undisturbed(workflow)
+    for k in range(1, 2 * calls + 2):
+        wires: list[Wire] = []
+
+        @contextmanager
+        def put_on_a_wire(service: LocalService, k: int = k, wires: list[Wire] = wires) -> Iterator[Wire]:
+            hurt = lambda number: way if number == k else None  # noqa: E731
+            with wire(service, monkeypatch, tmp_path, "http", hurt) as over:
+                wires.append(over)
+                yield over
+
+        world = World(workflow, wire=put_on_a_wire)
+        check(world, expected, exact_attempts=workflow is not at_most_once)
+        if not wires[0].hits:
+            assert k > 1
+            break
+        assert all(count == 1 for (step, _), count in world.journal.attempts.items() if step.startswith("m")), (
+            f"call {k}"
+        )
+        assert all(world.journal.begun[step] <= count + 1 for step, count in calm.begun.items()), f"call {k}"
         assert completed_once(world), f"call {k}"
 
 

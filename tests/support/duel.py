@@ -10,6 +10,7 @@ import importlib
 import json
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.local import LocalService, VirtualClock
 from support.official import official_handler
+from support.wired import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from perdure.local import ExecutionHandle
 
@@ -192,9 +195,16 @@ def _places(mine: Any, others: Any) -> list[str]:
 
 
 def play(
-    body: Callable[[Stage], Any], sdks: Sdk | Iterable[Sdk], world: World | None = None, drive: int | None = None
+    body: Callable[[Stage], Any],
+    sdks: Sdk | Iterable[Sdk],
+    world: World | None = None,
+    drive: int | None = None,
+    wire: Callable[[LocalService], AbstractContextManager[Wire]] | None = None,
 ) -> tuple[ExecutionHandle, Seen]:
-    """Run a workflow to its end; several SDKs take turns, invocation by invocation, and the last of them stays."""
+    """Run a workflow to its end; several SDKs take turns, invocation by invocation, and the last of them stays.
+
+    With a `wire`, each calls the service over it, by the client that it takes by default.
+    """
     world = world or World()
     turns = iter([sdks] if isinstance(sdks, Sdk) else sdks)
     notes: dict[str, list[Any]] = {}
@@ -205,12 +215,13 @@ def play(
         return sdk.durable(lambda event, ctx: body(Stage(sdk, ctx, event, notes, lock)))
 
     made: dict[str, Callable[[Any, Any], Any]] = {}
+    dress: Callable[..., Any] | None = None
 
     def handler(event: Any, context: Any) -> Any:
         current[:] = [next(turns, current[0] if current else PERDURE)]
         sdk = current[0]
         if sdk.name not in made:
-            made[sdk.name] = handlers(sdk)
+            made[sdk.name] = handlers(sdk) if dress is None else dress(handlers(sdk), sdk is PERDURE)
         return made[sdk.name](event, context)
 
     def answer(_operation: Any, client: Any) -> None:
@@ -227,9 +238,13 @@ def play(
     service = LocalService(clock=VirtualClock(FAR_AWAY), on_callback=answer, **world.options)
     for name, function in world.functions.items():
         service.register(name, function, durable=False)
-    service.register("f", handler)
-    handle = service.start("f", event=world.event)
-    return handle.drive(), seen(handle, notes)
+    with (wire or nullcontext)(service) as over:
+        dress = over.dressed if isinstance(over, Wire) else None
+        service.register("f", handler)
+        handle = service.start("f", event=world.event)
+        handle.drive()
+        assert dress is None or over.requests or not handle.updates
+        return handle, seen(handle, notes)
 
 
 def compare(body: Callable[[Stage], Any], world: World | None = None) -> Seen:
