@@ -10,7 +10,7 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak wheel clean
+.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -51,7 +51,14 @@ bench: $(STAMPS)/release $(STAMPS)/dev ## Measure perdure against the official S
 	$(PYTEST) benches --benchmark-only -q
 
 soak: $(STAMPS)/built $(STAMPS)/dev ## The long runs: deep property tests, repeated loads
+	PROPTEST_CASES=200000 cargo test --locked --quiet --release -p perdure-client
 	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or not soak"
+
+FUZZ_SECONDS ?= 600
+
+fuzz: ## Fuzz the reader of answers, guided by coverage; needs a nightly Rust toolchain and cargo-fuzz
+	cd rust/client && mkdir -p fuzz/corpus && cargo +nightly fuzz run answer fuzz/corpus fuzz/seeds -- -dict=fuzz/answer.dict \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096
 
 wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist

@@ -35,6 +35,7 @@ REFUSALS = {
     "a key": answer(b"{}", "502 Bad Gateway", "x-amzn-errortype: KMSAccessDeniedException"),
     "no JSON": answer(b"<html>gone</html>", "503 Service Unavailable"),
     "nothing": answer(b"", "403 Forbidden"),
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
     "a redirect": answer(b"", "307 Temporary Redirect", "Location: http://127.0.0.1:1/"),
 }
 
@@ -49,6 +50,8 @@ ODD_ANSWERS = {
     "a head without end": b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000,
     "another protocol": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
     "1 GB": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n",
+    "no content, and some": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
+    "empty lines first": b"\r\n" + answer(),
     "compressed": answer(OK, "200 OK", "Content-Encoding: gzip"),
     "chunks that lie": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc\r\n0\r\n\r\n",
     "only announced": b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
@@ -69,7 +72,7 @@ def once(text: bytes) -> Callable[[Connection], None]:
     return script
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("case", sorted(REFUSALS.keys() - {"no content"}))  # which boto3 takes for an empty success
 def test_a_refusal_has_the_shape_that_botocore_gives_it(
     case: str, native: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +110,91 @@ def test_what_is_no_answer_is_never_taken_for_one(case: str, native: Any, monkey
         with pytest.raises(ConnectionError):
             native().checkpoint(ARN, "t", [], "ct")
     assert len(requests) == 1
+
+
+def test_no_content_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a token the execution could not go on; taken for one, the answer would say that the token is revoked."""
+    with scripted(once(REFUSALS["no content"])) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        with pytest.raises(CheckpointError, match="204"):
+            run_durable_handler(event(), LambdaContext(), lambda _, c: c.step(lambda _: 1))
+    assert len(requests) == 1
+
+
+SOUND_ANSWERS = {
+    "in chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in OK)
+    + b"0\r\nTrailer: x\r\n\r\n",
+    "after it was announced": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + answer(),
+    "up to the end of the connection": b"HTTP/1.1 200 OK\r\n\r\n" + OK,
+    "by an old server": answer().replace(b"HTTP/1.1", b"HTTP/1.0"),
+}
+
+
+@pytest.mark.parametrize("case", SOUND_ANSWERS)
+def test_answers_of_every_form_are_read(case: str, native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def a_byte_at_a_time(connection: Connection) -> None:
+        if connection.request() is not None:
+            for byte in SOUND_ANSWERS[case]:
+                connection.send(bytes([byte]))
+
+    with scripted(a_byte_at_a_time) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        assert native().checkpoint(ARN, "t", [], "ct") == ("next", [], None)
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 2**20),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"100000\r\n" + b" " * 2**20 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 2**10),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0;", b"x" * 2**10),
+    ],
+    ids=["a body", "chunks", "a trailer", "a chunk's line"],
+)
+def test_nothing_is_read_without_end(head: bytes, piece: bytes, native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.peer.sendall(head)
+        while len(sent) < 1_000:  # 1 GB, but for the client that hangs up
+            connection.peer.sendall(piece)
+            sent.append(len(piece))
+
+    with scripted(script) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        with pytest.raises(ConnectionError, match="does not end"):
+            native().checkpoint(ARN, "t", [], "ct")
+    assert len(sent) < 1_000
+
+
+def test_a_kept_connection_may_be_closed_at_each_moment(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first byte of an answer the call is made again, and is no failure; from there on it is one."""
+    text, cut = answer(), [0]
+
+    def script(connection: Connection) -> None:
+        while connection.request() is not None:
+            if len(requests) % 2 == 0:  # the second on a connection that was kept
+                connection.send(text[: cut[0]])
+                return
+            connection.send(text)
+
+    with scripted(script) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        for cut[0] in range(len(text)):
+            client = native()
+            requests.clear()
+            client.checkpoint(ARN, "t", [], "ct")
+            if cut[0] == 0:
+                assert client.checkpoint(ARN, "t", [], "ct") == ("next", [], None)
+                assert len(requests) == 3
+                assert len({request.body for request in requests}) == 1
+            else:
+                with pytest.raises(ConnectionError):
+                    client.checkpoint(ARN, "t", [], "ct")
+                assert len(requests) == 2
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_client_token(monkeypatch: pytest.MonkeyPatch) -> None:

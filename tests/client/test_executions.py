@@ -7,6 +7,10 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from perdure.local import LocalService
 from support import corpus
@@ -94,6 +98,30 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_by_words_that_help(
     assert requests == []
     for part in (message, f"localhost:{port}", "AWS_CA_BUNDLE"):
         assert part in str(refused.value)
+
+
+def test_a_certificate_that_nobody_has_signed_but_itself_is_refused(
+    native: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    moments = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), *moments)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    authority().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with scripted(context=context) as (port, requests):
+        lambda_environment(monkeypatch, f"https://localhost:{port}", AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
+        with pytest.raises(ConnectionError, match="AWS_CA_BUNDLE"):
+            native().checkpoint("arn", "t", [], "ct")
+    assert requests == []
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")

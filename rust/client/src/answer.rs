@@ -69,6 +69,7 @@ impl<R: Read> Reader<R> {
             if head.status == 101 {
                 return malformed("it switches protocols, which nobody asked for");
             }
+            framing(&head)?;
             head = self.head()?;
         }
         if head.status < 200 {
@@ -96,6 +97,10 @@ impl<R: Read> Reader<R> {
 
     fn head(&mut self) -> Result<Head, Unread> {
         loop {
+            // Empty lines before it are what an earlier answer left behind.
+            if self.buffer.get(self.at).is_some_and(|&byte| byte != b'H') {
+                return malformed("it does not begin as HTTP does");
+            }
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut headers);
             match response.parse(&self.buffer[self.at..]) {
@@ -269,18 +274,24 @@ fn framing(head: &Head) -> Result<Framing, Unread> {
     if tokens(&head.headers, "content-encoding").any(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return malformed("it is compressed, which nobody asked for");
     }
-    if head.status == 204 || head.status == 304 {
-        return Ok(Framing::Empty);
-    }
-    match (codings.as_slice(), length) {
-        ([], None) => Ok(Framing::UntilClose),
+    let framing = match (codings.as_slice(), length) {
+        ([], None) => Framing::UntilClose,
         ([], Some(length)) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
-            length.parse().map_or_else(|_| malformed("its length is no number"), |length| Ok(Framing::Length(length)))
+            match length.parse() {
+                Ok(length) => Framing::Length(length),
+                Err(_) => return malformed("its length is no number"),
+            }
         }
-        ([], Some(_)) => malformed("its length is no number"),
-        ([coding], None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        (_, Some(_)) => malformed("it has a length and a transfer coding"),
-        _ => malformed("it has an unknown transfer coding"),
+        ([], Some(_)) => return malformed("its length is no number"),
+        ([coding], None) if coding.eq_ignore_ascii_case("chunked") => Framing::Chunked,
+        (_, Some(_)) => return malformed("it has a length and a transfer coding"),
+        _ => return malformed("it has an unknown transfer coding"),
+    };
+    match (head.status, framing) {
+        // It has no body, whatever it says; what says otherwise may send one all the same.
+        (100..=199 | 204 | 304, Framing::UntilClose | Framing::Length(0)) => Ok(Framing::Empty),
+        (100..=199 | 204 | 304, _) => malformed("it announces a body, which its status does not have"),
+        (_, framing) => Ok(framing),
     }
 }
 
@@ -357,7 +368,12 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\nabc\r\n0\r\n\r\n",
             "HTTP/1.1 101 Switching\r\n\r\n",
+            "HTTP/1.1 100 Go\r\nContent-Length: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n",
+            "HTTP/1.1 204 No\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/2 200 OK\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             "SSH-2.0-OpenSSH_9.2\r\n\r\n",
         ] {
             assert!(read(text.as_bytes(), 100_000).is_err(), "{text}");
