@@ -29,7 +29,7 @@ from perdure.cli.codes import CommandError
 from perdure.cli.commands import app
 from perdure.cli.connection import Connection
 from perdure.local import client_error
-from perdure.local.endpoints import is_loopback
+from perdure.local.server.endpoints import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ import pytest
 from perdure import DurableContext, StepContext, checkpoint, durable_execution
 from perdure.config import CompletionConfig, NestingType, StepSemantics
 from perdure.local import InvocationCut, LocalService, client_error
-from perdure.local.events import to_event_operation
+from perdure.local.event_forms import to_event_operation
 from perdure.retries import RetryDecision, RetryPresets, WithRetryConfig, with_retry
 from perdure.waits import WaitForConditionDecision
 from support.wired import WAYS as WIRE_WAYS

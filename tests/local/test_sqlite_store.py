@@ -393,7 +393,7 @@ class Broken:
 def test_damage_that_is_met_while_writing_is_told_once_in_the_log_and_to_who_asks(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("perdure.local.server.workers._PAUSE_AFTER_TROUBLE", 0.01)
+    monkeypatch.setattr("perdure.local.workers._PAUSE_AFTER_TROUBLE", 0.01)
     store = SqliteStore(path)
     with LocalService(store=store, clock=RealClock()) as service:
         service.register("f", good)

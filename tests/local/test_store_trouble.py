@@ -50,7 +50,7 @@ def test_a_full_disk_fails_no_execution(tmp_path: Path, monkeypatch: pytest.Monk
 def test_workers_wait_for_a_store_that_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("perdure.local.server.workers._PAUSE_AFTER_TROUBLE", 0.01)
+    monkeypatch.setattr("perdure.local.workers._PAUSE_AFTER_TROUBLE", 0.01)
     monkeypatch.setattr("perdure.local.driver._PAUSE_AFTER_TROUBLE", 0.01)
     store = SqliteStore(tmp_path / "x.db")
     write, left = store._write, [6]

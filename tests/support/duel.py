@@ -289,7 +289,7 @@ def replay_writes_nothing(body: Callable[[Stage], Any], handle: ExecutionHandle,
 
 
 def _history(handle: ExecutionHandle) -> Sequence[dict[str, Any]]:
-    from perdure.local.events import to_event_operation  # noqa: PLC0415 - the event's own form of an operation
+    from perdure.local.event_forms import to_event_operation  # noqa: PLC0415 - the event's own form of an operation
 
     return [to_event_operation(operation) for operation in handle.machine.operations.values()]
 

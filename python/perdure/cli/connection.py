@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from perdure.cli.codes import USAGE, CommandError
 from perdure.cli.faults import not_lambda
-from perdure.local.endpoints import NO_CREDENTIALS, NO_PROXY, is_local, is_loopback
+from perdure.local.server.endpoints import NO_CREDENTIALS, NO_PROXY, is_local, is_loopback
 
 _REGION = "us-east-1"
 _LONGEST_INVOKE = 900 + 30  # a synchronous invoke may take 15 minutes

@@ -25,7 +25,7 @@ from perdure.cli.log_option import Level, LogLevel, log_to_stderr
 from perdure.cli.outputs import lead_nowhere
 from perdure.cli.usage import Command
 from perdure.cli.writer import Writer
-from perdure.local.failure_log import FailureLog
+from perdure.local.logs import FailureLog
 from perdure.local.machine.clock import RealClock
 from perdure.local.machine.errors import Fault
 from perdure.local.server.boto_environment import lead_boto3_to

@@ -14,8 +14,9 @@ from perdure.local.store import Query
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.local.executions import Executions
     from perdure.local.handle import ExecutionHandle
-    from perdure.local.service import LocalService
+    from perdure.local.shared import Shared
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
 _MAX_STATUSES, _MAX_REASON, _ERROR_BYTES = 10, 1024, 1_048_576
@@ -28,8 +29,9 @@ Response = dict[str, Any]
 class Api:
     """The actions, by the name of their boto3 method."""
 
-    def __init__(self, service: LocalService) -> None:
-        self._service = service
+    def __init__(self, shared: Shared, executions: Executions) -> None:
+        self._shared = shared
+        self._executions = executions
         self._actions: dict[str, Callable[[Arguments], Response]] = {
             "checkpoint_durable_execution": self._checkpoint,
             "get_durable_execution_state": self._state,
@@ -52,19 +54,19 @@ class Api:
     def _checkpoint(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, refuse)
         machine, updates = handle.machine, arguments.get("Updates", ())
-        service = self._service
+        shared = self._shared
         token, client_token = arguments["CheckpointToken"], arguments.get("ClientToken")
-        now = service.clock.now()
-        known = service.record and machine.replayed_answer(token, client_token, now) is not None
+        now = shared.clock.now()
+        known = shared.record and machine.replayed_answer(token, client_token, now) is not None
         running = not machine.terminal
-        response = machine.checkpoint(token, updates, client_token, now, service.preflight)
-        if service.record and running and not known:
+        response = machine.checkpoint(token, updates, client_token, now, shared.preflight)
+        if shared.record and running and not known:
             handle.updates.extend(updates)
             handle.batches.append(list(updates))
         if machine.invokes or machine.terminal:
-            service.executions.absorb(handle)
+            self._executions.absorb(handle)
         else:
-            service.executions.touch(machine)
+            self._executions.touch(machine)
         return response
 
     def _state(self, arguments: Arguments) -> Response:
@@ -72,10 +74,10 @@ class Api:
         if not handle.machine.knows_token(arguments["CheckpointToken"]):
             refuse(INVALID_TOKEN)
         most = _page_size(arguments)
-        if self._service.state_page is not None:
-            most = min(most, self._service.state_page)
+        if self._shared.state_page is not None:
+            most = min(most, self._shared.state_page)
         operations, marker = handle.machine.page(arguments.get("Marker"), most)
-        fitting = handle.forms.count(operations, self._service.limits.response_bytes)
+        fitting = handle.forms.count(operations, self._shared.limits.response_bytes)
         if fitting < len(operations):
             operations, marker = handle.machine.page(arguments.get("Marker"), max(1, fitting))
         response: Response = {"Operations": operations}
@@ -117,18 +119,18 @@ class Api:
         return {key: value for key, value in described.items() if value is not None}
 
     def _history(self, arguments: Arguments) -> Response:
-        service, count = self._service, self._find(arguments, _not_found).machine.event_count
-        service.executions.commit()  # a store tells only what it has kept
+        shared, count = self._shared, self._find(arguments, _not_found).machine.event_count
+        self._executions.commit()  # a store tells only what it has kept
         size, machine = _page_size(arguments), self._find(arguments, _not_found).machine
         start = _read_marker(arguments.get("Marker"), 1)
         if arguments.get("ReverseOrder", False):
             last = count if start is None else start[0]
             first = max(1, last - size + 1)
-            events = service.store.history(machine, first, last)[::-1]
+            events = shared.store.history(machine, first, last)[::-1]
             following = first - 1
         else:
             first = 1 if start is None else start[0]
-            events = service.store.history(machine, first, first + size - 1)
+            events = shared.store.history(machine, first, first + size - 1)
             following = first + size if first + size <= count else 0
         if not arguments.get("IncludeExecutionData", True):
             events = [history.without_data(event) for event in events]
@@ -138,12 +140,12 @@ class Api:
         return response
 
     def _list(self, arguments: Arguments) -> Response:
-        service = self._service
+        shared = self._shared
         name, own = function_parts(arguments["FunctionName"])
         version = arguments.get("Qualifier") or own
-        known = name in service.functions  # executions outlive the registration, which a store does not keep
+        known = name in shared.functions  # executions outlive the registration, which a store does not keep
         if known and version is not None:
-            version = service.functions.resolve(name, version).version
+            version = shared.functions.resolve(name, version).version
         statuses = arguments.get("Statuses") or ()
         if isinstance(statuses, str) or len(statuses) > _MAX_STATUSES or not _STATUSES.issuperset(statuses):
             refuse(f"Statuses must be at most {_MAX_STATUSES} of {', '.join(sorted(_STATUSES))}.")
@@ -159,10 +161,10 @@ class Api:
             None if position is None else (position[0], position[1]),
         )
         self._catch_up()
-        service.executions.commit()  # a store tells only what it has kept
-        if not known and not service.store.page(Query(name), 1)[0]:
-            service.functions.resolve(name)  # which says that there is none
-        executions, following = service.store.page(query, _page_size(arguments))
+        self._executions.commit()  # a store tells only what it has kept
+        if not known and not shared.store.page(Query(name), 1)[0]:
+            shared.functions.resolve(name)  # which says that there is none
+        executions, following = shared.store.page(query, _page_size(arguments))
         response: Response = {"DurableExecutions": executions}
         if following is not None:
             response["NextMarker"] = _marker(*following)
@@ -170,29 +172,29 @@ class Api:
 
     def _stop(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, _not_found)
-        moment = handle.machine.stop(self._service.clock.now(), _error(arguments))
-        self._service.executions.absorb(handle)
+        moment = handle.machine.stop(self._shared.clock.now(), _error(arguments))
+        self._executions.absorb(handle)
         return {"StopTimestamp": moment}
 
     def _pause(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, _not_found)
         stops_timeout = arguments.get("ExecutionTimeoutPaused", True)
-        now, reason = self._service.clock.now(), _reason(arguments)
+        now, reason = self._shared.clock.now(), _reason(arguments)
         handle.machine.request_pause(now, reason, arguments.get("ClientToken"), stops_timeout=stops_timeout)
-        self._service.executions.absorb(handle)
+        self._executions.absorb(handle)
         return {}
 
     def _resume(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, _not_found)
-        handle.machine.resume(self._service.clock.now(), _reason(arguments), arguments.get("ClientToken"))
-        self._service.executions.absorb(handle)
+        handle.machine.resume(self._shared.clock.now(), _reason(arguments), arguments.get("ClientToken"))
+        self._executions.absorb(handle)
         return {}
 
     def _delete(self, arguments: Arguments) -> Response:
         handle = self._find(arguments, _not_found)
         handle.machine.delete()
-        self._service.executions.touch(handle.machine)
-        return {"DeletionRequestTimestamp": self._service.clock.now()}
+        self._executions.touch(handle.machine)
+        return {"DeletionRequestTimestamp": self._shared.clock.now()}
 
     def _callback_success(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
@@ -203,20 +205,20 @@ class Api:
             result = bytes(raw).decode() if isinstance(raw, bytes | bytearray) else raw
         except UnicodeDecodeError:
             refuse("The Result of a callback must be text in UTF-8.")
-        handle.machine.answer_callback(operation_id, self._service.clock.now(), result=result or None)
-        self._service.executions.absorb(handle)
+        handle.machine.answer_callback(operation_id, self._shared.clock.now(), result=result or None)
+        self._executions.absorb(handle)
         return {}
 
     def _callback_failure(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
-        handle.machine.answer_callback(operation_id, self._service.clock.now(), error=_error(arguments) or {})
-        self._service.executions.absorb(handle)
+        handle.machine.answer_callback(operation_id, self._shared.clock.now(), error=_error(arguments) or {})
+        self._executions.absorb(handle)
         return {}
 
     def _callback_heartbeat(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
-        handle.machine.beat_callback(operation_id, self._service.clock.now())
-        self._service.executions.absorb(handle)
+        handle.machine.beat_callback(operation_id, self._shared.clock.now())
+        self._executions.absorb(handle)
         return {}
 
     def _callback(self, arguments: Arguments) -> tuple[ExecutionHandle, str]:
@@ -226,7 +228,7 @@ class Api:
         except ValueError:
             _not_found(f"No callback has the id {callback_id}.")
         self._catch_up()
-        handle = self._service.executions.lookup(arn)
+        handle = self._executions.lookup(arn)
         if handle is None or handle.machine.operations.get(operation_id, {}).get("Type") != "CALLBACK":
             _not_found(f"No callback has the id {callback_id}.")
         if handle.terminal:
@@ -236,14 +238,14 @@ class Api:
     def _find(self, arguments: Arguments, missing: Callable[[str], NoReturn]) -> ExecutionHandle:
         arn = arguments["DurableExecutionArn"]
         self._catch_up()
-        handle = self._service.executions.lookup(arn)
+        handle = self._executions.lookup(arn)
         if handle is None:
             missing(f"No durable execution has the ARN {arn}.")
         return handle
 
     def _catch_up(self) -> None:
         """Let what is due happen before the call does."""
-        self._service.executions.catch_up(self._service.clock.now())
+        self._executions.catch_up(self._shared.clock.now())
 
 
 def _page_size(arguments: Arguments) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.events import LocalLambdaContext, error_object
+from perdure.local.event_forms import error_object
+from perdure.local.events import LocalLambdaContext
 from perdure.local.machine.errors import BAD_CONTENT, Fault
 from perdure.local.machine.limits import MIB
 

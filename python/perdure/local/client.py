@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.local.machine.errors import Exceptions
 
@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from perdure.local.service import Invocation, LocalService
-
 # The arguments are boto3's, capitals included.
 # ruff: noqa: N803
+
+
+class Service(Protocol):
+    """What a client asks."""
+
+    def call(self, name: str, arguments: dict[str, Any], invocation: Any = None) -> dict[str, Any]:
+        """Take one API call, by its boto3 method name; what is refused raises as boto3 does."""
+        ...
 
 
 class LocalClient:
@@ -21,7 +27,7 @@ class LocalClient:
 
     exceptions = Exceptions()
 
-    def __init__(self, service: LocalService, invocation: Invocation | None = None) -> None:
+    def __init__(self, service: Service, invocation: Any = None) -> None:
         self._service = service
         self._invocation = invocation
 

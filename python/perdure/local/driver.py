@@ -14,23 +14,26 @@ import time
 from dataclasses import dataclass
 from math import inf
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from perdure._log import Log
 from perdure.local.calls import Call, lambda_context
-from perdure.local.client import LocalClient
-from perdure.local.events import LocalEvent, error_object
+from perdure.local.event_forms import error_object
+from perdure.local.events import LocalEvent
 from perdure.local.handle import Invocation
 from perdure.local.machine.clock import to_seconds
 from perdure.local.machine.errors import Fault
 from perdure.local.machine.validation import function_base_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from perdure.local.calls import Outcome
+    from perdure.local.client import LocalClient
+    from perdure.local.executions import Executions
     from perdure.local.handle import ExecutionHandle
-    from perdure.local.service import LocalService
+    from perdure.local.shared import Shared, Target
 
 _LOG = Log("perdure.local")
 _CUT = {"ErrorMessage": "The invocation was cut off.", "ErrorType": "Runtime.ExitError"}
@@ -38,15 +41,6 @@ _PAUSE_AFTER_TROUBLE = 1.0
 _GLANCE = 1.0
 _TIMED_OUT = "Sandbox.Timedout"
 _OF_THE_OUTSIDE = frozenset({"timeout", "heartbeat", "deadline"})
-
-
-class Target(Protocol):
-    """What one drives: an execution, or a call of a plain function."""
-
-    @property
-    def terminal(self) -> bool:
-        """Whether it has ended."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -63,15 +57,21 @@ class Turn:
 
 
 class Driver:
-    """The loop of a service. Everything is called with the service's lock held, unless it says otherwise."""
+    """The loop of a shared. Everything is called with the service's lock held, unless it says otherwise."""
 
-    def __init__(self, service: LocalService) -> None:
-        self._service = service
+    def __init__(
+        self, shared: Shared, executions: Executions, client_of: Callable[[Invocation | None], LocalClient]
+    ) -> None:
+        self._shared = shared
+        self._executions = executions
+        self._client_of = client_of
         self._asked: set[str] = set()
         self._turns: set[Turn] = set()
         self._given_up: set[Turn] = set()
         self.stopping = False
         """Whether nothing more is to begin."""
+        self.is_served = False
+        """Whether workers run what is due, and who drives only waits."""
 
     @property
     def busy(self) -> int:
@@ -85,18 +85,18 @@ class Driver:
 
     def drive(self, target: Target, *, stop_at_callback: bool, wait: float) -> None:
         """Run until `target` has ended or only the outside can move it; takes the lock itself."""
-        service = self._service
+        shared = self._shared
         patience = time.monotonic() + wait
-        with service.wake:
+        with shared.wake:
             while not target.terminal:
-                if service.workers is None and self._step():
+                if not self.is_served and self._step():
                     continue
-                if self._busy_elsewhere or (service.workers is not None and self._moving()):
-                    service.wake.wait(_GLANCE)  # not for ever: a target may have had enough
+                if self._busy_elsewhere or (self.is_served and self._moving()):
+                    shared.wake.wait(_GLANCE)  # not for ever: a target may have had enough
                     continue
                 if self._ask():
                     continue
-                if service.workers is None:
+                if not self.is_served:
                     moment = self._next_moment(stop_at_callback=stop_at_callback)
                     if moment is not None:
                         self.pass_time(moment)
@@ -104,8 +104,8 @@ class Driver:
                 remaining = patience - time.monotonic()
                 if remaining <= 0:
                     return
-                service.wake.wait(remaining)
-            service.executions.commit()  # what is told of the end is safe
+                shared.wake.wait(remaining)
+            self._executions.commit()  # what is told of the end is safe
 
     @property
     def _busy_elsewhere(self) -> bool:
@@ -114,20 +114,20 @@ class Driver:
 
     def fire(self) -> None:
         """Let everything happen whose moment has come."""
-        self._service.executions.catch_up(self._service.clock.now())
+        self._executions.catch_up(self._shared.clock.now())
 
     def next_job(self) -> ExecutionHandle | Call | None:
         """Return the next thing to run, struck off the list."""
-        service = self._service
-        if service.tasks:
-            return service.tasks.popleft()
-        while (execution := service.executions.schedule.take_ready()) is not None:
+        shared = self._shared
+        if shared.tasks:
+            return shared.tasks.popleft()
+        while (execution := self._executions.schedule.take_ready()) is not None:
             try:
-                service.functions.at(function_base_name(execution.function_arn), execution.version)
+                shared.functions.at(function_base_name(execution.function_arn), execution.version)
             except Fault as fault:
                 _LOG.warning("%s waits. %s", execution.arn, fault.message)  # register() and publish() take it up
             else:
-                return service.executions.handle_of(execution)
+                return self._executions.handle_of(execution)
         return None
 
     def take_on(self, job: ExecutionHandle | Call) -> Turn:
@@ -151,7 +151,7 @@ class Driver:
         finally:
             self._turns.discard(turn)
             self._given_up.discard(turn)
-            self._service.wake.notify_all()
+            self._shared.wake.notify_all()
 
     def next_deadline(self) -> float:
         """Return when the next function is to be given up, by the monotonic clock."""
@@ -170,51 +170,51 @@ class Driver:
                 self._settle_call(turn.job, "FAILED", None, error)
             elif turn.invocation is not None:
                 self._settle(turn.job, turn.invocation, error)
-            self._service.wake.notify_all()
+            self._shared.wake.notify_all()
 
     def pass_time(self, moment: datetime) -> None:
         """Let `moment` come, or return early when something happens; everything is safe by then."""
-        service = self._service
-        seconds = to_seconds(moment) - service.clock.time()
+        shared = self._shared
+        seconds = to_seconds(moment) - shared.clock.time()
         if seconds > 0:
-            for observer in service.observers:
-                observer.waiting(seconds, skipped=service.clock.virtual)
-        service.clock.sleep_until(moment, service.wake)
+            for observer in shared.observers:
+                observer.waiting(seconds, skipped=shared.clock.virtual)
+        shared.clock.sleep_until(moment, shared.wake)
 
     def _step(self) -> bool:
         """Do one thing that is due; tell whether to look again before resting."""
         self.fire()
         job = self.next_job()
         if job is None:
-            return self._service.executions.commit()  # while it was written, something may have come
+            return self._executions.commit()  # while it was written, something may have come
         self.run(self.take_on(job))
         return True
 
     def _moving(self) -> bool:
         """Tell whether anything will move without help from outside."""
-        service = self._service
+        shared = self._shared
         return (
-            service.executions.schedule.has_ready
-            or bool(service.tasks)
-            or service.executions.schedule.next_move() is not None
+            self._executions.schedule.has_ready
+            or bool(shared.tasks)
+            or self._executions.schedule.next_move() is not None
         )
 
     def _ask(self) -> bool:
         """Offer open callbacks to whoever answers them; tell whether one was offered."""
-        service = self._service
-        if service.on_callback is None:
+        shared = self._shared
+        if shared.on_callback is None:
             return False
-        for execution in service.store.running():
-            for operation in service.executions.handle_of(execution).open_callbacks:
+        for execution in shared.store.running():
+            for operation in self._executions.handle_of(execution).open_callbacks:
                 callback_id = operation["CallbackDetails"]["CallbackId"]
                 if callback_id not in self._asked:
                     self._asked.add(callback_id)
-                    service.on_callback(operation, service.client)
+                    shared.on_callback(operation, self._client_of(None))
                     return True
         return False
 
     def _next_moment(self, *, stop_at_callback: bool) -> datetime | None:
-        moment = self._service.executions.schedule.next_move()
+        moment = self._executions.schedule.next_move()
         if moment is None or (stop_at_callback and moment[1] in _OF_THE_OUTSIDE):
             return None
         return moment[0]
@@ -222,32 +222,32 @@ class Driver:
     # -- calling functions, with the lock let go -------------------------------------------------------------------
 
     def _invoke(self, handle: ExecutionHandle, turn: Turn) -> None:
-        service, execution = self._service, handle.machine
-        now = service.clock.now()
-        function = service.functions.at(function_base_name(execution.function_arn), execution.version)
+        shared, execution = self._shared, handle.machine
+        now = shared.clock.now()
+        function = shared.functions.at(function_base_name(execution.function_arn), execution.version)
         origin = execution.origin
         context = lambda_context(function, execution.function_arn, origin.tenant_id, origin.trace_id)
         updated = execution.begin_invocation(now, context.aws_request_id)
         invocation = turn.invocation = Invocation(execution.invocations, now)
         handle.invocations.append(invocation)
-        hooks = None if service.branch_log is None else service.branch_log.hooks(handle)
-        event = LocalEvent(self._event(handle, updated), LocalClient(service, invocation), service.clock, hooks)
+        hooks = None if shared.branch_log is None else shared.branch_log.hooks(handle)
+        event = LocalEvent(self._event(handle, updated), self._client_of(invocation), shared.clock, hooks)
         invocation.failures = event.failures
-        for observer in service.observers:
+        for observer in shared.observers:
             observer.invocation(handle, invocation)
-        service.executions.touch(execution)
+        self._executions.touch(execution)
         try:
-            service.executions.commit()
+            self._executions.commit()
         except BaseException:  # the store is in trouble, not the handler
             handle.invocations.pop()
-            execution.postpone(service.clock.now(), _PAUSE_AFTER_TROUBLE, updated)
-            service.executions.touch(execution)
+            execution.postpone(shared.clock.now(), _PAUSE_AFTER_TROUBLE, updated)
+            self._executions.touch(execution)
             raise
         if self.stopping:
             handle.invocations.pop()
-            execution.postpone(service.clock.now(), 0.0, updated)
-            service.executions.touch(execution)
-            service.executions.commit()
+            execution.postpone(shared.clock.now(), 0.0, updated)
+            self._executions.touch(execution)
+            self._executions.commit()
             return
         output: Any = None
         exception: BaseException | None = None
@@ -264,8 +264,8 @@ class Driver:
                 self._settle(handle, invocation)
 
     def _settle(self, handle: ExecutionHandle, invocation: Invocation, timed_out: dict[str, Any] | None = None) -> None:
-        service, execution = self._service, handle.machine
-        now = service.clock.now()
+        shared, execution = self._shared, handle.machine
+        now = shared.clock.now()
         invocation.ended_at = now
         error = timed_out
         if timed_out is not None:
@@ -280,23 +280,23 @@ class Driver:
             running = not execution.terminal
             execution.end_invocation(invocation.output, now)
             error = execution.error if running and execution.status == "FAILED" else None
-        if error is not None and service.failure_log is not None:
-            service.failure_log.invocation(handle, invocation, error)
-        for observer in service.observers:
+        if error is not None and shared.failure_log is not None:
+            shared.failure_log.invocation(handle, invocation, error)
+        for observer in shared.observers:
             observer.invocation(handle, invocation)
-        service.executions.absorb(handle)
-        service.executions.commit()
+        self._executions.absorb(handle)
+        self._executions.commit()
 
     def _call(self, call: Call, turn: Turn) -> None:
         """Run a plain function."""
-        service = self._service
+        shared = self._shared
         function = call.function
-        arn = service.function_arn(function.name, function.version)
+        arn = shared.function_arn(function.name, function.version)
         context = lambda_context(function, arn, call.tenant_id, call.trace_id)
         try:
-            service.executions.commit()
+            self._executions.commit()
         except BaseException:  # the store is in trouble, not the function
-            service.tasks.append(call)
+            shared.tasks.append(call)
             raise
         outcome: Outcome = "FAILED", None, dict(_CUT)
         try:
@@ -304,31 +304,31 @@ class Driver:
         finally:
             if turn not in self._given_up:
                 self._settle_call(call, *outcome)
-        service.executions.commit()
+        self._executions.commit()
 
     def _settle_call(self, call: Call, status: str, result: str | None, error: dict[str, Any] | None) -> None:
         call.settle(status, result, error)
-        if error is not None and self._service.failure_log is not None:
-            self._service.failure_log.call(call, error)
+        if error is not None and self._shared.failure_log is not None:
+            self._shared.failure_log.call(call, error)
 
     def _outside(self, turn: Turn, seconds: float, call: Any, *arguments: Any) -> Any:
         """Call something with the lock let go; what led to it must be kept."""
-        service = self._service
+        shared = self._shared
         turn.seconds, turn.deadline = seconds, time.monotonic() + seconds
-        service.wake.notify_all()
-        service.wake.release()
+        shared.wake.notify_all()
+        shared.wake.release()
         try:
             return call(*arguments)
         finally:
-            service.wake.acquire()
+            shared.wake.acquire()
             turn.deadline = inf
 
     def _event(self, handle: ExecutionHandle, updated: list[str]) -> dict[str, Any]:
-        service, execution = self._service, handle.machine
+        shared, execution = self._shared, handle.machine
         everything = len(execution.operations)
-        count = everything if service.inline_operations is None else service.inline_operations
+        count = everything if shared.inline_operations is None else shared.inline_operations
         operations, marker = execution.page(None, count)
-        forms = handle.forms.of(operations, service.limits.event_bytes)
+        forms = handle.forms.of(operations, shared.limits.event_bytes)
         if len(forms) < len(operations):
             _, marker = execution.page(None, len(forms))
         return {

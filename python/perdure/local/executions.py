@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from perdure._log import Log
-from perdure.local.handle import ExecutionHandle
 from perdure.local.machine.errors import ALREADY_STARTED, CONFLICT, Fault
 from perdure.local.machine.execution import DEFAULT_RETENTION_DAYS, Execution, Origin
 from perdure.local.machine.schedule import Schedule
@@ -18,13 +17,14 @@ from perdure.local.machine.validation import function_base_name
 from perdure.local.store.group_commit import Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from perdure.local.functions import Function
+    from perdure.local.handle import ExecutionHandle
+    from perdure.local.machine.journal import StartedInvoke
     from perdure.local.machine.transitions import Operation
-    from perdure.local.service import LocalService
-    from perdure.local.store import Store
+    from perdure.local.shared import Shared
 
 
 _LOG = Log("perdure.local")
@@ -33,21 +33,28 @@ _LOG = Log("perdure.local")
 class Executions:
     """What is between the service and its store."""
 
-    def __init__(self, service: LocalService, store: Store) -> None:
-        self._service = service
-        self._store = store
+    def __init__(
+        self,
+        shared: Shared,
+        make_handle: Callable[[Execution], ExecutionHandle],
+        start_chained: Callable[[ExecutionHandle, StartedInvoke], None],
+    ) -> None:
+        self._shared = shared
+        self._store = store = shared.store
+        self._make_handle = make_handle
+        self._start_chained = start_chained
         self._known: WeakValueDictionary[str, ExecutionHandle] = WeakValueDictionary()
-        self._keeper = Keeper(store, service.lock, self._settle)
+        self._keeper = Keeper(store, shared.lock, self._settle)
         self._purge_at: datetime | None = None
         self.handles: dict[str, ExecutionHandle] = {}
-        self.schedule = Schedule(jumps=service.clock.virtual)
+        self.schedule = Schedule(jumps=shared.clock.virtual)
 
     def open(self) -> None:
         """Take up the executions that have not ended."""
-        service, store = self._service, self._store
-        store.open(service.limits, service.retry_delay)
+        shared, store = self._shared, self._store
+        store.open(shared.limits, shared.retry_delay)
         self._purge_at = store.next_expiry()
-        with service.wake:
+        with shared.wake:
             for execution in store.running():
                 self._adopt(execution)
                 if execution.invoking:
@@ -61,7 +68,7 @@ class Executions:
                 self._abandon(execution, died=False)
 
     def _abandon(self, execution: Execution, *, died: bool) -> None:
-        execution.abandon_invocation(self._service.clock.now(), died=died)
+        execution.abandon_invocation(self._shared.clock.now(), died=died)
         if died and execution.deaths > 1:
             _LOG.warning(
                 "The process has died %d times in a row while %s ran. %s",
@@ -88,36 +95,36 @@ class Executions:
         execution_timeout: float | None = None,
     ) -> ExecutionHandle:
         """Add an execution, or return the one that has its name and payload already."""
-        service = self._service
-        self.purge(service.clock.now())
+        shared = self._shared
+        self.purge(shared.clock.now())
         if name is not None and (known := self._store.find(function.name, name)) is not None:
             if known.deleting:
                 raise Fault(CONFLICT, f"The execution named {name} is being deleted, and its handler still runs.")
             if known.payload != payload:
                 raise Fault(ALREADY_STARTED, f"An execution named {name} was started with another payload.")
             return self.handle_of(known)
-        function_arn = service.function_arn(function.name, function.version)
+        function_arn = shared.function_arn(function.name, function.version)
         days = function.retention_days or DEFAULT_RETENTION_DAYS
         execution = Execution(
-            f"{function_arn}/durable-execution/{name or service.identify(origin)}/{service.identify(origin)}",
+            f"{function_arn}/durable-execution/{name or shared.identify(origin)}/{shared.identify(origin)}",
             payload,
-            service.clock.now(),
-            service.limits,
-            retry_delay=service.retry_delay,
+            shared.clock.now(),
+            shared.limits,
+            retry_delay=shared.retry_delay,
             timeout_seconds=execution_timeout if execution_timeout is not None else function.execution_timeout,
             origin=replace(origin, retention_days=days),
         )
         self._store.add(execution, function.name)
         self._adopt(execution)
         self.touch(execution)
-        self._service.wake.notify_all()
+        self._shared.wake.notify_all()
         return self.handles[execution.arn]
 
     def handle_of(self, execution: Execution) -> ExecutionHandle:
         """Return the one handle of an execution."""
         handle = self.handles.get(execution.arn) or self._known.get(execution.arn)
         if handle is None:
-            handle = ExecutionHandle(self._service, execution)
+            handle = self._make_handle(execution)
             self._known[execution.arn] = handle
         return handle
 
@@ -160,20 +167,20 @@ class Executions:
         """Follow up on what a call changed: start chained invokes, tell the parent of an end, wake the drivers."""
         execution = handle.machine
         if execution.terminal:
-            execution.notice_end(self._service.clock.now())
+            execution.notice_end(self._shared.clock.now())
         self._start_invokes(handle)
         execution.settle()
         self.touch(execution)
         if execution.terminal:
             self._ended(handle)
-        self._service.wake.notify_all()
+        self._shared.wake.notify_all()
 
     def _start_invokes(self, handle: ExecutionHandle) -> None:
         """Start chained invokes; one whose function is not registered, after a restart, waits until it is."""
-        service, invokes = self._service, handle.machine.invokes
+        shared, invokes = self._shared, handle.machine.invokes
         for invoke in [invokes.popleft() for _ in range(len(invokes))]:
-            if function_base_name(invoke.function_name) in service.functions:
-                service.invoking.start_chained(handle, invoke)
+            if function_base_name(invoke.function_name) in shared.functions:
+                self._start_chained(handle, invoke)
             elif not handle.terminal:
                 invokes.append(invoke)
 
@@ -189,7 +196,7 @@ class Executions:
         parent = self.lookup(parent_arn)
         if parent is not None and not parent.terminal:
             status, result, error = handle.machine.status, handle.result, handle.error
-            ended_at = handle.machine.ended_at or self._service.clock.now()
+            ended_at = handle.machine.ended_at or self._shared.clock.now()
             parent.machine.fire_due(ended_at)
             if not parent.terminal:
                 moment = parent.machine.dated(ended_at)
@@ -203,7 +210,7 @@ class Executions:
 
     def _adopt(self, execution: Execution) -> None:
         """Take an execution that has not ended into memory, and go on with it."""
-        execution.response_page = self._service.response_page
+        execution.response_page = self._shared.response_page
         handle = self.handle_of(execution)
         self.handles[execution.arn] = handle
         execution.on_change = lambda operation: self._show(handle, operation)
@@ -227,5 +234,5 @@ class Executions:
         self._known.pop(arn, None)
 
     def _show(self, handle: ExecutionHandle, operation: Operation) -> None:
-        for observer in self._service.observers:
+        for observer in self._shared.observers:
             observer.operation(handle, operation)

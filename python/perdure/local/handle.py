@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from perdure.local.events import EventForms
+from perdure.local.event_forms import EventForms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from threading import Condition
 
+    from perdure.local.client import LocalClient
+    from perdure.local.functions import Functions
     from perdure.local.machine.execution import Execution
     from perdure.local.machine.transitions import Operation
     from perdure.local.machine.validation import Update
-    from perdure.local.service import LocalService
 
 
 @dataclass(slots=True)
@@ -52,10 +54,31 @@ class Invocation:
         return status if isinstance(status, str) else "INVALID"
 
 
+class Service(Protocol):
+    """What one comes to from a handle: the service that it is of. `LocalService` documents it."""
+
+    client: LocalClient
+    functions: Functions
+    wake: Condition
+
+    @property
+    def handles(self) -> dict[str, ExecutionHandle]:
+        """The executions by ARN."""
+        ...
+
+    def execution(self, arn: str) -> ExecutionHandle:
+        """Return the handle of an execution by its ARN."""
+        ...
+
+    def drive(self, handle: ExecutionHandle, *, stop_at_callback: bool = False, wait: float = 0.0) -> ExecutionHandle:
+        """Run an execution on."""
+        ...
+
+
 class ExecutionHandle:
     """One execution of a local service."""
 
-    def __init__(self, service: LocalService, execution: Execution) -> None:
+    def __init__(self, service: Service, execution: Execution) -> None:
         self.service = service
         self.machine = execution
         self.listeners: list[Callable[[], None]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.local.calls import Call, check_payload
 from perdure.local.handle import ExecutionHandle
@@ -14,9 +14,10 @@ from perdure.local.machine.limits import MIB
 from perdure.local.machine.validation import EXECUTION_NAME, text_bytes
 
 if TYPE_CHECKING:
+    from perdure.local.executions import Executions
     from perdure.local.functions import Function
     from perdure.local.machine.journal import StartedInvoke
-    from perdure.local.service import LocalService
+    from perdure.local.shared import Shared, Target
 
 SYNC_BYTES, ASYNC_BYTES = 6 * MIB, 1 * MIB
 LONGEST_SYNC_SECONDS = 900
@@ -27,22 +28,31 @@ _TIMED_OUT = {
 }
 
 
+class Drive(Protocol):
+    """Runs until a target has ended or only the outside can move it."""
+
+    def __call__(self, target: Target, *, wait: float) -> None:
+        """Drive it; wait so many real seconds for the outside when nothing else moves."""
+
+
 class Invoking:
     """The beginnings of executions and calls."""
 
-    def __init__(self, service: LocalService) -> None:
-        self._service = service
+    def __init__(self, shared: Shared, executions: Executions, drive: Drive) -> None:
+        self._shared = shared
+        self._executions = executions
+        self._drive = drive
 
     def invoke(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry out `Invoke` from its begin to its answer; not under the lock, since it may have to wait."""
-        service = self._service
-        with service.wake:
+        shared = self._shared
+        with shared.wake:
             try:
                 target = self.begin(arguments)
             finally:
-                service.executions.commit()
+                self._executions.commit()
         if target is not None and arguments.get("InvocationType", _TYPES[0]) == _TYPES[0]:
-            service.drive_target(target, wait=service.sync_timeout)
+            self._drive(target, wait=shared.sync_timeout)
         return self.answer(arguments, target)
 
     def begin(self, arguments: dict[str, Any]) -> ExecutionHandle | Call | None:
@@ -53,8 +63,8 @@ class Invoking:
         name = arguments.get("DurableExecutionName")
         if name is not None and EXECUTION_NAME.fullmatch(name) is None:
             refuse(f"DurableExecutionName must match {EXECUTION_NAME.pattern}.")
-        service = self._service
-        function = service.functions.resolve(arguments["FunctionName"], arguments.get("Qualifier"))
+        shared = self._shared
+        function = shared.functions.resolve(arguments["FunctionName"], arguments.get("Qualifier"))
         payload = _text(arguments.get("Payload"), kind)
         check_payload(payload)
         self._check_kind(function, kind, name)
@@ -63,10 +73,10 @@ class Invoking:
         tenant_id = arguments.get("TenantId")
         if function.durable:
             origin = Origin(None, tenant_id, arguments.get("TraceId"), asynchronous=kind == "Event")
-            return service.executions.begin(function, payload, name, origin)
+            return self._executions.begin(function, payload, name, origin)
         call = Call(function, payload, tenant_id, trace_id=arguments.get("TraceId"))
-        service.tasks.append(call)
-        service.wake.notify_all()
+        shared.tasks.append(call)
+        shared.wake.notify_all()
         return call
 
     def answer(self, arguments: dict[str, Any], target: ExecutionHandle | Call | None) -> dict[str, Any]:
@@ -86,32 +96,32 @@ class Invoking:
 
     def start_chained(self, handle: ExecutionHandle, invoke: StartedInvoke) -> None:
         """Begin what a chained invoke asks for. Under the lock."""
-        service, machine = self._service, handle.machine
+        shared, machine = self._shared, handle.machine
         try:
-            function = service.functions.resolve(invoke.function_name)
+            function = shared.functions.resolve(invoke.function_name)
         except Fault as fault:  # it was there when the invoke was recorded
             error = {"ErrorMessage": fault.message, "ErrorType": fault.code}
-            machine.complete_invoke(invoke.operation_id, service.clock.now(), "FAILED", result=None, error=error)
+            machine.complete_invoke(invoke.operation_id, shared.clock.now(), "FAILED", result=None, error=error)
             return
         note = machine.notes[invoke.operation_id]
         note["version"] = function.version
         trace_id = invoke.trace_id or machine.origin.trace_id
         if function.durable:
             origin = Origin((handle.arn, invoke.operation_id), invoke.tenant_id, trace_id, asynchronous=True)
-            note["child"] = service.executions.begin(function, invoke.payload, None, origin).arn
+            note["child"] = self._executions.begin(function, invoke.payload, None, origin).arn
             machine.unsaved[invoke.operation_id] = None
         elif function.handler is not None:
 
             def done(call: Call) -> None:
                 if machine.terminal:
                     return
-                now = service.clock.now()
+                now = shared.clock.now()
                 machine.fire_due(now)
                 if not machine.terminal:
                     machine.complete_invoke(invoke.operation_id, now, call.status, result=call.result, error=call.error)
-                service.executions.absorb(handle)
+                self._executions.absorb(handle)
 
-            service.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done, trace_id))
+            shared.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done, trace_id))
 
     def _check_kind(self, function: Function, kind: str, name: str | None) -> None:
         if function.handler is None:

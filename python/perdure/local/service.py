@@ -8,22 +8,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-import uuid
-from collections import Counter, deque
 from contextlib import contextmanager
-from functools import cache
-from threading import Condition, RLock
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Self
 
 from perdure.local.api import Api
 from perdure.local.client import LocalClient
 from perdure.local.driver import Driver
 from perdure.local.durations import optional_seconds
 from perdure.local.executions import Executions
-from perdure.local.functions import LATEST, Function, Functions
+from perdure.local.functions import LATEST, Function
 from perdure.local.handle import ExecutionHandle, Invocation
 from perdure.local.invoking import Invoking
-from perdure.local.machine.clock import VirtualClock
 from perdure.local.machine.errors import (
     ALREADY_STARTED,
     INVALID_PARAMETER,
@@ -34,26 +30,25 @@ from perdure.local.machine.errors import (
     client_error,
 )
 from perdure.local.machine.execution import Origin
-from perdure.local.machine.limits import Limits
 from perdure.local.machine.validation import EXECUTION_NAME
-from perdure.local.server.workers import Workers
+from perdure.local.shared import Observer, Shared, backoff
 from perdure.local.store import StoreError
-from perdure.local.store.memory import MemoryStore
+from perdure.local.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from perdure._duration import DurationLike
-    from perdure.local.branch_log import BranchLog
     from perdure.local.calls import Call
-    from perdure.local.driver import Target
-    from perdure.local.failure_log import FailureLog
+    from perdure.local.logs import BranchLog
     from perdure.local.machine.clock import Clock
+    from perdure.local.machine.journal import StartedInvoke
+    from perdure.local.machine.limits import Limits
     from perdure.local.machine.transitions import Operation
+    from perdure.local.shared import ApiHook, Target
     from perdure.local.store import Store
 
     Handler = Callable[[Any, Any], Any]
-    ApiHook = Callable[[str, dict[str, Any], str], None]
 
 __all__ = ["ExecutionHandle", "Function", "Invocation", "LocalService", "Observer", "current_service"]
 
@@ -79,19 +74,6 @@ def _operation_name(method: str) -> str:
     return "".join(part.capitalize() for part in method.split("_"))
 
 
-class Observer(Protocol):
-    """Who wants to see what happens while it happens. Called under the service's lock: look, do not call back."""
-
-    def operation(self, handle: ExecutionHandle, operation: Operation) -> None:
-        """See an operation that was started or has moved on."""
-
-    def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:
-        """See an invocation that began (its outcome is RUNNING) or ended."""
-
-    def waiting(self, seconds: float, *, skipped: bool) -> None:
-        """See time pass in which nothing happens; a virtual clock skips it."""
-
-
 @contextmanager
 def _damage_told() -> Iterator[None]:
     """Tell whoever asked that what is kept cannot be read, and what to do about it."""
@@ -101,12 +83,7 @@ def _damage_told() -> Iterator[None]:
         raise Fault(SERVICE, str(problem)) from problem
 
 
-def backoff(failures: int) -> float:
-    """Give the seconds until a failed invocation is repeated: 1, 2, 4, … up to 60."""
-    return min(2.0 ** (failures - 1), 60.0)
-
-
-class LocalService:
+class LocalService(Shared):
     """A durable execution service inside this process.
 
     Args:
@@ -147,35 +124,28 @@ class LocalService:
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
-        self.clock: Clock = clock or VirtualClock()
-        self.limits = limits or Limits()
-        self.store: Store = store or MemoryStore()
-        self.inline_operations = inline_operations
-        self.state_page = state_page
-        self.response_page = response_page
-        self.latency = latency
-        self.on_api_call = on_api_call
-        self.on_callback = on_callback
-        self.retry_delay = retry_delay
-        self.record = record
-        self.region, self.account_id = region, account_id
-        self.sync_timeout = sync_timeout if sync_timeout is not None else 0.0 if self.clock.virtual else 900.0
-        self.calls: Counter[str] = Counter()
-        self.identify: Callable[[Origin], str] = lambda _origin: str(uuid.uuid4())
-        """Draws the ids of executions, and the names of those that are given none."""
-        self.observers: list[Observer] = []
-        self.failure_log: FailureLog | None = None
-        self.branch_log: BranchLog | None = None
-        self.functions = Functions()
-        self.tasks: deque[Call] = deque()
-        self.lock = RLock()
-        self.wake = Condition(self.lock)
+        super().__init__(
+            clock=clock,
+            limits=limits,
+            store=store,
+            inline_operations=inline_operations,
+            state_page=state_page,
+            response_page=response_page,
+            latency=latency,
+            on_api_call=on_api_call,
+            on_callback=on_callback,
+            retry_delay=retry_delay,
+            record=record,
+            sync_timeout=sync_timeout,
+            region=region,
+            account_id=account_id,
+        )
         self.client = LocalClient(self)
         self.workers: Workers | None = None
-        self.executions = Executions(self, self.store)
-        self._api = Api(self)
-        self.invoking = Invoking(self)
-        self._driver = Driver(self)
+        self.executions = Executions(self, partial(ExecutionHandle, self), self._start_chained)
+        self._api = Api(self, self.executions)
+        self.invoking = Invoking(self, self.executions, self.drive_target)
+        self._driver = Driver(self, self.executions, partial(LocalClient, self))
         try:
             self.executions.open()
         except BaseException:
@@ -217,7 +187,7 @@ class LocalService:
         _latest[:] = [self]
         with self.wake:
             if self.workers is None:
-                self.workers = Workers(self, self._driver, limit)
+                self.workers = Workers(self, self.executions, self._driver, limit)
                 self.workers.start()
 
     def stop_workers(self, grace: float = 5.0) -> bool:
@@ -227,11 +197,12 @@ class LocalService:
             return True
         idle = workers.stop(grace)
         self.workers = None
+        self._driver.is_served = False
         return idle
 
     def log_branches(self) -> BranchLog:
         """Log every branch of a map or parallel that fails, from now on; the log counts them."""
-        from perdure.local.branch_log import BranchLog  # noqa: PLC0415 - of the commands, which alone want it
+        from perdure.local.logs import BranchLog  # noqa: PLC0415 - of the commands, which alone want it
 
         log = self.branch_log = BranchLog()
         self.observers.append(log)
@@ -280,10 +251,6 @@ class LocalService:
         """Register a function nobody runs: invokes of it wait for `complete_invoke`."""
         self.functions.add(Function(function_name, None, durable=False))
         return self
-
-    def function_arn(self, function_name: str, version: str = LATEST) -> str:
-        """Return the qualified ARN of a function."""
-        return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{function_name}:{version}"
 
     # -- executions ------------------------------------------------------------------------------------------------
 
@@ -448,12 +415,5 @@ class LocalService:
             self.executions.commit()
             return self.invoking.answer(arguments, target)
 
-    # -- inner doors, under the lock -------------------------------------------------------------------------------
-
-    def preflight(self, function_name: str) -> dict[str, Any] | None:
-        """Return the error of an invoke that cannot be made, None when it can."""
-        try:
-            self.functions.resolve(function_name)
-        except Fault as fault:
-            return {"ErrorMessage": fault.message, "ErrorType": fault.code}
-        return None
+    def _start_chained(self, handle: ExecutionHandle, invoke: StartedInvoke) -> None:
+        self.invoking.start_chained(handle, invoke)

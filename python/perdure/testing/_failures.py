@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from perdure.exceptions import InvokeError
-from perdure.local.failure_log import FailureLog
+from perdure.local.logs import FailureLog
 from perdure.local.traces import chain_of, place_of, trimmed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from perdure.history.reading import read_history
 from perdure.local.durations import seconds_of
-from perdure.local.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
+from perdure.local.server.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
 from perdure.testing._checks import checked_id, real_seconds
 from perdure.testing._stage import translated
 from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError

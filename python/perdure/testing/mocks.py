@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias, TypeGuard
 
 from perdure.lambda_service import ErrorObject
-from perdure.local.events import error_object
+from perdure.local.event_forms import error_object
 from perdure.local.machine.errors import Fault, RemoteError
 from perdure.local.machine.validation import check_error_object
 

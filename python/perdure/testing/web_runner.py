@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from perdure.local import Limits, LocalService, RealClock, VirtualClock
-from perdure.local.failure_log import FailureLog
 from perdure.local.functions import Function, Functions
+from perdure.local.logs import FailureLog
 from perdure.local.machine.errors import NOT_FOUND, Fault, refuse
 from perdure.local.machine.execution import Origin
 from perdure.local.machine.validation import EXECUTION_NAME, function_parts

@@ -96,7 +96,7 @@ class _TellsWhoCalls(Invoking):
     """Lets functions know which operation calls them: branches that ask for the same may do so in any order."""
 
     def __init__(self, service: LocalService, fault: Fault) -> None:
-        super().__init__(service)
+        super().__init__(service, service.executions, service.drive_target)
         self._tasks = service.tasks
         self._fault = fault
 

@@ -1,6 +1,7 @@
-"""What became of the branches of map and parallel: each that fails is logged once, with the user's line, and counted.
+"""The logs of what went wrong, for those who serve and run: in functions, and in the branches of map and parallel.
 
-A batch SUCCEEDs although its branches fail, so that a mistake in the code of a branch would show nowhere else.
+Each failure says which function and where, with the user's code. A batch SUCCEEDS although its branches fail, so that a
+mistake in the code of a branch would show nowhere else: each that fails is logged once, and counted.
 """
 
 from __future__ import annotations
@@ -10,15 +11,36 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._hooks import Hooks
 from perdure._log import Log
-from perdure.local.events import error_object
-from perdure.local.traces import chain_of, place_of
+from perdure.local.event_forms import error_object
+from perdure.local.traces import chain_of, place_of, traceback_text
 
 if TYPE_CHECKING:
+    from perdure.local.calls import Call
     from perdure.local.handle import ExecutionHandle, Invocation
     from perdure.local.machine.transitions import Operation
 
 _LOG = Log("perdure.local")
 _BRANCHES = frozenset({"MapIteration", "ParallelBranch"})
+
+
+class FailureLog:
+    """Writes each failure to the log; a service's `failure_log`."""
+
+    def invocation(self, handle: ExecutionHandle, invocation: Invocation, error: dict[str, Any]) -> None:
+        """Log an invocation that has failed."""
+        what = f"{handle.machine.function_arn.split(':')[-2]}/{handle.name}, invocation {invocation.number}"
+        goes_on = "" if handle.terminal else "; it will be repeated"
+        self._log(what, error, invocation.failure, goes_on)
+
+    def call(self, call: Call, error: dict[str, Any]) -> None:
+        """Log a call of a plain function that has failed."""
+        self._log(call.function.name, error, call.exception, "")
+
+    @staticmethod
+    def _log(what: str, error: dict[str, Any], failure: BaseException | None, goes_on: str) -> None:
+        told = f"{error.get('ErrorType', 'Error')}: {error.get('ErrorMessage', '')}"
+        trace = traceback_text(failure) or "\n".join(error.get("StackTrace") or ())
+        _LOG.error("%s failed%s. %s%s", what, goes_on, told, f"\n{trace.rstrip()}" if trace else "")
 
 
 class BranchLog:

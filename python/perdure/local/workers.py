@@ -19,8 +19,9 @@ from perdure.local.store import StoreError
 
 if TYPE_CHECKING:
     from perdure.local.driver import Driver, Turn
+    from perdure.local.executions import Executions
     from perdure.local.handle import ExecutionHandle
-    from perdure.local.service import LocalService
+    from perdure.local.shared import Shared
 
 _LOG = Log("perdure.local")
 _PAUSE_AFTER_TROUBLE = 1.0
@@ -30,8 +31,9 @@ _GLANCE = 0.2
 class Workers:
     """The threads that run a service's functions until `stop`."""
 
-    def __init__(self, service: LocalService, driver: Driver, limit: int) -> None:
-        self._service = service
+    def __init__(self, shared: Shared, executions: Executions, driver: Driver, limit: int) -> None:
+        self._shared = shared
+        self._executions = executions
         self._driver = driver
         self._limit = limit
         self._stopping = False
@@ -46,48 +48,48 @@ class Workers:
 
     def start(self) -> None:
         """Start to work."""
-        self._driver.stopping = False
+        self._driver.stopping, self._driver.is_served = False, True
         self._watcher.start()
 
     def stop(self, grace: float) -> bool:
         """Begin nothing more, and wait for what runs, up to `grace` seconds; tell whether all of it came to its end."""
-        service, deadline = self._service, monotonic() + grace
-        with service.wake:
+        shared, deadline = self._shared, monotonic() + grace
+        with shared.wake:
             self._stopping = self._driver.stopping = True
-            service.wake.notify_all()
+            shared.wake.notify_all()
             while self._driver.busy and (left := deadline - monotonic()) > 0:
-                service.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
+                shared.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
             idle = self._driver.idle
         self._watcher.join(max(0.0, deadline - monotonic()) + 1.0)
         return idle
 
     def _watch(self) -> None:
-        service, driver = self._service, self._driver
-        with service.wake:
+        shared, executions, driver = self._shared, self._executions, self._driver
+        with shared.wake:
             while not self._stopping:
                 try:
                     driver.fire()
                     driver.give_up_late()
                     if self._in_trouble:
-                        service.executions.commit()
+                        executions.commit()
                         self._in_trouble = False
                     if driver.busy < self._limit and (job := driver.next_job()) is not None:
                         self._hand_out(job)
                         continue
-                    if service.executions.commit():
+                    if executions.commit():
                         continue  # while it was written, something may have come
-                    moment = service.executions.schedule.next_moment()
+                    moment = executions.schedule.next_moment()
                     wait = driver.next_deadline() - monotonic()
-                    if moment is not None and not service.clock.virtual:
-                        wait = min(wait, max(0.0, to_seconds(moment[0]) - service.clock.time()))
+                    if moment is not None and not shared.clock.virtual:
+                        wait = min(wait, max(0.0, to_seconds(moment[0]) - shared.clock.time()))
                     elif moment is not None and not driver.busy:
                         driver.pass_time(moment[0])
                         continue
                     self._told = ""
-                    service.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
+                    shared.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
                 except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
                     self._complain("The local service could not go on; it tries again.", problem)
-                    service.wake.wait(_PAUSE_AFTER_TROUBLE)
+                    shared.wake.wait(_PAUSE_AFTER_TROUBLE)
 
     def _complain(self, what: str, problem: Exception) -> None:
         """Log what is in the way, once for as long as it is."""
@@ -109,14 +111,13 @@ class Workers:
         except RuntimeError:  # no more threads are to be had; the job goes back
             self._driver.drop(turn)
             if isinstance(job, Call):
-                self._service.tasks.appendleft(job)
+                self._shared.tasks.appendleft(job)
             else:
-                self._service.executions.schedule.touch(job.machine)
+                self._executions.schedule.touch(job.machine)
             raise
 
     def _work(self, turn: Turn) -> None:
-        service = self._service
-        with service.wake:
+        with self._shared.wake:
             try:
                 self._driver.run(turn)
             except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
