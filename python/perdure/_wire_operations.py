@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure._wire_types import (
     CallbackDetails,
@@ -33,7 +33,29 @@ from perdure._wire_types import (
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-    from perdure.identifier import OperationIdentifier
+
+class Identifier(Protocol):
+    """What an update takes of an `OperationIdentifier`."""
+
+    @property
+    def operation_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def sub_type(self) -> str:
+        """The SDK's or the user's kind."""
+        ...
+
+    @property
+    def parent_id(self) -> str | None:
+        """The context it belongs to; None at the root."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """Its name, if it has one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -260,7 +282,7 @@ class OperationUpdate:
 
     @classmethod
     def _create(
-        cls, identifier: OperationIdentifier, kind: OperationType, action: OperationAction, **fields: Any
+        cls, identifier: Identifier, kind: OperationType, action: OperationAction, **fields: Any
     ) -> OperationUpdate:
         return cls(
             operation_id=identifier.operation_id,
@@ -273,18 +295,18 @@ class OperationUpdate:
         )
 
     @classmethod
-    def create_callback(cls, identifier: OperationIdentifier, callback_options: CallbackOptions) -> OperationUpdate:
+    def create_callback(cls, identifier: Identifier, callback_options: CallbackOptions) -> OperationUpdate:
         """Start a callback; the response carries its callback id."""
         return cls._create(identifier, OperationType.CALLBACK, OperationAction.START, callback_options=callback_options)
 
     @classmethod
-    def create_context_start(cls, identifier: OperationIdentifier) -> OperationUpdate:
+    def create_context_start(cls, identifier: Identifier) -> OperationUpdate:
         """Start a child context, map, parallel or branch."""
         return cls._create(identifier, OperationType.CONTEXT, OperationAction.START)
 
     @classmethod
     def create_context_succeed(
-        cls, identifier: OperationIdentifier, payload: str | None, *, context_options: ContextOptions | None = None
+        cls, identifier: Identifier, payload: str | None, *, context_options: ContextOptions | None = None
     ) -> OperationUpdate:
         """Complete a context with its result."""
         return cls._create(
@@ -296,7 +318,7 @@ class OperationUpdate:
         )
 
     @classmethod
-    def create_context_fail(cls, identifier: OperationIdentifier, error: ErrorObject) -> OperationUpdate:
+    def create_context_fail(cls, identifier: Identifier, error: ErrorObject) -> OperationUpdate:
         """Fail a context."""
         return cls._create(identifier, OperationType.CONTEXT, OperationAction.FAIL, error=error)
 
@@ -311,23 +333,23 @@ class OperationUpdate:
         return cls(_execution_result_id(), OperationType.EXECUTION, OperationAction.FAIL, error=error)
 
     @classmethod
-    def create_step_start(cls, identifier: OperationIdentifier) -> OperationUpdate:
+    def create_step_start(cls, identifier: Identifier) -> OperationUpdate:
         """Start an attempt of a step."""
         return cls._create(identifier, OperationType.STEP, OperationAction.START)
 
     @classmethod
-    def create_step_succeed(cls, identifier: OperationIdentifier, payload: str | None) -> OperationUpdate:
+    def create_step_succeed(cls, identifier: Identifier, payload: str | None) -> OperationUpdate:
         """Complete a step with its result."""
         return cls._create(identifier, OperationType.STEP, OperationAction.SUCCEED, payload=payload)
 
     @classmethod
-    def create_step_fail(cls, identifier: OperationIdentifier, error: ErrorObject) -> OperationUpdate:
+    def create_step_fail(cls, identifier: Identifier, error: ErrorObject) -> OperationUpdate:
         """Fail a step for good."""
         return cls._create(identifier, OperationType.STEP, OperationAction.FAIL, error=error)
 
     @classmethod
     def create_step_retry(
-        cls, identifier: OperationIdentifier, error: ErrorObject, next_attempt_delay_seconds: int
+        cls, identifier: Identifier, error: ErrorObject, next_attempt_delay_seconds: int
     ) -> OperationUpdate:
         """Record a failed attempt of a step, and when the next is due (in seconds, at least 1)."""
         return cls._create(
@@ -340,7 +362,7 @@ class OperationUpdate:
 
     @classmethod
     def create_invoke_start(
-        cls, identifier: OperationIdentifier, payload: str | None, chained_invoke_options: ChainedInvokeOptions
+        cls, identifier: Identifier, payload: str | None, chained_invoke_options: ChainedInvokeOptions
     ) -> OperationUpdate:
         """Start another function."""
         return cls._create(
@@ -352,18 +374,18 @@ class OperationUpdate:
         )
 
     @classmethod
-    def create_wait_for_condition_start(cls, identifier: OperationIdentifier) -> OperationUpdate:
+    def create_wait_for_condition_start(cls, identifier: Identifier) -> OperationUpdate:
         """Start a check of a wait_for_condition."""
         return cls._create(identifier, OperationType.STEP, OperationAction.START)
 
     @classmethod
-    def create_wait_for_condition_succeed(cls, identifier: OperationIdentifier, payload: str | None) -> OperationUpdate:
+    def create_wait_for_condition_succeed(cls, identifier: Identifier, payload: str | None) -> OperationUpdate:
         """Complete a wait_for_condition with its last state."""
         return cls._create(identifier, OperationType.STEP, OperationAction.SUCCEED, payload=payload)
 
     @classmethod
     def create_wait_for_condition_retry(
-        cls, identifier: OperationIdentifier, payload: str | None, next_attempt_delay_seconds: int
+        cls, identifier: Identifier, payload: str | None, next_attempt_delay_seconds: int
     ) -> OperationUpdate:
         """Record the state of a wait_for_condition, and when the next check is due (in seconds, at least 1)."""
         return cls._create(
@@ -375,12 +397,12 @@ class OperationUpdate:
         )
 
     @classmethod
-    def create_wait_for_condition_fail(cls, identifier: OperationIdentifier, error: ErrorObject) -> OperationUpdate:
+    def create_wait_for_condition_fail(cls, identifier: Identifier, error: ErrorObject) -> OperationUpdate:
         """Fail a wait_for_condition."""
         return cls._create(identifier, OperationType.STEP, OperationAction.FAIL, error=error)
 
     @classmethod
-    def create_wait_start(cls, identifier: OperationIdentifier, wait_options: WaitOptions) -> OperationUpdate:
+    def create_wait_start(cls, identifier: Identifier, wait_options: WaitOptions) -> OperationUpdate:
         """Start a wait; the service completes it."""
         return cls._create(identifier, OperationType.WAIT, OperationAction.START, wait_options=wait_options)
 

@@ -441,7 +441,9 @@ def _operation_error_class(error_type: str) -> type[DurableOperationError] | Non
     """Find the registered class of a recorded name."""
     name = _official_name(error_type)
     if name == _OFFICIAL_PREFIX + "concurrency.models.BatchCompletionError" and name not in _OPERATION_ERRORS:
-        import perdure.concurrency.models  # noqa: F401, PLC0415  registers the class; loaded only when a history names it
+        from importlib import import_module  # noqa: PLC0415  only when a history names it
+
+        import_module("perdure.concurrency.models")  # above this module, and registers the class
     return _OPERATION_ERRORS.get(name)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perdure import _core
-from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field, to_duration
+from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field
 from perdure._functions import ask, check_function, refuse_awaitable
-from perdure.config import JitterStrategy, Numeric
+from perdure._jitter import JitterStrategy, Numeric
+from perdure._retry_decision import RetryDecision
 from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution, WrongContextError
 
 if TYPE_CHECKING:
@@ -40,40 +41,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-
-@dataclass
-class RetryDecision:
-    """A strategy's answer; made by `retry` and `no_retry`.
-
-    Args:
-        should_retry: Whether to try again.
-        delay: How long to wait before that: a `Duration`, a `datetime.timedelta` or seconds.
-
-    Raises:
-        ValidationError: For a delay that is no length of time.
-
-    """
-
-    should_retry: bool
-    delay: Duration
-
-    def __post_init__(self) -> None:
-        normalise_durations(self, "delay")
-
-    @property
-    def delay_seconds(self) -> int:
-        """The delay in whole seconds."""
-        return duration_seconds(self.delay, "the retry delay")
-
-    @classmethod
-    def retry(cls, delay: DurationLike) -> RetryDecision:
-        """Try again after ``delay``."""
-        return cls(should_retry=True, delay=to_duration(delay, "the retry delay"))
-
-    @classmethod
-    def no_retry(cls) -> RetryDecision:
-        """Give up: the operation fails with this error."""
-        return cls(should_retry=False, delay=Duration())
+RetryDecision.__module__ = __name__  # where users import it from
 
 
 @dataclass

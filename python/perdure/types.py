@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from perdure._frozen import Frozen
+from perdure._protocols import BatchResult, SummaryGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 C_co = TypeVar("C_co", covariant=True)
 C_contra = TypeVar("C_contra", contravariant=True)
+
+BatchResult.__module__ = SummaryGenerator.__module__ = __name__  # where users import them from
 
 
 class LoggerInterface(Protocol):
@@ -160,23 +163,6 @@ class Callback(Protocol, Generic[C_co]):
             CallbackError: When the other side reports failure, or time runs out.
 
         """
-        ...
-
-
-class BatchResult(Protocol, Generic[T]):
-    """What map and parallel return."""
-
-    @abstractmethod
-    def get_results(self) -> list[T]:
-        """Give the results of the branches that succeeded, in order."""
-        ...
-
-
-class SummaryGenerator(Protocol[C_contra]):
-    """Says what to record of a result that is too large to record; it gets the result itself."""
-
-    def __call__(self, result: C_contra) -> str:
-        """Give the summary, as text."""
         ...
 
 

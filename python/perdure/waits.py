@@ -7,11 +7,11 @@ A wait strategy is any function of the state and the number of checks made (from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field, to_duration
-from perdure.config import JitterStrategy, Numeric, T
+from perdure._jitter import JitterStrategy, Numeric
 from perdure.exceptions import WaitForConditionError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ __all__ = [
     "WaitStrategyConfig",
     "create_wait_strategy",
 ]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)

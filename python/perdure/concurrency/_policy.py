@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from perdure.config import (
+from perdure._completion import (
     CompletionConfig,
     CompletionDecision,
     CompletionItemStatus,

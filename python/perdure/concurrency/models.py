@@ -8,10 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from perdure._log import Log
-from perdure.concurrency._branch import Branch, BranchEvent, BranchEventKind, BranchStatus, Executable
-from perdure.concurrency._policy import CompletionPolicy, CompletionReason
-from perdure.config import (
+from perdure._completion import (
     BatchItemStatus,
     CompletionConfig,
     CompletionDecision,
@@ -19,14 +16,17 @@ from perdure.config import (
     CompletionOutcome,
     CompletionStatus,
 )
+from perdure._log import Log
+from perdure._protocols import BatchResult as BatchResultProtocol
+from perdure.concurrency._branch import Branch, BranchEvent, BranchEventKind, BranchStatus, Executable
+from perdure.concurrency._policy import CompletionPolicy, CompletionReason
 from perdure.exceptions import ChildContextError, DurableOperationError, InvalidStateError, register_operation_error
 from perdure.lambda_service import ErrorObject
-from perdure.types import BatchResult as BatchResultProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perdure.types import SummaryGenerator
+    from perdure._protocols import SummaryGenerator
 
 __all__ = [
     "BatchCompletionError",

@@ -18,8 +18,8 @@ from perdure.testing.tree import shorten
 if TYPE_CHECKING:
     from perdure.local import LocalService
     from perdure.testing.exploring.hands import Patience
-    from perdure.testing.exploring.observation import Key
     from perdure.testing.exploring.schedule import Schedule
+    from perdure.testing.exploring.world import Key
 
 _OF_INVOCATIONS = frozenset({"checkpoint_durable_execution", "get_durable_execution_state"})
 _HOLD, _HOLDS = 0.004, 8

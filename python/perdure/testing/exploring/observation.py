@@ -6,14 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from perdure.testing.exploring.mask import same
-from perdure.testing.exploring.world import Unlike
+from perdure.testing.exploring.world import Key, Unlike
 
 if TYPE_CHECKING:
     from perdure.testing.exploring.mask import JsonText, Mask
     from perdure.testing.exploring.watchdog import StuckError
-
-Key = tuple[tuple[str, ...], str]
-"""An operation: the invokes that lead to its execution, then its id."""
 
 _KIND = ("Type", "SubType", "Name")
 _LONG = 600

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from perdure.local import ExecutionHandle
     from perdure.testing.exploring.fault import Fault
-    from perdure.testing.exploring.observation import Key
     from perdure.testing.exploring.watchdog import StuckError
+    from perdure.testing.exploring.world import Key
 
 _PATIENCE = 1.0  # seconds to wait for the service of a run that is stuck
 _EARLY = ("MIN_SUCCESSFUL_REACHED", "FAILURE_TOLERANCE_EXCEEDED", "CUSTOM_COMPLETION")

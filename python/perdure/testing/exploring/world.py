@@ -14,10 +14,10 @@ from perdure.testing.exploring.mask import same
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from perdure.testing.exploring.observation import Key
-
     Handler = Callable[[Any, Any], Any]
 
+Key: TypeAlias = tuple[tuple[str, ...], str]
+"""An operation: the invokes that lead to its execution, then its id."""
 Outcome: TypeAlias = tuple[bool, Any]
 """Whether something succeeded, and what it gave or raised."""
 

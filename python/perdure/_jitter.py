@@ -1,0 +1,30 @@
+"""How delays are spread. Users import it from `perdure.config`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from perdure import _core
+
+Numeric = int | float
+
+
+class JitterStrategy(StrEnum):
+    """How randomness spreads delays, so that many executions do not come back at the same moment.
+
+    NONE: the delay as computed. FULL: anything from nothing to the delay. HALF: from half the delay to all of it.
+    """
+
+    NONE = "NONE"
+    FULL = "FULL"
+    HALF = "HALF"
+
+    def apply_jitter(self, delay: float) -> float:
+        """Spread ``delay`` (seconds) at random; the result may be any number of seconds."""
+        import random  # noqa: PLC0415  seldom needed, and slow to import
+
+        return _core.jittered_delay(delay, self.value, random.random())  # noqa: S311  not a secret
+
+    def finalize_delay(self, base_delay: float) -> int:
+        """Spread ``base_delay`` (seconds) at random, in whole seconds, rounded up, at least 1."""
+        return _core.whole_seconds(self.apply_jitter(base_delay))

@@ -1,0 +1,42 @@
+"""What a retry strategy answers. Users import it from `perdure.retries`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, to_duration
+
+
+@dataclass
+class RetryDecision:
+    """A strategy's answer; made by `retry` and `no_retry`.
+
+    Args:
+        should_retry: Whether to try again.
+        delay: How long to wait before that: a `Duration`, a `datetime.timedelta` or seconds.
+
+    Raises:
+        ValidationError: For a delay that is no length of time.
+
+    """
+
+    should_retry: bool
+    delay: Duration
+
+    def __post_init__(self) -> None:
+        normalise_durations(self, "delay")
+
+    @property
+    def delay_seconds(self) -> int:
+        """The delay in whole seconds."""
+        return duration_seconds(self.delay, "the retry delay")
+
+    @classmethod
+    def retry(cls, delay: DurationLike) -> RetryDecision:
+        """Try again after ``delay``."""
+        return cls(should_retry=True, delay=to_duration(delay, "the retry delay"))
+
+    @classmethod
+    def no_retry(cls) -> RetryDecision:
+        """Give up: the operation fails with this error."""
+        return cls(should_retry=False, delay=Duration())
