@@ -71,6 +71,7 @@ def _import(module_name: str) -> Any:
     from_file = module_name.endswith(".py")
     if from_file and not Path(module_name).is_file():
         raise typer.BadParameter(f"There is no file {module_name}.")
+    importlib.invalidate_caches()  # a file may be younger than what was seen of its folder
     try:
         return _import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
     except ModuleNotFoundError as problem:
