@@ -70,8 +70,15 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 for _made in (
-    *(BatchItemStatus, CompletionConfig, CompletionDecision, CompletionItemStatus, CompletionOutcome, CompletionStatus),
-    *(JitterStrategy, complete_batch, continue_batch),
+    BatchItemStatus,
+    CompletionConfig,
+    CompletionDecision,
+    CompletionItemStatus,
+    CompletionOutcome,
+    CompletionStatus,
+    JitterStrategy,
+    complete_batch,
+    continue_batch,
 ):
     _made.__module__ = __name__  # where users import it from
 del _made
