@@ -148,8 +148,8 @@ def test_answers_of_every_form_are_read(case: str, native: Any, monkeypatch: pyt
     [
         (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 2**20),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"100000\r\n" + b" " * 2**20 + b"\r\n"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 2**10),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0;", b"x" * 2**10),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 2**17),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0;", b"x" * 2**20),
     ],
     ids=["a body", "chunks", "a trailer", "a chunk's line"],
 )

@@ -118,6 +118,23 @@ def test_the_calls_are_those_of_boto3(native: Any, server: tuple[str, list[Reque
         assert one.headers["user-agent"].startswith("perdure/")
 
 
+@pytest.mark.parametrize("name", ["shop", "a b/c#d\r\nX-Evil: yes", "!$%&'*+-.^_`|~,", "ä"])
+def test_an_application_is_named_as_botocore_names_it(
+    native: Any, server: tuple[str, list[Request]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    url, requests = server
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", name)
+    native().checkpoint(ARN, "t", [], "ct")
+    boto = boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
+    boto.checkpoint_durable_execution(DurableExecutionArn=ARN, CheckpointToken="t", Updates=[])
+    boto.close()
+    ours, theirs = (
+        [part for part in request.headers["user-agent"].split(" ") if part.startswith("app/")] for request in requests
+    )
+    assert ours == theirs
+    assert len(ours) == 1
+
+
 def test_the_moment_of_a_signature_is_now(native: Any, server: tuple[str, list[Request]]) -> None:
     before = dt.datetime.now(dt.UTC).replace(microsecond=0)
     native().checkpoint(ARN, "t", [], "ct")

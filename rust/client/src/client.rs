@@ -75,7 +75,11 @@ impl Client {
     /// # Errors
     ///
     /// If certificates are to be read from a file and cannot.
-    pub fn new(config: Config, user_agent: String) -> Result<Self, Error> {
+    pub fn new(config: Config, mut user_agent: String) -> Result<Self, Error> {
+        if let Some(app) = &config.app_id {
+            user_agent.push_str(" app/");
+            user_agent.extend(app.chars().map(|c| if is_of_a_token(c) { c } else { '-' }));
+        }
         let tls = config.endpoint.tls.then(|| tls::config(config.ca_bundle.as_deref())).transpose()?;
         let state = PerProcess::new(State::new(&config));
         Ok(Self { config, user_agent, tls, state })
@@ -234,6 +238,11 @@ impl Client {
 
 fn path(arn: &str, action: &str) -> String {
     format!("{API}{}/{action}", uri::encode(arn))
+}
+
+/// Whether a character may stand in a word of a user agent, as botocore has it.
+fn is_of_a_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~,".contains(c)
 }
 
 /// Whether text may stand in a header, where a line break would begin another one.

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use ring::{digest, hmac};
+use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
 use crate::date::Moment;
@@ -31,16 +32,16 @@ pub struct Scope<'a> {
     pub service: &'a str,
 }
 
-/// The headers that make a request a signed one.
-pub type Headers = Vec<(&'static str, String)>;
+/// The headers that make a request a signed one. They hold the session's token, and are overwritten when they are dropped.
+pub type Headers = Vec<(&'static str, Zeroizing<String>)>;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Signs `request` at `moment`: gives the headers to send along.
 pub fn sign(request: &Request<'_>, credentials: &Credentials, scope: Scope<'_>, moment: Moment) -> Headers {
-    let mut added: Headers = vec![("x-amz-date", moment.to_string())];
+    let mut added: Headers = vec![("x-amz-date", Zeroizing::new(moment.to_string()))];
     if let Some(token) = credentials.token() {
-        added.push(("x-amz-security-token", token.to_owned()));
+        added.push(("x-amz-security-token", Zeroizing::new(token.to_owned())));
     }
     let mut headers: Vec<(&str, &str)> = request.headers.to_vec();
     headers.extend(added.iter().map(|(name, value)| (*name, value.as_str())));
@@ -55,18 +56,29 @@ pub fn sign(request: &Request<'_>, credentials: &Credentials, scope: Scope<'_>, 
     let access_key = credentials.access_key();
     added.push((
         "authorization",
-        format!(
+        Zeroizing::new(format!(
             "{ALGORITHM} Credential={access_key}/{credential_scope}, SignedHeaders={signed_names}, Signature={signature}"
-        ),
+        )),
     ));
     added
 }
 
 /// The text whose hash is signed.
-fn canonical_request(request: &Request<'_>, headers: &[(&str, &str)], signed_names: &str) -> String {
-    let mut text = format!("{}\n{}\n{}\n", request.method, canonical_path(request.path), query_string(request.query));
+fn canonical_request(request: &Request<'_>, headers: &[(&str, &str)], signed_names: &str) -> Zeroizing<String> {
+    let (path, query) = (canonical_path(request.path), query_string(request.query));
+    // Large enough not to move: what it leaves behind would not be overwritten.
+    let lines: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let size = request.method.len() + path.len() + query.len() + lines + signed_names.len() + 80;
+    let mut text = Zeroizing::new(String::with_capacity(size));
+    let _ = write!(text, "{}\n{path}\n{query}\n", request.method);
     for (name, value) in headers {
-        let _ = writeln!(text, "{name}:{}", join(value.split_ascii_whitespace(), " "));
+        text.push_str(name);
+        text.push(':');
+        for (number, word) in value.split_ascii_whitespace().enumerate() {
+            text.push_str(if number == 0 { "" } else { " " });
+            text.push_str(word);
+        }
+        text.push('\n');
     }
     let _ = write!(text, "\n{signed_names}\n{}", hex(sha256(request.body).as_ref()));
     text
@@ -184,7 +196,7 @@ mod tests {
         let credentials = Credentials::new("AKID", "secret", Some("to ken"));
         let request = Request { method: "GET", path: "/", query: &[], headers: &[("host", "h")], body: b"" };
         let headers = sign(&request, &credentials, SCOPE, Moment::from_unix(0));
-        assert_eq!(headers[1], ("x-amz-security-token", "to ken".to_owned()));
+        assert_eq!(headers[1], ("x-amz-security-token", Zeroizing::new("to ken".to_owned())));
         assert!(headers[2].1.contains("SignedHeaders=host;x-amz-date;x-amz-security-token, "));
     }
 }
