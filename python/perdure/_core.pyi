@@ -43,9 +43,11 @@ __all__ = [
     "encode_extended",
     "encode_json",
     "exponential_delay",
+    "hands_at_work",
     "jittered_delay",
     "linear_delay",
     "start_thread",
+    "while_held",
     "whole_seconds",
 ]
 
@@ -207,7 +209,7 @@ class Execution:
         """
 
     def close(self, watcher: Any) -> None:
-        """End every context; nobody looks after updates without a waiter from now on.
+        """End every context and stop every batch; nobody looks after updates without a waiter from now on.
 
         Args:
             watcher: A lock that is released if it is held.
@@ -551,6 +553,8 @@ class Batch:
         prefix: What the others are called: this, and the index.
         sub_type: Of the branches' operations; None if they are none.
         raw: As for `Scope.step`, of the branches.
+        bell: A lock that is released, if it is held, with each report and when a hand ends.
+        alarm: Another such lock.
 
     """
 
@@ -567,6 +571,8 @@ class Batch:
         prefix: str,
         sub_type: str | None,
         raw: bool,
+        bell: Any,
+        alarm: Any,
     ) -> Batch: ...
     @property
     def due(self) -> int | None:
@@ -603,6 +609,16 @@ class Batch:
         must be newer than that.
         """
 
+    def hire(self, run: Any, most: int, start: Callable[[Callable[[], None]], None]) -> bool:
+        """Take one more hand; False if the process, or the system, has as many threads as it may.
+
+        Args:
+            run: What it does: ``run.work()``. What that raises is left behind as ``run.loss``, and nothing new starts.
+            most: How many hands the process may have.
+            start: Starts a thread that calls what it is given. Raises `RuntimeError` if there is none to be had.
+
+        """
+
     def has_more(self, now: int) -> bool:
         """Tell whether one more worker would find a branch to run."""
 
@@ -629,7 +645,7 @@ class Batch:
         """Report a branch that ended in something that is no item. Nothing new starts, unless the batch is done."""
 
     def stop(self) -> None:
-        """Report that the predicate failed. Nothing new starts."""
+        """Say that nothing new starts, unless the batch is done; and wake all who wait."""
 
     def decide(self, succeeded: bool | None) -> int:
         """Report what the predicate said: done, and how, or None to go on."""
@@ -642,6 +658,15 @@ class Batch:
 
     def give_way(self, index: int) -> int:
         """Report that such a branch unwinds, since its hand is needed. Says `YIELD`, or `PASS` if it need not."""
+
+    def queue(self, waiter: Any) -> None:
+        """Register a held lock with which one is about to `wait`."""
+
+    def wait(self, waiter: Any) -> bool:
+        """Wait until a registered lock is released, since all branches are counted or a hand has gone.
+
+        False if there would be no hand left to try the others.
+        """
 
     def statuses(self) -> list[str | None]:
         """Give the status of each branch as the wire spells it; None for one that was not admitted."""
@@ -747,12 +772,26 @@ def whole_seconds(delay: float) -> int:
 
 # ---- threads
 
-def start_thread(threads: list[Any], function: Callable[..., None], *args: Any) -> None:
+def hands_at_work() -> int:
+    """Tell how many hands the process has; see `Batch.hire`."""
+
+def while_held(lock: Any, function: Callable[..., _T], *args: Any) -> _T:
+    """Call a function while a lock is held, which is released whatever the function does.
+
+    Args:
+        lock: Is waited for.
+        function: What to call.
+        *args: What to call it with.
+
+    """
+
+def start_thread(threads: list[Any], forget: Callable[[], None], function: Callable[..., None], *args: Any) -> None:
     """Run a function in a thread of its own, which nothing can come between.
 
     Args:
         threads: Gets a lock that is released when the thread has ended, however it ends; it is there before the thread
             is.
+        forget: Called in the thread after that, however it ends.
         function: What to run.
         *args: What to call it with.
 

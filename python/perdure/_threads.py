@@ -28,14 +28,7 @@ def start(threads: list[Any], function: Callable[..., None], *args: Any) -> None
         RuntimeError: If the system has no more threads.
 
     """
-    start_thread(threads, _run, function, *args)
-
-
-def _run(function: Callable[..., None], *args: Any) -> None:
-    try:
-        function(*args)
-    finally:
-        _forget()
+    start_thread(threads, _forget, function, *args)
 
 
 def _forget() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from _thread import allocate_lock
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perdure import DurableContext, InvocationError, complete_batch, continue_batch, durable_execution
-from perdure._core import Batch, Execution
+from perdure._core import Batch, Execution, hands_at_work
 from perdure.concurrency import executor
 from perdure.config import CompletionConfig, CompletionOutcome, NestingType
 from perdure.exceptions import InvalidStateError, ValidationError
@@ -382,22 +383,20 @@ def test_a_retryable_error_out_of_what_is_counted_lets_nobody_go_on(nesting: Nes
 
 def test_a_held_branch_that_is_interrupted_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """As by Ctrl-C, while the main thread waits for the others to be tried."""
-    from perdure.concurrency import _gate  # noqa: PLC0415
+    waits, hold, main = threading.Event(), executor._BatchRun._hold, threading.get_ident()
 
-    waits, wait, main = threading.Event(), _gate.Gate.wait, threading.get_ident()
-
-    def interrupted(gate: Any, waiter: Any) -> bool:
+    def interrupted(run: Any, index: int) -> bool:
         if threading.get_ident() == main:
             waits.set()
             raise KeyboardInterrupt
-        return wait(gate, waiter)
+        return hold(run, index)
 
     def branch(context: DurableContext, item: int, *_: Any) -> Any:
         if threading.get_ident() != main:
             assert waits.wait(10)
         return context.step(lambda _: item)
 
-    monkeypatch.setattr(_gate.Gate, "wait", interrupted)
+    monkeypatch.setattr(executor._BatchRun, "_hold", interrupted)
     with pytest.raises(KeyboardInterrupt):
         invoke(lambda c: c.map(range(3), branch, nesting_type=FLAT), *history(FLAT, ".", ".", ".", kind="Map"))
 
@@ -501,7 +500,9 @@ def test_a_name_that_would_be_refused_is_an_error_before_anything_is_recorded(na
 
 def test_a_branch_reports_once() -> None:
     scope = Execution("token").root()
-    batch = Batch(scope, 3, 1, None, None, None, False, [], "map-item-", "MapIteration", False)
+    batch = Batch(
+        scope, 3, 1, None, None, None, False, [], "map-item-", "MapIteration", False, allocate_lock(), allocate_lock()
+    )
     batch.open(False)
     assert batch.next(0)[:2] == (0, 0)
     batch.finish(0, True)
@@ -628,4 +629,4 @@ def test_a_crash_between_any_two_updates_changes_no_result(
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     yield
-    assert executor._at_work == 0
+    assert hands_at_work() == 0

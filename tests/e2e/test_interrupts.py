@@ -14,9 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, ExecutionError, InvocationError, StepContext, run_durable_handler
+from perdure import (
+    CompletionDecision,
+    CompletionStatus,
+    DurableContext,
+    ExecutionError,
+    InvocationError,
+    StepContext,
+    _threads,
+    continue_batch,
+    run_durable_handler,
+)
+from perdure._core import hands_at_work
 from perdure.checkpoint import Checkpointer
-from perdure.config import NestingType
+from perdure.concurrency import executor
+from perdure.config import CompletionConfig, NestingType
 from perdure.invocation import Invocation
 from support.hand import NOW, PENDING, LambdaContext, Recorder, event, op
 from support.interrupts import Interrupt, Interrupter, each_place, traced
@@ -90,6 +102,44 @@ def due_timer(context: DurableContext) -> Any:
     return context.parallel([lambda c: c.wait(1), lambda c: c.step(lambda _: 1), lambda c: c.step(lambda _: 2)])
 
 
+def nested(context: DurableContext) -> Any:
+    """Have threads wait for batches inside of batches."""
+
+    def inner(context: DurableContext, item: int, *_: Any) -> Any:
+        return context.map(range(2), branch, nesting_type=NestingType.FLAT).get_results()
+
+    return context.map(range(2), inner).get_results()
+
+
+def judged(context: DurableContext) -> Any:
+    """Have a predicate asked."""
+
+    def goes_on(status: CompletionStatus) -> CompletionDecision:
+        assert len(status.items) == BRANCHES
+        return continue_batch()
+
+    policy = CompletionConfig(should_complete=goes_on)
+    return context.map(range(BRANCHES), branch, completion_config=policy).get_results()
+
+
+def tried(context: DurableContext) -> Any:
+    """Have branches wait at the gate until all are counted."""
+    return crowd(context)
+
+
+def timers(context: DurableContext) -> Any:
+    """Have a thread wait for a timer that is due in an hour, while a branch is at work."""
+    keeping = executor._BatchRun._keep_time.__code__
+
+    def at_work(_step: StepContext) -> int:
+        until = time.monotonic() + 0.02
+        while time.monotonic() < until and all(f.f_code is not keeping for f in sys._current_frames().values()):
+            time.sleep(0.0002)
+        return 1
+
+    return context.parallel([lambda c: c.wait(3600), lambda c: c.step(at_work), lambda c: c.wait(7200)])
+
+
 latest: list[Recorder] = []
 """The client of the invocation that runs."""
 
@@ -134,12 +184,19 @@ SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
     "trouble": (crowd, Trouble),
     "long step": (long_step, Crowd),
     "due timer": (due_timer, Crowd),
+    "nested": (nested, Crowd),
+    "judged": (judged, Crowd),
+    "tried": (tried, Crowd),
+    "timers": (timers, Crowd),
 }
 
 LINE = [Checkpointer.wait, Checkpointer.muster, Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
 TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
 WATCH = [Checkpointer.watch, Checkpointer._linger]
 END = [Checkpointer.close, Invocation.end, Invocation._join, Checkpointer.flush]
+
+SELDOM = [executor._BatchRun._raise_fatal, executor._BatchRun._give_up]
+"""Only come to where something has gone wrong before."""
 
 TIMES = (1, 2)
 """Whoever comes to a place first leads, as a rule, and others follow."""
@@ -149,6 +206,21 @@ CASES = [
     *(("trouble", function) for function in [*LINE, *TROUBLE]),
     *(("long step", function) for function in WATCH),
     ("due timer", Checkpointer.ask_for_news),
+]
+
+RUN = executor._BatchRun
+BATCH = [executor._run, RUN.__init__, RUN.drive, RUN._work_as_caller, RUN._result, RUN._raise_fatal]
+HANDS = [RUN.work, RUN._needs_hand, RUN._hire, RUN._take, RUN._branch, RUN._report, RUN._give_up]
+THREADS = [_threads.start, _threads._forget]
+
+BATCH_CASES = [
+    *(("crowd", function) for function in [*BATCH, *HANDS, *THREADS]),
+    *(("nested", function) for function in [RUN.drive, RUN._work_as_caller, *HANDS, *THREADS]),
+    *(("judged", function) for function in [RUN._report, RUN._answered, RUN._predicate_says, RUN._take]),
+    *(("tried", function) for function in [RUN._hold, RUN.work, RUN._hire, RUN._take, RUN._work_as_caller]),
+    *(("timers", function) for function in [RUN._keep_time, RUN._work_as_caller, RUN.work, RUN._take, RUN._hire]),
+    *(("due timer", function) for function in [RUN._catch_up, RUN._take]),
+    *(("timers", function) for function in [Invocation.end, Checkpointer.close]),
 ]
 
 
@@ -161,6 +233,8 @@ def played(scene: str) -> Any:
             op("CONTEXT", "STARTED", 1, 0, SubType="ParallelBranch", Name="parallel-branch-0"),
             op("WAIT", "STARTED", 1, 0, 1, details={"ScheduledEndTimestamp": NOW}),
         ]
+    if scene == "tried":
+        history = [op("CONTEXT", "STARTED", SubType="Map")]
     return run_durable_handler(
         event(*history), LambdaContext(), lambda _, context: handler(context), boto3_client=client()
     )
@@ -192,6 +266,42 @@ def test_an_interrupt_at_any_bytecode_leaves_nobody_waiting(
         assert is_told or may_be_unheard, (offset, times, outcome)
     assert all(isinstance(error, Interrupt) for error in unraisable)
     assert struck > len(list(each_place(function))) / 3, "not a place was come to"
+
+
+def ends(client: Recorder) -> set[tuple[str, str, str | None]]:
+    """Give what is recorded of the ends of operations."""
+    updates = [update for update in client.updates if update["Action"] != "START"]
+    return {(update["Id"], update["Action"], update.get("Payload")) for update in updates}
+
+
+@pytest.mark.parametrize(("scene", "function"), BATCH_CASES, ids=lambda case: getattr(case, "__qualname__", case))
+def test_an_interrupt_at_any_bytecode_of_a_batch_ends_all_of_it(
+    scene: str, function: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thread ends and is given back, and nothing is recorded or returned that would not be without it."""
+    monkeypatch.setattr("perdure.checkpoint.SHORTEST_MUSTER", 0.0)
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda given: unraisable.append(given.exc_value))
+    traced(monkeypatch)
+    at_rest = _count()
+    right, _ = end(lambda: played(scene))
+    assert isinstance(right, dict), right
+    assert right["Status"] in ("SUCCEEDED", "PENDING"), right
+    recorded = ends(latest[0])
+    struck = 0
+    for (code, offset), times in itertools.product(each_place(function), TIMES):
+        with Interrupter(code, offset, times) as interrupter:
+            outcome, main = end(lambda: played(scene))
+        rest(at_rest)
+        assert hands_at_work() == 0
+        assert ends(latest[0]) <= recorded, (offset, times, outcome)
+        struck += interrupter.struck_in is not None
+        # A thread may be struck when it has done all that it was to do.
+        is_right = outcome == right and interrupter.struck_in != main
+        assert is_right or isinstance(outcome, Interrupt), (offset, times, outcome)
+    assert all(isinstance(error, Interrupt) for error in unraisable), unraisable
+    if function not in SELDOM:
+        assert struck > len(list(each_place(function))) / 4, "not a place was come to"
 
 
 # ---- who would wait for itself

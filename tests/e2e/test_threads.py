@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import DurableContext, InvocationError, StepContext, checkpoint, durable_execution, run_durable_handler
+from perdure._core import hands_at_work
 from perdure.concurrency import executor
 from perdure.config import CompletionConfig, NestingType, StepSemantics
 from perdure.local import Limits, LocalService, VirtualClock
@@ -49,7 +50,7 @@ def nothing_is_left() -> Iterator[None]:
     yield
     assert thread_count() == AT_REST
     assert set(threading.enumerate()) == named
-    assert executor._at_work == 0
+    assert hands_at_work() == 0
 
 
 def run(handler: Callable[[DurableContext], Any], **options: Any) -> Any:
@@ -215,7 +216,7 @@ def test_the_process_never_runs_more_threads_than_its_bound(bound: int, monkeypa
         nonlocal most
         with lock:
             at_work.add(threading.get_ident())
-            most = max(most, executor._at_work)
+            most = max(most, hands_at_work())
         return context.step(lambda _: item)
 
     handle = run(lambda c: len(c.map(range(400), branch).get_results()))

@@ -53,7 +53,7 @@ class Interrupter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _stop()
+        _stop(self)
 
 
 if sys.version_info >= (3, 12):
@@ -70,7 +70,9 @@ if sys.version_info >= (3, 12):
         monitoring.register_callback(_TOOL, monitoring.events.INSTRUCTION, before)
         monitoring.set_local_events(_TOOL, interrupter.code, monitoring.events.INSTRUCTION)
 
-    def _stop() -> None:
+    def _stop(interrupter: Interrupter) -> None:
+        sys.monitoring.set_local_events(_TOOL, interrupter.code, 0)
+        sys.monitoring.register_callback(_TOOL, sys.monitoring.events.INSTRUCTION, None)
         sys.monitoring.free_tool_id(_TOOL)
 
     def traced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,19 +97,22 @@ else:
         _tracing[0] = calls
         threading.settrace(calls)
 
-    def _stop() -> None:
+    def _stop(_interrupter: Interrupter) -> None:
         _tracing[0] = None
         threading.settrace(None)  # type: ignore[arg-type]
 
     def traced(monkeypatch: pytest.MonkeyPatch) -> None:
         """Let threads that are started from now on be interrupted, too."""
-        run = _threads._run
+        start = _threads.start_thread
+
+        def start_traced(threads: list[Any], forget: Callable[[], None], *called: Any) -> None:
+            start(threads, forget, run_traced, *called)
 
         def run_traced(function: Callable[..., None], *args: Any) -> None:
             sys.settrace(_tracing[0])
-            run(function, *args)
+            function(*args)
 
-        monkeypatch.setattr(_threads, "_run", run_traced)
+        monkeypatch.setattr(_threads, "start_thread", start_traced)
 
 
 def each_place(function: Any) -> Iterator[tuple[CodeType, int]]:

@@ -4,6 +4,13 @@ The core schedules (`_core.Batch`) and says who is admitted; here are the hands,
 at one moment. The caller is one of them, so a batch of concurrency 1 needs no thread, and a thread that waits for an
 inner batch runs that batch's branches, so nesting cannot deadlock. A suspended branch holds no thread: its code
 unwinds, and it is run again when it is due.
+
+Branches that leave no record of their own (FLAT) are tried when their batch goes on with a record: each runs over what
+is recorded, up to its end or to its first new operation. What is new must not begin before all have been tried and the
+policy has judged, so they wait for that at a gate, each with its thread.
+
+Whatever is raised here, between whichever bytecodes, nobody waits for ever: what must not fail (a thread's place given
+back, those who wait woken) is done by the core, and a thread that ends with an error leaves it behind as the `loss`.
 """
 
 from __future__ import annotations
@@ -28,9 +35,9 @@ from perdure._core import (
     Batch,
     Operation,
     check_name,
+    while_held,
 )
 from perdure._functions import check_function
-from perdure.concurrency._gate import Gate
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
     BatchItem,
@@ -74,9 +81,6 @@ _SUCCEEDED, _FAILED, _STARTED = BatchItemStatus.SUCCEEDED, BatchItemStatus.FAILE
 
 _RAISED: Final = RuntimeError("the error of this batch was raised already")
 """In the place of a batch's error: its traceback holds the frames of branches, and they the batch."""
-
-_at_work = 0
-_at_work_lock = allocate_lock()
 
 Body = "Callable[[DurableContext, int], Any]"
 
@@ -266,9 +270,9 @@ class _BatchRun:
         "_context",
         "_errors",
         "_fatal",
-        "_gate",
         "_invocation",
         "_is_rebuilding",
+        "_is_tried",
         "_judge",
         "_names",
         "_operation",
@@ -277,6 +281,7 @@ class _BatchRun:
         "_total",
         "_variables",
         "_watch",
+        "loss",
     )
 
     def __init__(
@@ -300,6 +305,8 @@ class _BatchRun:
         self._results: list[Any] = [None] * total
         self._errors: dict[int, ErrorObject] = {}
         self._fatal: BaseException | None = None
+        # What a thread has ended with, and left its branch behind; set by the core.
+        self.loss: BaseException | None = None
         self._is_rebuilding = False
         self._variables = contextvars.copy_context()
         # Rung when the caller, if it waits, should look again: a binary semaphore, silent at first.
@@ -310,8 +317,8 @@ class _BatchRun:
         self._alarm.acquire()
         self._watch = allocate_lock()
         self._judge = allocate_lock() if completion.should_complete else None
-        # Of a batch whose branches are tried before they go on.
-        self._gate: Gate | None = None
+        # Whether branches are tried before they go on.
+        self._is_tried = False
         batch = Batch(
             context.scope,
             total,
@@ -324,6 +331,8 @@ class _BatchRun:
             kinds[3],
             None if options.flat else kinds[1],
             options.item_serdes is not None,
+            self._bell,
+            self._alarm,
         )
         hooks = context.invocation.hooks
         self._batch = batch if hooks is None else hooks.batch(batch)
@@ -335,23 +344,35 @@ class _BatchRun:
             is_resumed: Whether the batch began in an earlier run, so that what is recorded of it counts first.
 
         """
-        if is_resumed and self._options.flat:
-            self._gate = Gate()
-        self._report(partial(self._batch.open, is_resumed))
-        code, moment = self._work_as_caller()
+        self._is_tried = is_resumed and self._options.flat
+        try:
+            self._report(partial(self._batch.open, is_resumed))
+            code, moment = self._work_as_caller()
+        except BaseException:
+            self._batch.stop()
+            raise
         scope = self._context.scope
         if code == SUSPEND:
             scope.suspend(moment)
         scope.end()
-        if code != DONE or not (self._fatal is None or isinstance(self._fatal, Exception)):
+        if code != DONE or self._is_broken_off():
             self._raise_fatal()
         return self._result()
 
+    def _is_broken_off(self) -> bool:
+        """Whether the batch ends at once: out of time, cut off from the service, or with a branch left behind."""
+        return self.loss is not None or not (self._fatal is None or isinstance(self._fatal, Exception))
+
     def _raise_fatal(self) -> NoReturn:
         """Raise what aborted the batch, and keep neither it nor what a branch that still runs may yet end with."""
-        fatal, self._fatal = self._fatal, _RAISED
+        fatal = self.loss
+        if fatal is None or isinstance(fatal, Exception):
+            fatal = self._fatal or fatal
+        self._fatal = self.loss = _RAISED
         try:
-            raise fatal  # type: ignore[misc]  # an abort has its error
+            if fatal is None:  # it was stopped from outside
+                self._invocation.core.root().check()
+            raise fatal  # type: ignore[misc]  # an abort has its error, and at its end the invocation refuses everything
         finally:
             del fatal  # whose traceback holds this frame
 
@@ -391,8 +412,7 @@ class _BatchRun:
             if code == RUN_BRANCH:
                 self._take(index, moment)
             elif code == WAIT:
-                if self._fatal is not None and not isinstance(self._fatal, Exception):
-                    # Out of time, or cut off from the service: what still runs is left to the end of the invocation.
+                if self._is_broken_off():  # what still runs is left to the end of the invocation
                     return ABORT, None
                 timeout = None if moment is None else clock.timeout(moment / 1000)
                 core.leave()
@@ -403,20 +423,14 @@ class _BatchRun:
             else:
                 return code, moment
 
-    def _work_in_thread(self) -> None:
-        try:
-            while True:
-                code, index, moment = self._batch.next(self._now())
-                if code == RUN_BRANCH:
-                    self._take(index, moment)
-                elif code != WAIT or moment is None or not self._keep_time(moment):
-                    break
-        finally:
-            _give_thread_back()
-            if self._gate is not None:
-                self._gate.hire(-1)
-            self._invocation.core.leave()
-            self._ring()
+    def work(self) -> None:
+        """Run branches in a thread of its own; called by the core."""
+        while True:
+            code, index, moment = self._batch.next(self._now())
+            if code == RUN_BRANCH:
+                self._take(index, moment)
+            elif code != WAIT or moment is None or not self._keep_time(moment):
+                break
 
     def _keep_time(self, moment: int) -> bool:
         """Wait until a timer is due or there are reports; False if another thread does so, or if the clock stands."""
@@ -441,28 +455,19 @@ class _BatchRun:
 
     def _hire(self) -> bool:
         """Start a thread, if it would be of use and the process may have one more; tell whether one was started."""
-        if self._is_rebuilding or not self._needs_hand() or not _take_thread():
+        if self._is_rebuilding or not self._needs_hand():
             return False
-        self._invocation.core.enter()
-        if self._gate is not None:
-            self._gate.hire(1)
-        try:
-            _threads.start(self._invocation.threads, self._work_in_thread)
-        except RuntimeError:  # the system has no more threads: those at work will do
-            _give_thread_back()
-            if self._gate is not None:
-                self._gate.hire(-1)
-            self._invocation.core.leave()
-            return False
-        return True
+        return self._batch.hire(self, MAX_THREADS, partial(_threads.start, self._invocation.threads))
 
     def _hold(self, index: int) -> bool:
         """Keep a branch that is tried from going on until all are counted. False if it is to unwind instead."""
-        gate, batch, core = self._gate, self._batch, self._invocation.core
-        if gate is None:
+        batch = self._batch
+        if not self._is_tried:
             return True
         while True:
-            waiter = gate.queue()
+            waiter = allocate_lock()
+            waiter.acquire()
+            batch.queue(waiter)
             self._report(partial(batch.hold, index))
             code = batch.held(index)
             if code != HELD:
@@ -470,21 +475,8 @@ class _BatchRun:
                 return code == PASS
             if batch.has_more(self._now()) and not self._hire():
                 return batch.give_way(index) == PASS
-            core.leave()
-            try:
-                if not gate.wait(waiter):
-                    return batch.give_way(index) == PASS
-            finally:
-                core.enter()
-
-    def _ring(self) -> None:
-        for bell in (self._bell, self._alarm):
-            try:  # noqa: SIM105  rung for every branch, and a context manager costs more than the bell
-                bell.release()
-            except RuntimeError:  # rung already
-                pass
-        if self._gate is not None and not self._batch.is_settling:
-            self._gate.open()
+            if not batch.wait(waiter):
+                return batch.give_way(index) == PASS
 
     # ---- one branch
 
@@ -533,7 +525,7 @@ class _BatchRun:
 
         if options.flat:
             self._hire()
-            gate = None if self._gate is None else partial(self._hold, index)
+            gate = partial(self._hold, index) if self._is_tried else None
             inner = self._batch.open_flat(index, gate)
             return child.run_virtual(context, inner, body, options.item_serdes, index)
         found = self._batch.come(index)
@@ -547,32 +539,26 @@ class _BatchRun:
         if self._fatal is None:
             self._fatal = error
         self._batch.abort(index)
-        self._ring()
 
     # ---- reports, and what they call for
 
     def _report(self, change: Callable[[], int]) -> None:
-        calls = change() if self._judge is None else self._answered(change)
+        calls = change() if self._judge is None else while_held(self._judge, self._answered, change)
         if calls & STARTED:
             self._invocation.checkpoints.watch()
-        self._ring()
 
     def _answered(self, change: Callable[[], int]) -> int:
-        """Change the schedule, and ask the user's predicate about what that has changed, if there is one."""
-        judge = self._judge
-        if judge is None:
-            return change()
-        with judge:
-            calls = all_calls = change()
-            while calls & ASK:
-                try:
-                    # In a thread of ours, too, it sees what the handler has set, and may use no context.
-                    calls = self._batch.decide(self._variables.copy().run(self._predicate_says))
-                except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
-                    self._fatal = self._fatal or error
-                    self._batch.stop()
-                    break
-                all_calls |= calls
+        """Change the schedule, and ask the user's predicate about what that has changed."""
+        calls = all_calls = change()
+        while calls & ASK:
+            try:
+                # In a thread of ours, too, it sees what the handler has set, and may use no context.
+                calls = self._batch.decide(self._variables.copy().run(self._predicate_says))
+            except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
+                self._fatal = self._fatal or error
+                self._batch.stop()
+                break
+            all_calls |= calls
         return all_calls
 
     def _predicate_says(self) -> bool | None:
@@ -610,18 +596,3 @@ def _item_error(error: Exception) -> ErrorObject:
     if isinstance(error, (DurableOperationError, SerDesError)):
         return ErrorObject(error.message, error.error_type, error.data, error.stack_trace)
     return ErrorObject.from_dict(wire_error(error))
-
-
-def _take_thread() -> bool:
-    global _at_work  # noqa: PLW0603  one bound for the process is the point
-    with _at_work_lock:
-        if _at_work >= MAX_THREADS:
-            return False
-        _at_work += 1
-        return True
-
-
-def _give_thread_back() -> None:
-    global _at_work  # noqa: PLW0603  one bound for the process is the point
-    with _at_work_lock:
-        _at_work -= 1

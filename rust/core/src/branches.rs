@@ -112,6 +112,21 @@ impl<P: Payload, W> Engine<P, W> {
         result.map(|()| started)
     }
 
+    /// Lets no branch of a batch begin any more, unless it is done.
+    pub fn stop_batch(&mut self, id: BatchId) {
+        let schedule = self.schedule_mut(id);
+        if schedule.reason().is_none() {
+            schedule.stop();
+        }
+    }
+
+    /// The same, of all batches.
+    pub fn stop_batches(&mut self) {
+        for batch in 0..self.batches.len() {
+            self.stop_batch(BatchId(batch));
+        }
+    }
+
     /// The schedule of a batch, for what admits nobody.
     pub fn schedule_mut(&mut self, id: BatchId) -> &mut Batch {
         &mut self.batches[id.0].schedule

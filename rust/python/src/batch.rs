@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perdure_core::batch::{self, Branch, Hold, Next};
-use perdure_core::branches::{BatchId, Branches};
+use perdure_core::branches::Branches;
 use perdure_core::child;
 use perdure_core::completion::{Policy, Reason, Verdict};
 use perdure_core::engine::Call;
@@ -14,13 +14,14 @@ use pyo3::types::PyString;
 
 use crate::custody;
 use crate::errors::Error;
+use crate::hand::{Bells, Hand, Post};
+use crate::line::wake;
 use crate::scope::{Decode, Found, Scope, extended_unless, text};
-use crate::shared::{Shared, State};
+use crate::shared::State;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Batch {
-    shared: Arc<Shared>,
-    id: BatchId,
+    post: Post,
     branches: Branches,
     /// Where the branches are operations.
     scope: Scope,
@@ -52,19 +53,33 @@ pub const CALLS: [(&str, u8); 2] = [("ASK", ASK), ("STARTED", STARTED)];
 
 impl Batch {
     /// Changes the schedule, and gives what that calls for.
-    fn change<R>(&self, change: impl FnOnce(&mut batch::Batch) -> R) -> (R, u8) {
-        let mut state = self.shared.lock();
-        let (result, started) = state.engine.change_batch(self.id, &self.branches, change);
-        (result, self.calls(&state, started))
+    fn change<E>(&self, py: Python<'_>, change: impl FnOnce(&mut batch::Batch) -> Result<(), E>) -> Result<u8, Error>
+    where
+        Error: From<E>,
+    {
+        self.report(py, |state| {
+            let (result, started) = state.engine.change_batch(self.post.id, &self.branches, change);
+            result.map(|()| started)
+        })
     }
 
-    fn calls(&self, state: &State, started: bool) -> u8 {
-        let asking = state.engine.schedule(self.id).is_asking();
-        (u8::from(asking) * ASK) | (u8::from(started) * STARTED)
+    /// Takes a report, which tells whether STARTs were queued, and wakes those who wait for one; gives what it calls for.
+    fn report<E>(&self, py: Python<'_>, report: impl FnOnce(&mut State) -> Result<bool, E>) -> Result<u8, Error>
+    where
+        Error: From<E>,
+    {
+        let (calls, opens) = {
+            let mut state = self.post.shared.lock();
+            let started = report(&mut state)?;
+            let schedule = state.engine.schedule(self.post.id);
+            ((u8::from(schedule.is_asking()) * ASK) | (u8::from(started) * STARTED), !schedule.is_settling())
+        };
+        self.post.bells.ring(py, opens)?;
+        Ok(calls)
     }
 
     fn look<R>(&self, look: impl FnOnce(&batch::Batch) -> R) -> R {
-        look(self.shared.lock().engine.schedule(self.id))
+        look(self.post.shared.lock().engine.schedule(self.post.id))
     }
 }
 
@@ -84,6 +99,8 @@ impl Batch {
         prefix: &str,
         sub_type: Option<&str>,
         raw: bool,
+        bell: Bound<'_, PyAny>,
+        alarm: Bound<'_, PyAny>,
     ) -> Result<Self, Error> {
         let (shared, scope) = scope.parts();
         let name = |name: Option<Bound<'_, PyString>>| -> Result<Option<Box<str>>, Error> {
@@ -98,19 +115,27 @@ impl Batch {
             },
         };
         let policy = Policy { total, min_successful, tolerated_failures, tolerated_percentage, custom };
-        let id = shared.lock().engine.new_batch(scope, policy, limit);
+        let bells = Arc::new(Bells::new(bell, alarm));
+        let id = {
+            let mut state = shared.lock();
+            state.bells.push(Arc::downgrade(&bells));
+            state.engine.new_batch(scope, policy, limit)
+        };
         let scope = Scope::new(Arc::clone(shared), scope);
-        Ok(Self { shared: Arc::clone(shared), id, branches, scope, decode: extended_unless(raw) })
+        let post = Post { shared: Arc::clone(shared), id, bells };
+        Ok(Self { post, branches, scope, decode: extended_unless(raw) })
     }
 
-    fn open(&self, resumed: bool) -> u8 {
-        let mut state = self.shared.lock();
-        let started = state.engine.open_batch(self.id, &self.branches, resumed);
-        self.calls(&state, started)
+    fn open(&self, py: Python<'_>, resumed: bool) -> Result<u8, Error> {
+        self.report(py, |state| Ok::<_, Error>(state.engine.open_batch(self.post.id, &self.branches, resumed)))
+    }
+
+    fn hire(&self, run: Bound<'_, PyAny>, most: usize, start: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Hand::hire(&self.post, run, most, start)
     }
 
     fn next(&self, now: Millis) -> (u8, usize, Option<Millis>) {
-        match self.shared.lock().engine.schedule_mut(self.id).next(now) {
+        match self.post.shared.lock().engine.schedule_mut(self.post.id).next(now) {
             Next::Run { index, since } => (RUN_BRANCH, index, since),
             Next::Wait(due) => (WAIT, 0, due),
             Next::Suspend(due) => (SUSPEND, 0, due),
@@ -143,44 +168,59 @@ impl Batch {
         Ok(Scope::with_gate(Arc::clone(shared), scope, gate))
     }
 
-    fn finish(&self, index: usize, succeeded: bool) -> Result<u8, Error> {
-        let mut state = self.shared.lock();
-        let started = state.engine.finish_branch(self.id, &self.branches, index, succeeded)?;
-        Ok(self.calls(&state, started))
+    fn finish(&self, py: Python<'_>, index: usize, succeeded: bool) -> Result<u8, Error> {
+        self.report(py, |state| state.engine.finish_branch(self.post.id, &self.branches, index, succeeded))
     }
 
-    fn suspend(&self, index: usize, until: Option<Millis>, now: Millis) -> Result<u8, Error> {
-        let (result, calls) = self.change(|batch| batch.suspend(index, until, now));
-        Ok(result.map(|()| calls)?)
+    fn suspend(&self, py: Python<'_>, index: usize, until: Option<Millis>, now: Millis) -> Result<u8, Error> {
+        self.change(py, |batch| batch.suspend(index, until, now))
     }
 
-    fn abort(&self, index: usize) -> Result<(), Error> {
-        Ok(self.change(|batch| batch.abort(index)).0?)
+    fn abort(&self, py: Python<'_>, index: usize) -> Result<(), Error> {
+        self.change(py, |batch| batch.abort(index)).map(drop)
     }
 
-    fn stop(&self) {
-        self.change(batch::Batch::stop);
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        self.post.stop(py)
     }
 
-    fn decide(&self, succeeded: Option<bool>) -> u8 {
+    fn decide(&self, py: Python<'_>, succeeded: Option<bool>) -> Result<u8, Error> {
         let verdict = match succeeded {
             None => Verdict::Continue,
             Some(true) => Verdict::Succeeded,
             Some(false) => Verdict::Failed,
         };
-        self.change(|batch| batch.decide(verdict)).1
+        self.change(py, |batch| {
+            batch.decide(verdict);
+            Ok::<_, Error>(())
+        })
     }
 
-    fn hold(&self, index: usize) -> u8 {
-        self.change(|batch| batch.hold(index)).1
+    fn hold(&self, py: Python<'_>, index: usize) -> Result<u8, Error> {
+        self.change(py, |batch| {
+            batch.hold(index);
+            Ok::<_, Error>(())
+        })
     }
 
     fn held(&self, index: usize) -> u8 {
-        told(self.shared.lock().engine.schedule_mut(self.id).held(index))
+        told(self.post.shared.lock().engine.schedule_mut(self.post.id).held(index))
     }
 
     fn give_way(&self, index: usize) -> u8 {
-        told(self.shared.lock().engine.schedule_mut(self.id).give_way(index))
+        told(self.post.shared.lock().engine.schedule_mut(self.post.id).give_way(index))
+    }
+
+    fn queue(&self, waiter: Bound<'_, PyAny>) {
+        self.post.bells.queue(waiter);
+    }
+
+    fn wait(&self, waiter: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let leader = self.post.shared.lock().engine.queue_mut().leave();
+        wake(leader);
+        let is_open = self.post.bells.wait(waiter);
+        self.post.shared.lock().engine.queue_mut().enter();
+        is_open
     }
 
     #[getter]

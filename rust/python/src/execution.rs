@@ -1,6 +1,7 @@
 //! `Execution`: one invocation's history and queue.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use perdure_core::checkpoint::{Ticket, Watch};
@@ -105,14 +106,18 @@ impl Execution {
         Ok(look != Watch::End)
     }
 
-    fn close(&self, watcher: Bound<'_, PyAny>) {
+    fn close(&self, watcher: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = watcher.py();
         let watcher = Object::new(watcher);
-        {
+        let bells = {
             let mut state = self.shared.lock();
             state.engine.end(ScopeId::ROOT);
+            state.engine.stop_batches();
             state.engine.queue_mut().watch_no_more();
-        }
+            mem::take(&mut state.bells)
+        };
         wake([watcher]);
+        bells.iter().filter_map(Weak::upgrade).try_for_each(|bells| bells.ring(py, true))
     }
 
     fn backlog(&self) -> (u64, u64) {

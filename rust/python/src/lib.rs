@@ -7,6 +7,7 @@ mod convert;
 mod custody;
 mod errors;
 mod execution;
+mod hand;
 mod line;
 mod member;
 mod object;
@@ -30,6 +31,8 @@ mod _core {
 
     #[pymodule_export]
     use super::backoff::{exponential_delay, jittered_delay, linear_delay, whole_seconds};
+    #[pymodule_export]
+    use super::hand::{hands_at_work, while_held};
     #[pymodule_export]
     use super::threads::start_thread;
     #[pymodule_export]

@@ -1,13 +1,14 @@
 //! The state of one invocation that its execution, scopes and operations share.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
 use perdure_core::engine::Engine;
 use perdure_core::refusal::Refusal;
 
+use crate::hand::Bells;
 use crate::object::{Held, Object, Wakeful};
 use crate::text::Text;
 
@@ -19,6 +20,8 @@ pub struct State {
     pub deadline: Option<Instant>,
     /// When nobody waits any more.
     pub end: Option<Instant>,
+    /// Of the batches that have begun.
+    pub bells: Vec<Weak<Bells>>,
     /// When the service was last asked that has answered, in Unix seconds.
     pub informed_at: f64,
 }
@@ -28,7 +31,8 @@ pub type Shared = Lock<State>;
 
 impl Shared {
     pub fn of(token: Text) -> Arc<Self> {
-        Arc::new(Self::new(State { engine: Engine::new(token), deadline: None, end: None, informed_at: 0.0 }))
+        let (engine, bells) = (Engine::new(token), Vec::new());
+        Arc::new(Self::new(State { engine, deadline: None, end: None, bells, informed_at: 0.0 }))
     }
 }
 

@@ -16,7 +16,7 @@ from perdure import _threads, checkpoint, config, execution
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import jittered_delay
 from perdure._hooks import Hooks
-from perdure.concurrency import _gate, executor
+from perdure.concurrency import executor
 from perdure.context import DurableContext
 from perdure.exceptions import DurableOperationError, OrphanedChildException, SerDesError, SuspendExecution
 from perdure.invocation import Invocation
@@ -118,7 +118,6 @@ def _threads_and_locks(fault: Fault) -> list[tuple[Any, str, Any]]:
     return [
         (_threads, "start", started),
         (executor, "allocate_lock", lock),
-        (_gate, "allocate_lock", lock),
         (checkpoint, "LONGEST_MUSTER", 0.0),
     ]
 
