@@ -473,12 +473,31 @@ class Operation:
         """
 
     def open(self, branch: bool) -> Scope:
-        """Open the context of this operation.
+        """Open the context of this operation, whose function begins to run with it in this thread of control.
+
+        As after `enter`, what the operation was given may use no other context, until `leave`.
 
         Args:
             branch: Whether a suspension inside is the batch's business, and leaves the surroundings alone.
 
         """
+
+    def returned(self, value: Any) -> tuple[str, Any] | None:
+        """Say that the function of the open context has returned.
+
+        Args:
+            value: What it returned.
+
+        Returns:
+            The payload, by the default serdes, and the value that it holds; None if the serdes does not take the value.
+
+        Raises:
+            SuspendExecution: If the code inside was told to suspend, and went on. Anything else as `Scope.check` does.
+
+        """
+
+    def close(self) -> None:
+        """Say that the function of the open context has ended, and that other functions of the operation follow."""
 
     def start(self) -> int:
         """Queue START."""

@@ -20,7 +20,8 @@ _USES = {
     "durable_parallel_branch": "context.parallel([{}(...)])",
 }
 _LONGEST_SHOWN = 80
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+"""Types of results that tell of no mistake, as almost always: nobody need look at what gave them."""
 
 
 def is_async(function: Any) -> bool:
@@ -71,14 +72,37 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
 
     """
     kind = type(result)
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return
     if not hasattr(kind, "__await__") and not hasattr(kind, "__anext__"):
         return
-    if hasattr(kind, "close"):
-        result.close()  # else Python warns, wherever it is when it drops it, that nobody awaited it
+    _close(result)
     name = getattr(result, "__qualname__", None) or kind.__name__
     raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
+
+
+def check_result(result: Any, function: Any, operation: str, takes: str) -> None:
+    """Refuse the result of what cannot be the function of an operation: of it nothing has run.
+
+    Args:
+        result: What it returned.
+        function: As for `check_function`.
+        operation: The same.
+        takes: The same.
+
+    """
+    try:
+        check_function(function, operation, takes)
+    except ValidationError:
+        _close(result)
+        raise
+    refuse_awaitable(result)
+
+
+def _close(result: Any) -> None:
+    """Drop a coroutine, of which Python else warns, wherever it is when it drops it, that nobody awaited it."""
+    if hasattr(type(result), "__await__") and hasattr(result, "close"):
+        result.close()
 
 
 def refuse_unrun(result: Any) -> None:

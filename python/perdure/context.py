@@ -75,7 +75,6 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _ENDLESS = 2**62
-_A_CHILD = ("run_in_child_context", "a DurableContext")
 
 __all__ = [
     "PASS_THROUGH_SERDES",
@@ -193,7 +192,6 @@ class DurableContext:
         self,
         invocation: Invocation,
         scope: Scope,
-        *,
         log_parent: str | None = None,
         is_virtual: bool = False,
         log_target: LoggerInterface | None = None,
@@ -245,7 +243,7 @@ class DurableContext:
         if self._logger is None:
             from perdure.logger import Logger, LogInfo  # noqa: PLC0415  only for handlers that log
 
-            info = LogInfo(self.invocation, self._log_parent)
+            info = LogInfo(self.invocation, self._log_place())
             self._logger = Logger.from_log_info(self._target(), info, self.scope.is_replaying)
         return self._logger
 
@@ -266,15 +264,14 @@ class DurableContext:
         """Whether the next operation of this context is answered from the record."""
         return self.scope.is_replaying()
 
-    def child(self, scope: Scope, operation_id: str | None, *, is_virtual: bool = False) -> DurableContext:
+    def child(self, scope: Scope, *, is_virtual: bool = False) -> DurableContext:
         """Make the context of an inner scope; a virtual one has no operation of its own. Used by the operations."""
-        return DurableContext(
-            self.invocation,
-            scope,
-            log_parent=operation_id or self._log_parent,
-            is_virtual=is_virtual,
-            log_target=self._log_target,
-        )
+        log_parent = self._log_place() if is_virtual else None
+        return DurableContext(self.invocation, scope, log_parent, is_virtual, self._log_target)
+
+    def _log_place(self) -> str | None:
+        """Give the id of the recorded context that lines are logged in; looked up when somebody logs."""
+        return self._log_parent if self._is_virtual else self.scope.operation_id
 
     def step_context(self, operation: Operation) -> StepContext:
         """Make what a step's function is called with. Used by the operations."""
@@ -288,7 +285,7 @@ class DurableContext:
         """Make the logger of an operation. Used by the operations."""
         from perdure.logger import Logger, LogInfo  # noqa: PLC0415  only for functions that log
 
-        info = LogInfo(self.invocation, self._log_parent, operation.id, operation.name, operation.attempt)
+        info = LogInfo(self.invocation, self._log_place(), operation.id, operation.name, operation.attempt)
         return Logger.from_log_info(self._target(), info)
 
     # ---- the operations
@@ -609,13 +606,12 @@ class DurableContext:
                 summary_generator = summary_generator or config.summary_generator
                 is_virtual = config.is_virtual if is_virtual is None else is_virtual
             if is_virtual:
-                check_function(func, *_A_CHILD)
+                check_function(func, *_child.A_CHILD)
                 return _child.run_virtual(self, self.scope.open_virtual(), func, serdes)  # type: ignore[no-any-return]
             sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
             found = self.scope.child(name, sub_type, serdes is not None)
             if type(found) is not Operation:
                 return found  # type: ignore[no-any-return]
-            check_function(func, *_A_CHILD)
             return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True

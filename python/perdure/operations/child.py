@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
-from perdure._functions import refuse_awaitable
+from perdure._functions import PLAIN, check_function, check_result, refuse_awaitable
 from perdure.exceptions import ChildContextError, ValidationError, well_formed
 from perdure.operations.common import (
     REFUSALS,
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from perdure.exceptions import DurableOperationError
     from perdure.serdes import SerDes
 
+A_CHILD = ("run_in_child_context", "a DurableContext")
+
 MAX_RESULT = 262_144
 """Characters of serialised result above which only a summary is recorded, and replay runs the context again."""
 
 
-def run(
+def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
     context: DurableContext,
     operation: Operation,
     func: Callable[[DurableContext], Any],
@@ -52,59 +54,56 @@ def run(
         error_class: What a failure surfaces as.
 
     """
-    if operation.decision == FAILED:
+    decision = operation.decision
+    if decision == FAILED:
         raise_recorded(error_class, operation)
+    checkpoints = context.invocation.checkpoints
     try:
-        operation.enter()
-        return _run(context, operation, func, serdes, summary_generator, branch, error_class)
+        if decision == RECORDED:
+            operation.enter()
+            return deserialise(context, serdes, operation.payload, operation.id, operation.name)
+        if operation.ticket:
+            checkpoints.watch()
+        inner = operation.open(branch)
+        try:
+            result = func(context.child(inner))
+            if type(result) not in PLAIN:
+                check_result(result, func, *A_CHILD)
+            there = operation.returned(result) if serdes is None else None
+            if there is None:
+                operation.close()
+                settle(context, inner)
+                payload = serialise(context, serdes, result, operation.id, operation.name)
+                value = deserialise(context, serdes, payload, operation.id, operation.name)
+            else:
+                payload, value = there
+            if not operation.write:
+                inner.end()
+                return value
+            large = payload is not None and len(payload) > MAX_RESULT
+            if large:
+                operation.close()
+                payload = _summary(summary_generator, result, operation)
+        except Exception as error:
+            operation.close()
+            settle(context, inner, error)
+            if passes_through(error) or not operation.write or not callable(func):
+                inner.end()
+                check_function(func, *A_CHILD)
+                raise
+            failed, recorded = error, wire_error(error)
+        else:
+            checkpoints.wait(operation.succeed_context(inner, payload, large))
+            return value
+        try:
+            _tell(context, branch, operation.id, operation.name, failed, recorded)
+            checkpoints.wait(operation.fail_context(inner, recorded))
+            logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
+            raise failure(error_class, recorded, operation, failed)
+        finally:
+            del failed  # whose traceback holds this frame
     finally:
         operation.leave()
-
-
-def _run(
-    context: DurableContext,
-    operation: Operation,
-    func: Callable[[DurableContext], Any],
-    serdes: SerDes[Any] | None,
-    summary_generator: Callable[[Any], str] | None,
-    branch: bool,
-    error_class: type[DurableOperationError],
-) -> Any:
-    if operation.decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
-    checkpoints = context.invocation.checkpoints
-    if operation.ticket:
-        checkpoints.watch()
-    inner = operation.open(branch)
-    write = operation.write
-    try:
-        result = _call(func, context.child(inner, operation.id))
-        refuse_awaitable(result)
-        settle(context, inner)
-        payload = serialise(context, serdes, result, operation.id, operation.name)
-        value = deserialise(context, serdes, payload, operation.id, operation.name)
-        if not write:
-            inner.end()
-            return value
-        large = payload is not None and len(payload) > MAX_RESULT
-        if large:
-            payload = _summary(summary_generator, result, operation)
-    except Exception as error:
-        settle(context, inner, error)
-        if passes_through(error) or not write:
-            inner.end()
-            raise
-        failed, recorded = error, wire_error(error)
-    else:
-        checkpoints.wait(operation.succeed_context(inner, payload, large))
-        return value
-    try:
-        _tell(context, branch, operation.id, operation.name, failed, recorded)
-        checkpoints.wait(operation.fail_context(inner, recorded))
-        logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
-        raise failure(error_class, recorded, operation, failed)
-    finally:
-        del failed  # whose traceback holds this frame
 
 
 def _summary(generator: Callable[[Any], str] | None, result: Any, operation: Operation) -> str | None:
@@ -122,15 +121,6 @@ def _tell(context: DurableContext, branch: bool, *what: Any) -> None:
     hooks = context.invocation.hooks
     if branch and hooks is not None:
         hooks.branch_failed(*what)
-
-
-def _call(func: Callable[[DurableContext], Any], context: DurableContext) -> Any:
-    """Call a function with the context that is its own for as long as it runs."""
-    try:
-        context.scope.enter()
-        return func(context)
-    finally:
-        context.scope.leave()
 
 
 def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
@@ -164,7 +154,7 @@ def run_virtual(
     id_ = inner.operation_id or ""
     try:
         inner.enter()
-        result = func(context.child(inner, None, is_virtual=True))
+        result = func(context.child(inner, is_virtual=True))
         refuse_awaitable(result)
         settle(context, inner)
         result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)

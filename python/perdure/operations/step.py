@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, START
-from perdure._functions import ask, check_function, refuse_awaitable
+from perdure._functions import PLAIN, ask, check_function, check_result
 from perdure.exceptions import (
     ExecutionError,
     InvocationError,
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from perdure.types import StepContext
 
 
-def run(
+_A_STEP = ("a step", "a StepContext")
+
+
+def run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one frame: a step pays for each
     context: DurableContext,
     operation: Operation,
     func: Callable[[StepContext], Any],
@@ -33,75 +36,68 @@ def run(
     serdes: SerDes[Any] | None,
 ) -> Any:
     """Carry out what the core decided for a step."""
-    if operation.decision == FAILED:
-        raise_recorded(StepError, operation)
-    try:
-        operation.enter()
-        return _run(context, operation, func, retry_strategy, serdes)
-    finally:
-        operation.leave()
-
-
-def _run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
-    context: DurableContext,
-    operation: Operation,
-    func: Callable[[StepContext], Any],
-    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
-    serdes: SerDes[Any] | None,
-) -> Any:
-    checkpoints = context.invocation.checkpoints
     decision = operation.decision
-    if decision == START:
-        checkpoints.wait(operation.ticket)
-        operation = operation.again()
-        decision = operation.decision
-    elif operation.ticket:
-        checkpoints.watch()
-    if decision == RECORDED:
-        return deserialise(context, serdes, operation.payload, operation.id, operation.name)
     if decision == FAILED:
         raise_recorded(StepError, operation)
-    if decision == INTERRUPTED:
-        name = operation.name or operation.id
-        interrupted = StepInterruptedError(
-            f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
-        )
-        return end_attempt(context, operation, interrupted, retry_strategy)
-    check_function(func, "a step", "a StepContext")
-    # What is raised in the end is raised outside the handlers: the recorded error is its cause, on replay as here.
+    checkpoints = context.invocation.checkpoints
+    at_work = operation
     try:
-        result = func(context.step_context(operation))
-        refuse_awaitable(result)
-    except ExecutionError:
-        raise
-    except SerDesError as error:
-        failed: Exception = error
-        retry_strategy = _never
-    except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
-        failed = error
-    else:
+        at_work.enter()
+        if decision == START:
+            checkpoints.wait(operation.ticket)
+            operation = operation.again()
+            decision = operation.decision
+        elif operation.ticket:
+            checkpoints.watch()
+        if decision == RECORDED:
+            return deserialise(context, serdes, operation.payload, operation.id, operation.name)
+        if decision == FAILED:
+            raise_recorded(StepError, operation)
+        if decision == INTERRUPTED:
+            name = operation.name or operation.id
+            interrupted = StepInterruptedError(
+                f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
+            )
+            return end_attempt(context, operation, interrupted, retry_strategy)
+        # What is raised in the end is raised outside the handlers: the recorded error is its cause, on replay as here.
         try:
-            if serdes is None:
-                ticket, value = operation.succeed_value(result)
-            else:
-                payload = serialise(context, serdes, result, operation.id, operation.name)
-                value = deserialise(context, serdes, payload, operation.id, operation.name)
-                ticket = operation.succeed(payload)
-        except SerDesError as error:
-            unserialisable = wire_error(error)
-        except (ExecutionError, InvocationError):
+            result = func(context.step_context(operation))
+            if type(result) not in PLAIN:
+                check_result(result, func, *_A_STEP)
+        except ExecutionError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever the user's objects raise while they are looked at
-            unserialisable = wire_error(SerDesError(f"the result of step {operation.name or operation.id}: {error!r}"))
+        except SerDesError as error:
+            failed: Exception = error
+            retry_strategy = _never
+        except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
+            check_function(func, *_A_STEP)
+            failed = error
         else:
-            checkpoints.wait(ticket)
-            return value
-        checkpoints.wait(operation.fail(unserialisable))
-        raise failure(StepError, unserialisable, operation)
-    try:
-        return end_attempt(context, operation, failed, retry_strategy)
+            try:
+                if serdes is None:
+                    ticket, value = operation.succeed_value(result)
+                else:
+                    payload = serialise(context, serdes, result, operation.id, operation.name)
+                    value = deserialise(context, serdes, payload, operation.id, operation.name)
+                    ticket = operation.succeed(payload)
+            except SerDesError as error:
+                unserialisable = wire_error(error)
+            except (ExecutionError, InvocationError):
+                raise
+            except Exception as error:  # noqa: BLE001  whatever the user's objects raise while they are looked at
+                name = operation.name or operation.id
+                unserialisable = wire_error(SerDesError(f"the result of step {name}: {error!r}"))
+            else:
+                checkpoints.wait(ticket)
+                return value
+            checkpoints.wait(operation.fail(unserialisable))
+            raise failure(StepError, unserialisable, operation)
+        try:
+            return end_attempt(context, operation, failed, retry_strategy)
+        finally:
+            del failed  # whose traceback holds this frame
     finally:
-        del failed  # whose traceback holds this frame
+        at_work.leave()
 
 
 def _never(_error: Exception, _attempt: int) -> RetryDecision:

@@ -149,8 +149,24 @@ impl<P: Payload, W> Queue<P, W> {
             return Role::Follow;
         }
         self.leading = true;
-        let would_gain = self.awake > 0 && self.pending.len() < MAX_UPDATES;
-        if would_gain { Role::Muster } else { Role::Lead }
+        if self.would_gain() { Role::Muster } else { Role::Lead }
+    }
+
+    /// Makes a caller who needs something durable the leader if it can send at once, and tells whether it did.
+    pub fn lead_at_once(&mut self) -> bool {
+        let awake = self.awake;
+        self.awake = awake.saturating_sub(1);
+        if self.leading || self.would_gain() {
+            self.awake = awake;
+            return false;
+        }
+        self.leading = true;
+        true
+    }
+
+    /// Whether a call would have more to carry if it waited for those at work.
+    fn would_gain(&self) -> bool {
+        self.awake > 0 && self.pending.len() < MAX_UPDATES
     }
 
     /// One more is at work.

@@ -11,9 +11,9 @@
 //! context beside it, as long as what they call cannot be taken for the operation at work.
 
 use std::iter;
+use std::sync::Arc;
 
-use crate::engine::{Begun, Call, Engine};
-use crate::id::OperationId;
+use crate::engine::{Begun, Call, Engine, Place};
 use crate::operation::{Kind, Payload};
 use crate::refusal::{Identity, Refusal};
 use crate::scope::{Scope, ScopeId};
@@ -52,11 +52,16 @@ pub(crate) struct Custody {
 #[derive(Debug)]
 pub(crate) struct Body {
     number: u64,
-    id: OperationId,
-    identity: Identity,
+    begun: Arc<Begun>,
     thread: u64,
     /// Whether the thread that began it was known to stand in the function of the context.
     is_placed: bool,
+}
+
+impl Body {
+    fn identity(&self) -> Identity {
+        Identity::begun(&self.begun)
+    }
 }
 
 /// What an operation without a record is called inside the engine. No user can choose a subtype with a space.
@@ -95,13 +100,17 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// The functions of an operation come to work; gives their number.
-    pub fn enter(&mut self, begun: &Begun, caller: Caller) -> u64 {
-        self.come_to_work(begun.place.scope, begun.place.id, Identity::begun(begun), caller)
+    pub fn enter(&mut self, begun: &Arc<Begun>, caller: Caller) -> u64 {
+        self.come_to_work(begun.place.scope, Arc::clone(begun), caller)
     }
 
     /// They have done it.
     pub fn leave(&mut self, scope: ScopeId, number: u64) {
-        self.scopes[scope.0].bodies.retain(|body| body.number != number);
+        let bodies = &mut self.scopes[scope.0].bodies;
+        // They are in the order of their numbers, and those of a wide batch are many.
+        if let Ok(place) = bodies.binary_search_by_key(&number, |body| body.number) {
+            bodies.remove(place);
+        }
     }
 
     /// The function that a context is handed to comes to work.
@@ -109,9 +118,11 @@ impl<P: Payload, W> Engine<P, W> {
         let inner = &mut self.scopes[scope.0];
         inner.is_at_work = true;
         // A virtual context has no operation that would be at work in its surroundings.
-        if let (Some(outer), Some(id), true) = (inner.outer, inner.prefix, inner.prefix != inner.parent) {
+        if let (Some(outer), Some(id), true) = (inner.outer, inner.prefix, inner.is_virtual()) {
             let call = if inner.branch { FLAT } else { VIRTUAL };
-            self.come_to_work(outer, id, Identity::called(&call), caller);
+            let place = Place { scope: outer, id, parent: None, index: None };
+            let number = self.come_to_work(outer, Arc::new(Begun::new(place, &call)), caller);
+            self.scopes[scope.0].body = number;
         }
     }
 
@@ -119,8 +130,8 @@ impl<P: Payload, W> Engine<P, W> {
     pub fn leave_context(&mut self, scope: ScopeId) {
         let inner = &mut self.scopes[scope.0];
         inner.is_at_work = false;
-        if let (Some(outer), Some(id), true) = (inner.outer, inner.prefix, inner.prefix != inner.parent) {
-            self.scopes[outer.0].bodies.retain(|body| body.id != id);
+        if let (Some(outer), number @ 1..) = (inner.outer, inner.body) {
+            self.leave(outer, number);
         }
     }
 
@@ -132,13 +143,13 @@ impl<P: Payload, W> Engine<P, W> {
         }
     }
 
-    fn come_to_work(&mut self, scope: ScopeId, id: OperationId, identity: Identity, caller: Caller) -> u64 {
+    fn come_to_work(&mut self, scope: ScopeId, begun: Arc<Begun>, caller: Caller) -> u64 {
         let custody = &mut self.custody;
         custody.begun += 1;
         custody.is_crowded |= *custody.thread.get_or_insert(caller.thread) != caller.thread;
         let (number, thread) = (custody.begun, caller.thread);
         let is_placed = caller.spot == Some(Spot::Inside(scope));
-        self.scopes[scope.0].bodies.push(Body { number, id, identity, thread, is_placed });
+        self.scopes[scope.0].bodies.push(Body { number, begun, thread, is_placed });
         number
     }
 
@@ -152,7 +163,7 @@ impl<P: Payload, W> Engine<P, W> {
         let bodies = &self.scopes[scope.0].bodies;
         // Whatever mark it carries: of two functions in one thread, it is the later one that calls.
         if let Some(body) = bodies.iter().rev().find(|body| body.thread == caller.thread) {
-            let identity = Some(body.identity.clone());
+            let identity = Some(body.identity());
             return Some(Found { misuse: Misuse::InFunction, at_work: identity.clone(), function: identity });
         }
         let is_known = match spot {
@@ -164,9 +175,9 @@ impl<P: Payload, W> Engine<P, W> {
                 return Some(Found { misuse: Misuse::Elsewhere, at_work: None, function: self.function_at(spot) });
             }
         };
-        let at_once = |body: &&Body| !is_known && body.is_placed || body.identity.is_called_by(call);
+        let at_once = |body: &&Body| !is_known && body.is_placed || body.begun.is_called_by(call);
         let beside = bodies.iter().find(at_once)?;
-        Some(Found { misuse: Misuse::AtOnce, at_work: Some(beside.identity.clone()), function: None })
+        Some(Found { misuse: Misuse::AtOnce, at_work: Some(beside.identity()), function: None })
     }
 
     fn is_at_work(&self, spot: Spot) -> bool {
@@ -198,7 +209,7 @@ impl<P: Payload, W> Engine<P, W> {
             Spot::Inside(scope) => self.identity_of(scope),
             Spot::Beside(scope, number) => {
                 let mut bodies = self.scopes[scope.0].bodies.iter();
-                bodies.find(|body| body.number == number).map(|body| body.identity.clone())
+                bodies.find(|body| body.number == number).map(Body::identity)
             }
         }
     }
@@ -206,8 +217,8 @@ impl<P: Payload, W> Engine<P, W> {
     /// The operation of a context: at work, or recorded.
     fn identity_of(&self, scope: ScopeId) -> Option<Identity> {
         let Scope { outer: Some(outer), prefix: Some(id), .. } = &self.scopes[scope.0] else { return None };
-        let at_work = self.scopes[outer.0].bodies.iter().find(|body| body.id == *id);
-        at_work.map(|body| body.identity.clone()).or_else(|| self.history().get(id).map(Identity::of))
+        let at_work = self.scopes[outer.0].bodies.iter().find(|body| body.begun.place.id == *id);
+        at_work.map(Body::identity).or_else(|| self.history().get(id).map(Identity::of))
     }
 
     fn is_around(&self, outer: ScopeId, scope: ScopeId) -> bool {

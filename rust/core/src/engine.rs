@@ -55,6 +55,11 @@ impl Begun {
     pub fn new(place: Place, call: &Call<'_>) -> Self {
         Self { place, kind: call.kind, sub_type: SubType::new(call.sub_type), name: call.name.map(Into::into) }
     }
+
+    /// Whether a call at the same place would come to it.
+    pub(crate) fn is_called_by(&self, call: &Call<'_>) -> bool {
+        self.kind == call.kind && self.sub_type.as_str() == call.sub_type && self.name.as_deref() == call.name
+    }
 }
 
 /// One invocation of an execution.
@@ -140,6 +145,11 @@ impl<P: Payload, W> Engine<P, W> {
                 Ok((role, self.queue.assembled()))
             }
         }
+    }
+
+    /// [`Engine::lead`] for a caller with something to send, if nobody need be waited for; else nothing has changed.
+    pub fn lead_at_once(&mut self) -> bool {
+        self.severed.is_none() && self.queue.lead_at_once()
     }
 
     /// The leader's turn with the service, unless nothing can be sent any more.
@@ -255,6 +265,14 @@ impl<P: Payload, W> Engine<P, W> {
                 self.is_suspended(ScopeId::ROOT).then_some("suspended")
             }
         }
+    }
+
+    /// Refuses what the code of `inner` must not swallow: a suspension, and whatever stops the one around it.
+    pub fn settle(&self, inner: ScopeId) -> Result<(), Refusal> {
+        if self.is_suspended(inner) {
+            self.check(inner)?;
+        }
+        self.scopes[inner.0].outer.map_or(Ok(()), |outer| self.check(outer))
     }
 
     /// Whether the code of `scope` was told to suspend.

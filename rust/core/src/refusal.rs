@@ -42,13 +42,6 @@ impl Identity {
         Self { kind: begun.kind, sub_type, name, parent: begun.place.parent }
     }
 
-    /// Whether a call at the same place would come to it.
-    pub(crate) fn is_called_by(&self, call: &Call<'_>) -> bool {
-        self.kind == call.kind
-            && self.sub_type.as_ref().is_none_or(|sub_type| sub_type.as_str() == call.sub_type)
-            && self.name.as_deref() == call.name
-    }
-
     /// The identity in words; with the parent where that is part of the difference.
     fn in_words(&self, with_parent: bool) -> String {
         let mut text = self.kind.as_str().to_owned();

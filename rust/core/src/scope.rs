@@ -47,6 +47,8 @@ pub struct Scope {
     pub(crate) branch: bool,
     /// Whether the function that it was handed to is at work.
     pub(crate) is_at_work: bool,
+    /// Of a virtual context, the number of its function among those at work in the one around it; else 0.
+    pub(crate) body: u64,
     /// Its operations whose functions are.
     pub(crate) bodies: Vec<Body>,
     /// Which branch it is of the batch around it.
@@ -69,6 +71,7 @@ impl Scope {
             outer: None,
             branch: false,
             is_at_work: true,
+            body: 0,
             bodies: Vec::new(),
             seat: None,
             batch: None,

@@ -1,5 +1,7 @@
 //! Whose call a context takes: by where the caller's mark says that it stands, and by its thread.
 
+use std::sync::Arc;
+
 use perdure_core::custody::{Caller, Spot};
 use perdure_core::decision::{Decision, Look};
 use perdure_core::engine::{Begun, Call, Engine};
@@ -32,7 +34,7 @@ fn inside(scope: ScopeId, thread: u64) -> Caller {
     at(Some(Spot::Inside(scope)), thread)
 }
 
-fn begin(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>) -> Begun {
+fn begin(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>) -> Arc<Begun> {
     fn table(recorded: Option<&Operation<String>>, look: Look) -> Decision<'_, String> {
         match recorded {
             Some(operation) if operation.kind == Kind::Context => child::begin(recorded),
@@ -40,7 +42,7 @@ fn begin(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>) -> Begun {
         }
     }
     let (place, _) = engine.begin(scope, call, table).expect("nothing refuses it");
-    Begun::new(place, call)
+    Arc::new(Begun::new(place, call))
 }
 
 /// Lets a function of a new operation come to work; gives where it stands.

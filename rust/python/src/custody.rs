@@ -49,6 +49,11 @@ fn thread_number() -> u64 {
     OWN.with(|own| std::ptr::from_ref(own).addr() as u64)
 }
 
+/// Lets this thread of control carry another mark, until that is reset which it was given first.
+pub fn pass_on(mark: &Bound<'_, PyAny>) -> PyResult<()> {
+    here(mark.py())?.set.bind(mark.py()).call1((mark,)).map(drop)
+}
+
 /// A mark that this thread of control carries, and the one it had before.
 #[derive(Default)]
 pub struct Mark(Mutex<Option<Py<PyAny>>>);

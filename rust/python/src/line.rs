@@ -89,8 +89,6 @@ impl<'py> Caller<'_, 'py> {
     /// Takes one turn in the line.
     pub fn stand(&self, ticket: Option<Ticket>) -> Result<Stood, Error> {
         let py = self.driver.py();
-        let waiter = held_lock(py)?;
-        let left_behind = Object::new(waiter.clone());
         let mut state = self.shared.lock();
         if let Some(ticket) = ticket
             && state.engine.queue().is_durable(ticket)
@@ -101,6 +99,16 @@ impl<'py> Caller<'_, 'py> {
             drop(state);
             return Err(raise(py, EXCEPTIONS, "ExecutionError", (WITHIN_ITSELF,))?.into());
         };
+        if ticket.is_some() && state.engine.lead_at_once() {
+            let charge = Charge(Some(self.shared));
+            drop(state);
+            let sent = self.send().map(|()| Stood::Led);
+            return self.end(charge, Role::Lead, None, sent);
+        }
+        drop(state);
+        let waiter = held_lock(py)?;
+        let left_behind = Object::new(waiter.clone());
+        let mut state = self.shared.lock();
         let (role, woken) = state.engine.lead(ticket, left_behind)?;
         let charge = Charge((role != Role::Done).then_some(self.shared));
         drop(state);
@@ -111,13 +119,28 @@ impl<'py> Caller<'_, 'py> {
             Role::Muster => self.muster(&waiter).and_then(|()| self.send()).map(|()| Stood::Led),
             Role::Follow => self.follow(&waiter).map(|()| Stood::Followed),
         };
+        self.end(charge, role, Some(&waiter), stood)
+    }
+
+    /// Ends a turn by what came of it.
+    fn end(
+        &self,
+        charge: Charge<'_>,
+        role: Role,
+        waiter: Option<&Bound<'py, PyAny>>,
+        stood: Result<Stood, Error>,
+    ) -> Result<Stood, Error> {
         match stood {
             Ok(stood) => {
                 charge.settle();
                 Ok(stood)
             }
-            Err(Error::Python(error)) if error.is_instance_of::<PyRecursionError>(py) => {
-                let (left, woken) = self.shared.lock().engine.step_back(role, |follower| follower.is(&waiter));
+            Err(Error::Python(error)) if error.is_instance_of::<PyRecursionError>(self.driver.py()) => {
+                let (left, woken) = self
+                    .shared
+                    .lock()
+                    .engine
+                    .step_back(role, |follower| waiter.is_some_and(|waiter| follower.is(waiter)));
                 charge.settle();
                 drop(left);
                 wake(woken);
@@ -126,7 +149,7 @@ impl<'py> Caller<'_, 'py> {
             Err(Error::Python(error)) => {
                 self.note(&error);
                 drop(charge);
-                Err(broken(py, error))
+                Err(broken(self.driver.py(), error))
             }
             Err(refused) => Err(refused),
         }

@@ -1,14 +1,16 @@
 //! `Operation`: one operation that is not simply replayed, until its outcome is queued.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use perdure_core::custody::Spot;
 use perdure_core::decision::Decision;
 use perdure_core::engine::{Begun, Table};
 use perdure_core::limits;
 use perdure_core::operation::Status;
+use perdure_core::scope::ScopeId;
 use perdure_core::update::{Action, Options};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -32,7 +34,7 @@ pub const DECISIONS: [(&str, u8); 5] =
 pub struct Operation {
     shared: Arc<Shared>,
     table: Table<Text>,
-    pub begun: Begun,
+    pub begun: Arc<Begun>,
     #[pyo3(get)]
     decision: u8,
     #[pyo3(get)]
@@ -51,6 +53,8 @@ pub struct Operation {
     error: Option<Py<PyAny>>,
     /// The number of its functions at work; 0 if they are not.
     at_work: AtomicU64,
+    /// Its context, once that is open.
+    inner: OnceLock<ScopeId>,
     mark: Mark,
 }
 
@@ -60,13 +64,13 @@ impl Operation {
         py: Python<'_>,
         shared: &Arc<Shared>,
         table: Table<Text>,
-        begun: Begun,
+        begun: Arc<Begun>,
         decision: Decision<'_, Text>,
     ) -> Self {
         let object = |text: Option<&Text>| text.map(|text| text.get(py).unbind());
         let (shared, attempt, ticket, write, starts) = (Arc::clone(shared), 0, 0, true, false);
         let (status, payload, error) = (None, None, None);
-        let (at_work, mark) = (AtomicU64::new(0), Mark::default());
+        let (at_work, inner, mark) = (AtomicU64::new(0), OnceLock::new(), Mark::default());
         let blank = Self {
             shared,
             table,
@@ -80,6 +84,7 @@ impl Operation {
             payload,
             error,
             at_work,
+            inner,
             mark,
         };
         match decision {
@@ -139,6 +144,9 @@ impl Operation {
     }
 }
 
+/// A payload, and the value that it holds.
+type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
+
 #[pymethods]
 impl Operation {
     #[getter]
@@ -166,19 +174,59 @@ impl Operation {
 
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
         let number = self.at_work.swap(0, Ordering::Relaxed);
-        self.shared.lock().engine.leave(self.begun.place.scope, number);
+        if number != 0 {
+            let mut state = self.shared.lock();
+            state.engine.leave(self.begun.place.scope, number);
+            self.inner.get().into_iter().for_each(|inner| state.engine.leave_context(*inner));
+        }
         self.mark.reset(py)
     }
 
     fn again(&self, py: Python<'_>) -> Result<Self, Error> {
         let mut state = self.shared.lock();
         let decision = state.engine.again(&self.begun, self.table)?;
-        Ok(Self::new(py, &self.shared, self.table, self.begun.clone(), decision))
+        Ok(Self::new(py, &self.shared, self.table, Arc::clone(&self.begun), decision))
     }
 
-    fn open(&self, branch: bool) -> Scope {
-        let scope = self.shared.lock().engine.open_context(self.begun.place, branch);
-        Scope::new(Arc::clone(&self.shared), scope)
+    fn open<'py>(slf: &Bound<'py, Self>, branch: bool) -> PyResult<Bound<'py, Scope>> {
+        let (py, this) = (slf.py(), slf.get());
+        let caller = custody::caller(py, &this.shared)?;
+        let scope = {
+            let mut state = this.shared.lock();
+            let engine = &mut state.engine;
+            this.at_work.store(engine.enter(&this.begun, caller), Ordering::Relaxed);
+            let scope = engine.open_context(this.begun.place, branch);
+            engine.enter_context(scope, caller);
+            *this.inner.get_or_init(|| scope)
+        };
+        let scope = Bound::new(py, Scope::new(Arc::clone(&this.shared), scope))?;
+        this.mark.set(scope.as_any())?;
+        Ok(scope)
+    }
+
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if let Some(inner) = this.inner.get() {
+            this.shared.lock().engine.leave_context(*inner);
+        }
+        custody::pass_on(slf)
+    }
+
+    fn returned<'py>(&self, value: &Bound<'py, PyAny>) -> Result<Option<Pair<'py>>, Error> {
+        if let Some(inner) = self.inner.get() {
+            let mut state = self.shared.lock();
+            state.engine.leave_context(*inner);
+            state.engine.settle(*inner)?;
+        }
+        let there = |value| -> PyResult<_> {
+            let payload = perdure_codec::encode_extended(value)?;
+            let value = perdure_codec::decode_extended(&payload)?;
+            Ok((payload, value))
+        };
+        match there(value) {
+            Err(problem) if problem.is_instance_of::<PyException>(value.py()) => Ok(None),
+            there => Ok(Some(there?)),
+        }
     }
 
     fn start(&self) -> Result<u64, Error> {

@@ -102,7 +102,7 @@ impl Scope {
                 Err(problem) => Err(unreadable(py, &place.id, call, problem)),
             };
         }
-        let mut operation = Operation::new(py, &self.shared, table, Begun::new(place, call), decision);
+        let mut operation = Operation::new(py, &self.shared, table, Arc::new(Begun::new(place, call)), decision);
         let started = start(&mut state, &mut operation, call, options);
         drop(state);
         started?;
@@ -164,7 +164,7 @@ impl Scope {
         let call = Call { kind: Kind::Callback, sub_type: "Callback", name: None, index: None };
         let mut state = self.shared.lock();
         let (place, decision) = state.engine.look(self.id, OperationId::parse(id), table)?;
-        Ok(Operation::new(py, &self.shared, table, Begun::new(place, &call), decision))
+        Ok(Operation::new(py, &self.shared, table, Arc::new(Begun::new(place, &call)), decision))
     }
 
     fn invoke<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool) -> Found<'py> {
