@@ -507,6 +507,25 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_leads_at_once_only_where_there_is_nobody_to_wait_for() {
+        for (others, leads) in [(0, true), (1, false), (2, false)] {
+            let mut queue = queue([update(1, Kind::Wait, Action::Start, 0)]);
+            (0..others).for_each(|_| queue.enter());
+            assert_eq!(queue.lead_at_once(), leads);
+            if leads {
+                assert_eq!(queue.awake, 0);
+                queue.enter();
+                assert!(!queue.lead_at_once(), "somebody leads");
+                assert_eq!(queue.awake, 1, "who was refused is counted as before");
+                assert_eq!(queue.lead(Some(Ticket(9))), Role::Follow);
+            } else {
+                assert_eq!(queue.awake, 1 + others, "who was refused is counted as before");
+                assert_eq!(queue.lead(None), Role::Muster);
+            }
+        }
+    }
+
+    #[test]
     fn a_turn_that_is_given_back_is_taken_by_the_next_leader_as_the_same_call() {
         let start = || update(1, Kind::Step, Action::Start, 0);
         let mut queue = queue([start()]);

@@ -203,6 +203,29 @@ fn operations_at_one_time_must_be_told_apart_and_not_come_out_of_each_other() {
 }
 
 #[test]
+fn functions_that_end_in_another_order_than_they_began_leave_nothing_behind() {
+    let mut engine = new();
+    let spots: Vec<Spot> = (0..4).map(|thread| at_work(&mut engine, ROOT, &STEP, at(None, thread))).collect();
+    for place in [2, 0, 3, 1] {
+        assert!(engine.is_contested(ROOT));
+        let Spot::Beside(scope, number) = spots[place] else { unreachable!() };
+        engine.leave(scope, number);
+        engine.leave(scope, number);
+    }
+    let mut virtuals = Vec::new();
+    for index in 0..3 {
+        let inner = engine.open_virtual(ROOT, Some(index), true).expect("nothing is recorded there");
+        engine.enter_context(inner, inside(ROOT, index));
+        virtuals.push(inner);
+    }
+    for place in [1, 0, 2] {
+        engine.leave_context(virtuals[place]);
+        engine.leave_context(virtuals[place]);
+    }
+    assert_eq!(misuse(&mut engine, ROOT, &STEP, at(None, 9)), None);
+}
+
+#[test]
 fn a_mark_of_what_has_ended_says_nothing() {
     let mut engine = new();
     let spot = at_work(&mut engine, ROOT, &STEP, inside(ROOT, MAIN));
