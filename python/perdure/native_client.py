@@ -136,11 +136,11 @@ def _error(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
 def _in_milliseconds(operations: list[Wire]) -> list[Wire]:
     """Give operations of an answer their moments in milliseconds, as an event has them; what is odd stays as it is."""
     for operation in operations:
+        if not isinstance(operation, dict):
+            continue
         for details, member in _MOMENTS:
-            inside = operation.get(details) if isinstance(operation, dict) else None
-            if not isinstance(inside, dict):
-                continue
-            moment = inside.get(member)
-            if isinstance(moment, (int, float)) and not isinstance(moment, bool) and math.isfinite(moment):
-                inside[member] = round(moment * 1000)
+            if details in operation and isinstance(inside := operation[details], dict) and member in inside:
+                moment = inside[member]
+                if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment)):
+                    inside[member] = round(moment * 1000)
     return operations

@@ -287,6 +287,13 @@ ODD_SHAPES = {
         _told(b'{"Id": "a", "Type": "WAIT", "Status": "STARTED", "WaitDetails": {"ScheduledEndTimestamp": 1e999}}'),
         "ScheduledEndTimestamp is no moment",
     ),
+    "a moment further beyond": (
+        _told(
+            b'{"Id": "a", "Type": "WAIT", "Status": "STARTED", "WaitDetails": {"ScheduledEndTimestamp": 1%s}}'
+            % (b"0" * 400)
+        ),
+        "ScheduledEndTimestamp is no moment",
+    ),
     "a moment that is true": (
         _told(b'{"Id": "a", "Type": "WAIT", "Status": "STARTED", "WaitDetails": {"ScheduledEndTimestamp": true}}'),
         "ScheduledEndTimestamp is no moment .* but True",

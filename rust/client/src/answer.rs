@@ -4,6 +4,8 @@
 
 use std::io::Read;
 
+use crate::interrupt::again;
+
 /// The largest head, and the largest body, that is read.
 const MAX_HEAD: usize = 64 * 1024;
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -133,12 +135,7 @@ impl<R: Read> Reader<R> {
         }
         let before = self.buffer.len();
         self.buffer.resize(before + READ, 0);
-        let got = loop {
-            match self.source.read(&mut self.buffer[before..]) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
+        let got = again(|| self.source.read(&mut self.buffer[before..]));
         self.buffer.truncate(before + got.as_ref().copied().unwrap_or(0));
         let got = got?;
         self.began |= got > 0;

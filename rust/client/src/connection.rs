@@ -14,6 +14,7 @@ use crate::answer::{Answer, Reader, Unread};
 use crate::endpoint::Endpoint;
 use crate::environment::Proxy;
 use crate::error::Error;
+use crate::interrupt::{again, is_given_up};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(50);
@@ -96,12 +97,11 @@ impl Connection {
     }
 
     fn failed(&self, unread: Unread, silent: bool) -> Failed {
-        let address = self.address.clone();
-        match unread {
-            Unread::Malformed(reason) => Failed { error: Error::Protocol { address, reason }, stale: false },
-            Unread::Io(error) if is_timeout(&error) => Failed { error: Error::Timeout { address }, stale: false },
-            Unread::Io(source) => Failed { error: Error::Lost { address, source }, stale: silent },
-        }
+        let error = match unread {
+            Unread::Malformed(reason) => Error::Protocol { address: self.address.clone(), reason },
+            Unread::Io(error) => ended(&self.address, error),
+        };
+        Failed { stale: silent && matches!(error, Error::Lost { .. }), error }
     }
 }
 
@@ -140,15 +140,19 @@ impl Timed {
 
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.allowance()?))?;
-        self.socket.read(buffer)
+        again(|| {
+            self.socket.set_read_timeout(Some(self.allowance()?))?;
+            self.socket.read(buffer)
+        })
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(self.allowance()?))?;
-        self.socket.write(bytes)
+        again(|| {
+            self.socket.set_write_timeout(Some(self.allowance()?))?;
+            self.socket.write(bytes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -158,6 +162,16 @@ impl Write for Timed {
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// Why there is no connection any more.
+fn ended(address: &str, source: io::Error) -> Error {
+    let address = address.to_owned();
+    match source {
+        error if is_timeout(&error) => Error::Timeout { address },
+        error if is_given_up(&error) => Error::Interrupted { address },
+        source => Error::Lost { address, source },
+    }
 }
 
 fn connect(host: &str, port: u16, until: Instant) -> Result<TcpStream, Error> {
@@ -217,14 +231,12 @@ fn tunnel(socket: TcpStream, endpoint: &Endpoint, proxy: &Proxy, until: Instant)
     }
     request.push_str("\r\n");
     let mut timed = Timed { socket, until };
-    let lost = |source: io::Error| Error::Lost { address: address.clone(), source };
-    timed.write_all(request.as_bytes()).map_err(lost)?;
+    timed.write_all(request.as_bytes()).map_err(|error| ended(&address, error))?;
     match Reader::new(&mut timed).head_alone() {
         Ok((200..=299, _)) => Ok(timed.socket),
         Ok((status, reason)) => Err(Error::Proxy { address, answer: format!("{status} {reason}") }),
         Err(Unread::Malformed(reason)) => Err(Error::Protocol { address, reason }),
-        Err(Unread::Io(error)) if is_timeout(&error) => Err(Error::Timeout { address }),
-        Err(Unread::Io(source)) => Err(Error::Lost { address, source }),
+        Err(Unread::Io(error)) => Err(ended(&address, error)),
     }
 }
 
@@ -240,9 +252,8 @@ fn handshake(mut timed: Timed, endpoint: &Endpoint, config: &Arc<ClientConfig>) 
     let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(|error| refused(error.to_string()))?;
     while tls.is_handshaking() {
         tls.complete_io(&mut timed).map_err(|error| match error {
-            error if is_timeout(&error) => Error::Timeout { address: address.clone() },
             error if is_refusal(&error) => refused(error.to_string()),
-            source => Error::Lost { address: address.clone(), source },
+            error => ended(&address, error),
         })?;
     }
     Ok(Stream::Tls(Box::new(StreamOwned::new(tls, timed))))

@@ -25,6 +25,8 @@ pub enum Error {
     Timeout { address: String },
     #[error("the answer from {address} is no HTTP that can be relied on: {reason}")]
     Protocol { address: String, reason: String },
+    #[error("a call to {address} was given up for a signal")]
+    Interrupted { address: String },
     #[error("the credentials cannot be had: {0}")]
     Credentials(String),
 }
@@ -32,7 +34,7 @@ pub enum Error {
 impl Error {
     /// Whether the same call may well succeed a moment later.
     pub const fn is_passing(&self) -> bool {
-        !matches!(self, Self::Certificates { .. } | Self::Credentials(_))
+        !matches!(self, Self::Certificates { .. } | Self::Credentials(_) | Self::Interrupted { .. })
     }
 
     /// The name by which programs know such trouble, that of botocore's exception.
@@ -42,7 +44,7 @@ impl Error {
             Self::ConnectTimeout { .. } => "ConnectTimeoutError",
             Self::Tls { .. } | Self::Certificates { .. } => "SSLError",
             Self::Proxy { .. } => "ProxyConnectionError",
-            Self::Lost { .. } | Self::Protocol { .. } => "ConnectionClosedError",
+            Self::Lost { .. } | Self::Protocol { .. } | Self::Interrupted { .. } => "ConnectionClosedError",
             Self::Timeout { .. } => "ReadTimeoutError",
             Self::Credentials(_) => "CredentialRetrievalError",
         }

@@ -10,6 +10,7 @@ pub mod date;
 pub mod endpoint;
 pub mod environment;
 pub mod error;
+pub mod interrupt;
 mod lookup;
 mod process;
 pub mod sigv4;

@@ -1,11 +1,13 @@
 //! `NativeClient`: the two calls of `perdure-client`, with the GIL let go while they last.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use perdure_client::answer::Answer;
 use perdure_client::client::Client;
 use perdure_client::environment::{self, Process};
 use perdure_client::error::Error;
+use perdure_client::interrupt;
 use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -28,9 +30,24 @@ fn answered(py: Python<'_>, answer: Result<Answer, Error>) -> PyResult<Answered<
     Ok((answer.status, PyBytes::new(py, &answer.body), answer.headers))
 }
 
+thread_local! {
+    /// What a handler of a signal has raised in the midst of this thread's call.
+    static RAISED: Cell<Option<PyErr>> = const { Cell::new(None) };
+}
+
+/// Lets the handlers of signals run, as they do while Python waits; what they raise ends the call.
+fn gives_up() -> bool {
+    // Of an interpreter that is about to end there is nothing more to ask.
+    let raised = Python::try_attach(|py| py.check_signals().err()).flatten();
+    let gives_up = raised.is_some();
+    RAISED.set(raised);
+    gives_up
+}
+
 fn raised(error: Error) -> PyErr {
     let text = error.to_string();
     match error {
+        Error::Interrupted { .. } => RAISED.take().unwrap_or_else(|| PyConnectionError::new_err(text)),
         Error::Timeout { .. } | Error::ConnectTimeout { .. } => PyTimeoutError::new_err(text),
         error if error.is_passing() => PyConnectionError::new_err(text),
         _ => PyOSError::new_err(text),
@@ -42,6 +59,7 @@ impl NativeClient {
     /// The client, or why the environment is left to boto3.
     #[staticmethod]
     fn find(py: Python<'_>, user_agent: String) -> PyResult<(Option<Self>, Option<String>)> {
+        interrupt::ask(gives_up);
         match environment::read(&Process) {
             Ok(config) => {
                 let client = py.detach(|| Client::new(config, user_agent)).map_err(raised)?;
