@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import json
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -66,6 +68,40 @@ def test_a_handler_may_end_a_call(transport: str, native: Any, tmp_path: Path, m
         with pytest.raises(StoppedError):
             client.checkpoint(ARN, "t", [], "ct")
         assert len(requests) == 1  # it is not made again by itself
+        assert client.checkpoint(ARN, "t", [], "ct")[0] == "next"
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["first", "renewed"])
+def test_a_handler_may_end_a_request_for_credentials(kept: bool, native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the call could go on with those that it has."""
+    caught = threading.Event()
+    caught.set()
+
+    def stop(*_: object) -> None:
+        if not caught.is_set():
+            caught.set()
+            raise StoppedError
+
+    def credentials(connection: Connection) -> None:
+        if connection.request() is None:
+            return
+        while not caught.wait(0.02):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        soon = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        given = {"AccessKeyId": "AKIDRENEWED", "SecretAccessKey": "s", "Expiration": soon}
+        connection.send(answer(json.dumps(given).encode()))
+
+    with scripted(credentials) as (beside, _), scripted() as (port, _requests), handled(stop):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{beside}/get")
+        client = native(LambdaContext())
+        if kept:
+            client.checkpoint(ARN, "t", [], "ct")
+        caught.clear()
+        with pytest.raises(StoppedError):
+            client.checkpoint(ARN, "t", [], "ct")
         assert client.checkpoint(ARN, "t", [], "ct")[0] == "next"
 
 

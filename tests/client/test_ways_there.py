@@ -99,6 +99,18 @@ def test_nobody_waits_for_a_connection_beyond_the_invocations_time(
     assert time.monotonic() - began < 4.5  # less than it takes where nothing else bounds it
 
 
+@pytest.mark.soak
+def test_a_handshake_is_a_part_of_connecting(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    with scripted(lambda _: ended.wait(60)) as (port, _):
+        lambda_environment(monkeypatch, f"https://localhost:{port}")
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            native(LambdaContext(900.0)).checkpoint(ARN, "t", [], "ct")
+        assert 4.5 < time.monotonic() - began < 30
+        ended.set()
+
+
 def test_nobody_waits_for_a_handshake_beyond_the_invocations_time(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     with scripted(lambda _: ended.wait(60)) as (port, _):

@@ -16,6 +16,7 @@ use crate::environment::Proxy;
 use crate::error::Error;
 use crate::interrupt::{again, is_given_up};
 
+/// What connecting may take, with the tunnel and the handshake; and how long no byte may come.
 const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(50);
 /// How long a connection may lie unused and still be trusted. Counted by the clock of the world, which goes on while a
@@ -60,11 +61,11 @@ impl Connection {
         let limit = until.min(Instant::now() + CONNECT);
         let socket = match proxy {
             None => connect(&endpoint.host, endpoint.port, limit)?,
-            Some(proxy) => tunnel(connect(&proxy.host, proxy.port, limit)?, endpoint, proxy, until)?,
+            Some(proxy) => tunnel(connect(&proxy.host, proxy.port, limit)?, endpoint, proxy, limit)?,
         };
         let stream = match tls {
             None => Stream::Plain(Timed { socket, until }),
-            Some(config) => handshake(Timed { socket, until }, endpoint, config)?,
+            Some(config) => handshake(Timed { socket, until: limit }, endpoint, config)?,
         };
         Ok(Self { stream, address, used: false, last_used: SystemTime::now() })
     }

@@ -26,6 +26,10 @@ fn until(seconds: Option<f64>) -> Instant {
 }
 
 fn answered(py: Python<'_>, answer: Result<Answer, Error>) -> PyResult<Answered<'_>> {
+    if let Some(raised) = RAISED.take() {
+        // In the midst of a request for credentials, too, which the call may have done without.
+        return Err(raised);
+    }
     let answer = answer.map_err(raised)?;
     Ok((answer.status, PyBytes::new(py, &answer.body), answer.headers))
 }
@@ -47,7 +51,6 @@ fn gives_up() -> bool {
 fn raised(error: Error) -> PyErr {
     let text = error.to_string();
     match error {
-        Error::Interrupted { .. } => RAISED.take().unwrap_or_else(|| PyConnectionError::new_err(text)),
         Error::Timeout { .. } | Error::ConnectTimeout { .. } => PyTimeoutError::new_err(text),
         error if error.is_passing() => PyConnectionError::new_err(text),
         _ => PyOSError::new_err(text),
