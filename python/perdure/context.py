@@ -75,6 +75,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _ENDLESS = 2**62
+_A_CHILD = ("run_in_child_context", "a DurableContext")
 
 __all__ = [
     "PASS_THROUGH_SERDES",
@@ -606,12 +607,13 @@ class DurableContext:
                 summary_generator = summary_generator or config.summary_generator
                 is_virtual = config.is_virtual if is_virtual is None else is_virtual
             if is_virtual:
-                check_function(func, *_child.A_CHILD)
+                check_function(func, *_A_CHILD)
                 return _child.run_virtual(self, self.scope.open_virtual(), func, serdes)  # type: ignore[no-any-return]
             sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
             found = self.scope.child(name, sub_type, serdes is not None)
             if type(found) is not Operation:
                 return found  # type: ignore[no-any-return]
+            check_function(func, *_A_CHILD)
             return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
-from perdure._functions import PLAIN, check_function, check_result, refuse_awaitable
+from perdure._functions import PLAIN, refuse_awaitable
 from perdure.exceptions import ChildContextError, ValidationError, well_formed
 from perdure.operations.common import (
     REFUSALS,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from perdure.context import DurableContext
     from perdure.exceptions import DurableOperationError
     from perdure.serdes import SerDes
-
-A_CHILD = ("run_in_child_context", "a DurableContext")
 
 MAX_RESULT = 262_144
 """Characters of serialised result above which only a summary is recorded, and replay runs the context again."""
@@ -68,7 +66,7 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
         try:
             result = func(context.child(inner))
             if type(result) not in PLAIN:
-                check_result(result, func, *A_CHILD)
+                refuse_awaitable(result)
             there = operation.returned(result) if serdes is None else None
             if there is None:
                 operation.close()
@@ -87,9 +85,8 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
         except Exception as error:
             operation.close()
             settle(context, inner, error)
-            if passes_through(error) or not operation.write or not callable(func):
+            if passes_through(error) or not operation.write:
                 inner.end()
-                check_function(func, *A_CHILD)
                 raise
             failed, recorded = error, wire_error(error)
         else:
