@@ -6,7 +6,7 @@ import pytest
 
 from perdure import DurableContext, durable_execution
 from perdure.cli import follow
-from perdure.cli.command_context import Desk
+from perdure.cli.command_context import CommandContext
 from perdure.cli.connection import Connection
 from perdure.local import client_error
 
@@ -248,7 +248,7 @@ def test_delete_of_a_running_execution_is_refused(cli, asking):
 
 
 def test_delete_asks_somebody_at_a_terminal(cli, service, arn, monkeypatch):
-    monkeypatch.setattr(Desk, "interactive", property(lambda _desk: True))
+    monkeypatch.setattr(CommandContext, "interactive", property(lambda _desk: True))
     assert cli("delete", arn, given="n\n").code == 1
     assert cli("delete", arn, given="").code == 130
     assert cli("show", arn).code == 0
@@ -257,7 +257,7 @@ def test_delete_asks_somebody_at_a_terminal(cli, service, arn, monkeypatch):
 
 
 def test_delete_as_json_at_a_terminal_wants_yes(cli, arn, monkeypatch):
-    monkeypatch.setattr(Desk, "interactive", property(lambda _desk: True))
+    monkeypatch.setattr(CommandContext, "interactive", property(lambda _desk: True))
     said = cli("delete", arn, "--json")
     assert (said.code, said.json["error"]["type"]) == (2, "Usage")
     assert "--yes" in said.json["error"]["hint"]
@@ -268,7 +268,7 @@ def test_delete_as_json_at_a_terminal_wants_yes(cli, arn, monkeypatch):
 
 def test_a_terminal_is_one_with_json_too(monkeypatch):
     monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _self: True})())
-    assert Desk(Connection(), as_json=True).interactive
+    assert CommandContext(Connection(), as_json=True).interactive
 
 
 # -- callback ----------------------------------------------------------------------------------------------------------

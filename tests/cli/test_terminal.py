@@ -16,7 +16,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from perdure import DurableContext, durable_execution
-from perdure.cli.command_context import Desk
+from perdure.cli.command_context import CommandContext
 from perdure.cli.connection import Connection
 from perdure.cli.drawing.chart import chart
 from perdure.cli.drawing.columns import Columns
@@ -197,9 +197,9 @@ def test_a_list_is_printed_in_one_piece(cli, service, width):
 def test_a_pipe_has_room_for_everything(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    assert Desk(Connection()).room is None
+    assert CommandContext(Connection()).room is None
     monkeypatch.setenv("COLUMNS", "70")
-    assert Desk(Connection()).room == 70
+    assert CommandContext(Connection()).room == 70
 
 
 def written(story: Story, width: int | None, *, data: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ from perdure.cli import document
 from perdure.cli.app import app
 from perdure.cli.arguments import error_object, read_json, read_text, resolve
 from perdure.cli.codes import BLOCKED, FAILED, OK, USAGE, CommandError
-from perdure.cli.command_context import Desk, command
+from perdure.cli.command_context import CommandContext, command
 from perdure.cli.drawing.text import iso, parsed, told_whole
 from perdure.cli.faults import denied, explain, stopped, unanswered
 from perdure.cli.follow import describe, looking, wait_for_end
@@ -33,7 +33,7 @@ _TEXT = "A result that is no JSON on purpose goes with --text."
 
 @command(app, panel=_ACT)
 def invoke(
-    desk: Desk,
+    ctx: CommandContext,
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="A name or ARN; NAME:VERSION is one, too.")],
     payload: Annotated[str | None, typer.Option(metavar="FILE|JSON", help="JSON, a file of it, or - .")] = None,
     name: Annotated[
@@ -60,8 +60,8 @@ def invoke(
         "TenantId": tenant,
     }
     given = {key: value for key, value in asked.items() if value is not None}
-    client = desk.client if event or wait else desk.patient_client()
-    with _unheard(desk, function, name), desk.progress(f"Invoking {function}…"):
+    client = ctx.client if event or wait else ctx.patient_client()
+    with _unheard(ctx, function, name), ctx.progress(f"Invoking {function}…"):
         response = client.invoke(**given)
         body = response.pop("Payload", None)
         text = "" if body is None else body.read().decode("utf-8", "replace")
@@ -73,92 +73,92 @@ def invoke(
             )
             hint = "Leave --wait away to get the result of a plain function; that invokes it again."
             raise CommandError(message, USAGE, "NotDurable", hint)
-        if not desk.as_json:
-            desk.note(arn)
-        with desk.awaiting(arn):
-            described = wait_for_end(desk, client, arn, every, at_most)
-        _finished(desk, described)
+        if not ctx.as_json:
+            ctx.note(arn)
+        with ctx.awaiting(arn):
+            described = wait_for_end(ctx, client, arn, every, at_most)
+        _finished(ctx, described)
     if event:
-        _started(desk, function, arn)
-    _returned(desk, response, function, text)
+        _started(ctx, function, arn)
+    _returned(ctx, response, function, text)
 
 
 @contextmanager
-def _unheard(desk: Desk, function: str, name: str | None) -> Iterator[None]:
+def _unheard(ctx: CommandContext, function: str, name: str | None) -> Iterator[None]:
     """Tell how to find what was started, if its ARN does not come: after Ctrl-C, or when the service is gone."""
-    started = _found_again(desk, function, name)
+    started = _found_again(ctx, function, name)
     with (
-        desk.interruptible(started),
-        desk.adding(started, when=unanswered),
-        desk.adding(_asked_again(desk, function, name), when=stopped),
+        ctx.interruptible(started),
+        ctx.adding(started, when=unanswered),
+        ctx.adding(_asked_again(ctx, function, name), when=stopped),
     ):
         yield
 
 
-def _found_again(desk: Desk, function: str, name: str | None) -> str:
+def _found_again(ctx: CommandContext, function: str, name: str | None) -> str:
     """Tell how to find what was started before its ARN is known."""
     if name is not None:
-        return f"If the execution was started, it runs on; {desk.back(f'{function}/{name}')} gets back to it."
-    return f"If an execution was started, it runs on; {desk.written('list', function)} shows it."
+        return f"If the execution was started, it runs on; {ctx.back(f'{function}/{name}')} gets back to it."
+    return f"If an execution was started, it runs on; {ctx.written('list', function)} shows it."
 
 
-def _asked_again(desk: Desk, function: str, name: str | None) -> str:
+def _asked_again(ctx: CommandContext, function: str, name: str | None) -> str:
     """Tell how to get the result from a local server that was stopped before it came."""
     goes_on = "The execution goes on with the next start of the server, unless it was started with --memory;"
     if name is None:
-        return f"{goes_on} {desk.written('list', function)} shows it then."
-    return f"{goes_on} {desk.written('invoke', function, '--name', name)} with the same payload waits for it then."
+        return f"{goes_on} {ctx.written('list', function)} shows it then."
+    return f"{goes_on} {ctx.written('invoke', function, '--name', name)} with the same payload waits for it then."
 
 
-def _started(desk: Desk, function: str, arn: str | None) -> None:
-    if desk.as_json:
-        desk.emit({"function": function, "arn": arn, "status": "STARTED", "result": None, "error": None})
+def _started(ctx: CommandContext, function: str, arn: str | None) -> None:
+    if ctx.as_json:
+        ctx.emit({"function": function, "arn": arn, "status": "STARTED", "result": None, "error": None})
     else:
-        desk.say(arn or f"{function} was invoked.")
+        ctx.say(arn or f"{function} was invoked.")
     raise typer.Exit(OK)
 
 
-def _finished(desk: Desk, described: dict[str, Any]) -> None:
+def _finished(ctx: CommandContext, described: dict[str, Any]) -> None:
     status = described["Status"]
-    if desk.as_json:
-        desk.emit(document.outcome(described))
+    if ctx.as_json:
+        ctx.emit(document.outcome(described))
     else:
-        desk.note(status)
+        ctx.note(status)
         if described.get("Result"):
-            desk.result(described["Result"])
+            ctx.result(described["Result"])
         if described.get("Error"):
-            desk.failure(told_whole(described["Error"]))
+            ctx.failure(told_whole(described["Error"]))
     raise typer.Exit(OK if status == "SUCCEEDED" else FAILED)
 
 
-def _returned(desk: Desk, response: dict[str, Any], function: str, text: str) -> None:
+def _returned(ctx: CommandContext, response: dict[str, Any], function: str, text: str) -> None:
     arn, failed = response.get("DurableExecutionArn"), bool(response.get("FunctionError"))
     status = "SUCCEEDED"
     if failed:  # or it has timed out, was stopped, or goes on; the answer itself does not say
-        described = _described(desk, arn) if arn else None
+        described = _described(ctx, arn) if arn else None
         status = "FAILED" if described is None else described["Status"] if has_ended(described) else "RUNNING"
     runs_on = status == "RUNNING"
     error = _error_of(parsed(text)) if failed else None
-    if desk.as_json:
+    if ctx.as_json:
         result = None if failed else parsed(text or None)
         facts = {"function": function, "arn": arn, "executedVersion": response.get("ExecutedVersion")}
-        desk.emit({**facts, "status": status, "result": result, "error": error})
+        ctx.emit({**facts, "status": status, "result": result, "error": error})
     else:
         if arn:
-            desk.note(f"{arn}: {status}")
+            ctx.note(f"{arn}: {status}")
         if runs_on:
-            desk.note(f"The execution runs on; {desk.back(str(arn))} waits for its end.")
+            ctx.note(f"The execution runs on; {ctx.back(str(arn))} waits for its end.")
         elif failed:
-            desk.failure(told_whole(error))
+            ctx.failure(told_whole(error))
         elif text:
-            desk.result(text)
+            ctx.result(text)
     raise typer.Exit(BLOCKED if runs_on else FAILED if failed else OK)
 
 
-def _described(desk: Desk, arn: str) -> dict[str, Any] | None:
+def _described(ctx: CommandContext, arn: str) -> dict[str, Any] | None:
     """Describe an execution, if that can be had: what is known already must not be lost for it."""
     try:
-        return describe(desk.client, arn, data=False)
+        return describe(ctx.client, arn, data=False)
     except Exception as problem:
         if explain(problem) is None:
             raise
@@ -175,7 +175,7 @@ def _error_of(body: Any) -> dict[str, Any]:
 
 @command(app, panel=_ACT)
 def stop(
-    desk: Desk,
+    ctx: CommandContext,
     execution: Execution,
     error: Annotated[
         str | None, typer.Option(metavar="MESSAGE|JSON", help='Why: a message, or {"ErrorType": …, "ErrorMessage": …}.')
@@ -183,8 +183,8 @@ def stop(
 ) -> None:
     """Stop an execution for good; nothing of it is invoked again."""
     more = {} if error is None else {"Error": error_object(error)}
-    arn = resolve(desk.client, execution)
-    before = _before(desk, arn)
+    arn = resolve(ctx.client, execution)
+    before = _before(ctx, arn)
     ended = None if before is None else has_ended(before)
     if before is not None and ended:
         what, status, moment = (
@@ -193,15 +193,15 @@ def stop(
             before.get("EndTimestamp"),
         )
     else:
-        response = desk.client.stop_durable_execution(DurableExecutionArn=arn, **more)
+        response = ctx.client.stop_durable_execution(DurableExecutionArn=arn, **more)
         what, status, moment = "Stopped", "STOPPED", response.get("StopTimestamp")
-    _done(desk, arn, what, {"status": status, "alreadyEnded": ended, "stoppedAt": iso(moment)})
+    _done(ctx, arn, what, {"status": status, "alreadyEnded": ended, "stoppedAt": iso(moment)})
 
 
-def _before(desk: Desk, arn: str) -> dict[str, Any] | None:
+def _before(ctx: CommandContext, arn: str) -> dict[str, Any] | None:
     """Describe an execution; None for who may stop it and not look at it."""
     try:
-        return describe(desk.client, arn, data=False)
+        return describe(ctx.client, arn, data=False)
     except Exception as problem:
         if denied(problem):
             return None
@@ -210,7 +210,7 @@ def _before(desk: Desk, arn: str) -> dict[str, Any] | None:
 
 @command(app, panel=_ACT)
 def pause(
-    desk: Desk,
+    ctx: CommandContext,
     execution: Execution,
     reason: Reason = None,
     timeout_runs_on: Annotated[
@@ -221,43 +221,43 @@ def pause(
     more: dict[str, Any] = {} if reason is None else {"Reason": reason}
     if timeout_runs_on:
         more["ExecutionTimeoutPaused"] = False
-    arn = resolve(desk.client, execution)
-    desk.client.pause_durable_execution(DurableExecutionArn=arn, **more)
-    _done(desk, arn, "Asked to pause", {})
+    arn = resolve(ctx.client, execution)
+    ctx.client.pause_durable_execution(DurableExecutionArn=arn, **more)
+    _done(ctx, arn, "Asked to pause", {})
 
 
 @command(app, panel=_ACT)
-def resume(desk: Desk, execution: Execution, reason: Reason = None) -> None:
+def resume(ctx: CommandContext, execution: Execution, reason: Reason = None) -> None:
     """Go on with a paused execution."""
     more = {} if reason is None else {"Reason": reason}
-    arn = resolve(desk.client, execution)
-    desk.client.resume_durable_execution(DurableExecutionArn=arn, **more)
-    _done(desk, arn, "Asked to resume", {})
+    arn = resolve(ctx.client, execution)
+    ctx.client.resume_durable_execution(DurableExecutionArn=arn, **more)
+    _done(ctx, arn, "Asked to resume", {})
 
 
 @command(app, panel=_ACT)
 def delete(
-    desk: Desk,
+    ctx: CommandContext,
     execution: Execution,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask; nobody is asked where there is no terminal.")
     ] = False,
 ) -> None:
     """Delete an execution that has ended, with its history."""
-    if not yes and desk.interactive and desk.as_json:
+    if not yes and ctx.interactive and ctx.as_json:
         message = "With --json nobody is asked, and nothing was deleted."
         raise CommandError(message, USAGE, "Usage", "Give --yes to delete without a question.")
-    arn = resolve(desk.client, execution)
-    if not yes and desk.interactive and not typer.confirm(f"Delete {arn}?", err=True):
-        desk.note("Nothing was deleted.")
+    arn = resolve(ctx.client, execution)
+    if not yes and ctx.interactive and not typer.confirm(f"Delete {arn}?", err=True):
+        ctx.note("Nothing was deleted.")
         raise typer.Exit(FAILED)
-    response = desk.client.delete_durable_execution(DurableExecutionArn=arn)
-    _done(desk, arn, "Deleted", {"deletionRequestedAt": iso(response.get("DeletionRequestTimestamp"))})
+    response = ctx.client.delete_durable_execution(DurableExecutionArn=arn)
+    _done(ctx, arn, "Deleted", {"deletionRequestedAt": iso(response.get("DeletionRequestTimestamp"))})
 
 
 @command(callbacks)
 def succeed(
-    desk: Desk,
+    ctx: CommandContext,
     callback_id: CallbackId,
     result: Annotated[
         str | None, typer.Option(metavar="JSON|FILE", help="The answer: JSON, a file of it, or - .")
@@ -274,13 +274,13 @@ def succeed(
     if result is not None:
         answer = read_text(result, "--result") if text else read_json(result, "--result", _TEXT)
         more["Result"] = answer.encode("utf-8", "surrogatepass")
-    desk.client.send_durable_execution_callback_success(CallbackId=callback_id, **more)
-    _answered(desk, callback_id, "SUCCEEDED")
+    ctx.client.send_durable_execution_callback_success(CallbackId=callback_id, **more)
+    _answered(ctx, callback_id, "SUCCEEDED")
 
 
 @command(callbacks)
 def fail(
-    desk: Desk,
+    ctx: CommandContext,
     callback_id: CallbackId,
     error_message: Annotated[str | None, typer.Option(help="What went wrong.")] = None,
     error_type: Annotated[str | None, typer.Option(help="The name of the error, such as PaymentRefused.")] = None,
@@ -289,26 +289,26 @@ def fail(
     """Answer a callback with an error."""
     error = {"ErrorMessage": error_message, "ErrorType": error_type, "ErrorData": error_data}
     given = {key: value for key, value in error.items() if value is not None}
-    desk.client.send_durable_execution_callback_failure(CallbackId=callback_id, **({"Error": given} if given else {}))
-    _answered(desk, callback_id, "FAILED")
+    ctx.client.send_durable_execution_callback_failure(CallbackId=callback_id, **({"Error": given} if given else {}))
+    _answered(ctx, callback_id, "FAILED")
 
 
 @command(callbacks)
-def heartbeat(desk: Desk, callback_id: CallbackId) -> None:
+def heartbeat(ctx: CommandContext, callback_id: CallbackId) -> None:
     """Tell that whoever will answer a callback is still at it."""
-    desk.client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
-    _answered(desk, callback_id, "STARTED")
+    ctx.client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
+    _answered(ctx, callback_id, "STARTED")
 
 
-def _answered(desk: Desk, callback_id: str, status: str) -> None:
-    if desk.as_json:
-        desk.emit({"callbackId": callback_id, "status": status})
+def _answered(ctx: CommandContext, callback_id: str, status: str) -> None:
+    if ctx.as_json:
+        ctx.emit({"callbackId": callback_id, "status": status})
     else:
-        desk.note({"SUCCEEDED": "Answered.", "FAILED": "Failed, as asked."}.get(status, "The heartbeat was taken."))
+        ctx.note({"SUCCEEDED": "Answered.", "FAILED": "Failed, as asked."}.get(status, "The heartbeat was taken."))
 
 
-def _done(desk: Desk, arn: str, what: str, facts: dict[str, Any]) -> None:
-    if desk.as_json:
-        desk.emit({"arn": arn, **facts})
+def _done(ctx: CommandContext, arn: str, what: str, facts: dict[str, Any]) -> None:
+    if ctx.as_json:
+        ctx.emit({"arn": arn, **facts})
     else:
-        desk.note(f"{what}: {arn}")
+        ctx.note(f"{what}: {arn}")

@@ -39,8 +39,8 @@ _Profile = Annotated[str | None, typer.Option("--profile", help="The AWS profile
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
-class Desk:
-    """Where a command works.
+class CommandContext:
+    """What a command works with.
 
     Args:
         connection: Where its requests go.
@@ -208,7 +208,7 @@ def console(*, stderr: bool) -> Console:
 
 
 def command(app: typer.Typer, name: str | None = None, *, panel: str | None = None) -> Callable[[F], F]:
-    """Add a function that takes a desk to an app, with the options about the desk behind its own.
+    """Add a function that takes a `CommandContext` to an app, with the options about that behind its own.
 
     Args:
         app: The app.
@@ -222,9 +222,9 @@ def command(app: typer.Typer, name: str | None = None, *, panel: str | None = No
         def called(**given: Any) -> None:
             context = given.pop("context")
             connection = Connection(given.pop("endpoint"), given.pop("region"), given.pop("profile"))
-            desk = Desk(connection, client=context.find_root().obj, as_json=given.pop("as_json"))
-            with desk.closing():
-                function(desk, **given)
+            ctx = CommandContext(connection, client=context.find_root().obj, as_json=given.pop("as_json"))
+            with ctx.closing():
+                function(ctx, **given)
 
         hints = get_type_hints(function, include_extras=True)
         own = list(inspect.signature(function).parameters.values())[1:]

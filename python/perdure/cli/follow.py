@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from perdure.cli.command_context import Desk
+    from perdure.cli.command_context import CommandContext
     from perdure.history.tree import Run
 
     Draw = Callable[[Run, int], RenderableType]
@@ -34,16 +34,16 @@ class Watch:
     """One execution, looked at again and again.
 
     Args:
-        desk: Where the command works.
+        ctx: Where the command works.
         arn: The execution.
         data: Read payloads, too.
 
     """
 
-    def __init__(self, desk: Desk, arn: str, *, data: bool = True) -> None:
-        self._desk = desk
+    def __init__(self, ctx: CommandContext, arn: str, *, data: bool = True) -> None:
+        self._desk = ctx
         self._arn = arn
-        self._history = History(desk.client, arn, data=data)
+        self._history = History(ctx.client, arn, data=data)
         self._data = data
 
     def look(self, *, silent: bool = False) -> Run:
@@ -64,22 +64,22 @@ class Watch:
             return run if run.ended else self._follow(run, draw, interval, timeout)
 
     def _follow(self, run: Run, draw: Draw, interval: float, timeout: float | None) -> Run:
-        desk = self._desk
-        shown = desk.out.is_terminal and not desk.as_json
-        live = Live(console=desk.out, auto_refresh=False, transient=True) if shown else None
+        ctx = self._desk
+        shown = ctx.out.is_terminal and not ctx.as_json
+        live = Live(console=ctx.out, auto_refresh=False, transient=True) if shown else None
 
         def step() -> bool:
             nonlocal run
             run = self.look(silent=live is not None)
             if live is not None:
-                live.update(fitting(draw, run, desk.out), refresh=True)
+                live.update(fitting(draw, run, ctx.out), refresh=True)
             return run.ended
 
         with live or nullcontext():
             if live is not None:
-                live.update(fitting(draw, run, desk.out), refresh=True)
+                live.update(fitting(draw, run, ctx.out), refresh=True)
             try:
-                poll(step, interval, timeout, self._arn, desk)
+                poll(step, interval, timeout, self._arn, ctx)
             except BaseException:
                 if live is not None:
                     live.transient = False  # what was seen last stays
@@ -138,30 +138,30 @@ def describe(client: Any, arn: str, *, data: bool = True) -> dict[str, Any]:
     return described
 
 
-def wait_for_end(desk: Desk, client: Any, arn: str, interval: float, timeout: float | None) -> dict[str, Any]:
+def wait_for_end(ctx: CommandContext, client: Any, arn: str, interval: float, timeout: float | None) -> dict[str, Any]:
     """Wait until an execution ends, and return what it is then."""
     described = describe(client, arn)
     if has_ended(described):
         return described
-    with desk.progress(f"Waiting for {described['DurableExecutionName']}…"):
+    with ctx.progress(f"Waiting for {described['DurableExecutionName']}…"):
 
         def step() -> bool:
             nonlocal described
             described = describe(client, arn)
             return has_ended(described)
 
-        poll(step, interval, timeout, arn, desk)
+        poll(step, interval, timeout, arn, ctx)
     return described
 
 
-def poll(step: Callable[[], bool], interval: float, timeout: float | None, arn: str, desk: Desk) -> None:
+def poll(step: Callable[[], bool], interval: float, timeout: float | None, arn: str, ctx: CommandContext) -> None:
     """Call `step` again and again until it says that there is an end; slower while the service throttles."""
     deadline = None if timeout is None else monotonic() + timeout
     pause, refusals = interval, 0
     while True:
         if deadline is not None and monotonic() + pause > deadline:
             message = f"The execution has not ended within {timeout:g} s; it runs on: {arn}"
-            raise CommandError(message, BLOCKED, "Timeout", f"{desk.back(arn)} goes on waiting.", arn)
+            raise CommandError(message, BLOCKED, "Timeout", f"{ctx.back(arn)} goes on waiting.", arn)
         sleep(pause)
         try:
             if step():

@@ -13,7 +13,7 @@ from perdure.cli import document
 from perdure.cli.app import app
 from perdure.cli.arguments import read_moment, resolve
 from perdure.cli.codes import FAILED, OK, USAGE, CommandError
-from perdure.cli.command_context import Desk, command
+from perdure.cli.command_context import CommandContext, command
 from perdure.cli.drawing.chart import chart
 from perdure.cli.drawing.listing import listing
 from perdure.cli.drawing.log import Log
@@ -49,7 +49,7 @@ NoFold = Annotated[bool, typer.Option("--no-fold", help="Draw idle stretches at 
 
 @command(app, "list", panel=LOOK)
 def list_executions(
-    desk: Desk,
+    ctx: CommandContext,
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="A function's name or ARN.")],
     status: Annotated[
         list[str] | None,
@@ -76,17 +76,17 @@ def list_executions(
         "ReverseOrder": oldest_first or None,
     }
     asked = {key: value for key, value in asked.items() if value is not None}
-    found, more = _listed(desk.client, asked, limit)
-    if desk.as_json:
-        desk.emit({"executions": [document.summary(one) for one in found], "more": more})
+    found, more = _listed(ctx.client, asked, limit)
+    if ctx.as_json:
+        ctx.emit({"executions": [document.summary(one) for one in found], "more": more})
         return
     if not found:
-        desk.note(f"{function} has no such executions." if len(asked) > 1 else f"{function} has no executions.")
+        ctx.note(f"{function} has no such executions." if len(asked) > 1 else f"{function} has no executions.")
         return
-    for row in listing(found, desk.room, desk.out.encoding):
-        desk.out.print(row, soft_wrap=True)
+    for row in listing(found, ctx.room, ctx.out.encoding):
+        ctx.out.print(row, soft_wrap=True)
     if more:
-        desk.note(f"There are more; --limit {limit * 10} shows them.")
+        ctx.note(f"There are more; --limit {limit * 10} shows them.")
 
 
 def _listed(client: Any, asked: dict[str, Any], limit: int) -> tuple[list[dict[str, Any]], bool]:
@@ -105,7 +105,7 @@ def _listed(client: Any, asked: dict[str, Any], limit: int) -> tuple[list[dict[s
 
 @command(app, panel=LOOK)
 def show(
-    desk: Desk,
+    ctx: CommandContext,
     execution: Execution,
     follow: Follow = False,
     interval: Interval = None,
@@ -118,23 +118,23 @@ def show(
     """Show an execution: its operations as a tree, its budget, its outcome. With --follow, exit 1 if it failed."""
     prices = prices_of(price_operations, price_written, price_retained)
     every, at_most = looking("--follow", interval, timeout, wanted=follow)
-    watch = Watch(desk, resolve(desk.client, execution), data=not no_data)
+    watch = Watch(ctx, resolve(ctx.client, execution), data=not no_data)
 
     def draw(run: Run, most: int) -> Any:
         return Group(*tree(run, most=most, data=not no_data, prices=prices))
 
     run = watch.follow(draw, every, at_most) if follow else watch.look()
-    if desk.as_json:
-        desk.emit(document.show(run, data=not no_data, prices=prices))
+    if ctx.as_json:
+        ctx.emit(document.show(run, data=not no_data, prices=prices))
     else:
         for part in tree(run, data=not no_data, prices=prices):
-            desk.out.print(part, soft_wrap=True)  # an id stays in one piece
+            ctx.out.print(part, soft_wrap=True)  # an id stays in one piece
     _end(run, follow=follow)
 
 
 @command(app, panel=LOOK)
 def timeline(
-    desk: Desk,
+    ctx: CommandContext,
     execution: Execution,
     svg_file: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Draw it into a file; - prints.")
@@ -148,56 +148,56 @@ def timeline(
     """Draw an execution over time: on the terminal, or as a picture. With --follow, exit 1 if it failed."""
     fold = not no_fold
     every, at_most = looking("--follow", interval, timeout, wanted=follow)
-    _check_printed(desk, {"--svg": svg_file, "--html": html_file})
-    watch = Watch(desk, resolve(desk.client, execution))
+    _check_printed(ctx, {"--svg": svg_file, "--html": html_file})
+    watch = Watch(ctx, resolve(ctx.client, execution))
 
     def draw(run: Run, most: int) -> Any:
-        return chart(run, desk.out.width, fold=fold, most=most, encoding=desk.out.encoding)
+        return chart(run, ctx.out.width, fold=fold, most=most, encoding=ctx.out.encoding)
 
     run = watch.follow(draw, every, at_most) if follow else watch.look()
     if svg_file is not None:
-        _write(desk, svg_file, svg(run, fold=fold))
+        _write(ctx, svg_file, svg(run, fold=fold))
     if html_file is not None:
-        _write(desk, html_file, html(run, fold=fold))
-    if desk.as_json:
-        desk.emit(document.timeline(run, fold=fold))
+        _write(ctx, html_file, html(run, fold=fold))
+    if ctx.as_json:
+        ctx.emit(document.timeline(run, fold=fold))
     elif svg_file is None and html_file is None:
-        desk.out.print(chart(run, desk.out.width, fold=fold, encoding=desk.out.encoding))
+        ctx.out.print(chart(run, ctx.out.width, fold=fold, encoding=ctx.out.encoding))
     _end(run, follow=follow)
 
 
 @command(app, panel=LOOK)
 def history(
-    desk: Desk,
+    ctx: CommandContext,
     execution: Execution,
     data: Annotated[bool, typer.Option("--data", help="With payloads, errors and reasons.")] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="The newest first.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="The most events to show.")] = None,
 ) -> None:
     """Print what happened to an execution, event by event."""
-    arn = resolve(desk.client, execution)
-    read = _read(desk, arn, data=data, reverse=reverse, limit=limit)
-    if desk.as_json:
+    arn = resolve(ctx.client, execution)
+    read = _read(ctx, arn, data=data, reverse=reverse, limit=limit)
+    if ctx.as_json:
         events = [event for page in read for event in page]
         more = limit is not None and len(events) > limit
-        desk.emit({"arn": arn, "events": events[:limit], "more": more})
+        ctx.emit({"arn": arn, "events": events[:limit], "more": more})
         return
-    log, count = Log(desk.out, data=data, room=desk.room), 0
+    log, count = Log(ctx.out, data=data, room=ctx.room), 0
     for page in read:
         shown = page if limit is None else page[: limit - count]
         if shown:
-            desk.out.print(Text("\n").join(log.lines(shown)), soft_wrap=True)
+            ctx.out.print(Text("\n").join(log.lines(shown)), soft_wrap=True)
         count += len(page)
     if limit is not None and count > limit:
-        desk.note(f"There are more; --limit {limit * 10} shows them.")
+        ctx.note(f"There are more; --limit {limit * 10} shows them.")
 
 
-def _read(desk: Desk, arn: str, *, data: bool, reverse: bool, limit: int | None) -> Iterator[list[Event]]:
+def _read(ctx: CommandContext, arn: str, *, data: bool, reverse: bool, limit: int | None) -> Iterator[list[Event]]:
     """Give the events page by page: those of a limit, and one more if there is one."""
     size = _PAGE if limit is None else min(_PAGE, limit + 1)
-    found, count = pages(desk.client, arn, data=data, reverse=reverse, size=size), 0
+    found, count = pages(ctx.client, arn, data=data, reverse=reverse, size=size), 0
     while limit is None or count <= limit:
-        with desk.progress("Reading the history…" if not count else f"Reading after {plural(count, 'event')}…"):
+        with ctx.progress("Reading the history…" if not count else f"Reading after {plural(count, 'event')}…"):
             page = next(found, None)
         if page is None:
             return
@@ -205,17 +205,17 @@ def _read(desk: Desk, arn: str, *, data: bool, reverse: bool, limit: int | None)
         count += len(page)
 
 
-def _check_printed(desk: Desk, files: dict[str, Path | None]) -> None:
+def _check_printed(ctx: CommandContext, files: dict[str, Path | None]) -> None:
     """Refuse to print two documents one after the other."""
     first, *others = [*(f"{option} -" for option, file in files.items() if str(file) == "-"), ""]
-    if desk.as_json:
+    if ctx.as_json:
         others = ["--json"]
     if first and others[0]:
         message = f"{first} and {others[0]} cannot both be printed."
         raise CommandError(message, USAGE, "Usage", f"Give {first.removesuffix(' -')} a file.")
 
 
-def _write(desk: Desk, target: Path, content: str) -> None:
+def _write(ctx: CommandContext, target: Path, content: str) -> None:
     if str(target) == "-":
         typer.echo(content.encode(), nl=False)  # as it says of itself, whatever the terminal takes
         return
@@ -223,7 +223,7 @@ def _write(desk: Desk, target: Path, content: str) -> None:
         target.write_text(content, encoding="utf-8")
     except OSError as problem:
         raise CommandError(f"{target} cannot be written: {problem}", USAGE, "Usage") from None
-    desk.note(f"Wrote {target}.")
+    ctx.note(f"Wrote {target}.")
 
 
 def _end(run: Run, *, follow: bool) -> None:

@@ -14,7 +14,7 @@ from perdure.local.machine.errors import ALREADY_STARTED, CONFLICT, Fault
 from perdure.local.machine.execution import DEFAULT_RETENTION_DAYS, Execution, Origin
 from perdure.local.machine.schedule import Schedule
 from perdure.local.machine.validation import function_base_name
-from perdure.local.store.group_commit import Keeper
+from perdure.local.store.group_commit import GroupCommit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -44,7 +44,7 @@ class Executions:
         self._make_handle = make_handle
         self._start_chained = start_chained
         self._known: WeakValueDictionary[str, ExecutionHandle] = WeakValueDictionary()
-        self._keeper = Keeper(store, shared.lock, self._settle)
+        self._group_commit = GroupCommit(store, shared.lock, self._settle)
         self._purge_at: datetime | None = None
         self.handles: dict[str, ExecutionHandle] = {}
         self.schedule = Schedule(jumps=shared.clock.virtual)
@@ -140,12 +140,12 @@ class Executions:
         """Note that an execution has changed: it is to be kept, and its next moment may be another one."""
         if execution.arn not in self.handles:  # until it is safe, a store would read what it was
             self.handles[execution.arn] = self.handle_of(execution)
-        self._keeper.touch(execution)
+        self._group_commit.touch(execution)
         self.schedule.touch(execution)
 
     def commit(self) -> bool:
         """Make everything that has changed last; tell whether the lock was let go meanwhile."""
-        return self._keeper.commit()
+        return self._group_commit.commit()
 
     def catch_up(self, now: datetime) -> None:
         """Let everything happen whose moment has come, in order: one execution may tell another of its end."""
@@ -229,7 +229,7 @@ class Executions:
                 self.handles.pop(execution.arn, None)
 
     def _forget(self, arn: str) -> None:
-        self._keeper.forget(arn)
+        self._group_commit.forget(arn)
         self.handles.pop(arn, None)
         self._known.pop(arn, None)
 

@@ -9,7 +9,7 @@ from perdure.history.reading import read_history
 from perdure.local.durations import seconds_of
 from perdure.local.server.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
 from perdure.testing._checks import checked_id, real_seconds
-from perdure.testing._stage import translated
+from perdure.testing._driver import translated
 from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
 from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
 from perdure.testing.model import (

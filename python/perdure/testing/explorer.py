@@ -17,7 +17,7 @@ from perdure.testing.exploring.progress import shown
 from perdure.testing.exploring.report import ExplorationError, Report
 from perdure.testing.exploring.schedule import Schedule
 from perdure.testing.exploring.search import Search
-from perdure.testing.exploring.world import Around
+from perdure.testing.exploring.world import World
 from perdure.testing.mocks import MockedFunction
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def explore(
     """
     payload = input if input is not None else json.dumps(event)
     plain = {**_mocked(mocks or {}), **(functions or {})}
-    around = Around(plain, durable_functions or {}, answers or {}, setup, probe)
+    world = World(plain, durable_functions or {}, answers or {}, setup, probe)
     only = Schedule.parse(schedule) if isinstance(schedule, str) else schedule
-    search = Search(handler, payload, around, trial_limit, idempotent=idempotent)
+    search = Search(handler, payload, world, trial_limit, idempotent=idempotent)
     try:
         search.begin()
         if only is not None:

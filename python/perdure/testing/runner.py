@@ -19,9 +19,9 @@ from perdure.local import Limits, RealClock
 from perdure.local.durations import seconds_of, span
 from perdure.local.machine.validation import function_parts
 from perdure.testing import _checks, _recent
+from perdure.testing._driver import PATIENCE, Driver, names_of, over, translated
 from perdure.testing._failures import Failures
 from perdure.testing._registry import Registry, for_tenant
-from perdure.testing._stage import PATIENCE, Stage, names_of, over, translated
 from perdure.testing._status_text import obstacle_of, standing_of
 from perdure.testing.child_dispatcher import (
     DEFAULT_CHILD_EXECUTION_TIMEOUT_SECONDS,
@@ -232,8 +232,8 @@ class DurableFunctionTestRunner(Generic[T]):
             limits = Limits() if max_invocation_page_bytes is None else Limits(event_bytes=max_invocation_page_bytes)
         options: dict[str, Any] = {"limits": limits, "store": store, "region": region}
         waits = seconds_of(patience, "patience", endless=True)
-        self._stage = Stage(skip_time=skip_time, start=start_time, patience=waits, **options)
-        self.service = self._stage.service
+        self._driver = Driver(skip_time=skip_time, start=start_time, patience=waits, **options)
+        self.service = self._driver.service
         self.service.failure_log = Failures()
         self._registry = Registry(self.service, self._invocation_timeout)
 
@@ -247,7 +247,7 @@ class DurableFunctionTestRunner(Generic[T]):
 
     def close(self) -> None:
         """Let go of the service."""
-        self._stage.close()
+        self._driver.close()
 
     # -- what is around the function -------------------------------------------------------------------------------
 
@@ -327,9 +327,9 @@ class DurableFunctionTestRunner(Generic[T]):
             if result is not UNSET or error is not None:
                 raise TypeError("give reply=, or a result or an error, not both")
             _checks.checked_function("reply=", reply)
-            self._stage.replies[name] = lambda callback_id: Reply(reply(callback_id))
+            self._driver.replies[name] = lambda callback_id: Reply(reply(callback_id))
         else:
-            self._stage.replies[name] = Reply(None if result is UNSET else result, error).checked()
+            self._driver.replies[name] = Reply(None if result is UNSET else result, error).checked()
         return self
 
     # -- running it ------------------------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ class DurableFunctionTestRunner(Generic[T]):
     ) -> str:
         """Start an execution, run it as far as it gets without time passing, and give its ARN; see `run`."""
         handle = self._start(input, event, execution_timeout, function_name, execution_name, account_id, tenant_id)
-        self._stage.settle(handle)
+        self._driver.settle(handle)
         return handle.arn
 
     def wait_for_result(self, execution_arn: str, timeout: DurationLike = 60) -> DurableFunctionTestResult[T]:
@@ -411,7 +411,7 @@ class DurableFunctionTestRunner(Generic[T]):
             seen[:] = self._open(handle, name) or seen
             return bool(seen)
 
-        if self._stage.until(handle, opened, seconds):
+        if self._driver.until(handle, opened, seconds):
             return seen[-1 if name is None else 0]
         closed = [
             str(operation["CallbackDetails"]["CallbackId"])
@@ -421,11 +421,13 @@ class DurableFunctionTestRunner(Generic[T]):
         if closed:
             return closed[-1]
         wanted = "No callback" if name is None else f"No callback named {name!r}"
-        raise TimeoutError(f"{wanted} became open. {standing_of(handle, self._stage.replies)}") from obstacle_of(handle)
+        raise TimeoutError(f"{wanted} became open. {standing_of(handle, self._driver.replies)}") from obstacle_of(
+            handle
+        )
 
     def advance(self, duration: DurationLike) -> None:
         """Let a time pass: what is due in it happens, at its moment, and the clock ends that much later."""
-        self._stage.advance(timedelta(seconds=seconds_of(duration, "the duration of advance()")))
+        self._driver.advance(timedelta(seconds=seconds_of(duration, "the duration of advance()")))
 
     @property
     def now(self) -> datetime:
@@ -481,7 +483,7 @@ class DurableFunctionTestRunner(Generic[T]):
             return
         with translated():
             self.service.client.pause_durable_execution(DurableExecutionArn=execution_arn)
-        self._stage.settle(handle)
+        self._driver.settle(handle)
 
     def resume_execution(self, execution_arn: str) -> None:
         """Go on with a paused execution; one that is not paused stays as it is."""
@@ -489,7 +491,7 @@ class DurableFunctionTestRunner(Generic[T]):
         if over(handle) and not handle.terminal:
             with translated():
                 self.service.client.resume_durable_execution(DurableExecutionArn=execution_arn)
-            self._stage.settle(handle)
+            self._driver.settle(handle)
 
     def stop_execution(self, execution_arn: str, error: ErrorLike | None = None) -> None:
         """Stop an execution for good; for errors, see `send_callback_failure`."""
@@ -554,19 +556,19 @@ class DurableFunctionTestRunner(Generic[T]):
     def _finish(self, handle: ExecutionHandle, seconds: float) -> DurableFunctionTestResult[T]:
         __tracebackhide__ = True
         began, virtual = time.monotonic(), self.now
-        self._stage.finish(handle, seconds)
+        self._driver.finish(handle, seconds)
         if not handle.terminal:
             late = f" within {seconds:g} seconds" if time.monotonic() - began >= seconds else ""
             if late and self.now > virtual and self.service.clock.virtual:
                 late += f", in which {span(self.now - virtual)} of virtual time have passed"
-            error = f"The execution did not come to its end{late}. {standing_of(handle, self._stage.replies)}"
+            error = f"The execution did not come to its end{late}. {standing_of(handle, self._driver.replies)}"
             raise TimeoutError(error) from obstacle_of(handle)
         return DurableFunctionTestResult.create(handle, self._prices)
 
     def _settle_all(self) -> None:
         for handle in list(self.service.handles.values()):
             if not handle.terminal:
-                self._stage.settle(handle)
+                self._driver.settle(handle)
                 return
 
     def _open(self, handle: ExecutionHandle, name: str | None) -> list[str]:

@@ -107,11 +107,11 @@ CORRECT: list[tuple[Callable[[Any, Any], Any], Any, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("handler", "event", "around"), CORRECT, ids=lambda each: getattr(each, "__name__", ""))
+@pytest.mark.parametrize(("handler", "event", "world"), CORRECT, ids=lambda each: getattr(each, "__name__", ""))
 def test_a_handler_that_does_the_same_each_time_passes(
-    handler: Callable[[Any, Any], Any], event: Any, around: dict[str, Any]
+    handler: Callable[[Any, Any], Any], event: Any, world: dict[str, Any]
 ) -> None:
-    report = search(handler, event, **around)
+    report = search(handler, event, **world)
     report.assert_ok()
     assert report.complete
     assert report.tried == report.planned > 5

@@ -19,7 +19,7 @@ import pytest
 from perdure import CallbackTimeoutError, durable_execution
 from perdure.local import current_service
 from perdure.testing import explore
-from perdure.testing._stage import Stage
+from perdure.testing._driver import Driver
 from perdure.testing.exploring import environment as _scene
 from perdure.testing.exploring import handler_threads as _company
 from support.explored import GLOBAL, search
@@ -199,13 +199,13 @@ def test_who_did_nothing_in_the_first_run_is_waited_for_in_that_alone(
 ) -> None:
     waited: list[int] = []
     runs = itertools.count(1)
-    wait = Stage._wait_for_outside
+    wait = Driver._wait_for_outside
 
-    def counted(stage: Stage, *given: Any) -> bool:
+    def counted(stage: Driver, *given: Any) -> bool:
         waited.append(GLOBAL["run"])
         return wait(stage, *given)
 
-    monkeypatch.setattr(Stage, "_wait_for_outside", counted)
+    monkeypatch.setattr(Driver, "_wait_for_outside", counted)
 
     def handler(_event: Any, context: Any) -> list[str]:
         threading.Thread(target=give_up.wait, daemon=True).start()

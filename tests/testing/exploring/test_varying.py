@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.testing import Report
-    from perdure.testing.exploring.observation import Seen
+    from perdure.testing.exploring.observation import Observation
 
 NEVER = RetryPresets.none()
 
@@ -63,7 +63,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def first() -> Seen:
+def first() -> Observation:
     def handler(_event: Any, context: Any) -> list[int]:
         context.create_callback("ask")
         return [context.step(lambda _, n=n: n, f"step-{n}") for n in (1, 2)]
@@ -71,13 +71,13 @@ def first() -> Seen:
     return search(handler, probe=lambda: "all is well").expected
 
 
-def apart(varying: Varying, other: Seen) -> list[str]:
+def apart(varying: Varying, other: Observation) -> list[str]:
     like, mask = varying.like(other)
     return like.without(mask).differences(other.without(mask), result=True, probe=True)
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_a_member_that_varies_is_left_out_and_the_others_are_not(first: Seen, member: str) -> None:
+def test_a_member_that_varies_is_left_out_and_the_others_are_not(first: Observation, member: str) -> None:
     varying, other = Varying(first), replace(first, **MEMBERS[member])
     assert apart(varying, other)
     varying.learn(other)
@@ -90,7 +90,7 @@ def test_a_member_that_varies_is_left_out_and_the_others_are_not(first: Seen, me
 
 
 @pytest.mark.parametrize("member", [member for member in MEMBERS if member != "all"])
-def test_where_one_run_in_two_fails_those_that_succeed_are_still_compared(first: Seen, member: str) -> None:
+def test_where_one_run_in_two_fails_those_that_succeed_are_still_compared(first: Observation, member: str) -> None:
     varying = Varying(first)
     varying.learn(replace(first, **MEMBERS["all"]))
     assert apart(varying, replace(first, **MEMBERS[member]))
@@ -108,7 +108,7 @@ def test_where_one_run_in_two_fails_those_that_succeed_are_still_compared(first:
     ],
 )
 def test_an_end_that_no_undisturbed_run_had_is_a_difference_however_much_varies(
-    first: Seen, end: dict[str, Any], told: str
+    first: Observation, end: dict[str, Any], told: str
 ) -> None:
     varying = Varying(first)
     for changed in MEMBERS.values():
@@ -288,8 +288,8 @@ OUTCOMES: list[tuple[Any, ...]] = [
 def explored(make: Callable[[tuple[Any, ...]], Any], outcomes: tuple[Any, ...]) -> Report:
     plain, inside = By(*outcomes), By(*outcomes)
     durable = durable_execution(lambda _event, context: context.step(inside, "inside", retry=NEVER))
-    around = {"functions": {"plain": lambda _payload, _context: plain()}, "durable_functions": {"durable": durable}}
-    return search(make(outcomes), {}, orders=2, **around)
+    world = {"functions": {"plain": lambda _payload, _context: plain()}, "durable_functions": {"durable": durable}}
+    return search(make(outcomes), {}, orders=2, **world)
 
 
 @pytest.mark.parametrize("outcomes", OUTCOMES, ids=repr)

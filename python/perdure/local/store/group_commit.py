@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perdure.local.store import Store
 
 
-class Keeper:
+class GroupCommit:
     """What stands between the executions and their store. Everything is called under the service's lock.
 
     Args:

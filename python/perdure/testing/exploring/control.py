@@ -1,6 +1,6 @@
 """The engine under the explorer's control, as long as a trial runs: no thread of its own, no pause, no chance.
 
-What the world does (steps, checks, strategies) goes by way of `Around`, which may hold it; what comes of operations is
+What the world does (steps, checks, strategies) goes by way of `World`, which may hold it; what operations give is
 held against the record.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from perdure.testing.exploring.fault import Fault
-    from perdure.testing.exploring.world import Around
+    from perdure.testing.exploring.world import World
 
 _OPERATIONS = (
     *("step", "wait", "create_callback", "wait_for_callback", "wait_for_condition"),
@@ -40,10 +40,10 @@ _one_at_a_time = threading.Lock()
 
 
 @contextmanager
-def controlled(around: Around, fault: Fault) -> Iterator[None]:
+def controlled(world: World, fault: Fault) -> Iterator[None]:
     """Put the engine under control: no thread of its own, no pause, no chance. One trial at a time in a process."""
     with _one_at_a_time, ExitStack() as patches:
-        for target, name, stand_in in _stand_ins(around, fault):
+        for target, name, stand_in in _stand_ins(world, fault):
             patches.enter_context(mock.patch.object(target, name, stand_in))
         yield
 
@@ -63,9 +63,9 @@ def _middle(jitter: config.JitterStrategy, delay: float) -> float:
     return jittered_delay(delay, jitter.value, 0.5)
 
 
-def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
+def _stand_ins(world: World, fault: Fault) -> list[tuple[Any, str, Any]]:
     """Give what takes the place of what, as long as a trial runs."""
-    company, start = around.company, threading.Thread.start
+    handler_threads, start = world.handler_threads, threading.Thread.start
 
     class Watched(Invocation):
         __slots__ = ("fault",)
@@ -92,9 +92,9 @@ def _stand_ins(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
         (execution, "Invocation", Watched),
         (config.JitterStrategy, "apply_jitter", _middle),
         (threading, "excepthook", _quiet(threading.excepthook)),
-        (threading.Thread, "start", company.starting(start, lambda: fault.is_here)),
+        (threading.Thread, "start", handler_threads.starting(start, lambda: fault.is_here)),
         *_threads_and_locks(fault),
-        *_operations(around, fault),
+        *_operations(world, fault),
         *((DurableContext, name, announced(getattr(DurableContext, name))) for name in _OPERATIONS),
     ]
 
@@ -138,18 +138,18 @@ class _Batches(Hooks):
         self._fault.record.end_batch(self._arn, operation_id, total, limit, result)
 
 
-def _operations(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
+def _operations(world: World, fault: Fault) -> list[tuple[Any, str, Any]]:
     """Give what runs steps, checks and contexts so that they end as they did the first time, and are looked at."""
-    world = _World(around, fault)
+    functions = _HeldFunctions(world, fault)
     run_step, run_condition, run_child = step.run, condition.run, child.run
 
     def same_step(context: Any, operation: Any, func: Any, strategy: Any, *rest: Any) -> Any:
-        func, strategy = world.held(context, operation, func), world.decided(context, operation, strategy)
+        func, strategy = functions.held(context, operation, func), functions.decided(context, operation, strategy)
         with _compared(context, operation, rest[-1], fault) as give:
             return give(run_step(context, operation, func, strategy, *rest))
 
     def same_check(context: Any, operation: Any, check: Any, strategy: Any, *rest: Any) -> Any:
-        check, strategy = world.held(context, operation, check), world.decided(context, operation, strategy)
+        check, strategy = functions.held(context, operation, check), functions.decided(context, operation, strategy)
         with _compared(context, operation, rest[-1], fault) as give:
             return give(run_condition(context, operation, check, strategy, *rest))
 
@@ -162,11 +162,11 @@ def _operations(around: Around, fault: Fault) -> list[tuple[Any, str, Any]]:
     return [(step, "run", same_step), (condition, "run", same_check), (child, "run", same_child)]
 
 
-class _World:
+class _HeldFunctions:
     """What the functions of steps and checks do, and what strategies decide, which may be held."""
 
-    def __init__(self, around: Around, fault: Fault) -> None:
-        self._around = around
+    def __init__(self, world: World, fault: Fault) -> None:
+        self._world = world
         self._fault = fault
 
     def held(self, context: Any, operation: Any, function: Any) -> Any:
@@ -180,7 +180,7 @@ class _World:
             place, id_, *_ = known = self._key(context, operation, given[-1].attempt)
             fault.runs[place, id_] += 1
             fault.turns[known] = None
-            return self._around.again(known, function, *given, in_branch=fault.is_in_branch(place))
+            return self._world.again(known, function, *given, in_branch=fault.is_in_branch(place))
 
         return _looked_at(context, operation, wraps(function)(again), fault)
 
@@ -188,7 +188,7 @@ class _World:
         """Hold what a strategy decides, which is recorded; another cause or state is decided on anew."""
         if not callable(strategy) or not _is_of(context, self._fault):
             return strategy
-        return lambda cause, attempt: self._around.again(
+        return lambda cause, attempt: self._world.again(
             self._key(context, operation, attempt, "decision", repr(cause)), strategy, cause, attempt
         )
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from perdure.local.functions import Functions
 from perdure.local.invoking import Invoking
-from perdure.testing._stage import PATIENCE, Stage
+from perdure.testing._driver import PATIENCE, Driver
 from perdure.testing.exploring.fault import Fault
 from perdure.testing.mocks import Reply
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perdure.local.machine.execution import Origin
     from perdure.local.machine.journal import StartedInvoke
     from perdure.testing.exploring.schedule import Schedule
-    from perdure.testing.exploring.world import Around
+    from perdure.testing.exploring.world import World
 
     Handler = Callable[[Any, Any], Any]
 
@@ -33,30 +33,30 @@ _SHARE = 4
 """Threads are waited for no longer than this part of the time that the run may take."""
 
 
-class Scene(Stage):
+class Environment(Driver):
     """A stage on which time stands still while threads that handlers have started may answer a callback.
 
     Args:
-        around: The world.
+        world: The world.
         schedule: What goes wrong.
         limit: How many seconds the run may take.
 
     """
 
-    def __init__(self, around: Around, schedule: Schedule, limit: float) -> None:
+    def __init__(self, world: World, schedule: Schedule, limit: float) -> None:
         super().__init__(skip_time=True, patience=min(PATIENCE, limit / _SHARE))
-        self._around = around
+        self._world = world
         self._calls: Counter[str] = Counter()
-        self.fault = Fault(schedule, self.service, around.patience)
+        self.fault = Fault(schedule, self.service, world.patience)
         self.service.on_api_call = self.fault.on_call
         self.service.identify = _Ids()
         self.service.functions = Functions()
-        for name, function in around.functions.items():
+        for name, function in world.functions.items():
             self.service.register(name, self._same_again(name, function), durable=False)
-        for name, function in around.durable_functions.items():
+        for name, function in world.durable_functions.items():
             self.service.register(name, function)
         self.service.invoking = _TellsWhoCalls(self.service, self.fault)
-        self.replies.update({name: Reply(answer) for name, answer in around.answers.items()})
+        self.replies.update({name: Reply(answer) for name, answer in world.answers.items()})
 
     # -- functions that are invoked --------------------------------------------------------------------------------
 
@@ -65,10 +65,10 @@ class Scene(Stage):
             text = f"{name} {json.dumps(payload, sort_keys=True)}"
             if caller is None:
                 self._calls[text] += 1
-                return self._around.again((text, self._calls[text]), function, payload, context)
+                return self._world.again((text, self._calls[text]), function, payload, context)
             self.fault.turns[caller] = None
             in_branch = self.fault.is_in_branch((*caller[0], caller[1]))
-            return self._around.again((text, caller), function, payload, context, in_branch=in_branch)
+            return self._world.again((text, caller), function, payload, context, in_branch=in_branch)
 
         return call
 
@@ -80,13 +80,13 @@ class Scene(Stage):
         return super()._wait_for_outside(min(deadline, time.monotonic() + self._patience), reached)
 
     def _lively(self) -> bool | None:
-        return self._around.company.may_act()
+        return self._world.handler_threads.may_act()
 
     def _in_vain(self) -> bool:
         """Tell whether nobody will answer what is open: nobody did in the first run, and waiting would add up."""
         with self.service.lock:
             return all(
-                (self.fault.place(handle.arn), operation["Id"]) in self._around.in_vain
+                (self.fault.place(handle.arn), operation["Id"]) in self._world.in_vain
                 for handle in list(self.service.handles.values())
                 for operation in handle.open_callbacks
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from perdure.local.foreign_threads import at_rest
-from perdure.testing._stage import PATIENCE
+from perdure.testing._driver import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ _BLINK = 0.001  # seconds for a thread that was given work to begin it: until th
 _LINGER = 3.0  # seconds for what a run leaves behind
 
 
-class Company:
+class HandlerThreads:
     """The threads that came of an exploration's runs, and the idle ones that runs may give work to.
 
     Those of the test's own do not count, nor do the explorer's.

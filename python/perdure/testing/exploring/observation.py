@@ -18,7 +18,7 @@ _BEFORE, _WINDOW = 60, 400
 
 
 @dataclass
-class Seen:
+class Observation:
     """What can be seen of a run, comparable but for moments, which differ from run to run.
 
     Args:
@@ -95,7 +95,7 @@ class Seen:
             "probe": self.probe,
         }
 
-    def without(self, mask: Mask) -> Seen:
+    def without(self, mask: Mask) -> Observation:
         """Leave out what varies; of a whole member that does, what stands in its place says so."""
         if not mask:
             return self
@@ -114,11 +114,11 @@ class Seen:
             probe=mask.over(self.probe, "probe"),
         )
 
-    def without_probe(self, mask: Mask) -> Seen:
+    def without_probe(self, mask: Mask) -> Observation:
         """Leave out what varies of what the probe saw, and nothing else."""
         return replace(self, probe=mask.over(self.probe, "probe"))
 
-    def differences(self, other: Seen, *, result: bool, probe: bool) -> list[str]:
+    def differences(self, other: Observation, *, result: bool, probe: bool) -> list[str]:
         """Say in words how another run differs from this one.
 
         Args:
@@ -144,12 +144,12 @@ class Seen:
             found.append(_apart("the probe saw", self.probe, other.probe, "sees"))
         return found
 
-    def is_in_the_order_of(self, other: Seen) -> bool:
+    def is_in_the_order_of(self, other: Observation) -> bool:
         """Tell whether what both did came in the same order."""
         mine, others = set(self.turns), set(other.turns)
         return [key for key in self.turns if key in others] == [key for key in other.turns if key in mine]
 
-    def raced_alike(self, other: Seen) -> bool:
+    def raced_alike(self, other: Observation) -> bool:
         """Tell whether the batches that ended before all of their branches had gave the same in both.
 
         Then whatever comes of them must be the same, too.
@@ -182,7 +182,7 @@ class Seen:
             told = f"{str(told.get('ErrorType')).rpartition('.')[2]}: {told.get('ErrorMessage')}"
         return f"{self.status} {told}" if told is not None else self.status
 
-    def _outcome_differences(self, other: Seen) -> list[str]:
+    def _outcome_differences(self, other: Observation) -> list[str]:
         found = []
         if self.outcome() != other.outcome():
             found.append("the outcome was {}, and is {}".format(*_cut(self.outcome(), other.outcome())))
@@ -197,7 +197,7 @@ class Seen:
             found.append(_apart("open callbacks were", self.open_callbacks, other.open_callbacks, "are"))
         return found
 
-    def _operation_differences(self, key: Key, other: Seen) -> list[str]:
+    def _operation_differences(self, key: Key, other: Observation) -> list[str]:
         mine, others = self.operations.get(key), other.operations.get(key)
         name = self.names.get(key) or other.names.get(key)
         if mine is None or others is None:

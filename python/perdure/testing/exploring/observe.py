@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local.machine.validation import function_base_name
 from perdure.testing.exploring.mask import JsonText
-from perdure.testing.exploring.observation import Seen
+from perdure.testing.exploring.observation import Observation
 from perdure.testing.operations import tree_of
 from perdure.testing.tree import render
 
@@ -23,7 +23,7 @@ _PATIENCE = 1.0  # seconds to wait for the service of a run that is stuck
 _EARLY = ("MIN_SUCCESSFUL_REACHED", "FAILURE_TOLERANCE_EXCEEDED", "CUSTOM_COMPLETION")
 
 
-def look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError | None) -> Seen:
+def look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError | None) -> Observation:
     """Take down what there is to see of a run.
 
     Args:
@@ -42,7 +42,7 @@ def look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError |
             wake.release()
 
 
-def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError | None) -> Seen:
+def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError | None) -> Observation:
     everything = list(handle.service.handles.values())
     executions = [handle, *(other for other in everything if other is not handle and other.terminal)]
     asked = _asked(executions)
@@ -58,7 +58,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
             names[key] = (operation.get("Name") or f"{operation.get('SubType')} {operation['Id'][:8]}") + suffix
     operations = [SvcOperation.from_dict(operation) for operation in handle.operations]
     raced = {(fault.place(execution.arn), id_) for execution in executions for id_ in _raced(execution.operations)}
-    return Seen(
+    return Observation(
         status=handle.status,
         result=_json(handle.result),
         error=_without_trace(handle.error),

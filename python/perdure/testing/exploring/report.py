@@ -10,7 +10,7 @@ from perdure.testing.exploring.schedule import UNDISTURBED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from perdure.testing.exploring.observation import Seen
+    from perdure.testing.exploring.observation import Observation
     from perdure.testing.exploring.schedule import Schedule
 
 _SHOWN = 10
@@ -44,8 +44,8 @@ class Report:
     tried: int
     planned: int
     seconds: float
-    expected: Seen
-    got: Seen | None = None
+    expected: Observation
+    got: Observation | None = None
     missed: Schedule | None = None
     nothing_tried: bool = False
     left_behind: list[str] = field(default_factory=list)

@@ -18,8 +18,8 @@ from perdure.testing.exploring.world import Hold, Unlike
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from perdure.testing.exploring.observation import Seen
-    from perdure.testing.exploring.world import Around
+    from perdure.testing.exploring.observation import Observation
+    from perdure.testing.exploring.world import World
 
     Handler = Callable[[Any, Any], Any]
     Progress = Callable[[int, int, Schedule], None]
@@ -43,8 +43,8 @@ class _Found:
 
     schedule: Schedule
     differences: list[str]
-    expected: Seen
-    got: Seen
+    expected: Observation
+    got: Observation
 
 
 class _TimeIsUpError(Exception):
@@ -55,14 +55,14 @@ class Search:
     """Runs a handler under schedules, and holds what is seen against the first, undisturbed run."""
 
     def __init__(
-        self, handler: Handler, payload: str, around: Around, trial_limit: float, *, idempotent: bool = False
+        self, handler: Handler, payload: str, world: World, trial_limit: float, *, idempotent: bool = False
     ) -> None:
-        self._what = handler, payload, around
-        self._around = around
+        self._what = handler, payload, world
+        self._world = world
         self._trial_limit = trial_limit
         self._idempotent = idempotent
         self._worker: Worker | None = None
-        self._expected: Seen
+        self._expected: Observation
         self._varying: Varying
         self._is_chosen = False
         self._is_turned = False
@@ -142,12 +142,12 @@ class Search:
             return self._report(_Found(UNDISTURBED, [told], self._expected, self._expected), 0, planned)
         return None
 
-    def _expect(self, expected: Seen, *others: Seen) -> None:
+    def _expect(self, expected: Observation, *others: Observation) -> None:
         """Hold further runs against this one, but for what is not the same in others."""
         self._expected, self._varying = expected, Varying(expected)
         for other in others:
             self._varying.learn(other)
-        self._around.in_vain = expected.unanswered_keys()
+        self._world.in_vain = expected.unanswered_keys()
 
     def _choose(self) -> _Found | None:
         """Choose which world to hold: where chance decides how far the handler gets, the one where it gets furthest.
@@ -156,25 +156,25 @@ class Search:
         """
         if self._is_chosen:
             return None
-        first = self._expected, self._around.outcomes
+        first = self._expected, self._world.outcomes
         worlds = [first]
         while len(worlds) < self._worlds([seen for seen, _ in worlds]) and time.monotonic() <= self._until:
-            self._around.outcomes = {}
+            self._world.outcomes = {}
             got = self._run(UNDISTURBED, Hold.ALL, limit=self._patience())
-            worlds.append((got, self._around.outcomes))
+            worlds.append((got, self._world.outcomes))
             if (learnt := self._learn_from(got)).differences:
-                self._around.outcomes = first[1]
+                self._world.outcomes = first[1]
                 return learnt
         chosen = max(worlds, key=lambda world: (not world[0].raced, world[0].status == "SUCCEEDED", world[0].calls))
-        self._around.outcomes = first[1]
+        self._world.outcomes = first[1]
         if chosen is not first and (held := self._once(UNDISTURBED, Hold.ALL)).differences:
             return held  # it was not the world's chance
-        self._around.outcomes = chosen[1]
+        self._world.outcomes = chosen[1]
         self._expect(chosen[0], *(seen for seen, _ in worlds))
         self._is_chosen = True
         return None
 
-    def _worlds(self, seen: list[Seen]) -> int:
+    def _worlds(self, seen: list[Observation]) -> int:
         """Tell from how many worlds to choose: from more where they vary, or where none is known that ends well."""
         return _MOST_WORLDS if self._varying or all(each.status != "SUCCEEDED" for each in seen) else _WORLDS
 
@@ -226,7 +226,7 @@ class Search:
             if not found.differences or not found.got.beside or found.got.stuck is not None:
                 break
             self._check_time()
-            self._around.company.clear()
+            self._world.handler_threads.clear()
             found = self._compared(schedule)
         return found
 
@@ -290,7 +290,7 @@ class Search:
         """Run it undisturbed with nothing held, and see what varies; what must not be at all is found."""
         return self._learn_from(self._run(UNDISTURBED, Hold.NOTHING, limit=self._patience()))
 
-    def _learn_from(self, got: Seen) -> _Found:
+    def _learn_from(self, got: Observation) -> _Found:
         found = _Found(UNDISTURBED, [], self._expected, got)
         if got.stuck is not None or got.is_non_deterministic or got.contradictions:
             found.differences = self._expected.differences(got, result=True, probe=False)
@@ -324,7 +324,7 @@ class Search:
     def _patience(self) -> float:
         return min(self._trial_limit, max(self._until - time.monotonic(), _LEAST + _TIMES * self._normal))
 
-    def _run(self, schedule: Schedule, hold: Hold, limit: float) -> Seen:
+    def _run(self, schedule: Schedule, hold: Hold, limit: float) -> Observation:
         self._worker = self._worker or Worker()
         seen = run_trial(*self._what, schedule, hold=hold, worker=self._worker, limit=limit)
         if seen.stuck is not None:
@@ -339,7 +339,7 @@ class Search:
             raise _TimeIsUpError
 
 
-def _plan(expected: Seen, orders: int) -> Iterator[Schedule]:
+def _plan(expected: Observation, orders: int) -> Iterator[Schedule]:
     """Give all schedules, those of early calls first, and the most telling ones first of all.
 
     In the undisturbed run one thread works through all branches that are begun; with several, these go on by turns, an

@@ -13,17 +13,17 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from perdure.testing.exploring.control import controlled
-from perdure.testing.exploring.environment import Scene
+from perdure.testing.exploring.environment import Environment
 from perdure.testing.exploring.observe import look
 from perdure.testing.exploring.watchdog import StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.testing.exploring.observation import Seen
+    from perdure.testing.exploring.observation import Observation
     from perdure.testing.exploring.schedule import Schedule
     from perdure.testing.exploring.watchdog import Worker
-    from perdure.testing.exploring.world import Around, Hold
+    from perdure.testing.exploring.world import Hold, World
 
     Handler = Callable[[Any, Any], Any]
 
@@ -33,48 +33,48 @@ _FUNCTION = "explored"
 def run_trial(
     handler: Handler,
     payload: str,
-    around: Around,
+    world: World,
     schedule: Schedule,
     *,
     hold: Hold,
     worker: Worker,
     limit: float,
-) -> Seen:
+) -> Observation:
     """Run a handler to its end under a schedule.
 
     Args:
         handler: The handler.
         payload: Its event.
-        around: The world.
+        world: The world.
         schedule: What happens.
         hold: What in the world ends as it did the first time.
         worker: Where it runs.
         limit: After how many seconds it counts as stuck.
 
     """
-    around.begin(hold)
-    scene = Scene(around, schedule, limit)
-    fault = scene.fault
-    handle = scene.service.register(_FUNCTION, handler).start(_FUNCTION, payload, "exploration")
-    beside = around.company.begin()
+    world.begin(hold)
+    environment = Environment(world, schedule, limit)
+    fault = environment.fault
+    handle = environment.service.register(_FUNCTION, handler).start(_FUNCTION, payload, "exploration")
+    beside = world.handler_threads.begin()
 
     def run() -> None:
         fault.hands.begin()
-        if around.setup is not None:
-            around.setup()
-        scene.finish(handle, inf)
+        if world.setup is not None:
+            world.setup()
+        environment.finish(handle, inf)
 
     probed = stuck = None
-    with controlled(around, fault):
+    with controlled(world, fault):
         began = monotonic()
         try:
             worker.do(run, limit, lambda: fault.hands.ident)
             fault.seconds = monotonic() - began
             # What threads do yet is to be seen by the probe, and not to reach into the next run.
-            around.company.settle(limit)
-            probed = worker.do(around.look, limit)
+            world.handler_threads.settle(limit)
+            probed = worker.do(world.look, limit)
         except StuckError as error:
             stuck = error
         finally:
             fault.hands.close()
-    return replace(look(handle, fault, probed, stuck), beside=beside, unlike=around.unlike)
+    return replace(look(handle, fault, probed, stuck), beside=beside, unlike=world.unlike)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from perdure.testing.exploring.handler_threads import Company
+from perdure.testing.exploring.handler_threads import HandlerThreads
 from perdure.testing.exploring.hands import Patience
 from perdure.testing.exploring.mask import same
 
@@ -39,7 +39,7 @@ class Unlike(IntEnum):
 
 
 @dataclass
-class Around:
+class World:
     """The world around the handler, and what of it has been seen."""
 
     functions: Mapping[str, Handler] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Around:
     probe: Callable[[], Any] | None = None
     outcomes: dict[Any, Outcome] = field(default_factory=dict)
     """How everything in the world ended the first time."""
-    company: Company = field(default_factory=Company)
+    handler_threads: HandlerThreads = field(default_factory=HandlerThreads)
     patience: Patience = field(default_factory=Patience)
     """With branches that are held up, by a lock of the handler's, say."""
     in_vain: set[Key] = field(default_factory=set)

@@ -62,7 +62,7 @@ class _KnownFunctions(Functions):
         return super().at(name, version)
 
 
-class Stage:
+class Driver:
     """Drives the executions of one service.
 
     Args:
