@@ -31,7 +31,7 @@ from perdure._wire_types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Iterator, MutableMapping
 
 
 class Identifier(Protocol):
@@ -137,26 +137,10 @@ class Operation:
             EndTimestamp=self.end_timestamp,
             SubType=self.sub_type,
         )
-        details: dict[str, Any]
-        if self.execution_details:
-            result["ExecutionDetails"] = {"InputPayload": self.execution_details.input_payload}
-        if context := self.context_details:
-            result["ContextDetails"] = details = {"Result": context.result}
-            _put_error(details, context.error)
-            _put_truthy(details, ReplayChildren=context.replay_children)
-        if step := self.step_details:
-            result["StepDetails"] = details = {"Attempt": step.attempt}
-            _put_truthy(details, NextAttemptTimestamp=step.next_attempt_timestamp)
-            _put_outcome(details, step.result, step.error)
-        if wait := self.wait_details:
-            result["WaitDetails"] = details = {}
-            _put_truthy(details, ScheduledEndTimestamp=wait.scheduled_end_timestamp)
-        if callback := self.callback_details:
-            result["CallbackDetails"] = details = {"CallbackId": callback.callback_id}
-            _put_outcome(details, callback.result, callback.error)
-        if invoke := self.chained_invoke_details:
-            result["ChainedInvokeDetails"] = details = {}
-            _put_outcome(details, invoke.result, invoke.error)
+        for key, field, _read in _DETAILS:
+            details = getattr(self, field)
+            if details is not None:
+                result[key] = dict(_members(key, details))
         return result
 
     def to_json_dict(self) -> MutableMapping[str, Any]:
@@ -174,6 +158,36 @@ _DETAILS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 )
 
 
+# When a member of details is written: always; if it is set; if it is given, also when it is empty, where the official
+# SDK drops it.
+_ALWAYS, _SET, _GIVEN = "always", "set", "given"
+_OUTCOME = (("Result", "result", _GIVEN), ("Error", "error", _GIVEN))
+_MEMBERS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "ExecutionDetails": (("InputPayload", "input_payload", _ALWAYS),),
+    "ContextDetails": (
+        ("Result", "result", _ALWAYS),
+        ("Error", "error", _GIVEN),
+        ("ReplayChildren", "replay_children", _SET),
+    ),
+    "StepDetails": (
+        ("Attempt", "attempt", _ALWAYS),
+        ("NextAttemptTimestamp", "next_attempt_timestamp", _SET),
+        *_OUTCOME,
+    ),
+    "WaitDetails": (("ScheduledEndTimestamp", "scheduled_end_timestamp", _SET),),
+    "CallbackDetails": (("CallbackId", "callback_id", _ALWAYS), *_OUTCOME),
+    "ChainedInvokeDetails": _OUTCOME,
+}
+
+
+def _members(key: str, details: Any) -> Iterator[tuple[str, Any]]:
+    """Give the members that are written of an operation's details."""
+    for member, field, when in _MEMBERS[key]:
+        value = getattr(details, field)
+        if when == _ALWAYS or (value if when == _SET else value is not None):
+            yield member, value.to_dict() if isinstance(value, ErrorObject) else value
+
+
 def _put_truthy(target: dict[str, Any], **values: Any) -> None:
     target.update((key, value) for key, value in values.items() if value)
 
@@ -181,12 +195,6 @@ def _put_truthy(target: dict[str, Any], **values: Any) -> None:
 def _put_error(target: dict[str, Any], error: ErrorObject | None) -> None:
     if error is not None:
         target["Error"] = error.to_dict()
-
-
-def _put_outcome(target: dict[str, Any], result: str | None, error: ErrorObject | None) -> None:
-    if result is not None:  # also when empty, where the official SDK drops it
-        target["Result"] = result
-    _put_error(target, error)
 
 
 def _to_datetime(value: Any) -> dt.datetime | None:
