@@ -22,6 +22,7 @@ __all__ = [
     "HELD",
     "INTERRUPTED",
     "PASS",
+    "PENDING",
     "RECORDED",
     "RUN",
     "RUN_BRANCH",
@@ -67,6 +68,9 @@ RECORDED: Final = 3
 
 FAILED: Final = 4
 """It has ended otherwise; `Operation.error` and `Operation.status` say how."""
+
+PENDING: Final = 5
+"""Nothing can be done before the moment `Operation.until`, or, without one, before the service has news."""
 
 # ---- what a worker of a batch does next: the first value of what `Batch.next` gives
 
@@ -268,8 +272,8 @@ class Scope:
     Raises:
         SerDesError: If what was recorded as its result cannot be read.
         ExecutionError: If what is recorded is of a type or status that is not known.
-        SuspendExecution: If the operation cannot go on now, or the context was told to suspend before.
-            `TimedSuspendExecution`, which is one, if it is known until when.
+        SuspendExecution: If the context was told to suspend before. `TimedSuspendExecution`, which is one, if it is
+            known until when.
         NonDeterministicExecutionError: If the history holds something else; from then on every operation does.
         WrongContextError: If the context is not the caller's to use, which sticks likewise: in the function of an
             operation it may use the context that it was handed, and no other; and two threads may not use one context
@@ -425,7 +429,7 @@ class Operation:
 
     @property
     def decision(self) -> int:
-        """What to do: `RUN`, `START`, `INTERRUPTED`, `RECORDED` or `FAILED`."""
+        """What to do: `RUN`, `START`, `INTERRUPTED`, `RECORDED`, `FAILED` or `PENDING`."""
 
     @property
     def attempt(self) -> int:
@@ -455,6 +459,10 @@ class Operation:
     def status(self) -> str | None:
         """The recorded status of what did not end well; else None."""
 
+    @property
+    def until(self) -> int | None:
+        """The moment before which nothing can be done; None if that is not known."""
+
     def enter(self) -> None:
         """Say that functions which the operation was given begin to run in this thread of control.
 
@@ -465,12 +473,7 @@ class Operation:
         """Say that they have ended, or take back that they would begin."""
 
     def again(self) -> Operation:
-        """Look once more, after what was queued has become durable.
-
-        Raises:
-            SuspendExecution: If the operation cannot go on now.
-
-        """
+        """Look once more, after the START or RETRY that was queued has become durable. Raises as `Scope.check` does."""
 
     def open(self, branch: bool) -> Scope:
         """Open the context of this operation, whose function begins to run with it in this thread of control.

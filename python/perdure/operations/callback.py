@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from perdure._core import FAILED, START
+from perdure._core import FAILED, PENDING, START
 from perdure._functions import check_function, refuse_unrun
 from perdure.exceptions import (
     CallbackError,
@@ -76,7 +76,10 @@ class Callback(Generic[T]):
 
     def _result(self) -> T | None:
         # The one who suspends is the one who asks, which need not be the context that made the callback.
-        operation = self._context.invocation.core.here().callback_result(self.operation_id)
+        scope = self._context.invocation.core.here()
+        operation = scope.callback_result(self.operation_id)
+        if operation.decision == PENDING:
+            scope.suspend(operation.until)
         if operation.decision == FAILED:
             raise _failure(operation, self._name)
         payload = operation.payload

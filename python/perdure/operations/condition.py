@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import FAILED, RECORDED
+from perdure._core import FAILED, PENDING, RECORDED
 from perdure._functions import ask, check_function, refuse_awaitable
 from perdure.exceptions import RetryableSerDesError, WaitForConditionError
 from perdure.operations.common import REFUSALS, deserialise, failure, raise_recorded, retry, serialise, wire_error
@@ -28,6 +28,8 @@ def run(
     serdes: SerDes[Any] | None,
 ) -> Any:
     """Carry out what the core decided for a condition: check once, then go on, come back later, or fail."""
+    if operation.decision == PENDING:
+        context.scope.suspend(operation.until)
     if operation.decision == FAILED:
         raise_recorded(WaitForConditionError, operation)
     try:
@@ -69,8 +71,7 @@ def _run(
     else:
         if delay is not None:
             checkpoints.wait(retry(operation, delay, None, payload))
-            operation.again()
-            context.scope.suspend(None)
+            context.scope.suspend(operation.again().until)
         checkpoints.wait(operation.succeed(payload))
         return state
     try:

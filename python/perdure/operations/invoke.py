@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import FAILED, START
+from perdure._core import FAILED, PENDING, START
 from perdure.exceptions import InvokeError
 from perdure.operations.common import deserialise, raise_recorded, serialise
 from perdure.serdes import DEFAULT_JSON_SERDES
@@ -23,6 +23,8 @@ def run(
     config: tuple[SerDes[Any] | None, SerDes[Any] | None, str | None],
 ) -> Any:
     """Carry out what the core decided for an invoke."""
+    if operation.decision == PENDING:
+        context.scope.suspend(operation.until)
     try:
         operation.enter()
         return _run(context, operation, function_name, payload, config)
@@ -43,6 +45,8 @@ def _run(
         ticket = operation.start_invoke(text, function_name, tenant_id, None)
         context.invocation.checkpoints.wait(ticket)
         operation = operation.again()
+        if operation.decision == PENDING:
+            context.scope.suspend(operation.until)
     if operation.decision == FAILED:
         raise_recorded(InvokeError, operation)
     return deserialise(context, serdes_result or DEFAULT_JSON_SERDES, operation.payload, operation.id, operation.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import FAILED, INTERRUPTED, RECORDED, START
+from perdure._core import FAILED, INTERRUPTED, PENDING, RECORDED, START
 from perdure._functions import PLAIN, ask, check_function, check_result
 from perdure.exceptions import (
     ExecutionError,
@@ -37,6 +37,8 @@ def run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one f
 ) -> Any:
     """Carry out what the core decided for a step."""
     decision = operation.decision
+    if decision == PENDING:
+        context.scope.suspend(operation.until)
     if decision == FAILED:
         raise_recorded(StepError, operation)
     checkpoints = context.invocation.checkpoints
@@ -47,6 +49,8 @@ def run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one f
             checkpoints.wait(operation.ticket)
             operation = operation.again()
             decision = operation.decision
+            if decision == PENDING:
+                context.scope.suspend(operation.until)
         elif operation.ticket:
             checkpoints.watch()
         if decision == RECORDED:
@@ -127,7 +131,6 @@ def end_attempt(
             exc_info=error,
         )
         checkpoints.wait(retry(operation, delay, recorded, None))
-        operation.again()
-        context.scope.suspend(None)
+        context.scope.suspend(operation.again().until)
     checkpoints.wait(operation.fail(recorded))
     raise failure(StepError, recorded, operation, error)

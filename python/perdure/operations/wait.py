@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure._core import FAILED, START
+from perdure._core import FAILED, PENDING, START
 from perdure.exceptions import DurableOperationError
 from perdure.operations.common import raise_recorded
 
@@ -18,5 +18,7 @@ def run(context: DurableContext, operation: Operation) -> None:
     if operation.decision == START:
         context.invocation.checkpoints.wait(operation.ticket)
         operation = operation.again()
+    if operation.decision == PENDING:
+        context.scope.suspend(operation.until)
     if operation.decision == FAILED:
         raise_recorded(DurableOperationError, operation)

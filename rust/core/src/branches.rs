@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::batch::{Batch, NotAtWork, Record};
+use crate::call::{Begun, Call, Place};
 use crate::checkpoint::Ticket;
 use crate::completion::Policy;
-use crate::engine::{Begun, Engine, Place};
+use crate::engine::Engine;
 use crate::id::OperationId;
-use crate::operation::{Kind, Millis, Payload, SubType};
+use crate::operation::{Millis, Payload, SubType};
 use crate::refusal::Refusal;
 use crate::scope::ScopeId;
 use crate::update::{Action, Options};
@@ -260,12 +261,8 @@ impl<P: Payload, W> Engine<P, W> {
             return false;
         }
         let name = branches.name(index);
-        let begun = Begun {
-            place,
-            kind: Kind::Context,
-            sub_type: sub_type.clone(),
-            name: (!name.is_empty()).then(|| name.into()),
-        };
+        let call = Call::Branch { name: Some(&name), sub_type: sub_type.as_str(), index: index as u64 };
+        let begun = Begun::new(place, &call);
         // Where nothing can be recorded any more, the branch itself will hear of it.
         self.write(&begun, Action::Start, None, None, Options::None).is_ok()
     }

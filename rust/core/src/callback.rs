@@ -3,7 +3,7 @@
 //! | recorded → | absent | STARTED, PENDING, READY | SUCCEEDED | other |
 //! |---|---|---|---|---|
 //! | create | START, look again | its id | its id | its id |
-//! | result | suspend | suspend | value | failure |
+//! | result | pending | pending | value | failure |
 //!
 //! Creating never fails for a callback that failed: the code between creation and result must run the same way each
 //! time.
@@ -18,9 +18,9 @@ pub fn create<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
 
 /// The second row.
 pub fn result<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
-    let Some(operation) = recorded else { return Decision::Suspend(None) };
+    let Some(operation) = recorded else { return Decision::Pending(None) };
     match operation.status {
-        Status::Started | Status::Pending | Status::Ready => Decision::Suspend(None),
+        Status::Started | Status::Pending | Status::Ready => Decision::Pending(None),
         Status::Succeeded => Decision::value(operation),
         Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
             Decision::failure(operation)
@@ -49,10 +49,10 @@ mod tests {
         let (value, error) = ("result".to_owned(), "error".to_owned());
         let failure = |status| Decision::Failure { status, error: Some(&error) };
         let table = [
-            (None, Decision::Suspend(None)),
-            (Some(Status::Started), Decision::Suspend(None)),
-            (Some(Status::Pending), Decision::Suspend(None)),
-            (Some(Status::Ready), Decision::Suspend(None)),
+            (None, Decision::Pending(None)),
+            (Some(Status::Started), Decision::Pending(None)),
+            (Some(Status::Pending), Decision::Pending(None)),
+            (Some(Status::Ready), Decision::Pending(None)),
             (Some(Status::Succeeded), Decision::Value(Some(&value))),
             (Some(Status::Failed), failure(Status::Failed)),
             (Some(Status::TimedOut), failure(Status::TimedOut)),

@@ -2,7 +2,9 @@
 //!
 //! | recorded → | absent | STARTED | PENDING | READY | SUCCEEDED | FAILED, other |
 //! |---|---|---|---|---|---|---|
-//! | condition | START queued, check the initial state | check the recorded state | suspend until the next attempt | START queued, check the recorded state | value | failure |
+//! | condition | START queued, check the initial state | check the recorded state | pending until the next attempt | START queued, check the recorded state | value | failure |
+//!
+//! After a RETRY of its own it is pending, as a step is.
 
 use crate::decision::{Decision, Run};
 use crate::operation::{Operation, Status};
@@ -16,7 +18,7 @@ pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     };
     match operation.status {
         Status::Started => check(false),
-        Status::Pending => Decision::Suspend(operation.due),
+        Status::Pending => Decision::Pending(operation.due),
         Status::Ready => check(true),
         Status::Succeeded => Decision::value(operation),
         Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
@@ -39,7 +41,7 @@ mod tests {
         let table = [
             (None, Decision::Run(Run { attempt: 1, start: true, state: None, write: true })),
             (Some(Status::Started), check(false)),
-            (Some(Status::Pending), Decision::Suspend(Some(1_000))),
+            (Some(Status::Pending), Decision::Pending(Some(1_000))),
             (Some(Status::Ready), check(true)),
             (Some(Status::Succeeded), Decision::Value(Some(&value))),
             (Some(Status::Failed), failure(Status::Failed)),

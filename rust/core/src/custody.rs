@@ -13,8 +13,9 @@
 use std::iter;
 use std::sync::Arc;
 
-use crate::engine::{Begun, Call, Engine, Place};
-use crate::operation::{Kind, Payload};
+use crate::call::{Begun, Call, Place};
+use crate::engine::Engine;
+use crate::operation::Payload;
 use crate::refusal::{Identity, Refusal};
 use crate::scope::{Scope, ScopeId};
 use crate::wrong_context::{Misuse, WrongContext};
@@ -65,8 +66,8 @@ impl Body {
 }
 
 /// What an operation without a record is called inside the engine. No user can choose a subtype with a space.
-const VIRTUAL: Call<'static> = Call { kind: Kind::Context, sub_type: "virtual context", name: None, index: None };
-const FLAT: Call<'static> = Call { sub_type: "flat branch", ..VIRTUAL };
+const VIRTUAL: Call<'static> = Call::Child { name: None, sub_type: "virtual context" };
+const FLAT: Call<'static> = Call::Child { name: None, sub_type: "flat branch" };
 
 impl<P: Payload, W> Engine<P, W> {
     /// Whether it depends on the caller if `scope` takes an operation: see [`Engine::admit`].
@@ -78,6 +79,7 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Refuses an operation of `scope` that is not for the caller to call. From then on nothing goes on.
     pub fn admit(&mut self, scope: ScopeId, call: &Call<'_>, caller: Caller) -> Result<(), Refusal> {
+        call.check()?;
         if self.gate.is_some() {
             return Ok(()); // which says why, whatever is called
         }

@@ -10,7 +10,7 @@ pub enum Decision<'a, P> {
     /// It is over, and not well. (Of an unknown status, too; but the engine refuses such before it asks a table.)
     Failure { status: Status, error: Option<&'a P> },
     /// Nothing can be done before the moment given, or before the service has news.
-    Suspend(Option<Millis>),
+    Pending(Option<Millis>),
     /// Do the work now.
     Run(Run<'a, P>),
     /// Send START, wait until it is durable, look again.
@@ -37,7 +37,9 @@ pub struct Run<'a, P> {
 pub enum Look {
     First,
     /// After a START of ours that is now durable.
-    Again,
+    Started,
+    /// After a RETRY of ours that is: the next attempt is another invocation's, or another run's of the branch around it.
+    Retried,
 }
 
 impl<'a, P> Decision<'a, P> {
@@ -50,6 +52,17 @@ impl<'a, P> Decision<'a, P> {
     /// Whether something new comes of it, in the record or in the world.
     pub const fn is_work(&self) -> bool {
         matches!(self, Self::Run(Run { write: true, .. }) | Self::Start | Self::Interrupted { .. })
+    }
+
+    /// Whether a START is due that is not recorded.
+    pub const fn starts(&self) -> bool {
+        matches!(self, Self::Run(Run { start: true, .. }) | Self::Start)
+    }
+
+    /// What follows an attempt that is to be repeated, whatever the service says of it by then.
+    pub(crate) fn retried(recorded: Option<&'a Operation<P>>) -> Self {
+        let pending = recorded.filter(|operation| operation.status == Status::Pending);
+        Self::Pending(pending.and_then(|operation| operation.due))
     }
 
     pub(crate) fn value(recorded: &'a Operation<P>) -> Self {

@@ -8,7 +8,8 @@
 //! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off by an
 //! error that is not recorded: what else it would have come to, nobody knows.
 
-use crate::engine::{Begun, Engine};
+use crate::call::Begun;
+use crate::engine::Engine;
 use crate::id::OperationId;
 use crate::operation::{Operation, Payload};
 use crate::refusal::{Identity, Refusal};

@@ -1,66 +1,17 @@
-//! One invocation: the history, the scopes and the queue put together, and the one pop-or-write primitive that serves
-//! replay and first run alike.
+//! One invocation: the history, the scopes and the queue put together.
 
-use crate::branches::{AtWork, Seat};
+use std::time::Duration;
+
+use crate::branches::AtWork;
+use crate::call::Begun;
 use crate::checkpoint::{Queue, Role, Ticket, Turn};
 use crate::custody::Custody;
-use crate::decision::{Decision, Look};
 use crate::history::History;
 use crate::id::OperationId;
-use crate::operation::{Kind, Millis, Operation, Payload, Status, SubType};
-use crate::refusal::{Identity, Mismatch, Odd, Refusal};
+use crate::operation::{Kind, Millis, Operation, Payload, Status};
+use crate::refusal::{Mismatch, Refusal};
 use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
-
-/// Where an operation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    pub scope: ScopeId,
-    pub id: OperationId,
-    /// The context it belongs to; none at the root.
-    pub parent: Option<OperationId>,
-    /// The index of a branch.
-    pub index: Option<u64>,
-}
-
-impl Place {
-    /// Where a branch stands whose batch has the context `around`.
-    pub(crate) fn branch(scope: ScopeId, around: &Scope, index: u64) -> Self {
-        let id = OperationId::at(around.prefix.as_ref(), index);
-        Self { scope, id, parent: around.parent, index: Some(index) }
-    }
-}
-
-/// What the handler asks for: an operation as the code has it.
-#[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
-    pub kind: Kind,
-    pub sub_type: &'a str,
-    pub name: Option<&'a str>,
-    /// The index of a branch; other operations take the next position in call order.
-    pub index: Option<u64>,
-}
-
-/// An operation that has begun and will be written about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
-    pub place: Place,
-    pub kind: Kind,
-    pub sub_type: SubType,
-    pub name: Option<Box<str>>,
-}
-
-impl Begun {
-    /// The operation that `call` asked for, at its place.
-    pub fn new(place: Place, call: &Call<'_>) -> Self {
-        Self { place, kind: call.kind, sub_type: SubType::new(call.sub_type), name: call.name.map(Into::into) }
-    }
-
-    /// Whether a call at the same place would come to it.
-    pub(crate) fn is_called_by(&self, call: &Call<'_>) -> bool {
-        self.kind == call.kind && self.sub_type.as_str() == call.sub_type && self.name.as_deref() == call.name
-    }
-}
 
 /// One invocation of an execution.
 #[derive(Debug)]
@@ -78,10 +29,9 @@ pub struct Engine<P, W> {
     severed: Option<Refusal>,
     /// Whether this invocation has recorded anything new.
     advanced: bool,
+    /// When no work is begun any more.
+    deadline: Option<Duration>,
 }
-
-/// A transition table: what a recorded operation (or its absence) calls for.
-pub type Table<P> = fn(Option<&Operation<P>>, Look) -> Decision<'_, P>;
 
 impl<P: Payload, W> Engine<P, W> {
     /// An invocation that knows nothing yet; `token` goes with its first call.
@@ -96,6 +46,7 @@ impl<P: Payload, W> Engine<P, W> {
             gate: None,
             severed: None,
             advanced: false,
+            deadline: None,
         }
     }
 
@@ -206,10 +157,15 @@ impl<P: Payload, W> Engine<P, W> {
         self.queue.clear()
     }
 
-    /// Stops every operation because time is up, but never before the invocation has recorded something new: an
-    /// execution always advances.
-    pub fn stop_late(&mut self) -> Result<(), Refusal> {
-        if self.advanced {
+    /// Begins no work from this moment on, by a clock of the driver's that does not go back.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = Some(deadline);
+    }
+
+    /// Stops every operation if time is up, but never before the invocation has recorded something new: an execution
+    /// always advances.
+    pub(crate) fn check_time(&mut self, clock: impl FnOnce() -> Duration) -> Result<(), Refusal> {
+        if self.advanced && self.deadline.is_some_and(|deadline| clock() >= deadline) {
             let pending = self.is_awaited();
             return Err(self.gate.get_or_insert(Refusal::OutOfTime { pending }).clone());
         }
@@ -261,7 +217,7 @@ impl<P: Payload, W> Engine<P, W> {
             Some(Refusal::TooDeep) => Some("too deep"),
             Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
             Some(Refusal::OutOfTime { pending: false }) => Some("late"),
-            Some(Refusal::Suspended(_) | Refusal::Orphaned(_) | Refusal::Held) | None => {
+            Some(Refusal::Suspended(_) | Refusal::Orphaned(_) | Refusal::Held | Refusal::Invalid(_)) | None => {
                 self.is_suspended(ScopeId::ROOT).then_some("suspended")
             }
         }
@@ -285,128 +241,6 @@ impl<P: Payload, W> Engine<P, W> {
         self.scopes[scope.0].prefix
     }
 
-    /// Comes to the next operation of `scope`: takes its position, holds it against the history, and decides.
-    ///
-    /// A decision to suspend is carried out here: every scope that the suspension unwinds is marked. Where a branch is
-    /// tried and the operation is new, it is as if it had not been come to yet ([`Refusal::Held`]).
-    pub fn begin(
-        &mut self,
-        scope: ScopeId,
-        call: &Call<'_>,
-        table: Table<P>,
-    ) -> Result<(Place, Decision<'_, P>), Refusal> {
-        let (place, position) = self.take_position(scope, call.index)?;
-        let entry = self.history.visit(&place.id);
-        if let Some(entry) = entry {
-            let recorded = self.history.at(entry);
-            if !matches(recorded, call, place.parent) {
-                if let Some(odd) = odd(recorded) {
-                    return Err(self.shut(odd));
-                }
-                let called = Identity { parent: place.parent, ..Identity::called(call) };
-                let recorded = Identity::of(recorded);
-                return Err(self.refuse(Mismatch::new(place.id, position, recorded, Some(called))));
-            }
-        }
-        if let Some(seat) = self.tried_now(scope) {
-            if table(entry.map(|entry| self.history.at(entry)), Look::First).is_work() {
-                self.scopes[scope.0].counter -= u64::from(call.index.is_none());
-                return Err(Refusal::Held);
-            }
-            if let Some(entry) = entry {
-                self.note(seat, entry, matches!(call.kind, Kind::Wait | Kind::ChainedInvoke));
-            }
-        }
-        self.scopes[scope.0].fresh |= entry.is_none();
-        self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
-    }
-
-    /// Looks at an operation once more, after its START has become durable.
-    pub fn again(&mut self, begun: &Begun, table: Table<P>) -> Result<Decision<'_, P>, Refusal> {
-        self.check(begun.place.scope)?;
-        let entry = self.visit(&begun.place.id)?;
-        self.decide(begun.place.scope, entry, table, Look::Again)
-    }
-
-    /// Looks at the outcome of an operation that began earlier in `scope` (a callback's result).
-    pub fn look(
-        &mut self,
-        scope: ScopeId,
-        id: OperationId,
-        table: Table<P>,
-    ) -> Result<(Place, Decision<'_, P>), Refusal> {
-        self.check(scope)?;
-        let place = Place { scope, id, parent: self.scopes[scope.0].parent, index: None };
-        let entry = self.visit(&id)?;
-        if let (Some(seat), Some(entry)) = (self.tried_now(scope), entry) {
-            self.note(seat, entry, true);
-        }
-        self.decide(scope, entry, table, Look::First).map(|decision| (place, decision))
-    }
-
-    /// Where an operation is recorded that the code has come to before, unless it can no longer go on from it.
-    fn visit(&mut self, id: &OperationId) -> Result<Option<usize>, Refusal> {
-        let entry = self.history.visit(id);
-        match entry.and_then(|entry| odd(self.history.at(entry))) {
-            Some(odd) => Err(self.shut(odd)),
-            None => Ok(entry),
-        }
-    }
-
-    /// Takes the position of a virtual context, which the history must not know, and opens its scope.
-    pub fn open_virtual(&mut self, scope: ScopeId, index: Option<u64>, branch: bool) -> Result<ScopeId, Refusal> {
-        let (place, position) = self.take_position(scope, index)?;
-        match self.history.visit(&place.id) {
-            None => Ok(self.open(place, place.parent, branch)),
-            Some(entry) => {
-                let recorded = Identity::of(self.history.at(entry));
-                Err(self.refuse(Mismatch::new(place.id, position, recorded, None)))
-            }
-        }
-    }
-
-    /// Opens the scope of a context or branch that is recorded at `place`.
-    pub fn open_context(&mut self, place: Place, branch: bool) -> ScopeId {
-        let inner = self.open(place, Some(place.id), branch);
-        self.scopes[place.scope.0].inner = Some(inner);
-        inner
-    }
-
-    fn open(&mut self, place: Place, parent: Option<OperationId>, branch: bool) -> ScopeId {
-        let ended = self.history.get(&place.id).map_or_else(
-            || parent == place.parent && self.scopes[place.scope.0].ended,
-            |operation| operation.status.is_terminal(),
-        );
-        let outer = Some(place.scope);
-        let seat = if branch { self.seat_of(place.scope, place.index) } else { None };
-        self.scopes.push(Scope {
-            prefix: Some(place.id),
-            parent,
-            outer,
-            branch,
-            seat,
-            ended,
-            is_at_work: false,
-            ..Scope::root()
-        });
-        ScopeId(self.scopes.len() - 1)
-    }
-
-    fn tried_now(&self, scope: ScopeId) -> Option<Seat> {
-        if self.trials == 0 { None } else { self.tried(scope) }
-    }
-
-    fn take_position(&mut self, scope: ScopeId, index: Option<u64>) -> Result<(Place, u64), Refusal> {
-        self.check(scope)?;
-        let inside = &mut self.scopes[scope.0];
-        let position = index.unwrap_or_else(|| {
-            inside.counter += 1;
-            inside.counter
-        });
-        let id = OperationId::at(inside.prefix.as_ref(), position);
-        Ok((Place { scope, id, parent: inside.parent, index }, position))
-    }
-
     /// Ends a scope: whatever still runs inside is an orphan from now on.
     pub fn end(&mut self, scope: ScopeId) {
         self.scopes[scope.0].done = true;
@@ -426,7 +260,7 @@ impl<P: Payload, W> Engine<P, W> {
         self.scopes[begun.place.scope.0].fresh = true;
         Ok(self.queue.push(Update {
             subject: Subject::Operation(begun.place.id),
-            kind: begun.kind,
+            kind: begun.kind(),
             action,
             sub_type: Some(begun.sub_type.clone()),
             name: begun.name.clone(),
@@ -526,29 +360,6 @@ impl<P: Payload, W> Engine<P, W> {
         }
     }
 
-    fn decide(
-        &mut self,
-        scope: ScopeId,
-        entry: Option<usize>,
-        table: Table<P>,
-        look: Look,
-    ) -> Result<Decision<'_, P>, Refusal> {
-        // Asked twice, since a suspension must change the scopes while a decision borrows the history.
-        match table(entry.map(|entry| self.history.at(entry)), look) {
-            Decision::Suspend(until) => {
-                self.suspend(scope, until);
-                return Err(Refusal::Suspended(until));
-            }
-            Decision::Failure { status: Status::Unknown, .. } => {
-                if let Some(odd) = entry.and_then(|entry| odd(self.history.at(entry))) {
-                    return Err(self.shut(odd));
-                }
-            }
-            _ => {}
-        }
-        Ok(table(entry.map(|entry| self.history.at(entry)), look))
-    }
-
     /// Notes the user's line that was refused, unless it is known; gives the refusal with it.
     pub fn locate(&mut self, line: Option<&str>) -> Option<Refusal> {
         let refusal = self.gate.as_mut()?;
@@ -558,25 +369,12 @@ impl<P: Payload, W> Engine<P, W> {
         Some(refusal.clone())
     }
 
-    fn refuse(&mut self, mismatch: Mismatch) -> Refusal {
+    pub(crate) fn refuse(&mut self, mismatch: Mismatch) -> Refusal {
         self.shut(Refusal::NonDeterministic(Box::new(mismatch)))
     }
 
     /// Lets no operation go on any more.
-    fn shut(&mut self, refusal: Refusal) -> Refusal {
+    pub(crate) fn shut(&mut self, refusal: Refusal) -> Refusal {
         self.gate.get_or_insert(refusal).clone()
     }
-}
-
-#[cold]
-fn odd<P>(recorded: &Operation<P>) -> Option<Refusal> {
-    let oddity = recorded.oddity.as_deref()?.clone();
-    Some(Refusal::Odd(Box::new(Odd { id: recorded.id, name: recorded.name.clone(), oddity, line: None })))
-}
-
-fn matches<P>(recorded: &Operation<P>, call: &Call<'_>, parent: Option<OperationId>) -> bool {
-    recorded.kind == call.kind
-        && recorded.sub_type.as_ref().is_none_or(|sub_type| sub_type.as_str() == call.sub_type)
-        && recorded.name.as_deref() == call.name
-        && recorded.parent == parent
 }

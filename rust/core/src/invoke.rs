@@ -2,7 +2,7 @@
 //!
 //! | recorded → | absent | STARTED, PENDING, READY | SUCCEEDED | FAILED, TIMED_OUT, STOPPED, other |
 //! |---|---|---|---|---|
-//! | invoke | START, look again | suspend | value | failure |
+//! | invoke | START, look again | pending | value | failure |
 
 use crate::decision::Decision;
 use crate::operation::{Operation, Status};
@@ -11,7 +11,7 @@ use crate::operation::{Operation, Status};
 pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     let Some(operation) = recorded else { return Decision::Start };
     match operation.status {
-        Status::Started | Status::Pending | Status::Ready => Decision::Suspend(None),
+        Status::Started | Status::Pending | Status::Ready => Decision::Pending(None),
         Status::Succeeded => Decision::value(operation),
         Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
             Decision::failure(operation)
@@ -31,9 +31,9 @@ mod tests {
         let failure = |status| Decision::Failure { status, error: Some(&error) };
         let table = [
             (None, Decision::Start),
-            (Some(Status::Started), Decision::Suspend(None)),
-            (Some(Status::Pending), Decision::Suspend(None)),
-            (Some(Status::Ready), Decision::Suspend(None)),
+            (Some(Status::Started), Decision::Pending(None)),
+            (Some(Status::Pending), Decision::Pending(None)),
+            (Some(Status::Ready), Decision::Pending(None)),
             (Some(Status::Succeeded), Decision::Value(Some(&value))),
             (Some(Status::Failed), failure(Status::Failed)),
             (Some(Status::TimedOut), failure(Status::TimedOut)),

@@ -3,8 +3,10 @@
 //! Nothing here reads a clock, draws a random number, starts a thread or talks to anybody. The driver hands in the
 //! time, the random numbers and the service's responses, and takes decisions and batches out.
 
+pub mod arrival;
 pub mod batch;
 pub mod branches;
+pub mod call;
 pub mod callback;
 pub mod checkpoint;
 pub mod child;

@@ -52,6 +52,14 @@ pub fn wait(seconds: i64) -> Result<u32, Invalid> {
     if (1..=MAX_WAIT).contains(&seconds) { narrow(seconds, Invalid::Wait) } else { Err(Invalid::Wait(seconds)) }
 }
 
+/// The delay before a next attempt that comes nearest to what a strategy asks for, in seconds.
+///
+/// It is no error to ask for more: only a failure brings a strategy to its longest delays, and an error there would end
+/// an execution that is to be repeated.
+pub fn retry_delay(seconds: i64) -> u32 {
+    u32::try_from(seconds.clamp(1, MAX_WAIT)).unwrap_or(1)
+}
+
 /// Checks a timeout of a callback, in seconds; `what` names it.
 pub fn callback_timeout(what: &'static str, seconds: i64) -> Result<u32, Invalid> {
     let invalid = |seconds| Invalid::CallbackTimeout(what, seconds);

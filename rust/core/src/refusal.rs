@@ -4,9 +4,10 @@ use std::fmt::{self, Write};
 
 use thiserror::Error;
 
+use crate::call::{Begun, Call};
 use crate::ending::Missed;
-use crate::engine::{Begun, Call};
 use crate::id::OperationId;
+use crate::limits::Invalid;
 use crate::operation::{Kind, Millis, Oddity, Operation, SubType};
 use crate::wrong_context::WrongContext;
 
@@ -32,14 +33,14 @@ impl Identity {
 
     /// What code asks for.
     pub fn called(call: &Call<'_>) -> Self {
-        let sub_type = Some(SubType::new(call.sub_type));
-        Self { kind: call.kind, sub_type, name: call.name.map(Into::into), parent: None }
+        let sub_type = Some(SubType::new(call.sub_type()));
+        Self { kind: call.kind(), sub_type, name: call.name().map(Into::into), parent: None }
     }
 
     /// What has begun.
     pub fn begun(begun: &Begun) -> Self {
         let (sub_type, name) = (Some(begun.sub_type.clone()), begun.name.clone());
-        Self { kind: begun.kind, sub_type, name, parent: begun.place.parent }
+        Self { kind: begun.kind(), sub_type, name, parent: begun.place.parent }
     }
 
     /// The identity in words; with the parent where that is part of the difference.
@@ -111,6 +112,9 @@ impl fmt::Display for Odd {
 /// Why the engine does not go on.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
+    /// Only this call is; what follows goes on.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     #[error("the execution is suspended")]
     Suspended(Option<Millis>),
     #[error("what is recorded of the branches around is counted before anything new begins in one of them")]

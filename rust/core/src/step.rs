@@ -2,10 +2,11 @@
 //!
 //! | recorded → | absent | STARTED | PENDING | READY | SUCCEEDED | FAILED | other |
 //! |---|---|---|---|---|---|---|---|
-//! | at least once | START queued, run | run | suspend until the next attempt | START queued, run | value | failure | failure |
-//! | at most once | START, look again | interrupted | suspend until the next attempt | START, look again | value | failure | failure |
+//! | at least once | START queued, run | run | pending until the next attempt | START queued, run | value | failure | failure |
+//! | at most once | START, look again | interrupted | pending until the next attempt | START, look again | value | failure | failure |
 //!
-//! Looking again after a START of its own, an at-most-once step that is STARTED runs.
+//! Looking again after a START of its own, an at-most-once step that is STARTED runs. After a RETRY of its own it is
+//! pending in any case: until the next attempt if it is PENDING, else until there is news.
 
 use crate::decision::{Decision, Look};
 use crate::operation::{Operation, Status};
@@ -27,9 +28,9 @@ pub fn begin<P>(recorded: Option<&Operation<P>>, semantics: Semantics, look: Loo
     };
     match (operation.status, semantics) {
         (Status::Started, Semantics::AtLeastOnce) => Decision::run(recorded, false),
-        (Status::Started, Semantics::AtMostOnce) if look == Look::Again => Decision::run(recorded, false),
+        (Status::Started, Semantics::AtMostOnce) if look == Look::Started => Decision::run(recorded, false),
         (Status::Started, Semantics::AtMostOnce) => Decision::Interrupted { attempt: operation.attempt + 1 },
-        (Status::Pending, _) => Decision::Suspend(operation.due),
+        (Status::Pending, _) => Decision::Pending(operation.due),
         (Status::Ready, Semantics::AtLeastOnce) => Decision::run(recorded, true),
         (Status::Ready, Semantics::AtMostOnce) => Decision::Start,
         (Status::Succeeded, _) => Decision::value(operation),
@@ -56,13 +57,13 @@ mod tests {
             (None, AtMostOnce, Look::First, Decision::Start),
             (Some(Status::Started), AtLeastOnce, Look::First, run(3, false)),
             (Some(Status::Started), AtMostOnce, Look::First, Decision::Interrupted { attempt: 3 }),
-            (Some(Status::Started), AtMostOnce, Look::Again, run(3, false)),
-            (Some(Status::Pending), AtLeastOnce, Look::First, Decision::Suspend(Some(1_000))),
-            (Some(Status::Pending), AtMostOnce, Look::First, Decision::Suspend(Some(1_000))),
+            (Some(Status::Started), AtMostOnce, Look::Started, run(3, false)),
+            (Some(Status::Pending), AtLeastOnce, Look::First, Decision::Pending(Some(1_000))),
+            (Some(Status::Pending), AtMostOnce, Look::First, Decision::Pending(Some(1_000))),
             (Some(Status::Ready), AtLeastOnce, Look::First, run(3, true)),
             (Some(Status::Ready), AtMostOnce, Look::First, Decision::Start),
             (Some(Status::Succeeded), AtLeastOnce, Look::First, Decision::Value(Some(&result))),
-            (Some(Status::Succeeded), AtMostOnce, Look::Again, Decision::Value(Some(&result))),
+            (Some(Status::Succeeded), AtMostOnce, Look::Started, Decision::Value(Some(&result))),
             (Some(Status::Failed), AtLeastOnce, Look::First, failure(Status::Failed)),
             (Some(Status::Failed), AtMostOnce, Look::First, failure(Status::Failed)),
             (Some(Status::Cancelled), AtLeastOnce, Look::First, failure(Status::Cancelled)),

@@ -2,7 +2,7 @@
 //!
 //! | recorded → | absent | STARTED, PENDING, READY | SUCCEEDED, CANCELLED | other |
 //! |---|---|---|---|---|
-//! | wait | START, look again | suspend until the scheduled end | returns | failure |
+//! | wait | START, look again | pending until the scheduled end | returns | failure |
 
 use crate::decision::Decision;
 use crate::operation::{Operation, Status};
@@ -11,7 +11,7 @@ use crate::operation::{Operation, Status};
 pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     let Some(operation) = recorded else { return Decision::Start };
     match operation.status {
-        Status::Started | Status::Pending | Status::Ready => Decision::Suspend(operation.due),
+        Status::Started | Status::Pending | Status::Ready => Decision::Pending(operation.due),
         Status::Succeeded | Status::Cancelled => Decision::Value(None),
         Status::Failed | Status::TimedOut | Status::Stopped | Status::Unknown => Decision::failure(operation),
     }
@@ -29,9 +29,9 @@ mod tests {
         let failure = |status| Decision::Failure { status, error: Some(&error) };
         let table = [
             (None, Decision::Start),
-            (Some(Status::Started), Decision::Suspend(Some(1_000))),
-            (Some(Status::Pending), Decision::Suspend(Some(1_000))),
-            (Some(Status::Ready), Decision::Suspend(Some(1_000))),
+            (Some(Status::Started), Decision::Pending(Some(1_000))),
+            (Some(Status::Pending), Decision::Pending(Some(1_000))),
+            (Some(Status::Ready), Decision::Pending(Some(1_000))),
             (Some(Status::Succeeded), Decision::Value(None)),
             (Some(Status::Cancelled), Decision::Value(None)),
             (Some(Status::Failed), failure(Status::Failed)),

@@ -4,19 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use perdure_core::batch::{Branch, Hold, Next};
 use perdure_core::branches::{BatchId, Branches};
+use perdure_core::call::{Begun, Call};
 use perdure_core::checkpoint::{Role, Ticket};
-use perdure_core::child;
 use perdure_core::completion::{Policy, Reason, Verdict};
-use perdure_core::decision::{Decision, Look};
-use perdure_core::engine::{Begun, Call, Engine, Table};
+use perdure_core::decision::Decision;
+use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
-use perdure_core::operation::{Kind, Operation, Status, SubType};
+use perdure_core::operation::{Operation, Status, SubType};
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
-use perdure_core::step::{self, Semantics};
 use perdure_core::update::{Action, Options, Subject, Update};
 use proptest::prelude::*;
 
@@ -86,16 +87,10 @@ fn says(predicate: Option<(usize, usize)>, succeeded: usize, failed: usize) -> V
 
 // ---- a driver of the engine, with a service that forgets nothing it has acknowledged
 
-const BATCH: Call<'static> = Call { kind: Kind::Context, sub_type: "Map", name: None, index: None };
-const STEP: Call<'static> = Call { kind: Kind::Step, sub_type: "Step", name: None, index: None };
-
-fn context(recorded: Option<&Operation<String>>, _: Look) -> Decision<'_, String> {
-    child::begin(recorded)
-}
-
-fn at_least_once(recorded: Option<&Operation<String>>, look: Look) -> Decision<'_, String> {
-    step::begin(recorded, Semantics::AtLeastOnce, look)
-}
+const BATCH: Call<'static> = Call::Batch { name: None, sub_type: "Map" };
+/// What a branch does that is no operation: something of which the driver queues the START.
+const WORK: Call<'static> = Call::Batch { name: None, sub_type: "RunInChildContext" };
+const NOW: Duration = Duration::ZERO;
 
 /// How far a hand is with its branch.
 #[derive(Debug)]
@@ -104,7 +99,7 @@ enum Work {
     Arriving(Option<ScopeId>),
     Held(ScopeId),
     /// At work on what it will end with.
-    Busy(Begun, Option<ScopeId>),
+    Busy(Arc<Begun>, Option<ScopeId>),
     /// The outcome is queued.
     Writing(Ticket, bool),
 }
@@ -128,13 +123,13 @@ impl Driver {
         for operation in operations(durable) {
             engine.history_mut().record(operation);
         }
-        let (place, decision) = engine.begin(ScopeId::ROOT, &BATCH, context).unwrap();
-        let Decision::Run(run) = decision else { panic!("the batch is over") };
-        let (begun, starts) = (Begun::new(place, &BATCH), run.start);
+        let arrival = engine.begin(ScopeId::ROOT, &BATCH, || NOW).unwrap();
+        let Decision::Run(run) = &arrival.decision else { panic!("the batch is over") };
+        let (begun, starts) = (arrival.begun(&BATCH), run.start);
         if starts {
             engine.write(&begun, Action::Start, None, None, Options::None).unwrap();
         }
-        let scope = engine.open_context(place, false);
+        let scope = engine.open_context(begun.place, false);
         let batch = engine.new_batch(scope, setting.policy, setting.limit);
         let (branches, predicate, hands) = (setting.branches(), setting.predicate, BTreeMap::new());
         let mut driver = Self { engine, branches, batch, scope, hands, predicate, asked: 0, changed: 1 };
@@ -194,10 +189,10 @@ impl Driver {
         match self.hands.remove(&index).unwrap() {
             Work::Arriving(None) => {
                 let name = self.branches.name(index).into_owned();
-                let call = Call { sub_type: "MapIteration", name: Some(&name), index: Some(index as u64), ..BATCH };
-                self.come(index, self.scope, &call, context, fate, model, now);
+                let call = Call::Branch { name: Some(&name), sub_type: "MapIteration", index: index as u64 };
+                self.come(index, self.scope, &call, fate, model, now);
             }
-            Work::Arriving(Some(scope)) => self.come(index, scope, &STEP, at_least_once, fate, model, now),
+            Work::Arriving(Some(scope)) => self.come(index, scope, &WORK, fate, model, now),
             Work::Held(scope) => match self.engine.schedule_mut(self.batch).held(index) {
                 Hold::Pass => _ = self.hands.insert(index, Work::Arriving(Some(scope))),
                 Hold::Wait if matches!(fate, Fate::Suspend(_)) => {
@@ -245,22 +240,17 @@ impl Driver {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a call takes")]
-    fn come(
-        &mut self,
-        index: usize,
-        scope: ScopeId,
-        call: &Call<'_>,
-        table: Table<String>,
-        fate: Fate,
-        model: &mut Model,
-        now: i64,
-    ) {
+    fn come(&mut self, index: usize, scope: ScopeId, call: &Call<'_>, fate: Fate, model: &mut Model, now: i64) {
         let is_flat = matches!(self.branches, Branches::Flat);
-        let (place, starts) = match self.engine.begin(scope, call, table) {
-            Ok((_, Decision::Value(_))) => return self.change(|batch| batch.finish(index, true).unwrap()),
-            Ok((_, Decision::Failure { .. })) => return self.change(|batch| batch.finish(index, false).unwrap()),
-            Ok((place, Decision::Run(run))) => (place, run.start),
+        let arrived = self.engine.begin(scope, call, || NOW).map(|arrival| match &arrival.decision {
+            Decision::Value(_) => Err(true),
+            Decision::Failure { .. } => Err(false),
+            Decision::Run(run) => Ok((arrival.begun(call), run.start)),
+            other => panic!("{other:?}"),
+        });
+        let (begun, starts) = match arrived {
+            Ok(Err(well)) => return self.change(|batch| batch.finish(index, well).unwrap()),
+            Ok(Ok(begun)) => begun,
             Err(Refusal::Held) => {
                 self.hands.insert(index, Work::Held(scope));
                 return self.change(|batch| batch.hold(index));
@@ -269,20 +259,19 @@ impl Driver {
                 assert!(model.done.is_some());
                 return self.change(|batch| batch.suspend(index, None, now).unwrap());
             }
-            other => panic!("{other:?}"),
+            Err(refusal) => panic!("{refusal:?}"),
         };
         assert!(!self.schedule().is_settling(), "branch {index} goes on before all are counted");
         if let (true, Fate::Suspend(until)) = (is_flat, fate) {
             return self.change(|batch| batch.suspend(index, until, now).unwrap());
         }
-        let begun = Begun::new(place, call);
         let inner = if is_flat {
             if starts {
                 self.engine.write(&begun, Action::Start, None, None, Options::None).unwrap();
             }
             None
         } else {
-            Some(self.engine.open_context(place, true))
+            Some(self.engine.open_context(begun.place, true))
         };
         self.hands.insert(index, Work::Busy(begun, inner));
     }

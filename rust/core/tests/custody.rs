@@ -1,23 +1,27 @@
 //! Whose call a context takes: by where the caller's mark says that it stands, and by its thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use perdure_core::call::{Begun, Call};
 use perdure_core::custody::{Caller, Spot};
-use perdure_core::decision::{Decision, Look};
-use perdure_core::engine::{Begun, Call, Engine};
-use perdure_core::operation::{Kind, Operation};
+use perdure_core::engine::Engine;
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
+use perdure_core::step::Semantics;
 use perdure_core::wrong_context::Misuse::{self, AtOnce, Elsewhere, InContext, InFunction};
-use perdure_core::{child, step};
 
 type Invocation = Engine<String, u32>;
 
 const ROOT: ScopeId = ScopeId::ROOT;
-const STEP: Call<'static> = Call { kind: Kind::Step, sub_type: "Step", name: None, index: None };
-const CHILD: Call<'static> = Call { kind: Kind::Context, sub_type: "RunInChildContext", name: None, index: None };
-const MAP: Call<'static> = Call { sub_type: "Map", ..CHILD };
-const ITEM: Call<'static> = Call { sub_type: "MapIteration", ..CHILD };
+const STEP: Call<'static> = Call::Step { name: None, sub_type: "Step", semantics: Semantics::AtLeastOnce };
+const CHILD: Call<'static> = Call::Child { name: None, sub_type: "RunInChildContext" };
+const MAP: Call<'static> = Call::Batch { name: None, sub_type: "Map" };
+
+const fn item(index: u64) -> Call<'static> {
+    Call::Branch { name: None, sub_type: "MapIteration", index }
+}
+
 const MAIN: u64 = 1;
 const OTHER: u64 = 2;
 const FURTHER: u64 = 3;
@@ -35,14 +39,7 @@ fn inside(scope: ScopeId, thread: u64) -> Caller {
 }
 
 fn begin(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>) -> Arc<Begun> {
-    fn table(recorded: Option<&Operation<String>>, look: Look) -> Decision<'_, String> {
-        match recorded {
-            Some(operation) if operation.kind == Kind::Context => child::begin(recorded),
-            _ => step::begin(recorded, step::Semantics::AtLeastOnce, look),
-        }
-    }
-    let (place, _) = engine.begin(scope, call, table).expect("nothing refuses it");
-    Arc::new(Begun::new(place, call))
+    engine.begin(scope, call, || Duration::ZERO).expect("nothing refuses it").begun(call)
 }
 
 /// Lets a function of a new operation come to work; gives where it stands.
@@ -55,7 +52,7 @@ fn at_work(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>, caller: Cal
 fn opened(engine: &mut Invocation, outer: ScopeId, call: &Call<'_>, thread: u64) -> ScopeId {
     let begun = begin(engine, outer, call);
     engine.enter(&begun, inside(outer, thread));
-    let inner = engine.open_context(begun.place, call.index.is_some());
+    let inner = engine.open_context(begun.place, matches!(call, Call::Branch { .. }));
     engine.enter_context(inner, inside(outer, thread));
     inner
 }
@@ -108,9 +105,9 @@ fn the_function_of_a_child_uses_its_own_context_and_not_the_one_around_it() {
 #[test]
 fn a_refusal_names_who_called_what_while_which_was_at_work() {
     let mut engine = new();
-    let child = opened(&mut engine, ROOT, &Call { name: Some("kid"), ..CHILD }, MAIN);
-    let spot = at_work(&mut engine, child, &Call { name: Some("pay"), ..STEP }, inside(child, MAIN));
-    let call = Call { name: Some("late"), ..STEP };
+    let child = opened(&mut engine, ROOT, &CHILD.named("kid"), MAIN);
+    let spot = at_work(&mut engine, child, &STEP.named("pay"), inside(child, MAIN));
+    let call = STEP.named("late");
     let refusal = engine.admit(ROOT, &call, at(Some(spot), MAIN)).expect_err("the step may use no context");
     assert!(refusal.wants_line());
     let located = engine.locate(Some("app.py:3 in f")).expect("it was refused");
@@ -136,8 +133,8 @@ fn a_refusal_sticks() {
 fn branches_are_strangers_to_each_other() {
     let mut engine = new();
     let map = opened(&mut engine, ROOT, &MAP, MAIN);
-    let first = opened(&mut engine, map, &Call { index: Some(0), ..ITEM }, MAIN);
-    let second = opened(&mut engine, map, &Call { index: Some(1), ..ITEM }, OTHER);
+    let first = opened(&mut engine, map, &item(0), MAIN);
+    let second = opened(&mut engine, map, &item(1), OTHER);
     assert_eq!(misuse(&mut engine, first, &STEP, inside(first, MAIN)), None);
     assert_eq!(misuse(&mut engine, second, &STEP, inside(second, OTHER)), None);
     assert_eq!(misuse(&mut engine, second, &STEP, at(None, FURTHER)), None, "a thread that its function has started");
@@ -150,7 +147,7 @@ fn what_a_map_runs_for_itself_may_use_no_context() {
         let mut engine = new();
         let map = opened(&mut engine, ROOT, &MAP, MAIN);
         let child = opened(&mut engine, ROOT, &CHILD, OTHER);
-        let item = opened(&mut engine, map, &Call { index: Some(0), ..ITEM }, OTHER);
+        let item = opened(&mut engine, map, &item(0), OTHER);
         let (scope, expected) = [(ROOT, InFunction), (item, Elsewhere), (child, Elsewhere)][scope];
         assert_eq!(misuse(&mut engine, scope, &STEP, inside(map, FURTHER)), Some(expected));
     }
@@ -163,7 +160,7 @@ fn what_a_batch_has_left_behind_is_still_inside_of_it() {
     let number = engine.enter(&begun, inside(ROOT, MAIN));
     let map = engine.open_context(begun.place, false);
     engine.enter_context(map, inside(ROOT, MAIN));
-    let item = opened(&mut engine, map, &Call { index: Some(0), ..ITEM }, OTHER);
+    let item = opened(&mut engine, map, &item(0), OTHER);
     engine.end(map);
     engine.leave_context(map);
     engine.leave(ROOT, number);
@@ -176,14 +173,14 @@ fn a_function_is_known_by_its_thread_whatever_mark_it_carries() {
     for caller in [at(None, MAIN), inside(ROOT, MAIN)] {
         let mut engine = new();
         at_work(&mut engine, ROOT, &STEP, inside(ROOT, MAIN));
-        assert_eq!(misuse(&mut engine, ROOT, &Call { name: Some("b"), ..STEP }, caller), Some(InFunction));
+        assert_eq!(misuse(&mut engine, ROOT, &STEP.named("b"), caller), Some(InFunction));
     }
 }
 
 /// Of threads that may have come out of anywhere.
 #[test]
 fn operations_at_one_time_must_be_told_apart_and_not_come_out_of_each_other() {
-    let named = Call { name: Some("b"), ..STEP };
+    let named = STEP.named("b");
     // The thread at work, the one that calls, and what.
     let table = [
         (inside(ROOT, MAIN), at(None, OTHER), &named, Some(AtOnce)), // it may come out of the step

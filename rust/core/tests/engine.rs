@@ -1,34 +1,26 @@
 //! One invocation as a driver sees it: positions, identities, suspension, orphans, answers of the service.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use perdure_core::call::{Begun, Call};
 use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::decision::{Decision, Look};
-use perdure_core::engine::{Begun, Call, Engine, Place};
+use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
 use perdure_core::update::{Action, Options};
-use perdure_core::{child, step, wait};
 
 type Invocation = Engine<String, u32>;
 
 const ROOT: ScopeId = ScopeId::ROOT;
-const STEP: Call<'static> = Call { kind: Kind::Step, sub_type: "Step", name: None, index: None };
-const WAIT: Call<'static> = Call { kind: Kind::Wait, sub_type: "Wait", name: None, index: None };
-const CHILD: Call<'static> = Call { kind: Kind::Context, sub_type: "RunInChildContext", name: None, index: None };
-
-fn at_least_once(recorded: Option<&Operation<String>>, look: Look) -> Decision<'_, String> {
-    step::begin(recorded, Semantics::AtLeastOnce, look)
-}
-
-fn waiting(recorded: Option<&Operation<String>>, _: Look) -> Decision<'_, String> {
-    wait::begin(recorded)
-}
-
-fn context(recorded: Option<&Operation<String>>, _: Look) -> Decision<'_, String> {
-    child::begin(recorded)
-}
+const STEP: Call<'static> = Call::Step { name: None, sub_type: "Step", semantics: Semantics::AtLeastOnce };
+const WAIT: Call<'static> = Call::Wait { name: None, seconds: 1 };
+const CHILD: Call<'static> = Call::Child { name: None, sub_type: "RunInChildContext" };
+const NOW: Duration = Duration::from_secs(1);
 
 fn invocation(recorded: impl IntoIterator<Item = Operation<String>>) -> Invocation {
     let mut engine = Engine::new("token".to_owned());
@@ -42,12 +34,22 @@ fn recorded(n: u64, kind: Kind, sub_type: &str, status: Status) -> Operation<Str
     Operation { sub_type: Some(SubType::new(sub_type)), ..Operation::new(OperationId::at(None, n), kind, status) }
 }
 
-fn step_at(engine: &mut Invocation, scope: ScopeId) -> Result<Place, Refusal> {
-    engine.begin(scope, &STEP, at_least_once).map(|(place, _)| place)
+fn begin(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>) -> Result<Arc<Begun>, Refusal> {
+    engine.begin(scope, call, || NOW).map(|arrival| arrival.begun(call))
 }
 
-fn write(engine: &mut Invocation, place: Place, call: &Call<'_>, action: Action) -> Result<Ticket, Refusal> {
-    engine.write(&Begun::new(place, call), action, None, None, Options::None)
+fn step_at(engine: &mut Invocation, scope: ScopeId) -> Result<Arc<Begun>, Refusal> {
+    begin(engine, scope, &STEP)
+}
+
+/// Begins a step; gives it with the ticket of its START.
+fn started(engine: &mut Invocation, scope: ScopeId) -> (Arc<Begun>, Ticket) {
+    let arrival = engine.begin(scope, &STEP, || NOW).expect("nothing refuses it");
+    (arrival.begun(&STEP), arrival.ticket().expect("it is new"))
+}
+
+fn write(engine: &mut Invocation, begun: &Begun, action: Action) -> Result<Ticket, Refusal> {
+    engine.write(begun, action, None, None, Options::None)
 }
 
 /// Sends everything queued, and has the service answer with `operations`.
@@ -61,7 +63,8 @@ fn send(engine: &mut Invocation, token: Option<&str>, operations: Vec<Operation<
 #[test]
 fn operations_take_positions_in_call_order() {
     let mut engine = invocation([]);
-    let ids: Vec<OperationId> = (0..3).filter_map(|_| step_at(&mut engine, ROOT).ok()).map(|place| place.id).collect();
+    let ids: Vec<OperationId> =
+        (0..3).filter_map(|_| step_at(&mut engine, ROOT).ok()).map(|begun| begun.place.id).collect();
     assert_eq!(ids, [1, 2, 3].map(|n| OperationId::at(None, n)));
 }
 
@@ -69,21 +72,21 @@ fn operations_take_positions_in_call_order() {
 fn branches_take_their_index_whatever_began_before() {
     let mut engine = invocation([]);
     for index in [2, 0] {
-        let call = Call { index: Some(index), ..CHILD };
-        let (place, _) = engine.begin(ROOT, &call, context).expect("nothing refuses it");
-        assert_eq!(place.id, OperationId::at(None, index));
+        let call = Call::Branch { name: None, sub_type: "MapIteration", index };
+        let branch = begin(&mut engine, ROOT, &call).expect("nothing refuses it");
+        assert_eq!(branch.place.id, OperationId::at(None, index));
     }
-    assert_eq!(step_at(&mut engine, ROOT).map(|place| place.id), Ok(OperationId::at(None, 1)));
+    assert_eq!(step_at(&mut engine, ROOT).map(|begun| begun.place.id), Ok(OperationId::at(None, 1)));
 }
 
 #[test]
 fn operations_inside_a_context_are_its_children_and_of_a_virtual_one_its_surroundings() {
     let mut engine = invocation([]);
-    let (outer, _) = engine.begin(ROOT, &CHILD, context).expect("nothing refuses it");
+    let outer = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it").place;
     let inner = engine.open_context(outer, false);
     let virtual_ = engine.open_virtual(inner, None, false).expect("nothing is recorded there");
     let prefix = engine.prefix(virtual_).expect("it has an id");
-    let place = step_at(&mut engine, virtual_).expect("nothing refuses it");
+    let place = step_at(&mut engine, virtual_).expect("nothing refuses it").place;
     assert_eq!(place.parent, Some(outer.id));
     assert_eq!(place.id, OperationId::at(Some(&prefix), 1));
 }
@@ -109,8 +112,7 @@ fn what_differs_from_the_history_stops_everything() {
 #[test]
 fn a_mismatch_names_both_sides() {
     let mut engine = invocation([recorded(1, Kind::Wait, "Wait", Status::Started)]);
-    let call = Call { name: Some("pay"), ..STEP };
-    let Err(Refusal::NonDeterministic(mismatch)) = engine.begin(ROOT, &call, at_least_once).map(|_| ()) else {
+    let Err(Refusal::NonDeterministic(mismatch)) = begin(&mut engine, ROOT, &STEP.named("pay")) else {
         panic!("it differs");
     };
     let (there, here) = mismatch.in_words();
@@ -126,9 +128,9 @@ fn nothing_is_recorded_of_a_virtual_context() {
 #[test]
 fn a_suspension_marks_all_it_unwinds_up_to_the_branch() {
     let mut engine = invocation([]);
-    let (place, _) = engine.begin(ROOT, &CHILD, context).expect("nothing refuses it");
+    let place = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it").place;
     let branch = engine.open_context(place, true);
-    let (place, _) = engine.begin(branch, &CHILD, context).expect("nothing refuses it");
+    let place = begin(&mut engine, branch, &CHILD).expect("nothing refuses it").place;
     let child = engine.open_context(place, false);
     engine.suspend(child, Some(5));
     assert_eq!(step_at(&mut engine, child), Err(Refusal::Suspended(Some(5))));
@@ -140,21 +142,26 @@ fn a_suspension_marks_all_it_unwinds_up_to_the_branch() {
 }
 
 #[test]
-fn a_wait_that_is_not_over_suspends_its_context() {
+fn a_wait_that_is_not_over_is_pending_and_suspends_nobody_by_itself() {
     let due = Operation { due: Some(7), ..recorded(1, Kind::Wait, "Wait", Status::Started) };
     let mut engine = invocation([due]);
-    assert_eq!(engine.begin(ROOT, &WAIT, waiting).map(|_| ()), Err(Refusal::Suspended(Some(7))));
-    assert!(engine.is_suspended(ROOT));
+    let arrival = engine.begin(ROOT, &WAIT, || NOW).expect("that is no refusal");
+    assert_eq!((arrival.decision, arrival.place.id), (Decision::Pending(Some(7)), OperationId::at(None, 1)));
+    // What is at work beside it goes on, until the driver has its code unwind.
+    assert!(!engine.is_suspended(ROOT));
+    assert!(step_at(&mut engine, ROOT).is_ok());
+    engine.suspend(ROOT, Some(7));
+    assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::Suspended(Some(7))));
 }
 
 #[test]
 fn what_runs_inside_an_ended_context_is_an_orphan() {
     let mut engine = invocation([]);
-    let (place, _) = engine.begin(ROOT, &CHILD, context).expect("nothing refuses it");
+    let place = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it").place;
     let child = engine.open_context(place, false);
     let inner = step_at(&mut engine, child).expect("it has not ended");
     engine.end(child);
-    assert_eq!(write(&mut engine, inner, &STEP, Action::Succeed), Err(Refusal::Orphaned(place.id)));
+    assert_eq!(write(&mut engine, &inner, Action::Succeed), Err(Refusal::Orphaned(place.id)));
     assert_eq!(step_at(&mut engine, child), Err(Refusal::Orphaned(place.id)));
     assert!(step_at(&mut engine, ROOT).is_ok());
 }
@@ -162,13 +169,12 @@ fn what_runs_inside_an_ended_context_is_an_orphan() {
 #[test]
 fn an_answer_without_a_token_revokes_the_invocation_and_wakes_everybody() {
     let mut engine = invocation([]);
-    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    let (step, _) = started(&mut engine, ROOT);
     engine.queue_mut().enter();
     let latest = engine.queue().latest();
     assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Muster, None)));
     let turn = engine.take_turn().expect("nothing has severed it");
-    let late = write(&mut engine, place, &STEP, Action::Succeed).expect("nothing refuses it");
+    let late = write(&mut engine, &step, Action::Succeed).expect("nothing refuses it");
     assert_eq!(engine.lead(Some(late), 3), Ok((Role::Follow, None)));
     assert_eq!(engine.acknowledge(turn, None, Vec::new(), 0), [3]);
     assert_eq!(engine.lead(Some(late), 3), Err(Refusal::Revoked));
@@ -186,31 +192,27 @@ fn the_outcome_of_the_execution_is_answered_without_a_token() {
 #[test]
 fn durable_updates_count_and_what_the_service_says_only_goes_on_from_them() {
     let mut engine = invocation([]);
-    let first = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    write(&mut engine, first, &STEP, Action::Start).expect("nothing refuses it");
-    let begun = Begun::new(first, &STEP);
-    let options = Options::Step { delay_seconds: 2 };
-    engine.write(&begun, Action::Retry, None, Some("error".to_owned()), options).expect("nothing refuses it");
+    let (first, _) = started(&mut engine, ROOT);
+    engine.retry(&first, 2, None, Some("error".to_owned())).expect("nothing refuses it");
     send(&mut engine, Some("next"), Vec::new());
-    let known = engine.history().get(&first.id).expect("it was recorded");
+    let known = engine.history().get(&first.place.id).expect("it was recorded");
     assert_eq!((known.status, known.attempt, known.due), (Status::Pending, 1, Some(3_000)));
     let second = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    write(&mut engine, second, &STEP, Action::Succeed).expect("nothing refuses it");
-    let ready = Operation { attempt: 1, ..Operation::new(first.id, Kind::Step, Status::Ready) };
-    let late = Operation::new(second.id, Kind::Step, Status::Started);
+    write(&mut engine, &second, Action::Succeed).expect("nothing refuses it");
+    let ready = Operation { attempt: 1, ..Operation::new(first.place.id, Kind::Step, Status::Ready) };
+    let late = Operation::new(second.place.id, Kind::Step, Status::Started);
     send(&mut engine, Some("next"), vec![ready, late]);
-    assert_eq!(engine.history().get(&first.id).map(|known| known.status), Some(Status::Ready));
-    assert_eq!(engine.history().get(&second.id).map(|known| known.status), Some(Status::Succeeded));
+    assert_eq!(engine.history().get(&first.place.id).map(|known| known.status), Some(Status::Ready));
+    assert_eq!(engine.history().get(&second.place.id).map(|known| known.status), Some(Status::Succeeded));
 }
 
 #[test]
 fn an_invocation_never_stops_for_time_before_it_has_advanced() {
     let mut engine = invocation([recorded(1, Kind::Step, "Step", Status::Succeeded)]);
     step_at(&mut engine, ROOT).expect("it is recorded");
-    assert_eq!(engine.stop_late(), Ok(()));
-    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
-    assert_eq!(engine.stop_late(), Err(Refusal::OutOfTime { pending: false }));
+    engine.set_deadline(NOW);
+    assert!(step_at(&mut engine, ROOT).is_ok());
+    assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { pending: false }));
     assert_eq!(engine.verdict(), Some("late"));
 }
 
@@ -230,9 +232,9 @@ fn a_context_replays_until_something_in_it_is_new() {
 fn what_can_be_sent_no_more_is_refused_whatever_stopped_the_operations_before() {
     for (reason, verdict) in [(Refusal::Broken, "broken"), (Refusal::Revoked, "revoked")] {
         let mut engine = invocation([]);
-        let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-        let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
-        assert!(matches!(engine.stop_late(), Err(Refusal::OutOfTime { .. })));
+        let (_, ticket) = started(&mut engine, ROOT);
+        engine.set_deadline(NOW);
+        assert!(matches!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { .. })));
         engine.stop(reason.clone());
         assert_eq!(engine.lead(Some(ticket), 1), Err(reason));
         assert_eq!(engine.verdict(), Some(verdict));
@@ -266,8 +268,7 @@ fn parents_that_go_round_end_the_search_and_nothing_inside_is_waited_for() {
 #[test]
 fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
     let mut engine = invocation([]);
-    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    let (_, ticket) = started(&mut engine, ROOT);
     engine.queue_mut().enter();
     engine.queue_mut().enter();
     assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Muster, None)));
@@ -279,9 +280,8 @@ fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
 #[test]
 fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
     let mut engine = invocation([]);
-    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
-    let late = write(&mut engine, place, &STEP, Action::Succeed).expect("nothing refuses it");
+    let (step, ticket) = started(&mut engine, ROOT);
+    let late = write(&mut engine, &step, Action::Succeed).expect("nothing refuses it");
     for hand in 1..4 {
         engine.queue_mut().enter();
         let role = if hand == 1 { Role::Muster } else { Role::Follow };
@@ -300,20 +300,19 @@ fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
     assert_eq!((&turn.batch, turn.number), (&cut_short.batch, cut_short.number));
     drop(cut_short);
     assert_eq!(engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0), []);
-    assert_eq!(engine.history().get(&place.id).map(|known| known.status), Some(Status::Succeeded));
+    assert_eq!(engine.history().get(&step.place.id).map(|known| known.status), Some(Status::Succeeded));
 }
 
 #[test]
 fn an_answer_that_comes_after_a_stop_counts_all_the_same() {
     let mut engine = invocation([]);
-    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    let ticket = write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    let (step, ticket) = started(&mut engine, ROOT);
     assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Lead, None)));
     let turn = engine.take_turn().expect("nothing has severed it");
     engine.stop(Refusal::Broken);
     assert_eq!(engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0), []);
     assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Done, None)));
-    assert_eq!(engine.history().get(&place.id).map(|known| known.status), Some(Status::Started));
+    assert_eq!(engine.history().get(&step.place.id).map(|known| known.status), Some(Status::Started));
 }
 
 #[test]
@@ -335,10 +334,9 @@ fn what_this_version_does_not_know_stops_only_who_comes_to_it() {
 #[test]
 fn what_turns_odd_under_way_stops_who_looks_again() {
     let mut engine = invocation([]);
-    let place = step_at(&mut engine, ROOT).expect("nothing refuses it");
-    write(&mut engine, place, &STEP, Action::Start).expect("nothing refuses it");
+    let (step, _) = started(&mut engine, ROOT);
     send(&mut engine, Some("next"), vec![recorded(1, Kind::Wait, "Wait", Status::Succeeded)]);
-    let again = engine.again(&Begun::new(place, &STEP), at_least_once);
+    let again = engine.again(&step, Look::Started);
     assert!(matches!(again, Err(Refusal::Odd(_))), "{again:?}");
 }
 
@@ -373,7 +371,7 @@ fn what_a_context_holds_that_is_over_or_was_broken_off_is_not_missed() {
     {
         let around = recorded(1, Kind::Context, "RunInChildContext", status);
         let mut engine = invocation([around, inside(7, Status::Started, context)]);
-        let (place, _) = engine.begin(ROOT, &CHILD, self::context).expect("nothing refuses it");
+        let place = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it").place;
         let inner = engine.open_context(place, false);
         if is_broken_off {
             engine.end(inner);
@@ -394,9 +392,8 @@ fn so_does_the_function_of_a_context_but_not_a_batch_to_all_of_its_branches() {
     ] {
         let around = recorded(1, Kind::Context, sub_type, Status::Started);
         let mut engine = invocation([around, inside(7, status, id)]);
-        let call = Call { sub_type, ..CHILD };
-        let (place, _) = engine.begin(ROOT, &call, context).expect("nothing refuses it");
-        assert_eq!(engine.conclude_context(&Begun::new(place, &call)).is_err(), is_missed, "{sub_type} {status:?}");
+        let around = begin(&mut engine, ROOT, &Call::Child { name: None, sub_type }).expect("nothing refuses it");
+        assert_eq!(engine.conclude_context(&around).is_err(), is_missed, "{sub_type} {status:?}");
         assert_eq!(step_at(&mut engine, ROOT).is_err(), is_missed, "it sticks");
     }
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use perdure_core::batch::{self, Branch, Hold, Next};
 use perdure_core::branches::Branches;
-use perdure_core::child;
+use perdure_core::call::Call;
 use perdure_core::completion::{Policy, Reason, Verdict};
-use perdure_core::engine::Call;
 use perdure_core::limits;
-use perdure_core::operation::{Kind, Millis, SubType};
+use perdure_core::operation::{Millis, SubType};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -154,11 +153,8 @@ impl Batch {
     }
 
     fn come<'py>(&self, py: Python<'py>, index: usize) -> Found<'py> {
-        let name = self.branches.name(index);
-        let name = Some(&*name).filter(|name| !name.is_empty());
-        let sub_type = self.branches.sub_type();
-        let call = Call { kind: Kind::Context, sub_type, name, index: Some(index as u64) };
-        self.scope.come(py, &call, |recorded, _| child::begin(recorded), None, self.decode)
+        let (name, sub_type) = (self.branches.name(index), self.branches.sub_type());
+        self.scope.come(py, &Call::Branch { name: Some(&name), sub_type, index: index as u64 }, self.decode)
     }
 
     fn open_flat(&self, py: Python<'_>, index: usize, gate: Option<Py<PyAny>>) -> Result<Scope, Error> {

@@ -16,7 +16,6 @@ const SERDES: &str = "perdure.serdes";
 #[derive(Debug)]
 pub enum Error {
     Refused(Refusal),
-    Invalid(Invalid),
     NotAtWork(NotAtWork),
     Python(PyErr),
 }
@@ -29,7 +28,7 @@ impl From<Refusal> for Error {
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self::Invalid(invalid)
+        Self::Refused(invalid.into())
     }
 }
 
@@ -50,7 +49,6 @@ impl From<Error> for PyErr {
         Python::attach(|py| {
             match error {
                 Error::Python(error) => Ok(error),
-                Error::Invalid(invalid) => raise(py, EXCEPTIONS, "ValidationError", (invalid.to_string(),)),
                 Error::NotAtWork(mistake) => raise(py, EXCEPTIONS, "InvalidStateError", (mistake.to_string(),)),
                 Error::Refused(refusal) => refused(py, refusal),
             }
@@ -93,6 +91,7 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
             let until = until as f64 / 1_000.0;
             raise(py, EXCEPTIONS, "TimedSuspendExecution", (message, until))
         }
+        Refusal::Invalid(_) => raise(py, EXCEPTIONS, "ValidationError", (message,)),
         Refusal::Orphaned(id) => raise(py, EXCEPTIONS, "OrphanedChildException", (message, id.to_string())),
         Refusal::NonDeterministic(mismatch) => {
             let (recorded, called) = mismatch.in_words();

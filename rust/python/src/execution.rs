@@ -61,11 +61,13 @@ impl Execution {
     }
 
     fn set_deadline(&self, seconds: f64) {
-        self.shared.lock().deadline = moment(seconds);
+        let mut state = self.shared.lock();
+        let deadline = state.clock.now().saturating_add(duration(seconds));
+        state.engine.set_deadline(deadline);
     }
 
     fn set_end(&self, seconds: f64) {
-        self.shared.lock().end = moment(seconds);
+        self.shared.lock().end = Instant::now().checked_add(duration(seconds));
     }
 
     fn wait(&self, ticket: u64, driver: &Bound<'_, PyAny>) -> Result<(), Error> {
@@ -167,7 +169,6 @@ impl Drop for Hand<'_> {
     }
 }
 
-fn moment(seconds: f64) -> Option<Instant> {
-    let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
-    Instant::now().checked_add(wait)
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }

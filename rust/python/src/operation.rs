@@ -1,13 +1,13 @@
 //! `Operation`: one operation that is not simply replayed, until its outcome is queued.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use perdure_core::call::Begun;
+use perdure_core::checkpoint::Ticket;
 use perdure_core::custody::Spot;
-use perdure_core::decision::Decision;
-use perdure_core::engine::{Begun, Table};
-use perdure_core::limits;
-use perdure_core::operation::Status;
+use perdure_core::decision::{Decision, Look};
+use perdure_core::operation::{Millis, Status};
 use perdure_core::scope::ScopeId;
 use perdure_core::update::{Action, Options};
 use pyo3::exceptions::PyException;
@@ -25,32 +25,41 @@ const START: u8 = 1;
 const INTERRUPTED: u8 = 2;
 const RECORDED: u8 = 3;
 const FAILED: u8 = 4;
+const PENDING: u8 = 5;
 
 /// The decisions by name.
-pub const DECISIONS: [(&str, u8); 5] =
-    [("RUN", RUN), ("START", START), ("INTERRUPTED", INTERRUPTED), ("RECORDED", RECORDED), ("FAILED", FAILED)];
+pub const DECISIONS: [(&str, u8); 6] = [
+    ("RUN", RUN),
+    ("START", START),
+    ("INTERRUPTED", INTERRUPTED),
+    ("RECORDED", RECORDED),
+    ("FAILED", FAILED),
+    ("PENDING", PENDING),
+];
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Operation {
     shared: Arc<Shared>,
-    table: Table<Text>,
-    pub begun: Arc<Begun>,
+    begun: Arc<Begun>,
     #[pyo3(get)]
     decision: u8,
     #[pyo3(get)]
     attempt: u32,
     #[pyo3(get)]
-    pub ticket: u64,
+    ticket: u64,
     #[pyo3(get)]
     write: bool,
-    /// Whether a START is due that was not written yet.
     #[pyo3(get)]
-    pub starts: bool,
+    starts: bool,
+    #[pyo3(get)]
+    until: Option<Millis>,
     status: Option<Status>,
     #[pyo3(get)]
     payload: Option<Py<PyAny>>,
     #[pyo3(get)]
     error: Option<Py<PyAny>>,
+    /// Whether a RETRY of it was queued.
+    is_retried: AtomicBool,
     /// The number of its functions at work; 0 if they are not.
     at_work: AtomicU64,
     /// Its context, once that is open.
@@ -63,48 +72,41 @@ impl Operation {
     pub fn new(
         py: Python<'_>,
         shared: &Arc<Shared>,
-        table: Table<Text>,
         begun: Arc<Begun>,
+        ticket: Option<Ticket>,
         decision: Decision<'_, Text>,
     ) -> Self {
         let object = |text: Option<&Text>| text.map(|text| text.get(py).unbind());
-        let (shared, attempt, ticket, write, starts) = (Arc::clone(shared), 0, 0, true, false);
-        let (status, payload, error) = (None, None, None);
-        let (at_work, inner, mark) = (AtomicU64::new(0), OnceLock::new(), Mark::default());
-        let blank = Self {
-            shared,
-            table,
+        let mut operation = Self {
+            shared: Arc::clone(shared),
             begun,
             decision: RUN,
-            attempt,
-            ticket,
-            write,
-            starts,
-            status,
-            payload,
-            error,
-            at_work,
-            inner,
-            mark,
+            attempt: 0,
+            ticket: ticket.unwrap_or_default().0,
+            write: true,
+            starts: decision.starts(),
+            until: None,
+            status: None,
+            payload: None,
+            error: None,
+            is_retried: AtomicBool::new(false),
+            at_work: AtomicU64::new(0),
+            inner: OnceLock::new(),
+            mark: Mark::default(),
         };
         match decision {
-            Decision::Value(value) => Self { decision: RECORDED, payload: object(value), ..blank },
+            Decision::Value(value) => (operation.decision, operation.payload) = (RECORDED, object(value)),
             Decision::Failure { status, error } => {
-                Self { decision: FAILED, status: Some(status), error: object(error), ..blank }
+                (operation.decision, operation.status, operation.error) = (FAILED, Some(status), object(error));
             }
             Decision::Run(run) => {
-                let (write, starts) = (run.write, run.start);
-                Self { attempt: run.attempt, payload: object(run.state), write, starts, ..blank }
+                (operation.attempt, operation.payload, operation.write) = (run.attempt, object(run.state), run.write);
             }
-            // The engine has turned a suspension into a refusal before it comes to this.
-            Decision::Start | Decision::Suspend(_) => Self { decision: START, starts: true, ..blank },
-            Decision::Interrupted { attempt } => Self { decision: INTERRUPTED, attempt, ..blank },
+            Decision::Start => operation.decision = START,
+            Decision::Interrupted { attempt } => (operation.decision, operation.attempt) = (INTERRUPTED, attempt),
+            Decision::Pending(until) => (operation.decision, operation.until) = (PENDING, until),
         }
-    }
-
-    /// Whether there is work to do that an invocation short of time should leave to the next.
-    pub fn is_work(&self) -> bool {
-        matches!(self.decision, RUN | START | INTERRUPTED) && self.write
+        operation
     }
 
     /// Where a thread of control stands that carries this as its mark, if it is one of the invocation's.
@@ -183,9 +185,10 @@ impl Operation {
     }
 
     fn again(&self, py: Python<'_>) -> Result<Self, Error> {
+        let look = if self.is_retried.load(Ordering::Relaxed) { Look::Retried } else { Look::Started };
         let mut state = self.shared.lock();
-        let decision = state.engine.again(&self.begun, self.table)?;
-        Ok(Self::new(py, &self.shared, self.table, Arc::clone(&self.begun), decision))
+        let decision = state.engine.again(&self.begun, look)?;
+        Ok(Self::new(py, &self.shared, Arc::clone(&self.begun), None, decision))
     }
 
     fn open<'py>(slf: &Bound<'py, Self>, branch: bool) -> PyResult<Bound<'py, Scope>> {
@@ -280,7 +283,10 @@ impl Operation {
         error: Option<&Bound<'_, PyDict>>,
         payload: Option<&Bound<'_, PyString>>,
     ) -> Result<u64, Error> {
-        let delay_seconds = limits::wait(delay.clamp(1, limits::MAX_WAIT))?;
-        self.update(Action::Retry, payload, error, Options::Step { delay_seconds })
+        let payload = payload.map(Text::outgoing);
+        let error = error.map(Text::error).transpose()?;
+        let ticket = self.shared.lock().engine.retry(&self.begun, delay, payload, error)?;
+        self.is_retried.store(true, Ordering::Relaxed);
+        Ok(ticket.0)
     }
 }

@@ -3,16 +3,15 @@
 
 use std::sync::Arc;
 
+use perdure_core::call::Call;
 use perdure_core::custody::Spot;
-use perdure_core::decision::{Decision, Look};
-use perdure_core::engine::{Begun, Call, Table};
+use perdure_core::decision::Decision;
 use perdure_core::id::OperationId;
-use perdure_core::operation::{Kind, Millis, Operation as Recorded};
+use perdure_core::limits;
+use perdure_core::operation::Millis;
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
-use perdure_core::update::{Action, Options};
-use perdure_core::{callback, child, condition, invoke, limits, step, wait};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -20,7 +19,6 @@ use crate::custody::{self, Mark};
 use crate::errors::{self, Error};
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
-use crate::text::Text;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Scope {
@@ -53,59 +51,44 @@ impl Scope {
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Inside(self.id))
     }
 
-    /// Comes to an operation.
-    ///
-    /// Without `options` the START is left to the caller; without `decode` so is reading a recorded value.
-    pub fn come<'py>(
-        &self,
-        py: Python<'py>,
-        call: &Call<'_>,
-        table: Table<Text>,
-        options: Option<Options<Text>>,
-        decode: Option<Decode>,
-    ) -> Found<'py> {
-        self.find(py, call, table, options, decode).map_err(|error| custody::located(py, &self.shared, error))
+    /// Comes to an operation. Without `decode`, reading a recorded value is left to the caller.
+    pub fn come<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>) -> Found<'py> {
+        self.find(py, call, decode).map_err(|error| custody::located(py, &self.shared, error))
     }
 
     #[inline]
-    fn find<'py>(
-        &self,
-        py: Python<'py>,
-        call: &Call<'_>,
-        table: Table<Text>,
-        options: Option<Options<Text>>,
-        decode: Option<Decode>,
-    ) -> Found<'py> {
+    fn find<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>) -> Found<'py> {
         let mut state = self.shared.lock();
         // A map or parallel comes to its branches itself, wherever they run.
-        if call.index.is_none() && state.engine.is_contested(self.id) {
+        if !matches!(call, Call::Branch { .. }) && state.engine.is_contested(self.id) {
             drop(state);
             let caller = custody::caller(py, &self.shared)?;
             state = self.shared.lock();
             state.engine.admit(self.id, call, caller)?;
         }
-        let (place, decision) = match (state.engine.begin(self.id, call, table), &self.gate) {
+        let State { engine, clock, .. } = &mut *state;
+        let arrival = match (engine.begin(self.id, call, || clock.now()), &self.gate) {
             (Err(Refusal::Held), Some(gate)) => {
                 drop(state);
                 if !gate.call0(py)?.is_truthy(py)? {
                     self.suspend(None)?;
                 }
-                return self.find(py, call, table, options, decode);
+                return self.find(py, call, decode);
             }
-            (begun, _) => begun?,
+            (arrival, _) => arrival?,
         };
-        if let (Decision::Value(value), Some(decode)) = (&decision, decode) {
+        if let (Decision::Value(value), Some(decode)) = (&arrival.decision, decode) {
+            let id = arrival.place.id;
             let Some(payload) = value.map(|value| value.get(py)) else { return Ok(py.None().into_bound(py)) };
             drop(state);
             return match decode(payload.cast::<PyString>().map_err(PyErr::from)?) {
                 Ok(decoded) => Ok(decoded),
-                Err(problem) => Err(unreadable(py, &place.id, call, problem)),
+                Err(problem) => Err(unreadable(py, &id, call, problem)),
             };
         }
-        let mut operation = Operation::new(py, &self.shared, table, Arc::new(Begun::new(place, call)), decision);
-        let started = start(&mut state, &mut operation, call, options);
+        let (begun, ticket) = (arrival.begun(call), arrival.ticket());
+        let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
         drop(state);
-        started?;
         Ok(Bound::new(py, operation)?.into_any())
     }
 }
@@ -121,26 +104,17 @@ impl Scope {
         at_most_once: bool,
         raw: bool,
     ) -> Found<'py> {
-        fn at_least_once(recorded: Option<&Recorded<Text>>, look: Look) -> Decision<'_, Text> {
-            step::begin(recorded, Semantics::AtLeastOnce, look)
-        }
-        fn at_most_once_(recorded: Option<&Recorded<Text>>, look: Look) -> Decision<'_, Text> {
-            step::begin(recorded, Semantics::AtMostOnce, look)
-        }
-        let call = Call { kind: Kind::Step, sub_type, name: text(name)?, index: None };
-        let table = if at_most_once { at_most_once_ } else { at_least_once };
-        self.come(py, &call, table, Some(Options::None), extended_unless(raw))
+        let semantics = if at_most_once { Semantics::AtMostOnce } else { Semantics::AtLeastOnce };
+        let call = Call::Step { name: text(name)?, sub_type, semantics };
+        self.come(py, &call, extended_unless(raw))
     }
 
     fn condition<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool) -> Found<'py> {
-        let call = Call { kind: Kind::Step, sub_type: "WaitForCondition", name: text(name)?, index: None };
-        self.come(py, &call, |recorded, _| condition::begin(recorded), Some(Options::None), extended_unless(raw))
+        self.come(py, &Call::Condition { name: text(name)? }, extended_unless(raw))
     }
 
     fn wait<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, seconds: i64) -> Found<'py> {
-        let call = Call { kind: Kind::Wait, sub_type: "Wait", name: text(name)?, index: None };
-        let options = Options::Wait { seconds: limits::wait(seconds)? };
-        self.come(py, &call, |recorded, _| wait::begin(recorded), Some(options), extended_unless(false))
+        self.come(py, &Call::Wait { name: text(name)?, seconds }, extended_unless(false))
     }
 
     fn callback<'py>(
@@ -151,36 +125,26 @@ impl Scope {
         timeout: i64,
         heartbeat: i64,
     ) -> Found<'py> {
-        let call = Call { kind: Kind::Callback, sub_type, name: text(name)?, index: None };
-        let options = Options::Callback {
-            timeout_seconds: limits::callback_timeout("timeout", timeout)?,
-            heartbeat_seconds: limits::callback_timeout("heartbeat timeout", heartbeat)?,
-        };
-        self.come(py, &call, |recorded, _| callback::create(recorded), Some(options), None)
+        self.come(py, &Call::Callback { name: text(name)?, sub_type, timeout, heartbeat }, None)
     }
 
     fn callback_result(&self, py: Python<'_>, id: &str) -> Result<Operation, Error> {
-        let table: Table<Text> = |recorded, _| callback::result(recorded);
-        let call = Call { kind: Kind::Callback, sub_type: "Callback", name: None, index: None };
         let mut state = self.shared.lock();
-        let (place, decision) = state.engine.look(self.id, OperationId::parse(id), table)?;
-        Ok(Operation::new(py, &self.shared, table, Arc::new(Begun::new(place, &call)), decision))
+        let (begun, decision) = state.engine.callback_result(self.id, OperationId::parse(id))?;
+        Ok(Operation::new(py, &self.shared, begun, None, decision))
     }
 
     fn invoke<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool) -> Found<'py> {
-        let call = Call { kind: Kind::ChainedInvoke, sub_type: "ChainedInvoke", name: text(name)?, index: None };
         let decode: Option<Decode> = if raw { None } else { Some(perdure_codec::decode_json) };
-        self.come(py, &call, |recorded, _| invoke::begin(recorded), None, decode)
+        self.come(py, &Call::Invoke { name: text(name)? }, decode)
     }
 
     fn child<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, sub_type: &str, raw: bool) -> Found<'py> {
-        let call = Call { kind: Kind::Context, sub_type, name: text(name)?, index: None };
-        self.come(py, &call, |recorded, _| child::begin(recorded), Some(Options::None), extended_unless(raw))
+        self.come(py, &Call::Child { name: text(name)?, sub_type }, extended_unless(raw))
     }
 
     fn batch<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, sub_type: &str, raw: bool) -> Found<'py> {
-        let call = Call { kind: Kind::Context, sub_type, name: text(name)?, index: None };
-        self.come(py, &call, |recorded, _| child::begin(recorded), None, extended_unless(raw))
+        self.come(py, &Call::Batch { name: text(name)?, sub_type }, extended_unless(raw))
     }
 
     fn open_virtual(&self, py: Python<'_>) -> Result<Self, Error> {
@@ -251,35 +215,16 @@ impl Scope {
     }
 }
 
-/// Sees to the START of an operation, if one is due.
-fn start(
-    state: &mut State,
-    operation: &mut Operation,
-    call: &Call<'_>,
-    options: Option<Options<Text>>,
-) -> Result<(), Error> {
-    if operation.is_work() {
-        state.check_time()?;
-    }
-    if operation.starts {
-        call.name.map_or(Ok(()), limits::name)?;
-        if let Some(options) = options {
-            operation.ticket = state.engine.write(&operation.begun, Action::Start, None, None, options)?.0;
-        }
-    }
-    Ok(())
-}
-
 pub fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
     let Some(name) = name else { return Ok(None) };
     let text = name.to_str().map_err(|_| limits::Invalid::NameCharacters(name.to_string_lossy().into_owned()))?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+    Ok(Some(text))
 }
 
 #[cold]
 #[inline(never)]
 fn unreadable(py: Python<'_>, id: &OperationId, call: &Call<'_>, problem: PyErr) -> Error {
-    let name = call.name.map_or_else(|| id.to_string(), ToOwned::to_owned);
+    let name = call.name().map_or_else(|| id.to_string(), ToOwned::to_owned);
     Error::Python(errors::undecodable(py, &name, problem))
 }
 

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use perdure_core::engine::Engine;
 use perdure_core::refusal::Refusal;
@@ -16,8 +16,7 @@ use crate::text::Text;
 pub struct State {
     /// Callers wait on Python locks.
     pub engine: Engine<Text, Object>,
-    /// When no work is begun any more.
-    pub deadline: Option<Instant>,
+    pub clock: Clock,
     /// When nobody waits any more.
     pub end: Option<Instant>,
     /// Of the batches that have begun.
@@ -26,25 +25,27 @@ pub struct State {
     pub informed_at: f64,
 }
 
+/// A clock that does not go back, from the beginning of the invocation on.
+#[derive(Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    pub fn now(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// One invocation.
 pub type Shared = Lock<State>;
 
 impl Shared {
     pub fn of(token: Text) -> Arc<Self> {
-        let (engine, bells) = (Engine::new(token), Vec::new());
-        Arc::new(Self::new(State { engine, deadline: None, end: None, bells, informed_at: 0.0 }))
+        let (engine, clock, bells) = (Engine::new(token), Clock(Instant::now()), Vec::new());
+        Arc::new(Self::new(State { engine, clock, end: None, bells, informed_at: 0.0 }))
     }
 }
 
 impl State {
-    /// Refuses new work once the deadline has passed.
-    pub fn check_time(&mut self) -> Result<(), Refusal> {
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => self.engine.stop_late(),
-            _ => Ok(()),
-        }
-    }
-
     /// How long one may wait; none if nobody knows when the invocation ends.
     pub fn seconds_left(&self) -> Option<f64> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64())
