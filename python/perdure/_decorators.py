@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
 
     from perdure.config import ParallelBranch
-    from perdure.context import DurableContext
     from perdure.types import StepContext, WaitForCallbackContext
 
     Params = ParamSpec("Params")
 
 T = TypeVar("T")
+C = TypeVar("C")
+"""A context: whichever the function is written for."""
 
 
 def _named(call: Callable[..., T], func: Callable[..., Any]) -> Callable[..., T]:
@@ -64,8 +65,8 @@ def durable_step(
 
 
 def durable_with_child_context(
-    func: Callable[Concatenate[DurableContext, Params], T],
-) -> Callable[Params, Callable[[DurableContext], T]]:
+    func: Callable[Concatenate[C, Params], T],
+) -> Callable[Params, Callable[[C], T]]:
     """Make a function usable as a child context with arguments: ``context.run_in_child_context(book(order))``.
 
     The context is named after the function unless the call names it.
@@ -76,7 +77,7 @@ def durable_with_child_context(
     """
 
     @functools.wraps(func)
-    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[DurableContext], T]:
+    def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[C], T]:
         return _named(lambda context: func(context, *args, **kwargs), func)
 
     return _uncalled(bind, "durable_with_child_context", func)
@@ -104,7 +105,7 @@ def durable_wait_for_callback(
 def durable_parallel_branch(
     name: str | None = None,
 ) -> Callable[
-    [Callable[Concatenate[DurableContext, Params], T]],
+    [Callable[Concatenate[C, Params], T]],
     Callable[Params, ParallelBranch[T]],
 ]:
     """Make a function usable as a branch with arguments: ``context.parallel([fetch("a"), fetch("b")])``.
@@ -119,7 +120,7 @@ def durable_parallel_branch(
     """
 
     def decorate(
-        func: Callable[Concatenate[DurableContext, Params], T],
+        func: Callable[Concatenate[C, Params], T],
     ) -> Callable[Params, ParallelBranch[T]]:
         @functools.wraps(func)
         def bind(*args: Params.args, **kwargs: Params.kwargs) -> ParallelBranch[T]:

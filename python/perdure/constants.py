@@ -2,7 +2,5 @@
 
 from __future__ import annotations
 
-from perdure.operations.child import MAX_RESULT
-
-CHECKPOINT_SIZE_LIMIT_BYTES = MAX_RESULT
+CHECKPOINT_SIZE_LIMIT_BYTES = 262_144
 """Above how many characters the result of a child context, map or parallel is not recorded, but made again."""

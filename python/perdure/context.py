@@ -1,7 +1,7 @@
 """`DurableContext`: what a handler calls, one short method an operation.
 
 Each method asks the core what to do. On replay the core's answer is the value, and that is all that happens; everything
-else is in `perdure.operations`.
+else is in `perdure.engine.operations`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from perdure._decorators import (
 )
 from perdure._frozen import Frozen
 from perdure._functions import check_function
+from perdure.engine.operations import callback as _callback
+from perdure.engine.operations import child as _child
+from perdure.engine.operations import condition as _condition
+from perdure.engine.operations import step as _step
+from perdure.engine.operations import wait as _wait
+from perdure.engine.operations.callback import Callback
+from perdure.engine.operations.common import one_of
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -28,13 +35,6 @@ from perdure.exceptions import (
     SuspendExecution,
     ValidationError,
 )
-from perdure.operations import callback as _callback
-from perdure.operations import child as _child
-from perdure.operations import condition as _condition
-from perdure.operations import step as _step
-from perdure.operations import wait as _wait
-from perdure.operations.callback import Callback
-from perdure.operations.common import one_of
 from perdure.types import Callback as CallbackProtocol
 from perdure.types import DurableContext as DurableContextProtocol
 from perdure.types import LoggerInterface, StepContext, WaitForCallbackContext, WaitForConditionCheckContext
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
         StepSemantics,
         WaitForCallbackConfig,
     )
+    from perdure.engine.invocation import Invocation
     from perdure.identifier import OperationIdentifier, OperationIdNamespace
-    from perdure.invocation import Invocation
     from perdure.lambda_service import OperationSubType, OperationType
     from perdure.logger import Logger, LogInfo
     from perdure.retries import RetryDecision
@@ -554,7 +554,7 @@ class DurableContext:
 
         """
         try:
-            from perdure.operations import invoke as _invoke  # noqa: PLC0415  only for handlers that use it
+            from perdure.engine.operations import invoke as _invoke  # noqa: PLC0415  only for handlers that use it
 
             if config is not None:
                 serdes_payload = serdes_payload or config.serdes_payload
@@ -654,7 +654,7 @@ class DurableContext:
 
         """
         try:
-            from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
+            from perdure.engine import batch  # noqa: PLC0415  only for handlers that use it
 
             if not name:
                 name = getattr(func, "durable_name", None)
@@ -667,8 +667,8 @@ class DurableContext:
                 nesting_type,
                 item_namer,
             )
-            options = executor.Options.of(config, *given)
-            return executor.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
+            options = batch.Options.of(config, *given)
+            return batch.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -704,11 +704,11 @@ class DurableContext:
 
         """
         try:
-            from perdure.concurrency import executor  # noqa: PLC0415  only for handlers that use it
+            from perdure.engine import batch  # noqa: PLC0415  only for handlers that use it
 
             given = (max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, None)
-            options = executor.Options.of(config, *given)
-            return executor.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
+            options = batch.Options.of(config, *given)
+            return batch.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
             raise

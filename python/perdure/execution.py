@@ -11,9 +11,12 @@ from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import Execution, encode_json
 from perdure._functions import is_async, refuse_awaitable
 from perdure._log import Log
-from perdure._received import read_event, read_input
-from perdure.client import BotoClient, ModelClient, ProcessClient
 from perdure.context import DurableContext
+from perdure.engine.client import BotoClient, ModelClient, ProcessClient
+from perdure.engine.invocation import Invocation
+from perdure.engine.operations.common import REFUSALS, used_after_its_end, wire_error
+from perdure.engine.received import read_event, read_input
+from perdure.engine.time_left import WALL_CLOCK
 from perdure.exceptions import (
     BackgroundThreadError,
     BotoClientError,
@@ -27,8 +30,6 @@ from perdure.exceptions import (
     wire_error_type,
     wire_text,
 )
-from perdure.invocation import WALL_CLOCK, Invocation
-from perdure.operations.common import REFUSALS, used_after_its_end, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
         DurableExecutionInvocationInputWithClient,
         InitialExecutionState,
     )
-    from perdure.checkpoint import Checkpointer
-    from perdure.client import Client, Wire
+    from perdure.engine.checkpoint import Checkpointer
+    from perdure.engine.client import Client
+    from perdure.engine.received import Wire
     from perdure.lambda_service import (
         DurableExecutionInvocationOutput,
         DurableServiceClient,
@@ -322,7 +324,7 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
 
 def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
     """Add further pages of the history to what is known of the execution's size."""
-    from perdure import _budget  # noqa: PLC0415  only for histories that do not fit into the event
+    from perdure.engine import budget as _budget  # noqa: PLC0415  only for histories that do not fit into the event
 
     checkpoints.used += len(more)
     checkpoints.told.append(more)

@@ -21,10 +21,10 @@ from perdure.cli.bench import app, show
 from perdure.concurrency.models import BatchResult
 from perdure.config import ParallelBranch
 from perdure.context import DurableContext
+from perdure.engine.operations import step
 from perdure.history.operations import HistoryError
 from perdure.history.record import event_text
 from perdure.local import LocalService, VirtualClock
-from perdure.operations import step
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes import JsonSerDes
 from perdure.waits import WaitForConditionDecision

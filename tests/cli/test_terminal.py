@@ -20,11 +20,11 @@ from perdure.cli.command_context import CommandContext
 from perdure.cli.connection import Connection
 from perdure.cli.drawing.chart import chart
 from perdure.cli.drawing.columns import Columns
+from perdure.cli.drawing.encodings import spelled
 from perdure.cli.drawing.listing import listing
 from perdure.cli.drawing.log import Log
 from perdure.cli.drawing.picture import svg
 from perdure.cli.drawing.tree import tree
-from perdure.cli.encodings import spelled
 from perdure.cli.follow import fitting
 from perdure.local import LocalService
 from support.story import Story, retry

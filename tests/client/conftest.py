@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from perdure import client, native_client
+from perdure.engine import client, native_client
 from support.hand import LambdaContext
 
 

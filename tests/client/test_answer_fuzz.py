@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure import native_client
+from perdure.engine import native_client
 from support.wire import Connection, lambda_environment, scripted
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from perdure import DurableContext, ExecutionError, native_client, run_durable_handler
+from perdure import DurableContext, ExecutionError, run_durable_handler
+from perdure.engine import native_client
 from perdure.exceptions import CheckpointError
 from support.hand import LambdaContext, event, op_id
 from support.wire import OK, Connection, answer, lambda_environment, scripted
@@ -218,7 +219,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_client_token(monkeypatch
 def test_an_invocation_ends_as_it_does_over_boto3(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def outcome(kind: str) -> Any:
         monkeypatch.setenv("PERDURE_CLIENT", kind)
-        monkeypatch.setattr("perdure.client._default", None)
+        monkeypatch.setattr("perdure.engine.client._default", None)
         monkeypatch.setattr("perdure.lambda_service.LambdaClient._shared", None)
         try:
             given = run_durable_handler(event(), LambdaContext(0.5), lambda _, c: c.step(lambda _: 1))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure import ValidationError, client, native_client
-from perdure.client import BotoClient
+from perdure import ValidationError
+from perdure.engine import client, native_client
+from perdure.engine.client import BotoClient
 from support.hand import Recorder, invoke
 from support.wire import lambda_environment, scripted
 

@@ -60,7 +60,7 @@ def over_the_wire(name: str) -> Callable[[Any, Any], Any]:
 def test_an_execution_over_the_wire_is_recorded_as_one_within_the_process(
     name: str, transport: str, lossy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.checkpoint.sleep", lambda _seconds: None)
+    monkeypatch.setattr("perdure.engine.checkpoint.sleep", lambda _seconds: None)
     service = LocalService()
 
     def hurt(number: int) -> str | None:

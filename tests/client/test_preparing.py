@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, checkpoint, durable_execution
-from perdure import client as clients
+from perdure import DurableContext, durable_execution
+from perdure.engine import checkpoint
+from perdure.engine import client as clients
 from perdure.exceptions import CheckpointError
 from support import imports
 from support.hand import NOW, PENDING, LambdaContext, Recorder, event, op, succeeded
@@ -184,7 +185,7 @@ def test_a_fork_beside_a_client_that_never_comes_waits_no_longer_than_it_must(mo
 
 
 def test_nothing_of_it_is_imported_with_perdure() -> None:
-    assert not {"boto3", "botocore", "perdure.native_client"} & imports.brought("import perdure")
+    assert not {"boto3", "botocore", "perdure.engine.native_client"} & imports.brought("import perdure")
 
 
 def test_short_steps_of_a_warm_process_share_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ THROTTLED = b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","mes
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Give the pauses that were made, none of which takes time."""
     made: list[float] = []
-    monkeypatch.setattr("perdure.checkpoint.sleep", made.append)
+    monkeypatch.setattr("perdure.engine.checkpoint.sleep", made.append)
     return made
 
 

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perdure import native_client
+from perdure.engine import native_client
 from support.wire import Request, lambda_environment, scripted
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from perdure import DurableContext, InvocationError, complete_batch, continue_batch, durable_execution
 from perdure._core import Batch, Execution, hands_at_work
-from perdure.concurrency import executor
 from perdure.config import CompletionConfig, CompletionOutcome, NestingType
+from perdure.engine import batch as executor
 from perdure.exceptions import InvalidStateError, ValidationError
 from perdure.local import InvocationCut, LocalService
 from perdure.retries import RetryPresets

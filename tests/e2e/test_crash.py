@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, StepContext, checkpoint, durable_execution
+from perdure import DurableContext, StepContext, durable_execution
 from perdure.config import CompletionConfig, NestingType, StepSemantics
+from perdure.engine import checkpoint
 from perdure.local import InvocationCut, LocalService, client_error
 from perdure.local.event_forms import to_event_operation
 from perdure.retries import RetryDecision, RetryPresets, WithRetryConfig, with_retry

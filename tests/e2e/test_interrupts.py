@@ -21,15 +21,15 @@ from perdure import (
     ExecutionError,
     InvocationError,
     StepContext,
-    _threads,
     continue_batch,
     run_durable_handler,
 )
 from perdure._core import hands_at_work
-from perdure.checkpoint import Checkpointer
-from perdure.concurrency import executor
 from perdure.config import CompletionConfig, NestingType
-from perdure.invocation import Invocation
+from perdure.engine import batch as executor
+from perdure.engine import threads as _threads
+from perdure.engine.checkpoint import Checkpointer
+from perdure.engine.invocation import Invocation
 from support.hand import NOW, PENDING, LambdaContext, Recorder, event, op
 from support.interrupts import Interrupt, Interrupter, each_place, traced
 
@@ -244,9 +244,9 @@ def played(scene: str) -> Any:
 def test_an_interrupt_at_any_bytecode_leaves_nobody_waiting(
     scene: str, function: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.checkpoint.SHORTEST_MUSTER", 0.0)
-    monkeypatch.setattr("perdure.checkpoint.LINGER", 0.001)
-    monkeypatch.setattr("perdure.checkpoint.sleep", nap)
+    monkeypatch.setattr("perdure.engine.checkpoint.SHORTEST_MUSTER", 0.0)
+    monkeypatch.setattr("perdure.engine.checkpoint.LINGER", 0.001)
+    monkeypatch.setattr("perdure.engine.checkpoint.sleep", nap)
     unraisable: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: unraisable.append(given.exc_value))
     traced(monkeypatch)
@@ -279,7 +279,7 @@ def test_an_interrupt_at_any_bytecode_of_a_batch_ends_all_of_it(
     scene: str, function: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every thread ends and is given back, and nothing is recorded or returned that would not be without it."""
-    monkeypatch.setattr("perdure.checkpoint.SHORTEST_MUSTER", 0.0)
+    monkeypatch.setattr("perdure.engine.checkpoint.SHORTEST_MUSTER", 0.0)
     unraisable: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: unraisable.append(given.exc_value))
     traced(monkeypatch)

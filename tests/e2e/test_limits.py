@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, ValidationError, checkpoint, durable_execution
+from perdure import DurableContext, ValidationError, durable_execution
 from perdure.config import (
     CallbackConfig,
     ChildConfig,
@@ -19,6 +19,7 @@ from perdure.config import (
     ParallelBranch,
     StepConfig,
 )
+from perdure.engine import checkpoint
 from perdure.local import LocalService
 from perdure.retries import RetryDecision
 from perdure.waits import WaitForConditionDecision

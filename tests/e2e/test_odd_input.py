@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, ExecutionError, SerDesError, ValidationError, _threads, run_durable_handler
+from perdure import DurableContext, ExecutionError, SerDesError, ValidationError, run_durable_handler
+from perdure.engine import threads as _threads
 from perdure.retries import RetryPresets
 from support.hand import LambdaContext, Recorder, event, invoke, op
 

@@ -14,11 +14,11 @@ from perdure import (
     ExecutionError,
     InvocationError,
     RetryableSerDesError,
-    checkpoint,
     durable_execution,
     run_durable_handler,
 )
 from perdure.config import NestingType
+from perdure.engine import checkpoint
 from perdure.exceptions import CheckpointError, DurableApiErrorCategory, GetExecutionStateError
 from perdure.execution import LAMBDA_RESPONSE_SIZE_LIMIT
 from perdure.local import LocalService, client_error

@@ -175,7 +175,7 @@ class Wrapping(Recorder):
 
 
 def test_a_stack_that_ends_inside_a_client_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.checkpoint.sleep", lambda _: pytest.fail("it is repeated"))
+    monkeypatch.setattr("perdure.engine.checkpoint.sleep", lambda _: pytest.fail("it is repeated"))
     response, client = invoke(steps_and_children, client=Wrapping())
     assert response["Status"] == "FAILED"
     assert response["Error"]["ErrorType"] == "RecursionError"
@@ -185,7 +185,7 @@ def test_a_stack_that_ends_inside_a_client_is_no_lost_connection(monkeypatch: py
 def test_a_connection_lost_while_the_user_handles_the_end_of_the_stack_is_a_lost_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("perdure.checkpoint.sleep", lambda _: None)
+    monkeypatch.setattr("perdure.engine.checkpoint.sleep", lambda _: None)
 
     def handler(context: DurableContext) -> Any:
         try:

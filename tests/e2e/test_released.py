@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
-from perdure import ExecutionError, InvocationError, SerDesError, ValidationError, checkpoint, durable_execution
+from perdure import ExecutionError, InvocationError, SerDesError, ValidationError, durable_execution
 from perdure.config import CompletionConfig, NestingType, StepSemantics, continue_batch
+from perdure.engine import checkpoint
 from perdure.exceptions import OrphanedChildException
 from perdure.local import LocalService
 from perdure.retries import RetryDecision, RetryPresets, WithRetryConfig, with_retry

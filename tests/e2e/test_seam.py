@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import ANY, Stubber
 
-import perdure.client
+import perdure.engine.client
 from perdure import DurableContext, durable_execution, run_durable_handler
 from perdure.exceptions import CheckpointError, DurableApiErrorCategory, ExecutionError, GetExecutionStateError
 from perdure.execution import (
@@ -288,7 +288,7 @@ def own_client(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return Recorder()
 
     monkeypatch.setattr(boto3, "client", client)
-    monkeypatch.setattr(perdure.client, "_default", None)
+    monkeypatch.setattr(perdure.engine.client, "_default", None)
     monkeypatch.setattr(LambdaClient, "_shared", None)
     return made
 

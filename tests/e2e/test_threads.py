@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, InvocationError, StepContext, checkpoint, durable_execution, run_durable_handler
+from perdure import DurableContext, InvocationError, StepContext, durable_execution, run_durable_handler
 from perdure._core import hands_at_work
-from perdure.concurrency import executor
 from perdure.config import CompletionConfig, NestingType, StepSemantics
+from perdure.engine import batch as executor
+from perdure.engine import checkpoint
 from perdure.local import Limits, LocalService, VirtualClock
 from perdure.retries import RetryPresets
 from support.hand import PENDING, LambdaContext, Recorder, event, invoke, op, succeeded

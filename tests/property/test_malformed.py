@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import ExecutionError, InvocationError, durable_execution
-from perdure.operations import child
+from perdure.engine.operations import child
 from support.hand import LambdaContext, Recorder
 from support.spoiling import (
     LARGE,
@@ -53,7 +53,7 @@ MANY = settings(max_examples=5 * settings.default.max_examples)  # type: ignore[
 @pytest.fixture(autouse=True, scope="module")
 def _small_results_are_large() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(child, "MAX_RESULT", LARGE)
+        patch.setattr(child, "CHECKPOINT_SIZE_LIMIT_BYTES", LARGE)
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from perdure import DurableContext, run_durable_handler
-from perdure.client import PAGE
+from perdure.engine.client import PAGE
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
 NOW = 1_767_225_600_000

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from perdure import _threads
+from perdure.engine import threads as _threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ import boto3
 import trustme
 from botocore.config import Config
 
-from perdure import native_client
+from perdure.engine import native_client
 from perdure.local import InvocationCut
 from perdure.local.http import LocalServer
 from support.hand import LambdaContext

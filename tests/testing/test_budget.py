@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import _budget, checkpoint, durable_execution
+from perdure import durable_execution
+from perdure.engine import budget as _budget
+from perdure.engine import checkpoint
 from perdure.local import Limits, LocalService
 from perdure.local.machine.budget import PRICE_LIST, Budget, Prices, budget_of, budget_of_operations
 from perdure.testing.model import GetDurableExecutionHistoryResponse, GetDurableExecutionResponse
@@ -92,7 +94,7 @@ def test_what_is_kept_costs_for_as_long_as_the_execution_is_kept() -> None:
     service = LocalService().register("f", durable_execution(steps), retention_days=30)
     handle = service.run("f", event=1)
     only_kept = Prices(operation=0, written_gb=0, retained_gb_month=1e9)
-    assert budget_of(handle, only_kept).price == pytest.approx(1.0)
+    assert budget_of(handle.machine, only_kept).price == pytest.approx(1.0)
     assert Budget(1, 1, prices=only_kept).price == pytest.approx(14 / 30)
     assert Budget(1, 1, retention_days=30, prices=Prices(0, 0, 1e9, retention_days=3)).price == pytest.approx(0.1)
 
@@ -100,8 +102,8 @@ def test_what_is_kept_costs_for_as_long_as_the_execution_is_kept() -> None:
 def test_executions_of_a_local_service_and_operations_of_any_other_have_a_budget() -> None:
     service = LocalService().register("f", durable_execution(steps))
     handle = service.run("f", event=5)
-    assert budget_of(handle) == Budget(5, 5)
-    assert budget_of(service.run("f", event=0)) == Budget(0, 0)
+    assert budget_of(handle.machine) == Budget(5, 5)
+    assert budget_of(service.run("f", event=0).machine) == Budget(0, 0)
     told = service.client.get_durable_execution_state(
         DurableExecutionArn=handle.arn, CheckpointToken=handle.machine.token
     )

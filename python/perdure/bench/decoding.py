@@ -9,8 +9,8 @@ from perdure import execution as _execution
 from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_json
 from perdure.bench.measurement import Times
 from perdure.bench.replay import replaced, replay_once
-from perdure.concurrency import executor as _executor
 from perdure.context import DurableContext
+from perdure.engine import batch as _executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED, Operation
-from perdure.operations import child, condition, step
+from perdure.engine.operations import child, condition, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

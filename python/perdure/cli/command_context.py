@@ -15,8 +15,8 @@ from rich.text import Text
 
 from perdure.cli.codes import INTERRUPTED, REFUSED, CommandError
 from perdure.cli.connection import Connection
+from perdure.cli.drawing.encodings import prepare
 from perdure.cli.drawing.text import clean, clean_lines, dumps, pretty
-from perdure.cli.encodings import prepare
 from perdure.cli.faults import explain
 from perdure.cli.outputs import lead_nowhere, unwritable
 from perdure.cli.usage import Command, error_document

@@ -87,7 +87,7 @@ def run(
             _bring_home(service, handle, display, others, callback_wait)
         except KeyboardInterrupt:
             interrupted = True
-    budget = budget_of(handle, prices_of(price_operations, price_written, price_retained))
+    budget = budget_of(handle.machine, prices_of(price_operations, price_written, price_retained))
     if as_json:
         print_document(context, as_document(handle, budget, branches.failed, interrupted=interrupted))
     elif interrupted:

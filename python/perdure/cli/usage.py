@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from perdure.cli.codes import INTERRUPTED, REFUSED, USAGE, CommandError
+from perdure.cli.drawing.encodings import prepare
 from perdure.cli.drawing.text import clean_lines, dumps
-from perdure.cli.encodings import prepare
 from perdure.cli.outputs import forgiving, lead_nowhere, unwritable
 from perdure.cli.writer import write
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perdure._hooks import Hooks
+    from perdure.engine.hooks import Hooks
     from perdure.local.client import LocalClient
     from perdure.local.machine.clock import Clock
 

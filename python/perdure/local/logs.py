@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from perdure._hooks import Hooks
 from perdure._log import Log
+from perdure.engine.hooks import Hooks
 from perdure.local.event_forms import error_object
 from perdure.local.traces import chain_of, place_of, traceback_text
 

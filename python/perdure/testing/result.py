@@ -111,7 +111,7 @@ class DurableFunctionTestResult(_Searchable, Generic[T]):
                 len(execution.invocations),
                 machine.started_at,
                 machine.ended_at,
-                budget_of(execution, prices),
+                budget_of(execution.machine, prices),
                 _EventsOf(execution),
                 None if execution.status == "SUCCEEDED" else failure_of(execution),
             ),

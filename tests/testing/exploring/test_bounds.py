@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from perdure import DurableContext, durable_execution
-from perdure.operations import condition, step
+from perdure.engine.operations import condition, step
 from perdure.testing import ExplorationError, explore
 from perdure.testing.explorer import Schedule
 from support.explored import GLOBAL, batches, polling, search

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import StepError, durable_execution
-from perdure.operations import step
+from perdure.engine.operations import step
 from perdure.retries import RetryPresets
 from perdure.testing import ExplorationError
 from perdure.testing.explorer import Schedule

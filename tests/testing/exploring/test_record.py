@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import StepError, durable_execution
-from perdure.concurrency import executor
 from perdure.concurrency.models import BatchItem, BatchItemStatus, BatchResult, CompletionReason
 from perdure.config import CompletionConfig, NestingType
-from perdure.operations import child, condition, step
+from perdure.engine import batch as executor
+from perdure.engine.operations import child, condition, step
 from perdure.serdes import JsonSerDes
 from support.explored import batches, polling, search
 

@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from perdure.cli.drawing import bars
+from perdure.cli.drawing.encodings import spelled
 from perdure.cli.drawing.scale import Scale
 from perdure.cli.drawing.text import clean, clock, duration, plural, style_of, zone
-from perdure.cli.encodings import spelled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

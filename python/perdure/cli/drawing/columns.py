@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from perdure.cli.encodings import spelled
+from perdure.cli.drawing.encodings import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

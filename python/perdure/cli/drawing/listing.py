@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
+from perdure.cli.drawing.encodings import spelled
 from perdure.cli.drawing.text import clean, clock, duration, style_of, zone
-from perdure.cli.encodings import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from perdure.cli.drawing.encodings import spelled
 from perdure.cli.drawing.text import clean, clock, line, stamp, zone
-from perdure.cli.encodings import spelled
 from perdure.history.kinds import split
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perdure.local.machine.execution import DEFAULT_RETENTION_DAYS
+from perdure.local.machine.execution import DEFAULT_RETENTION_DAYS, Execution
 from perdure.local.machine.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perdure.local.handle import ExecutionHandle
 
 GB, MILLION = 10**9, 10**6
 _DEFAULT = Limits()
@@ -162,17 +161,17 @@ class Budget:
         }
 
 
-def budget_of(handle: ExecutionHandle, prices: Prices | None = None) -> Budget:
+def budget_of(execution: Execution, prices: Prices | None = None) -> Budget:
     """Give the budget of an execution of a local service, by the limits of that service."""
-    machine, operations = handle.machine, handle.operations
-    limits = machine.limits
+    operations = [operation for key, operation in execution.operations.items() if key != execution.execution_id]
+    limits = execution.limits
     return Budget(
         len(operations),
-        machine.written_bytes,
+        execution.written_bytes,
         limits.operations,
         limits.written_bytes,
         sum(map(_repeats, operations)),
-        machine.origin.retention_days,
+        execution.origin.retention_days,
         prices or _LISTED,
     )
 

@@ -12,16 +12,18 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from perdure import _threads, checkpoint, config, execution
+from perdure import config, execution
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import jittered_delay
-from perdure._hooks import Hooks
-from perdure.concurrency import executor
 from perdure.context import DurableContext
+from perdure.engine import batch as executor
+from perdure.engine import checkpoint
+from perdure.engine import threads as _threads
+from perdure.engine.hooks import Hooks
+from perdure.engine.invocation import Invocation
+from perdure.engine.operations import child, condition, step
 from perdure.exceptions import DurableOperationError, OrphanedChildException, SerDesError, SuspendExecution
-from perdure.invocation import Invocation
 from perdure.local import InvocationCut
-from perdure.operations import child, condition, step
 from perdure.testing.exploring.fault import ScheduledBatch, ShortOfTime
 from perdure.testing.exploring.hands import HandLock
 

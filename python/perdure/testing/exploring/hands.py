@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from perdure import _threads
+from perdure.engine import threads as _threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

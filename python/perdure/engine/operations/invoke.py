@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, PENDING, START
+from perdure.engine.operations.common import deserialise, raise_recorded, serialise
 from perdure.exceptions import InvokeError
-from perdure.operations.common import deserialise, raise_recorded, serialise
 from perdure.serdes import DEFAULT_JSON_SERDES
 
 if TYPE_CHECKING:
     from perdure._core import Operation
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
     from perdure.serdes import SerDes
 
 
 def run(
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     function_name: str,
     payload: Any,
@@ -33,7 +33,7 @@ def run(
 
 
 def _run(
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     function_name: str,
     payload: Any,

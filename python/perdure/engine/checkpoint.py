@@ -15,14 +15,15 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure import _threads
+from perdure.engine import threads as _threads
 from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError, GetExecutionStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Execution
-    from perdure.client import Checkpoint, Client, Wire
+    from perdure.engine.client import Client
+    from perdure.engine.received import Checkpoint, Wire
 
 T = TypeVar("T")
 
@@ -205,7 +206,7 @@ class Checkpointer:
         heavy = self.written < HEAVY <= written
         self.used, self.written = used, written
         if crowded or heavy:
-            from perdure import _budget  # noqa: PLC0415  only to warn
+            from perdure.engine import budget as _budget  # noqa: PLC0415  only to warn
 
             _budget.warn(self._arn, used if crowded else None, written if heavy else None)
 
@@ -270,7 +271,7 @@ class Checkpointer:
         """
         from random import random  # noqa: PLC0415  only in trouble
 
-        from perdure._retry_after import asked_to_wait  # noqa: PLC0415  the same
+        from perdure.engine.retry_after import asked_to_wait  # noqa: PLC0415  the same
 
         pause, until = FIRST_PAUSE, None
         calls, most = 1, self._client.most_calls()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, PENDING, RECORDED, START
 from perdure._functions import PLAIN, ask, check_function, check_result
+from perdure.engine.operations.common import deserialise, failure, logger, raise_recorded, retry, serialise, wire_error
 from perdure.exceptions import (
     ExecutionError,
     InvocationError,
@@ -13,13 +14,12 @@ from perdure.exceptions import (
     StepError,
     StepInterruptedError,
 )
-from perdure.operations.common import deserialise, failure, logger, raise_recorded, retry, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Operation
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
     from perdure.types import StepContext
@@ -29,7 +29,7 @@ _A_STEP = ("a step", "a StepContext")
 
 
 def run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one frame: a step pays for each
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     func: Callable[[StepContext], Any],
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,
@@ -111,7 +111,7 @@ def _never(_error: Exception, _attempt: int) -> RetryDecision:
 
 
 def end_attempt(
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     error: Exception,
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,

@@ -20,7 +20,6 @@ from _thread import allocate_lock
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from perdure import _threads
 from perdure._core import (
     ABORT,
     ASK,
@@ -57,6 +56,9 @@ from perdure.config import (
     NestingType,
     ParallelBranch,
 )
+from perdure.engine import threads as _threads
+from perdure.engine.operations import child
+from perdure.engine.operations.common import REFUSALS, passes_through, used_after_its_end, wire_error
 from perdure.exceptions import (
     DurableOperationError,
     OrphanedChildException,
@@ -65,14 +67,12 @@ from perdure.exceptions import (
     ValidationError,
 )
 from perdure.lambda_service import ErrorObject
-from perdure.operations import child
-from perdure.operations.common import REFUSALS, passes_through, used_after_its_end, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perdure.config import MapConfig, ParallelConfig
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
 
 MAX_THREADS = 256
 """How many branch threads the process may run at one moment, well below Lambda's 1,024."""
@@ -82,7 +82,7 @@ _SUCCEEDED, _FAILED, _STARTED = BatchItemStatus.SUCCEEDED, BatchItemStatus.FAILE
 _RAISED: Final = RuntimeError("the error of this batch was raised already")
 """In the place of a batch's error: its traceback holds the frames of branches, and they the batch."""
 
-Body = "Callable[[DurableContext, int], Any]"
+Body = "Callable[[Any, int], Any]"
 
 
 class Options:
@@ -139,9 +139,9 @@ class Options:
 
 
 def run_map(
-    context: DurableContext, inputs: Sequence[Any], func: Callable[..., Any], name: str | None, options: Options
+    context: Context, inputs: Sequence[Any], func: Callable[..., Any], name: str | None, options: Options
 ) -> Any:
-    """Run a map: see `DurableContext.map`."""
+    """Run a map: see `Context.map`."""
     if isinstance(inputs, (dict, set, frozenset)) or not hasattr(inputs, "__len__"):
         raise ValidationError(
             f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
@@ -152,23 +152,23 @@ def run_map(
     def names() -> list[str | None]:
         return [namer(item, index) for index, item in enumerate(inputs)] if namer else []
 
-    def body(inner: DurableContext, index: int) -> Any:
+    def body(inner: Context, index: int) -> Any:
         return func(inner, inputs[index], index, inputs)
 
     def check() -> None:
-        check_function(func, "map", "a DurableContext, the item, its index and all items")
+        check_function(func, "map", "a Context, the item, its index and all items")
 
     kinds = ("Map", "MapIteration", "MapResult", "map-item-")
     return _run(context, len(inputs), body, names, name, options, kinds, check)
 
 
 def run_parallel(
-    context: DurableContext,
-    functions: Sequence[Callable[[DurableContext], Any] | ParallelBranch[Any]],
+    context: Context,
+    functions: Sequence[Callable[[Any], Any] | ParallelBranch[Any]],
     name: str | None,
     options: Options,
 ) -> Any:
-    """Run a parallel: see `DurableContext.parallel`."""
+    """Run a parallel: see `Context.parallel`."""
     if not hasattr(functions, "__iter__"):
         raise ValidationError(f"parallel takes a list of functions, not {functions!r}")
     branches = list(functions)
@@ -176,22 +176,22 @@ def run_parallel(
     def names() -> list[str | None]:
         return [branch.name if isinstance(branch, ParallelBranch) else None for branch in branches]
 
-    def body(inner: DurableContext, index: int) -> Any:
+    def body(inner: Context, index: int) -> Any:
         return branches[index](inner)
 
     def check() -> None:
         for branch in branches:
             function = branch.func if isinstance(branch, ParallelBranch) else branch
-            check_function(function, "a branch of parallel", "a DurableContext")
+            check_function(function, "a branch of parallel", "a Context")
 
     kinds = ("Parallel", "ParallelBranch", "ParallelResult", "parallel-branch-")
     return _run(context, len(branches), body, names, name, options, kinds, check)
 
 
 def _run(
-    context: DurableContext,
+    context: Context,
     total: int,
-    body: Callable[[DurableContext, int], Any],
+    body: Callable[[Any, int], Any],
     names: Callable[[], list[str | None]],
     name: str | None,
     options: Options,
@@ -212,7 +212,7 @@ def _run(
             found.start()
             context.invocation.checkpoints.watch()
 
-    def work(inner: DurableContext) -> Any:
+    def work(inner: Context) -> Any:
         if faults:
             raise faults.pop()
         run = _BatchRun(inner, found, total, body, given, options, kinds)
@@ -286,10 +286,10 @@ class _BatchRun:
 
     def __init__(
         self,
-        context: DurableContext,
+        context: Context,
         operation: Operation,
         total: int,
-        body: Callable[[DurableContext, int], Any],
+        body: Callable[[Any, int], Any],
         names: list[str | None],
         options: Options,
         kinds: tuple[str, str, str, str],
@@ -520,7 +520,7 @@ class _BatchRun:
     def _branch(self, index: int) -> Any:
         context, options = self._context, self._options
 
-        def body(inner: DurableContext) -> Any:
+        def body(inner: Context) -> Any:
             return self._body(inner, index)
 
         if options.flat:

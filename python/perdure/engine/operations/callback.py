@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import FAILED, PENDING, START
 from perdure._functions import check_function, refuse_unrun
+from perdure.engine.operations import child
+from perdure.engine.operations.common import deserialise
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -16,15 +18,13 @@ from perdure.exceptions import (
     InvocationError,
     StepError,
 )
-from perdure.operations import child
-from perdure.operations.common import deserialise
 from perdure.types import WaitForCallbackContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Operation, Scope
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
 
@@ -44,7 +44,7 @@ class Callback(Generic[T]):
         self,
         callback_id: str,
         operation_id: str,
-        context: DurableContext,
+        context: Context,
         serdes: SerDes[T] | None = None,
         name: str | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ def _failure(operation: Operation, name: str | None) -> CallbackError:
     return failed
 
 
-def create(context: DurableContext, scope: Scope, name: str | None, config: tuple[Any, ...]) -> Callback[Any]:
+def create(context: Context, scope: Scope, name: str | None, config: tuple[Any, ...]) -> Callback[Any]:
     """Come to a callback, and make it unless it is recorded."""
     sub_type, timeout, heartbeat, serdes = config
     operation = scope.callback(name, sub_type, timeout, heartbeat)
@@ -128,7 +128,7 @@ LONGEST_NAME = 256 - len(" create callback id")
 
 
 def run(
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     submitter: Callable[[str, WaitForCallbackContext], Any],
     name: str | None,
@@ -140,7 +140,7 @@ def run(
     prefix = f"{name} " if name else ""
     serdes = options[3]
 
-    def submit_and_wait(inner: DurableContext) -> Any:
+    def submit_and_wait(inner: Context) -> Any:
         callback = create(inner, inner.scope, f"{prefix}create callback id", options)
 
         def submit(step_context: Any) -> None:

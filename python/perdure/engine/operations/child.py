@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED
 from perdure._functions import PLAIN, refuse_awaitable
-from perdure.exceptions import ChildContextError, ValidationError, well_formed
-from perdure.operations.common import (
+from perdure.constants import CHECKPOINT_SIZE_LIMIT_BYTES
+from perdure.engine.operations.common import (
     REFUSALS,
     deserialise,
     failure,
@@ -17,23 +17,21 @@ from perdure.operations.common import (
     serialise,
     wire_error,
 )
+from perdure.exceptions import ChildContextError, ValidationError, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Operation, Scope
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
     from perdure.exceptions import DurableOperationError
     from perdure.serdes import SerDes
 
-MAX_RESULT = 262_144
-"""Characters of serialised result above which only a summary is recorded, and replay runs the context again."""
-
 
 def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
-    context: DurableContext,
+    context: Context,
     operation: Operation,
-    func: Callable[[DurableContext], Any],
+    func: Callable[[Any], Any],
     serdes: SerDes[Any] | None,
     summary_generator: Callable[[Any], str] | None,
     *,
@@ -78,7 +76,7 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
             if not operation.write:
                 inner.end()
                 return value
-            large = payload is not None and len(payload) > MAX_RESULT
+            large = payload is not None and len(payload) > CHECKPOINT_SIZE_LIMIT_BYTES
             if large:
                 operation.close()
                 payload = _summary(summary_generator, result, operation)
@@ -113,14 +111,14 @@ def _summary(generator: Callable[[Any], str] | None, result: Any, operation: Ope
     return summary and well_formed(summary)
 
 
-def _tell(context: DurableContext, branch: bool, *what: Any) -> None:
+def _tell(context: Context, branch: bool, *what: Any) -> None:
     """Show a branch that has failed to whoever looks into the invocation."""
     hooks = context.invocation.hooks
     if branch and hooks is not None:
         hooks.branch_failed(*what)
 
 
-def settle(context: DurableContext, inner: Scope, raised: Exception | None = None) -> None:
+def settle(context: Context, inner: Scope, raised: Exception | None = None) -> None:
     """Raise again what the code inside must not swallow: a suspension, and whatever stops the invocation."""
     if isinstance(raised, REFUSALS):
         return  # not swallowed
@@ -130,9 +128,9 @@ def settle(context: DurableContext, inner: Scope, raised: Exception | None = Non
 
 
 def run_virtual(
-    context: DurableContext,
+    context: Context,
     inner: Scope,
-    func: Callable[[DurableContext], Any],
+    func: Callable[[Any], Any],
     serdes: SerDes[Any] | None,
     index: int | None = None,
 ) -> Any:

@@ -23,7 +23,7 @@ from perdure.exceptions import (
 
 if TYPE_CHECKING:
     from perdure._core import Operation
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
     from perdure.serdes import SerDes
 
 logger = Log("perdure")
@@ -164,7 +164,7 @@ def passes_through(error: BaseException) -> bool:
 
 
 def serialise(
-    context: DurableContext, serdes: SerDes[Any] | None, value: Any, operation_id: str, name: str | None = None
+    context: Context, serdes: SerDes[Any] | None, value: Any, operation_id: str, name: str | None = None
 ) -> Any:
     """Give the payload of ``value``; a serdes may give None for no payload.
 
@@ -178,7 +178,7 @@ def serialise(
 
 
 def deserialise(
-    context: DurableContext, serdes: SerDes[Any] | None, payload: Any, operation_id: str, name: str | None = None
+    context: Context, serdes: SerDes[Any] | None, payload: Any, operation_id: str, name: str | None = None
 ) -> Any:
     """Give the value of a payload; None without one.
 

@@ -9,13 +9,8 @@ import logging
 from _thread import RLock
 from typing import TYPE_CHECKING, Any
 
-from perdure._received import A_PAGE, THE_ANSWER, read_checkpoint, read_page
+from perdure.engine.received import A_PAGE, THE_ANSWER, Checkpoint, Wire, read_checkpoint, read_page
 from perdure.exceptions import ExecutionError, ValidationError
-
-Wire = dict[str, Any]
-
-# What the service answers a checkpoint with: the next token, the changed operations, where their next page begins.
-Checkpoint = tuple[str | None, list[Wire], str | None]
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -184,7 +179,7 @@ class ProcessClient:
         if isinstance(found, BotoClient):
             self._client = found
         else:
-            from perdure.native_client import NativeClient  # noqa: PLC0415  only for invocations that make calls
+            from perdure.engine.native_client import NativeClient  # noqa: PLC0415  only for invocations that make calls
 
             self._client = NativeClient(found, self._lambda_context)
         return self._client
@@ -247,7 +242,7 @@ def _chosen() -> BotoClient | Core:
         raise ValidationError(f"{CHOICE} is {choice!r}: set it to native or boto3, or leave it out")
     why: str | None = f"{CHOICE} says so"
     if choice != "boto3":
-        from perdure import native_client  # noqa: PLC0415  the same
+        from perdure.engine import native_client  # noqa: PLC0415  the same
 
         core, why = native_client.find()
         if core is not None:

@@ -6,21 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, PENDING, RECORDED
 from perdure._functions import ask, check_function, refuse_awaitable
+from perdure.engine.operations.common import (
+    REFUSALS,
+    deserialise,
+    failure,
+    raise_recorded,
+    retry,
+    serialise,
+    wire_error,
+)
 from perdure.exceptions import RetryableSerDesError, WaitForConditionError
-from perdure.operations.common import REFUSALS, deserialise, failure, raise_recorded, retry, serialise, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Operation
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
     from perdure.serdes import SerDes
     from perdure.types import WaitForConditionCheckContext
     from perdure.waits import WaitForConditionDecision
 
 
 def run(
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     check: Callable[[Any, WaitForConditionCheckContext], Any],
     wait_strategy: Callable[[Any, int], WaitForConditionDecision],
@@ -40,7 +48,7 @@ def run(
 
 
 def _run(
-    context: DurableContext,
+    context: Context,
     operation: Operation,
     check: Callable[[Any, WaitForConditionCheckContext], Any],
     wait_strategy: Callable[[Any, int], WaitForConditionDecision],

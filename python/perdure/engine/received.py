@@ -5,13 +5,14 @@ The operations themselves are read by the core, which names what is odd about th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from perdure._core import decode_json
 from perdure.exceptions import ExecutionError
 
-if TYPE_CHECKING:
-    from perdure.client import Checkpoint, Wire
+Wire = dict[str, Any]
+Checkpoint = tuple[str | None, list[Wire], str | None]
+"""What a checkpoint is answered with: the next token, the changed operations, where their next page begins."""
 
 THE_EVENT, THE_ANSWER, A_PAGE = "the event", "the answer to a checkpoint", "a page of recorded operations"
 

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import time
-from _thread import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
 from perdure._log import Log
-from perdure.checkpoint import Checkpointer
+from perdure.engine.checkpoint import Checkpointer
+from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Execution
-    from perdure._hooks import Hooks
-    from perdure.client import Client
+    from perdure.engine.client import Client
+    from perdure.engine.hooks import Hooks
     from perdure.retries import RetryDecision
 
 logger = Log("perdure")
 
-MARGIN_SECONDS, MARGIN_SHARE = 1.0, 0.05
-"""What is left to return in when threads are given up or calls no longer repeated: so many seconds, or this share."""
-
 PATIENCE_WITHOUT_CLOCK = 30.0
 """Seconds for which a failing call is repeated when the Lambda context does not say how much time is left."""
-
-
-class WallClock:
-    """The time of the world."""
-
-    time = staticmethod(time.time)
-
-    @staticmethod
-    def timeout(until: float) -> float:
-        """Give the seconds to block until a moment, or as many as a lock takes."""
-        return min(max(0.0, until - time.time()), TIMEOUT_MAX)
-
-
-WALL_CLOCK = WallClock()
-
-
-def remaining_seconds(lambda_context: Any) -> float | None:
-    """Give the seconds that Lambda leaves an invocation; None if its context does not say."""
-    try:
-        remaining = lambda_context.get_remaining_time_in_millis()
-    except AttributeError:
-        return None
-    return remaining / 1000 if isinstance(remaining, (int, float)) else None
 
 
 class Invocation:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import NativeClient as Core
 from perdure._core import __version__, decode_json, encode_json
-from perdure._received import read_checkpoint, read_page
-from perdure.invocation import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
+from perdure.engine.received import read_checkpoint, read_page
+from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
 
 if TYPE_CHECKING:
-    from perdure.client import Checkpoint, Wire
+    from perdure.engine.received import Checkpoint, Wire
 
 PAGE = 1000
 """How many operations one page may hold, the most the service gives."""

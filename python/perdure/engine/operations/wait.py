@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure._core import FAILED, PENDING, START
+from perdure.engine.operations.common import raise_recorded
 from perdure.exceptions import DurableOperationError
-from perdure.operations.common import raise_recorded
 
 if TYPE_CHECKING:
     from perdure._core import Operation
-    from perdure.context import DurableContext
+    from perdure.engine.contexts import Context
 
 
-def run(context: DurableContext, operation: Operation) -> None:
+def run(context: Context, operation: Operation) -> None:
     """Record the wait's START and suspend, unless the service has ended it already."""
     if operation.decision == START:
         context.invocation.checkpoints.wait(operation.ticket)
