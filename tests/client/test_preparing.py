@@ -133,7 +133,7 @@ def test_threads_that_want_the_first_client_at_once_get_the_same(monkeypatch: py
 
 FORKS = """
 import os, signal, sys, threading
-from perdure import client as clients
+from perdure.engine import client as clients
 
 begun, go_on = threading.Event(), threading.Event()
 
