@@ -25,10 +25,10 @@ class Driver:
         self.sent = 0
         self.failure: BaseException | None = None
 
-    def send(self, _token: str, updates: list[Any], _number: int) -> tuple[str, list[Any], int, float]:
+    def send(self, _token: str, updates: list[Any], _number: int) -> tuple[str, list[Any], int, float, float]:
         """Count the updates."""
         self.sent += len(updates)
-        return TOKEN, [], NOW_MS, 0.0
+        return TOKEN, [], NOW_MS, 0.0, 0.0
 
 
 def operations(count: int, kind: str = "45 B") -> list[dict[str, Any]]:

@@ -165,9 +165,8 @@ class Execution:
         Args:
             ticket: Of the update.
             driver: Has ``send(token, updates, number)``, which makes a call to the service and gives ``(next token,
-                changed operations, present moment, moment in seconds at which it asked)``; ``muster(lock)``, which may
-                wait until the held lock is released, since others at work may soon have something to send along; and
-                ``failure``, which is set to what was raised first.
+                changed operations, present moment, moment in seconds at which it asked, seconds that the call took)``;
+                and ``failure``, which is set to what was raised first.
 
         Raises:
             SuspendExecution: If the service has revoked the checkpoint token.

@@ -190,7 +190,7 @@ SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
     "timers": (timers, Crowd),
 }
 
-LINE = [Checkpointer.wait, Checkpointer.muster, Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
+LINE = [Checkpointer.wait, Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
 TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
 WATCH = [Checkpointer.watch, Checkpointer._linger]
 END = [Checkpointer.close, Invocation.end, Invocation._join, Checkpointer.flush]
@@ -224,6 +224,11 @@ BATCH_CASES = [
 ]
 
 
+def stopwatch() -> Callable[[], float]:
+    """Let calls take as long as it is worth to wait for others to join."""
+    return itertools.count(0.0, 0.004).__next__
+
+
 def played(scene: str) -> Any:
     handler, client = SCENES[scene]
     history = []
@@ -244,7 +249,7 @@ def played(scene: str) -> Any:
 def test_an_interrupt_at_any_bytecode_leaves_nobody_waiting(
     scene: str, function: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.engine.checkpoint.SHORTEST_MUSTER", 0.0)
+    monkeypatch.setattr("perdure.engine.checkpoint.stopwatch", stopwatch())
     monkeypatch.setattr("perdure.engine.checkpoint.LINGER", 0.001)
     monkeypatch.setattr("perdure.engine.checkpoint.sleep", nap)
     unraisable: list[Any] = []
@@ -279,7 +284,7 @@ def test_an_interrupt_at_any_bytecode_of_a_batch_ends_all_of_it(
     scene: str, function: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every thread ends and is given back, and nothing is recorded or returned that would not be without it."""
-    monkeypatch.setattr("perdure.engine.checkpoint.SHORTEST_MUSTER", 0.0)
+    monkeypatch.setattr("perdure.engine.checkpoint.stopwatch", stopwatch())
     unraisable: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: unraisable.append(given.exc_value))
     traced(monkeypatch)

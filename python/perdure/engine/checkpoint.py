@@ -36,14 +36,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 CROWDED, HEAVY = 2_400, 80 * 1024 * 1024
 """Operations, and bytes written, of which to warn: 80 % of what the service allows an execution."""
 
-MUSTER_SHARE, SHORTEST_MUSTER, LONGEST_MUSTER, MOST_LONE_CALLS = 0.25, 0.0002, 0.010, 32
-"""How long a call waits for branches at work to join, as a share of what calls take lately; below which seconds it does
-not wait, and the most it waits; and how many calls in a row do not wait, after waits that were in vain."""
-
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
 sleep = time.sleep
+stopwatch = time.perf_counter
 
 
 class Checkpointer:
@@ -60,11 +57,8 @@ class Checkpointer:
 
     __slots__ = (
         "_arn",
-        "_call_seconds",
         "_client",
         "_core",
-        "_futile",
-        "_lone_calls",
         "_now",
         "_patience",
         "_prefix",
@@ -88,8 +82,6 @@ class Checkpointer:
         self._stop = allocate_lock()
         self._stop.acquire()
         self.threads: list[Any] = []
-        self._call_seconds = 0.0
-        self._futile = self._lone_calls = 0
         self._prefix = ""
         # What broke the checkpoints first; kept by the core.
         self.failure: BaseException | None = None
@@ -121,24 +113,9 @@ class Checkpointer:
 
     # ---- what the core asks for, inside of `wait` and `hear`
 
-    def muster(self, leader: Any) -> None:
-        """Give the branches that are at work a moment to join, so that they need no call of their own.
-
-        The moment is a quarter of what a call takes, and ends when all have joined. Where it runs out, since branches
-        are busy with work of their own, ever more calls leave without it.
-        """
-        limit = min(self._call_seconds * MUSTER_SHARE, LONGEST_MUSTER)
-        if limit < SHORTEST_MUSTER:
-            return
-        if self._lone_calls > 0:
-            self._lone_calls -= 1
-        elif leader.acquire(timeout=limit):
-            self._futile = 0
-        else:
-            self._futile = min(2 * self._futile + 1, MOST_LONE_CALLS)
-            self._lone_calls = self._futile
-
-    def send(self, token: str | None, updates: list[Wire], number: int) -> tuple[str | None, list[Wire], int, float]:
+    def send(
+        self, token: str | None, updates: list[Wire], number: int
+    ) -> tuple[str | None, list[Wire], int, float, float]:
         """Make one call to the service.
 
         Args:
@@ -147,19 +124,19 @@ class Checkpointer:
             number: Of the call: the same when a call is repeated because it was cut short.
 
         Returns:
-            The next token, the operations that have changed, the present moment in milliseconds, and the one at which
-            the service was asked in seconds.
+            The next token, the operations that have changed, the present moment in milliseconds, and in seconds the one
+            at which the service was asked, and how long the call took.
 
         """
         asked_at = self._now()
-        sent_at = time.perf_counter()
+        sent_at = stopwatch()
         next_token, operations, marker = self._checkpoint(token or "", updates, number)
-        self._call_seconds += (time.perf_counter() - sent_at - self._call_seconds) / 4
+        took = stopwatch() - sent_at
         if marker and next_token:  # what nobody goes on from need not be known
             operations = operations + self.pages(next_token, marker)
         self.told.append(operations)
         self._count(updates)
-        return next_token, operations, int(self._now() * 1000), asked_at
+        return next_token, operations, int(self._now() * 1000), asked_at, took
 
     # ---- what nobody waits for
 

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::commit_delay::CommitDelay;
 use crate::operation::{Kind, Payload};
 use crate::update::{Action, Update};
 
@@ -25,8 +27,8 @@ pub enum Role {
     Done,
     /// Take a batch and send it.
     Lead,
-    /// The same, but others are at work and may soon have something to send: worth a short wait, until woken.
-    Muster,
+    /// The same, but others are at work and may soon have something to send: worth a wait of so long, or until woken.
+    Delay(Duration),
     /// Wait until the leader reports back, and ask again.
     Follow,
 }
@@ -80,8 +82,9 @@ pub struct Queue<P, W> {
     waiters: Vec<(Ticket, W)>,
     /// How many callers are at work: the handler and the hands of its batches, less those who wait for the queue.
     awake: usize,
+    delay: CommitDelay,
     /// A leader that waits for the others.
-    mustering: Option<W>,
+    delayed: Option<W>,
     answered: u64,
     watched: Watched,
 }
@@ -98,7 +101,8 @@ impl<P: Payload, W> Queue<P, W> {
             token: Some(token),
             waiters: Vec::new(),
             awake: 1,
-            mustering: None,
+            delay: CommitDelay::default(),
+            delayed: None,
             answered: 0,
             watched: Watched::No,
         }
@@ -149,14 +153,14 @@ impl<P: Payload, W> Queue<P, W> {
             return Role::Follow;
         }
         self.leading = true;
-        if self.would_gain() { Role::Muster } else { Role::Lead }
+        self.delay().map_or(Role::Lead, Role::Delay)
     }
 
     /// Makes a caller who needs something durable the leader if it can send at once, and tells whether it did.
     pub fn lead_at_once(&mut self) -> bool {
         let awake = self.awake;
         self.awake = awake.saturating_sub(1);
-        if self.leading || self.would_gain() {
+        if self.leading || self.delay().is_some() {
             self.awake = awake;
             return false;
         }
@@ -164,9 +168,20 @@ impl<P: Payload, W> Queue<P, W> {
         true
     }
 
-    /// Whether a call would have more to carry if it waited for those at work.
-    fn would_gain(&self) -> bool {
-        self.awake > 0 && self.pending.len() < MAX_UPDATES
+    /// How long the next call waits for those at work, if it would have more to carry then.
+    fn delay(&mut self) -> Option<Duration> {
+        let would_gain = self.awake > 0 && self.pending.len() < MAX_UPDATES;
+        if would_gain { self.delay.next() } else { None }
+    }
+
+    /// A call took so long.
+    pub fn called(&mut self, took: Duration) {
+        self.delay.called(took);
+    }
+
+    /// The leader has waited: until it was woken, or in vain.
+    pub fn waited(&mut self, was_woken: bool) {
+        self.delay.waited(was_woken);
     }
 
     /// One more is at work.
@@ -181,14 +196,14 @@ impl<P: Payload, W> Queue<P, W> {
     }
 
     /// Registers the leader as waiting for the others.
-    pub fn muster(&mut self, leader: W) {
-        self.mustering = Some(leader);
+    pub fn wait(&mut self, leader: W) {
+        self.delayed = Some(leader);
     }
 
     /// The leader to wake, if it waits for nobody now.
     pub fn assembled(&mut self) -> Option<W> {
         let complete = self.awake == 0 || self.pending.len() >= MAX_UPDATES;
-        if complete { self.mustering.take() } else { None }
+        if complete { self.delayed.take() } else { None }
     }
 
     /// Registers a follower.
@@ -219,7 +234,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// The next updates to send: those of a turn that was given back without an answer, else what is queued.
     pub fn take_turn(&mut self) -> Turn<P> {
-        self.mustering = None;
+        self.delayed = None;
         if self.in_flight.is_none() {
             self.in_flight = Some(Arc::new(self.next_batch()));
         }
@@ -267,7 +282,7 @@ impl<P: Payload, W> Queue<P, W> {
     }
 
     fn end_turn(&mut self) {
-        self.mustering = None;
+        self.delayed = None;
         self.leading = false;
         self.awake += 1;
     }
@@ -314,7 +329,7 @@ impl<P: Payload, W> Queue<P, W> {
         self.leading = false;
         self.watched = Watched::Never;
         self.pending.clear();
-        let leader = self.mustering.take();
+        let leader = self.delayed.take();
         leader.into_iter().chain(std::mem::take(&mut self.waiters).into_iter().map(|(_, waiter)| waiter)).collect()
     }
 }
@@ -368,6 +383,9 @@ mod tests {
         }
         queue
     }
+
+    /// How long calls are worth waiting for others, once one of them took a second.
+    const DELAY: Duration = Duration::from_millis(10);
 
     /// Sends everything, and gives the batches that were sent.
     fn drain(queue: &mut Queue<String, u32>) -> Vec<Vec<Update<String>>> {
@@ -488,13 +506,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_musters_while_others_are_at_work() {
+    fn a_leader_waits_while_others_are_at_work() {
         let mut queue = queue([]);
+        queue.called(Duration::from_secs(1));
         queue.enter();
         queue.enter();
         let tickets: Vec<Ticket> = (0..3).map(|n| queue.push(update(n, Kind::Wait, Action::Start, 0))).collect();
-        assert_eq!(queue.lead(Some(tickets[0])), Role::Muster);
-        queue.muster(1);
+        assert_eq!(queue.lead(Some(tickets[0])), Role::Delay(DELAY));
+        queue.wait(1);
         assert_eq!(queue.lead(Some(tickets[1])), Role::Follow);
         queue.follow(tickets[1], 2);
         assert_eq!(queue.assembled(), None);
@@ -510,6 +529,7 @@ mod tests {
     fn a_caller_leads_at_once_only_where_there_is_nobody_to_wait_for() {
         for (others, leads) in [(0, true), (1, false), (2, false)] {
             let mut queue = queue([update(1, Kind::Wait, Action::Start, 0)]);
+            queue.called(Duration::from_secs(1));
             (0..others).for_each(|_| queue.enter());
             assert_eq!(queue.lead_at_once(), leads);
             if leads {
@@ -520,15 +540,28 @@ mod tests {
                 assert_eq!(queue.lead(Some(Ticket(9))), Role::Follow);
             } else {
                 assert_eq!(queue.awake, 1 + others, "who was refused is counted as before");
-                assert_eq!(queue.lead(None), Role::Muster);
+                assert_eq!(queue.lead(None), Role::Delay(DELAY));
             }
         }
+    }
+
+    #[test]
+    fn a_caller_leads_at_once_where_calls_are_not_worth_waiting_for() {
+        let mut queue = queue([update(1, Kind::Wait, Action::Start, 0)]);
+        queue.enter();
+        queue.called(Duration::from_secs(1));
+        queue.waited(false);
+        assert!(queue.lead_at_once(), "the last wait was in vain");
+        answered(&mut queue);
+        assert!(!queue.lead_at_once(), "and the next one may not be");
+        assert_eq!(queue.lead(None), Role::Delay(DELAY));
     }
 
     #[test]
     fn a_turn_that_is_given_back_is_taken_by_the_next_leader_as_the_same_call() {
         let start = || update(1, Kind::Step, Action::Start, 0);
         let mut queue = queue([start()]);
+        queue.called(Duration::from_secs(1));
         assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
         let turn = queue.take_turn();
         assert_eq!((&**turn.batch, turn.number), (&[start()][..], 0));
@@ -538,12 +571,12 @@ mod tests {
         drop(turn);
         assert_eq!(queue.give_back(), [2]);
         assert_eq!((queue.oldest(), queue.awake), (Some(Ticket(1)), 2));
-        assert_eq!(queue.lead(Some(late)), Role::Muster);
+        assert_eq!(queue.lead(Some(late)), Role::Delay(DELAY));
         let turn = queue.take_turn();
         assert_eq!((&**turn.batch, turn.number), (&[start()][..], 0));
         queue.acknowledge(turn, Some(String::new()));
         assert_eq!(queue.lead(Some(Ticket(1))), Role::Done);
-        assert_eq!(queue.lead(Some(late)), Role::Muster);
+        assert_eq!(queue.lead(Some(late)), Role::Delay(DELAY));
         assert_eq!(queue.take_turn().number, 1);
     }
 

@@ -86,8 +86,8 @@ impl<P: Payload, W> Engine<P, W> {
         let role = self.queue.lead(ticket);
         match role {
             Role::Done | Role::Lead => Ok((role, None)),
-            Role::Muster => {
-                self.queue.muster(waiter);
+            Role::Delay(_) => {
+                self.queue.wait(waiter);
                 Ok((role, None))
             }
             Role::Follow => {
@@ -141,7 +141,7 @@ impl<P: Payload, W> Engine<P, W> {
         self.exhaust();
         match role {
             Role::Done => (None, Vec::new()),
-            Role::Lead | Role::Muster => (None, self.queue.give_back()),
+            Role::Lead | Role::Delay(_) => (None, self.queue.give_back()),
             Role::Follow => {
                 let left = self.queue.unfollow(is_it);
                 let woken = if left.is_none() { self.queue.pass_on() } else { Vec::new() };

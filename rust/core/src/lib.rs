@@ -10,6 +10,7 @@ pub mod call;
 pub mod callback;
 pub mod checkpoint;
 pub mod child;
+pub mod commit_delay;
 pub mod completion;
 pub mod condition;
 pub mod custody;

@@ -21,6 +21,8 @@ const STEP: Call<'static> = Call::Step { name: None, sub_type: "Step", semantics
 const WAIT: Call<'static> = Call::Wait { name: None, seconds: 1 };
 const CHILD: Call<'static> = Call::Child { name: None, sub_type: "RunInChildContext" };
 const NOW: Duration = Duration::from_secs(1);
+/// How long calls are worth waiting for others, once one of them took a second.
+const DELAY: Duration = Duration::from_millis(10);
 
 fn invocation(recorded: impl IntoIterator<Item = Operation<String>>) -> Invocation {
     let mut engine = Engine::new("token".to_owned());
@@ -170,9 +172,10 @@ fn what_runs_inside_an_ended_context_is_an_orphan() {
 fn an_answer_without_a_token_revokes_the_invocation_and_wakes_everybody() {
     let mut engine = invocation([]);
     let (step, _) = started(&mut engine, ROOT);
+    engine.queue_mut().called(Duration::from_secs(1));
     engine.queue_mut().enter();
     let latest = engine.queue().latest();
-    assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Muster, None)));
+    assert_eq!(engine.lead(Some(latest), 0), Ok((Role::Delay(DELAY), None)));
     let turn = engine.take_turn().expect("nothing has severed it");
     let late = write(&mut engine, &step, Action::Succeed).expect("nothing refuses it");
     assert_eq!(engine.lead(Some(late), 3), Ok((Role::Follow, None)));
@@ -269,9 +272,10 @@ fn parents_that_go_round_end_the_search_and_nothing_inside_is_waited_for() {
 fn a_stop_wakes_followers_and_the_leader_that_waits_for_company() {
     let mut engine = invocation([]);
     let (_, ticket) = started(&mut engine, ROOT);
+    engine.queue_mut().called(Duration::from_secs(1));
     engine.queue_mut().enter();
     engine.queue_mut().enter();
-    assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Muster, None)));
+    assert_eq!(engine.lead(Some(ticket), 1), Ok((Role::Delay(DELAY), None)));
     assert_eq!(engine.lead(None, 2), Ok((Role::Follow, None)));
     assert_eq!(engine.stop(Refusal::Broken), [1, 2]);
     assert_eq!(engine.take_turn().map(|turn| turn.number), Err(Refusal::Broken));
@@ -282,17 +286,18 @@ fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
     let mut engine = invocation([]);
     let (step, ticket) = started(&mut engine, ROOT);
     let late = write(&mut engine, &step, Action::Succeed).expect("nothing refuses it");
+    engine.queue_mut().called(Duration::from_secs(1));
     for hand in 1..4 {
         engine.queue_mut().enter();
-        let role = if hand == 1 { Role::Muster } else { Role::Follow };
+        let role = if hand == 1 { Role::Delay(DELAY) } else { Role::Follow };
         assert_eq!(engine.lead(Some(late), hand), Ok((role, None)));
     }
     let cut_short = engine.take_turn().expect("nothing has severed it");
-    assert_eq!(engine.step_back(Role::Muster, |&hand| hand == 1), (None, vec![2]));
+    assert_eq!(engine.step_back(Role::Delay(DELAY), |&hand| hand == 1), (None, vec![2]));
     assert_eq!((engine.verdict(), engine.check(ROOT)), (Some("too deep"), Err(Refusal::TooDeep)));
     // So it is with who was woken to lead next, and with who waits.
     assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 2), (None, vec![3]));
-    assert_eq!(engine.lead(Some(ticket), 4), Ok((Role::Muster, None)));
+    assert_eq!(engine.lead(Some(ticket), 4), Ok((Role::Delay(DELAY), None)));
     assert_eq!(engine.lead(Some(late), 5), Ok((Role::Follow, None)));
     assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 5), (Some(5), vec![]));
     assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 3), (None, vec![]));

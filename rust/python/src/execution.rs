@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use perdure_core::checkpoint::{Ticket, Watch};
 use perdure_core::operation::{Kind, Millis};
@@ -15,7 +15,7 @@ use crate::errors::Error;
 use crate::line::{Caller, Stood, read, wake};
 use crate::object::Object;
 use crate::scope::Scope;
-use crate::shared::Shared;
+use crate::shared::{Shared, duration};
 use crate::text::Text;
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -167,8 +167,4 @@ impl Drop for Hand<'_> {
     fn drop(&mut self) {
         self.0.leave();
     }
-}
-
-fn duration(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }

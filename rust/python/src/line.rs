@@ -2,10 +2,11 @@
 //!
 //! Python code may be interrupted between any two of its bytecodes, in a `finally` as well. So the whole of a caller's
 //! turn is one call into here: asking what to do, waiting for others, sending, and waking those who wait. What runs in
-//! Python meanwhile (`muster` and `send` of the driver) may raise whatever it likes: the turn's [`Charge`] ends it.
+//! Python meanwhile (`send` of the driver) may raise whatever it likes: the turn's [`Charge`] ends it.
 
 use std::cell::RefCell;
 use std::ptr;
+use std::time::Duration;
 
 use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::operation::{Millis, Operation};
@@ -18,7 +19,7 @@ use pyo3::types::{PyList, PyString};
 use crate::convert;
 use crate::errors::{self, CONTROL, EXCEPTIONS, Error, raise};
 use crate::object::{Object, Wakeful, held_lock};
-use crate::shared::Shared;
+use crate::shared::{Shared, duration};
 use crate::text::Text;
 
 /// What came of a turn in the line.
@@ -39,7 +40,7 @@ const WITHIN_ITSELF: &str = "an operation was called within a call to the servic
 /// Somebody who needs an update durable, or news of the service.
 pub struct Caller<'a, 'py> {
     pub shared: &'a Shared,
-    /// The Python side: `send`, `muster`, and where the failure is kept.
+    /// The Python side: `send`, and where the failure is kept.
     pub driver: &'a Bound<'py, PyAny>,
 }
 
@@ -116,7 +117,7 @@ impl<'py> Caller<'_, 'py> {
         let stood = match role {
             Role::Done => Ok(Stood::Done),
             Role::Lead => self.send().map(|()| Stood::Led),
-            Role::Muster => self.muster(&waiter).and_then(|()| self.send()).map(|()| Stood::Led),
+            Role::Delay(delay) => self.wait(&waiter, delay).and_then(|()| self.send()).map(|()| Stood::Led),
             Role::Follow => self.follow(&waiter).map(|()| Stood::Followed),
         };
         self.end(charge, role, Some(&waiter), stood)
@@ -156,8 +157,9 @@ impl<'py> Caller<'_, 'py> {
     }
 
     /// Gives others at work a moment to join.
-    fn muster(&self, waiter: &Bound<'py, PyAny>) -> Result<(), Error> {
-        self.driver.call_method1(intern!(waiter.py(), "muster"), (waiter,))?;
+    fn wait(&self, waiter: &Bound<'py, PyAny>, delay: Duration) -> Result<(), Error> {
+        let woken = waiter.call_method1(intern!(waiter.py(), "acquire"), (true, delay.as_secs_f64()))?.is_truthy()?;
+        self.shared.lock().engine.queue_mut().waited(woken);
         Ok(())
     }
 
@@ -183,13 +185,13 @@ impl<'py> Caller<'_, 'py> {
             updates.append(convert::update(py, update)?)?;
         }
         let answer = self.driver.call_method1(intern!(py, "send"), (token, updates, turn.number))?;
-        let (token, operations, now, asked_at): (Option<Bound<'_, PyString>>, Bound<'_, PyList>, Millis, f64) =
-            answer.extract()?;
+        let (token, operations, now, asked_at, took): Answer<'_> = answer.extract()?;
         let (token, operations) =
             (token.as_ref().map(Text::outgoing), read(&operations, "the answer to a checkpoint")?);
         let woken = {
             let mut state = self.shared.lock();
             state.informed_at = asked_at;
+            state.engine.queue_mut().called(duration(took));
             state.engine.acknowledge(turn, token, operations, now)
         };
         wake(woken);
@@ -206,6 +208,10 @@ impl<'py> Caller<'_, 'py> {
         }
     }
 }
+
+/// The next token, the operations that have changed, the present moment, and when the call was made and how long it took,
+/// in seconds.
+type Answer<'py> = (Option<Bound<'py, PyString>>, Bound<'py, PyList>, Millis, f64, f64);
 
 /// What is raised for a failed call: not its error, which user code could catch, to go on as if it were an operation's.
 fn broken(py: Python<'_>, error: PyErr) -> Error {

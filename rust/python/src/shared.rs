@@ -52,6 +52,11 @@ impl State {
     }
 }
 
+/// So many seconds; none at all if it is no number or less than nothing.
+pub fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
 /// What a panic may leave half changed.
 pub trait Fragile {
     /// Lets nobody go on with it; gives who is to be woken to hear so.
