@@ -13,6 +13,19 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, final
 
 _T = TypeVar("_T")
 _Wire: TypeAlias = dict[str, Any]
+_Ending: TypeAlias = Literal[
+    "succeed",
+    "fail",
+    "fail as refused",
+    "pending",
+    "revoked",
+    "repeat",
+    "late",
+    "refused",
+    "too deep",
+    "broken",
+    "raise",
+]
 
 __all__ = [
     "ABORT",
@@ -21,6 +34,15 @@ __all__ = [
     "FAILED",
     "HELD",
     "INTERRUPTED",
+    "MAX_CONTEXT_RESULT",
+    "MAX_ERROR",
+    "MAX_NAME",
+    "MAX_OPERATIONS",
+    "MAX_PAYLOAD",
+    "MAX_RESPONSE",
+    "MAX_SUB_TYPE",
+    "MAX_WAIT",
+    "MAX_WRITTEN",
     "PASS",
     "PENDING",
     "RECORDED",
@@ -54,59 +76,88 @@ __all__ = [
 
 # ---- what an operation calls for: the values of `Operation.decision`
 
-RUN: Final = 0
+RUN: Final[int]
 """Do the work now."""
 
-START: Final = 1
+START: Final[int]
 """Wait until START is durable (`Operation.start_invoke` queues that of an invoke), then look `Operation.again`."""
 
-INTERRUPTED: Final = 2
+INTERRUPTED: Final[int]
 """An earlier invocation began this attempt and never reported back: not to be run, the retry strategy decides."""
 
-RECORDED: Final = 3
+RECORDED: Final[int]
 """It has ended well; `Operation.payload` is what was recorded."""
 
-FAILED: Final = 4
+FAILED: Final[int]
 """It has ended otherwise; `Operation.error` and `Operation.status` say how."""
 
-PENDING: Final = 5
+PENDING: Final[int]
 """Nothing can be done before the moment `Operation.until`, or, without one, before the service has news."""
 
 # ---- what a worker of a batch does next: the first value of what `Batch.next` gives
 
-RUN_BRANCH: Final = 0
+RUN_BRANCH: Final[int]
 """Run the branch with the index given."""
 
-WAIT: Final = 1
+WAIT: Final[int]
 """Nothing now: something is due at the moment given, or when another worker reports."""
 
-SUSPEND: Final = 2
+SUSPEND: Final[int]
 """All branches that may run are suspended, and so the batch is: until the moment given, or until there is news."""
 
-DONE: Final = 3
+DONE: Final[int]
 """The batch is done; `Batch.reason` says why."""
 
-ABORT: Final = 4
+ABORT: Final[int]
 """A branch, or the predicate, ended in what is no item: that is to be raised now that nothing runs any more."""
 
 # ---- what a change of a batch calls for: flags
 
-ASK: Final = 1
+ASK: Final[int]
 """Ask the predicate, and report to `Batch.decide`."""
 
-STARTED: Final = 2
+STARTED: Final[int]
 """See to it that the STARTs leave that were queued."""
 
 # ---- what a branch that is tried does at a new operation: what `Batch.held` gives
 
-PASS: Final = 0
+PASS: Final[int]
 """Begin it."""
 
-HELD: Final = 1
+HELD: Final[int]
 """Wait until all branches have been counted, and ask again."""
 
-YIELD: Final = 2
+YIELD: Final[int]
 """Unwind, as if suspended."""
+
+# ---- limits of the service
+
+MAX_NAME: Final[int]
+"""Characters of the longest name of an operation."""
+
+MAX_SUB_TYPE: Final[int]
+"""Characters of the longest subtype."""
+
+MAX_WAIT: Final[int]
+"""Seconds of the longest wait or delay: 366 days."""
+
+MAX_PAYLOAD: Final[int]
+"""Bytes of the largest payload that a checkpoint carries."""
+
+MAX_RESPONSE: Final[int]
+"""Bytes of the largest response of an invocation."""
+
+MAX_ERROR: Final[int]
+"""Bytes of the largest error object, as JSON."""
+
+MAX_CONTEXT_RESULT: Final[int]
+"""Characters of a context's result above which only a summary is recorded, and replay runs the context again."""
+
+MAX_OPERATIONS: Final[int]
+"""Operations that an execution may have."""
+
+MAX_WRITTEN: Final[int]
+"""Bytes that an execution may write."""
 
 # ---- the engine
 
@@ -232,11 +283,19 @@ class Execution:
 
         """
 
-    def verdict(self) -> Literal["revoked", "broken", "refused", "too deep", "suspended", "late"] | None:
-        """Say how the invocation must end, whatever the handler returned or raised; None leaves it to the handler.
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the invocation ends by what happened to it, whatever the handler returns or raises."""
 
-        ``"late"`` is an invocation out of time that no operation of its own will wake; where one will, it is
-        ``"suspended"``.
+    def ending(
+        self, handler: Literal["returned", "suspended", "passing", "refused", "failed", "broken off"]
+    ) -> tuple[_Ending, bool]:
+        """Say how the invocation ends, and whether what is queued is sent before.
+
+        Args:
+            handler: What the handler did: it returned, or raised a suspension, trouble that passes, a refusal of the
+                engine's, another error, or what is no error.
+
         """
 
     def check(self) -> None:
@@ -379,8 +438,8 @@ class Scope:
     def is_replaying(self) -> bool:
         """Tell whether the next operation is recorded, and none before it was new."""
 
-    def is_suspended(self) -> bool:
-        """Tell whether the context's code was told to suspend."""
+    def settle(self) -> None:
+        """Raise what the context's code must not swallow: a suspension, and whatever stops the context around it."""
 
     def suspend(self, until: int | None) -> None:
         """Suspend the context, and those around it up to the next branch.
@@ -457,6 +516,10 @@ class Operation:
     @property
     def status(self) -> str | None:
         """The recorded status of what did not end well; else None."""
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether that is for want of an answer in time."""
 
     @property
     def until(self) -> int | None:
@@ -604,8 +667,8 @@ class Batch:
         """Whether what is recorded of the branches is still being counted."""
 
     @property
-    def is_decided(self) -> bool:
-        """Whether the outcomes that are recorded, or on their way there, are enough for the batch to be done."""
+    def is_open(self) -> bool:
+        """Whether what runs in the branches may go on: the batch has not ended, nor has it all outcomes that count."""
 
     @property
     def reason(self) -> str | None:
@@ -662,11 +725,16 @@ class Batch:
     def suspend(self, index: int, until: int | None, now: int) -> int:
         """Report a branch that was suspended, until a moment or until there is news."""
 
-    def abort(self, index: int) -> None:
-        """Report a branch that ended in something that is no item. Nothing new starts, unless the batch is done."""
+    def abort(self, index: int, at_once: bool) -> None:
+        """Report a branch that ended in something that is no item; else as `stop`."""
 
-    def stop(self) -> None:
-        """Say that nothing new starts, unless the batch is done; and wake all who wait."""
+    def stop(self, at_once: bool) -> None:
+        """Say that nothing new starts, unless the batch is done; and wake all who wait.
+
+        Args:
+            at_once: Whether nobody is to wait for what still runs: `ABORT` is next, whatever else would be.
+
+        """
 
     def decide(self, succeeded: bool | None) -> int:
         """Report what the predicate said: done, and how, or None to go on."""

@@ -21,6 +21,7 @@ from perdure._completion import (
     continue_batch,
     is_number,
 )
+from perdure._core import MAX_SUB_TYPE
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field
 from perdure._jitter import JitterStrategy, Numeric
 from perdure.exceptions import ValidationError
@@ -83,7 +84,6 @@ for _made in (
     _made.__module__ = __name__  # where users import it from
 del _made
 
-_SUB_TYPE_MAX_LENGTH: Final = 32
 _SUB_TYPE_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -96,14 +96,10 @@ def validate_sub_type(sub_type: str | None) -> None:
     """
     if not sub_type:
         return
-    if (
-        not isinstance(sub_type, str)
-        or len(sub_type) > _SUB_TYPE_MAX_LENGTH
-        or not _SUB_TYPE_CHARACTERS.issuperset(sub_type)
-    ):
+    if not isinstance(sub_type, str) or len(sub_type) > MAX_SUB_TYPE or not _SUB_TYPE_CHARACTERS.issuperset(sub_type):
         raise ValidationError(
             f"the sub_type {sub_type!r} is not one the service takes: "
-            f"use 1 to {_SUB_TYPE_MAX_LENGTH} letters, digits, hyphens and underscores (ASCII)"
+            f"use 1 to {MAX_SUB_TYPE} letters, digits, hyphens and underscores (ASCII)"
         )
 
 

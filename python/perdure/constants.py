@@ -2,5 +2,7 @@
 
 from __future__ import annotations
 
-CHECKPOINT_SIZE_LIMIT_BYTES = 262_144
+from perdure._core import MAX_CONTEXT_RESULT
+
+CHECKPOINT_SIZE_LIMIT_BYTES = MAX_CONTEXT_RESULT
 """Above how many characters the result of a child context, map or parallel is not recorded, but made again."""

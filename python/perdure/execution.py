@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
-from perdure._core import Execution, encode_json
+from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
 from perdure._functions import is_async, refuse_awaitable
 from perdure._log import Log
 from perdure.context import DurableContext
@@ -61,19 +61,16 @@ T = TypeVar("T")
 
 logger = Log("perdure")
 
-LAMBDA_RESPONSE_SIZE_LIMIT = 6 * 1024 * 1024 - 50
+LAMBDA_RESPONSE_SIZE_LIMIT = MAX_RESPONSE - 50
 """Bytes that the response of an invocation may have; a larger result goes by a checkpoint."""
 
-_ROOM_FOR_RESULT = 6 * 1024 * 1024 - len('{"Status": "SUCCEEDED", "Result": ""}')
+_ROOM_FOR_RESULT = MAX_RESPONSE - len('{"Status": "SUCCEEDED", "Result": ""}')
 
 DEADLINE_RESERVE = 5.0
 """Seconds at the end of an invocation in which no operation begins, by default."""
 
 RESERVE_SHARE = 0.2
 """The reserve takes no larger share than this of the time that the invocation started with."""
-
-CHECKPOINT_PAYLOAD_LIMIT = 6 * 1024 * 1024
-"""Bytes of the largest payload that the service model lets a checkpoint carry."""
 
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
@@ -354,12 +351,10 @@ def _set_deadline(invocation: Invocation, reserve: float) -> None:
 
 
 def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -> dict[str, Any]:
-    """Give the response to an invocation whose handler has returned or raised."""
-    core = invocation.core
-    verdict = core.verdict()
-    payload: str | None = None
+    """Give the response to an invocation whose handler has returned or raised: as the core says that it ends."""
+    core, payload = invocation.core, ""
     try:
-        if verdict is None and error is None:
+        if error is None and not core.is_stopped:
             try:
                 payload = encode_json(result)
             except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
@@ -367,35 +362,40 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
         invocation.end()
         if isinstance(error, OrphanedChildException):
             error = used_after_its_end(error)
-        if error is not None and not isinstance(error, Exception) and not isinstance(error, _CONTROL):
+        ending, flushes = core.ending(_did(error))
+        if ending == "raise" and error is not None:
             raise error
-        verdict = core.verdict() or verdict
-        if verdict == "broken":
+        if ending == "broken":
             return _failed_by(invocation.checkpoints.failure)
-        return _sorted(invocation, verdict, payload, error)
+        return _carried_out(invocation, ending, flushes, payload, error)
     finally:
         del error  # whose traceback may hold this frame
 
 
-def _sorted(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes are sorted
-    invocation: Invocation, verdict: str | None, payload: str | None, error: BaseException | None
+def _did(
+    error: BaseException | None,
+) -> Literal["returned", "suspended", "passing", "refused", "failed", "broken off"]:
+    """Say what the handler did, in the core's words."""
+    if error is None:
+        return "returned"
+    if isinstance(error, SuspendExecution):
+        return "suspended"
+    if isinstance(error, InvocationError) and error.is_retryable():
+        return "passing"
+    if isinstance(error, REFUSALS):
+        return "refused"
+    return "failed" if isinstance(error, (Exception, *_CONTROL)) else "broken off"
+
+
+def _carried_out(
+    invocation: Invocation, ending: str, flushes: bool, payload: str, error: BaseException | None
 ) -> dict[str, Any]:
-    core, checkpoints = invocation.core, invocation.checkpoints
+    """End an invocation so; what else goes wrong on the way decides in its place."""
+    checkpoints = invocation.checkpoints
     try:
-        if verdict is None:
-            if payload is not None:
-                return _succeeded(invocation, payload)
-            if error is not None:
-                return _raised(invocation, error)
-        if verdict == "revoked":
-            return {"Status": "PENDING"}
-        if verdict != "refused":
+        if flushes:
             checkpoints.flush()
-        if verdict == "suspended":
-            return {"Status": "PENDING"}
-        if verdict == "too deep":
-            return _too_deep(core, error)
-        core.check()
+        return _ended(invocation, ending, payload, error)
     except SuspendExecution:
         return {"Status": "PENDING"}
     except OutOfTime as late:
@@ -411,18 +411,44 @@ def _sorted(  # noqa: C901, PLR0911, PLR0912  the one place where all outcomes a
         return _failed(error if isinstance(error, REFUSALS) else different)
     finally:
         del error  # whose traceback may hold this frame
-    raise AssertionError(f"an invocation ended with the unknown verdict {verdict!r}")
 
 
-def _too_deep(core: Execution, error: BaseException | None) -> dict[str, Any]:
-    """Give the response to an invocation with an operation that was cut short by the end of the stack: a failure."""
+def _ended(invocation: Invocation, ending: str, payload: str, error: BaseException | None) -> dict[str, Any]:
+    try:
+        if ending == "succeed":
+            return _succeeded(invocation, payload)
+        if ending in ("pending", "revoked"):
+            return {"Status": "PENDING"}
+        if ending in ("fail", "fail as refused", "repeat") and error is not None:
+            return _raised(invocation, ending, error)
+        return _stopped(invocation.core, error)
+    finally:
+        del error  # whose traceback may hold this frame
+
+
+def _raised(invocation: Invocation, ending: str, error: BaseException) -> dict[str, Any]:
+    """End an invocation by what its handler raised."""
+    if ending == "repeat":
+        try:
+            raise error
+        finally:
+            del error  # whose traceback holds this frame
+    logger.debug("the handler of %s raised", invocation.durable_execution_arn, exc_info=error)
+    if ending == "fail":
+        _conclude(invocation, error)
+        invocation.checkpoints.flush()
+    return _failed(error)
+
+
+def _stopped(core: Execution, error: BaseException | None) -> dict[str, Any]:
+    """End an invocation by what stopped its operations."""
     try:
         core.check()
     except RecursionError as exhausted:
         return _failed(error if isinstance(error, RecursionError) else exhausted)
     finally:
         del error  # whose traceback may hold this frame
-    raise AssertionError("an operation was cut short by the end of the stack, and may go on")
+    raise AssertionError("an invocation was stopped, and may go on")
 
 
 _CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)
@@ -443,10 +469,10 @@ def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
     _conclude(invocation)
     # Encoded with ASCII escapes, a payload has as many bytes as characters.
     size = len(payload)
-    if size > CHECKPOINT_PAYLOAD_LIMIT:
+    if size > MAX_PAYLOAD:
         raise ExecutionError(
             f"the handler's result takes {size} bytes as JSON, and the service takes at most "
-            f"{CHECKPOINT_PAYLOAD_LIMIT}: store it elsewhere (in S3, say) and return a reference"
+            f"{MAX_PAYLOAD}: store it elsewhere (in S3, say) and return a reference"
         )
     if not _can_be_returned(payload):
         now = int(invocation.clock.time() * 1000)
@@ -463,23 +489,6 @@ def _can_be_returned(payload: str) -> bool:
     if size > LAMBDA_RESPONSE_SIZE_LIMIT:
         return False
     return 2 * size <= _ROOM_FOR_RESULT or size + payload.count('"') + payload.count("\\") <= _ROOM_FOR_RESULT
-
-
-def _raised(invocation: Invocation, error: BaseException) -> dict[str, Any]:
-    if isinstance(error, SuspendExecution):
-        invocation.checkpoints.flush()
-        return {"Status": "PENDING"}
-    if isinstance(error, InvocationError) and error.is_retryable():
-        invocation.checkpoints.flush()
-        try:
-            raise error
-        finally:
-            del error  # whose traceback holds this frame
-    logger.debug("the handler of %s raised", invocation.durable_execution_arn, exc_info=error)
-    if not isinstance(error, REFUSALS):
-        _conclude(invocation, error)
-    invocation.checkpoints.flush()
-    return _failed(error)
 
 
 def _conclude(invocation: Invocation, error: BaseException | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import DurableContext, InvocationError, complete_batch, continue_batch, durable_execution
-from perdure._core import Batch, Execution, hands_at_work
+from perdure._core import RUN_BRANCH, Batch, Execution, hands_at_work
 from perdure.config import CompletionConfig, CompletionOutcome, NestingType
 from perdure.engine import batch as executor
 from perdure.exceptions import InvalidStateError, ValidationError
@@ -504,18 +504,18 @@ def test_a_branch_reports_once() -> None:
         scope, 3, 1, None, None, None, False, [], "map-item-", "MapIteration", False, allocate_lock(), allocate_lock()
     )
     batch.open(False)
-    assert batch.next(0)[:2] == (0, 0)
+    assert batch.next(0)[:2] == (RUN_BRANCH, 0)
     batch.finish(0, True)
     for report in (
         lambda: batch.finish(0, True),
         lambda: batch.suspend(0, None, 0),
-        lambda: batch.abort(0),
+        lambda: batch.abort(0, False),
         lambda: batch.finish(1, True),
         lambda: batch.finish(3, True),
     ):
         with pytest.raises(InvalidStateError, match=r"branch \d reports"):
             report()
-    assert (batch.admitted, batch.next(0)[:2]) == (2, (0, 1))
+    assert (batch.admitted, batch.next(0)[:2]) == (2, (RUN_BRANCH, 1))
 
 
 # ---- a crash between any two updates

@@ -53,7 +53,7 @@ MANY = settings(max_examples=5 * settings.default.max_examples)  # type: ignore[
 @pytest.fixture(autouse=True, scope="module")
 def _small_results_are_large() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(child, "CHECKPOINT_SIZE_LIMIT_BYTES", LARGE)
+        patch.setattr(child, "MAX_CONTEXT_RESULT", LARGE)
         yield
 
 

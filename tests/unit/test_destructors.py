@@ -66,7 +66,7 @@ class Engine:
 
     def ask(self) -> None:
         def questions() -> None:
-            self.core.verdict()
+            _ = self.core.is_stopped
             self.core.backlog()
             self.root.is_replaying()
 

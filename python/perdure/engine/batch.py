@@ -21,7 +21,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from perdure._core import (
-    ABORT,
     ASK,
     DONE,
     HELD,
@@ -349,7 +348,7 @@ class _BatchRun:
             self._report(partial(self._batch.open, is_resumed))
             code, moment = self._work_as_caller()
         except BaseException:
-            self._batch.stop()
+            self._batch.stop(False)
             raise
         scope = self._context.scope
         if code == SUSPEND:
@@ -412,8 +411,6 @@ class _BatchRun:
             if code == RUN_BRANCH:
                 self._take(index, moment)
             elif code == WAIT:
-                if self._is_broken_off():  # what still runs is left to the end of the invocation
-                    return ABORT, None
                 timeout = None if moment is None else clock.timeout(moment / 1000)
                 core.leave()
                 try:
@@ -491,7 +488,7 @@ class _BatchRun:
             until = None if moment is None else round(moment * 1000)
             self._report(partial(self._batch.suspend, index, until, self._now()))
         except OrphanedChildException as orphaned:
-            if self._context.scope.is_alive() and not self._batch.is_decided:
+            if self._batch.is_open:
                 self._give_up(index, used_after_its_end(orphaned))
             else:
                 self._report(partial(self._batch.suspend, index, None, 0))
@@ -538,7 +535,7 @@ class _BatchRun:
     def _give_up(self, index: int, error: BaseException) -> None:
         if self._fatal is None:
             self._fatal = error
-        self._batch.abort(index)
+        self._batch.abort(index, self._is_broken_off())
 
     # ---- reports, and what they call for
 
@@ -556,7 +553,7 @@ class _BatchRun:
                 calls = self._batch.decide(self._variables.copy().run(self._predicate_says))
             except BaseException as error:  # noqa: BLE001  the predicate's own failure fails the batch
                 self._fatal = self._fatal or error
-                self._batch.stop()
+                self._batch.stop(self._is_broken_off())
                 break
             all_calls |= calls
         return all_calls

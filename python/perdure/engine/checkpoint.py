@@ -15,6 +15,7 @@ import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure._core import MAX_OPERATIONS, MAX_WRITTEN
 from perdure.engine import threads as _threads
 from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError, GetExecutionStateError
 
@@ -33,7 +34,7 @@ LINGER = 0.010
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds before a throttled or lost call is repeated: at first, and at most."""
 
-CROWDED, HEAVY = 2_400, 80 * 1024 * 1024
+CROWDED, HEAVY = MAX_OPERATIONS * 4 // 5, MAX_WRITTEN * 4 // 5
 """Operations, and bytes written, of which to warn: 80 % of what the service allows an execution."""
 
 _TOO_MANY_REQUESTS = 429

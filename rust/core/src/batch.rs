@@ -155,6 +155,8 @@ pub struct Batch {
     verdict: Verdict,
     asking: bool,
     aborted: bool,
+    /// Whether nobody waits for what still runs.
+    at_once: bool,
     done: Option<Reason>,
 }
 
@@ -179,6 +181,7 @@ impl Batch {
             verdict: Verdict::Continue,
             asking: false,
             aborted: false,
+            at_once: false,
             done: None,
         }
     }
@@ -198,6 +201,9 @@ impl Batch {
 
     /// What to do next, given the time.
     pub fn next(&mut self, now: Millis) -> Next {
+        if self.at_once {
+            return Next::Abort;
+        }
         if self.aborted {
             return if self.running == 0 { Next::Abort } else { Next::Wait(None) };
         }
@@ -272,21 +278,22 @@ impl Batch {
         self.report(index, Fate::Suspended { until, now })
     }
 
-    /// A branch ended with something that is neither an item nor a suspension: nothing new starts. Of a batch that is
-    /// done it changes nothing.
-    pub fn abort(&mut self, index: usize) -> Result<(), NotAtWork> {
+    /// A branch ended with something that is neither an item nor a suspension: see [`Batch::stop`].
+    pub fn abort(&mut self, index: usize, at_once: bool) -> Result<(), NotAtWork> {
         self.leave(index)?;
         self.branches[index] = Branch::Suspended(None);
-        if self.done.is_none() {
-            self.stop();
-        }
+        self.stop(at_once);
         Ok(())
     }
 
-    /// The predicate itself failed: nothing new starts.
-    pub fn stop(&mut self) {
-        self.aborted = true;
-        self.asking = false;
+    /// Nothing new starts, unless the batch is done, of which it changes nothing. With `at_once` nobody waits for what
+    /// still runs, nor for the result of a batch that is done: it ends with the invocation.
+    pub fn stop(&mut self, at_once: bool) {
+        self.at_once |= at_once;
+        if self.done.is_none() {
+            self.aborted = true;
+            self.asking = false;
+        }
     }
 
     /// A branch that is tried has come to a new operation.
@@ -708,10 +715,23 @@ mod tests {
     fn an_abort_lets_the_others_finish_and_begins_no_more() {
         let mut batch = fresh(policy(3), None);
         assert_eq!((batch.next(0), batch.next(0)), (start(0), start(1)));
-        batch.abort(0).expect("it is at work");
+        batch.abort(0, false).expect("it is at work");
         assert_eq!(batch.next(0), Next::Wait(None));
         suspend(&mut batch, 1, Some(10), 0);
         assert_eq!(batch.next(0), Next::Abort);
+    }
+
+    #[test]
+    fn nobody_waits_after_an_abort_at_once_not_for_a_result_either() {
+        for enough in [None, Some(1)] {
+            let mut batch = fresh(Policy { min_successful: enough, ..policy(3) }, None);
+            assert_eq!(take(&mut batch), [0, 1, 2]);
+            finish(&mut batch, 0, true);
+            batch.abort(1, true).expect("it is at work");
+            assert_eq!((batch.next(0), batch.has_more(0)), (Next::Abort, false));
+            batch.stop(false);
+            assert_eq!(batch.next(0), Next::Abort);
+        }
     }
 
     #[test]
@@ -719,7 +739,7 @@ mod tests {
         let mut batch = fresh(Policy { min_successful: Some(1), ..policy(2) }, None);
         assert_eq!(take(&mut batch), [0, 1]);
         finish(&mut batch, 0, true);
-        batch.abort(1).expect("it is at work");
+        batch.abort(1, false).expect("it is at work");
         assert_eq!(batch.next(0), Next::Done(Reason::MinSuccessfulReached));
     }
 
@@ -784,7 +804,7 @@ mod tests {
         for index in [0, 1, 2, 3] {
             assert_eq!(batch.finish(index, true), Err(NotAtWork(index)));
             assert_eq!(batch.suspend(index, None, 0), Err(NotAtWork(index)));
-            assert_eq!(batch.abort(index), Err(NotAtWork(index)));
+            assert_eq!(batch.abort(index, false), Err(NotAtWork(index)));
         }
         assert_eq!((batch.counts(), batch.admitted()), ((1, 0), 3));
         assert_eq!(take(&mut batch), [1, 2]);
@@ -969,7 +989,7 @@ mod tests {
         let mut batch = opened(lenient(2), None, Record::Silent);
         assert_eq!(take(&mut batch), [0, 1]);
         batch.hold(0);
-        batch.abort(1).expect("it is at work");
+        batch.abort(1, false).expect("it is at work");
         assert_eq!((batch.is_settling(), batch.held(0)), (false, Hold::Yield));
         suspend(&mut batch, 0, None, 0);
         assert_eq!(batch.next(0), Next::Abort);

@@ -114,18 +114,21 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// Lets no branch of a batch begin any more, unless it is done.
-    pub fn stop_batch(&mut self, id: BatchId) {
-        let schedule = self.schedule_mut(id);
-        if schedule.reason().is_none() {
-            schedule.stop();
-        }
+    pub fn stop_batch(&mut self, id: BatchId, at_once: bool) {
+        self.schedule_mut(id).stop(at_once);
     }
 
     /// The same, of all batches.
     pub fn stop_batches(&mut self) {
         for batch in 0..self.batches.len() {
-            self.stop_batch(BatchId(batch));
+            self.stop_batch(BatchId(batch), false);
         }
+    }
+
+    /// Whether what runs in its branches may go on: the batch has not ended, and no outcome of theirs comes too late.
+    pub fn is_open(&self, id: BatchId) -> bool {
+        let AtWork { scope, schedule, .. } = &self.batches[id.0];
+        self.check(*scope).is_ok() && !schedule.is_decided()
     }
 
     /// The schedule of a batch, for what admits nobody.

@@ -28,6 +28,11 @@ pub fn result<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     }
 }
 
+/// Which of two ways it failed: nobody answered in time, or somebody answered so.
+pub fn has_timed_out(status: Status) -> bool {
+    status == Status::TimedOut
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,13 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commit_delay::CommitDelay;
+use crate::limits::{MAX_BYTES, MAX_UPDATES};
 use crate::operation::{Kind, Payload};
 use crate::update::{Action, Update};
-
-/// How many updates one batch may hold.
-pub const MAX_UPDATES: usize = 250;
-/// How many bytes of JSON one batch may hold, unless a single update is larger.
-pub const MAX_BYTES: usize = 750 * 1024;
 
 /// The place of an update in the order of all updates of the invocation; durable once the queue has come that far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -171,7 +167,7 @@ impl<P: Payload, W> Queue<P, W> {
     /// How long the next call waits for those at work, if it would have more to carry then.
     fn delay(&mut self) -> Option<Duration> {
         let would_gain = self.awake > 0 && self.pending.len() < MAX_UPDATES;
-        if would_gain { self.delay.next() } else { None }
+        if would_gain { self.delay.due() } else { None }
     }
 
     /// A call took so long.

@@ -32,7 +32,7 @@ impl CommitDelay {
     }
 
     /// How long the next call waits, if it does.
-    pub fn next(&mut self) -> Option<Duration> {
+    pub fn due(&mut self) -> Option<Duration> {
         let delay = (self.call / SHARE).min(LONGEST);
         if delay < SHORTEST {
             return None;
@@ -67,35 +67,35 @@ mod tests {
         for (took, least, most) in
             [(millis(8), 1_900, 2_000), (millis(40), 9_900, 10_000), (millis(4_000), 10_000, 10_000)]
         {
-            let delay = after_calls_of(took).next().map(|delay| delay.as_micros());
+            let delay = after_calls_of(took).due().map(|delay| delay.as_micros());
             assert!(delay.is_some_and(|delay| (least..=most).contains(&delay)), "{took:?} {delay:?}");
         }
     }
 
     #[test]
     fn the_first_calls_and_those_to_a_service_nearby_do_not_wait() {
-        assert_eq!(CommitDelay::default().next(), None);
-        assert_eq!(after_calls_of(Duration::from_micros(700)).next(), None);
-        assert!(after_calls_of(Duration::from_micros(900)).next().is_some());
+        assert_eq!(CommitDelay::default().due(), None);
+        assert_eq!(after_calls_of(Duration::from_micros(700)).due(), None);
+        assert!(after_calls_of(Duration::from_micros(900)).due().is_some());
     }
 
     #[test]
     fn what_calls_took_long_ago_is_forgotten() {
         let mut delay = after_calls_of(Duration::from_millis(40));
         (0..30).for_each(|_| delay.called(Duration::ZERO));
-        assert_eq!(delay.next(), None);
+        assert_eq!(delay.due(), None);
     }
 
     #[test]
     fn ever_more_calls_leave_alone_after_waits_in_vain_until_all_join() {
         let mut delay = after_calls_of(Duration::from_millis(40));
         for alone in [1, 3, 7, 15, 31, 32, 32] {
-            assert!(delay.next().is_some());
+            assert!(delay.due().is_some());
             delay.waited(false);
-            (0..alone).for_each(|_| assert_eq!(delay.next(), None, "{alone}"));
+            (0..alone).for_each(|_| assert_eq!(delay.due(), None, "{alone}"));
         }
-        assert!(delay.next().is_some());
+        assert!(delay.due().is_some());
         delay.waited(true);
-        assert!(delay.next().is_some());
+        assert!(delay.due().is_some());
     }
 }

@@ -9,6 +9,7 @@ use crate::custody::Custody;
 use crate::history::History;
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Operation, Payload, Status};
+use crate::outcome::Stop;
 use crate::refusal::{Mismatch, Refusal};
 use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
@@ -205,21 +206,18 @@ impl<P: Payload, W> Engine<P, W> {
                 || !scope.is_virtual() && self.history.expects(scope.parent))
     }
 
-    /// How the invocation must end whatever the handler did; none leaves it to the handler.
-    pub fn verdict(&self) -> Option<&'static str> {
-        match self.severed.as_ref().or(self.gate.as_ref()) {
-            Some(Refusal::Revoked) => Some("revoked"),
-            Some(Refusal::Broken) if self.gate.as_ref().is_some_and(Refusal::is_of_the_code) => Some("refused"),
-            Some(Refusal::Broken) => Some("broken"),
-            Some(Refusal::NonDeterministic(_) | Refusal::Missed(_) | Refusal::WrongContext(_) | Refusal::Odd(_)) => {
-                Some("refused")
-            }
-            Some(Refusal::TooDeep) => Some("too deep"),
-            Some(Refusal::OutOfTime { pending: true }) => Some("suspended"),
-            Some(Refusal::OutOfTime { pending: false }) => Some("late"),
-            Some(Refusal::Suspended(_) | Refusal::Orphaned(_) | Refusal::Held | Refusal::Invalid(_)) | None => {
-                self.is_suspended(ScopeId::ROOT).then_some("suspended")
-            }
+    /// What stopped the invocation, whatever the handler makes of it.
+    pub fn stopped_by(&self) -> Option<Stop> {
+        let reason = self.severed.as_ref().or(self.gate.as_ref());
+        match reason {
+            Some(Refusal::Revoked) => Some(Stop::Revoked),
+            Some(Refusal::Broken) if self.gate.as_ref().is_some_and(Refusal::is_of_the_code) => Some(Stop::Refused),
+            Some(Refusal::Broken) => Some(Stop::Broken),
+            Some(refusal) if refusal.is_of_the_code() => Some(Stop::Refused),
+            Some(Refusal::TooDeep) => Some(Stop::TooDeep),
+            Some(Refusal::OutOfTime { pending: true }) => Some(Stop::Suspended),
+            Some(Refusal::OutOfTime { pending: false }) => Some(Stop::Late),
+            _ => self.is_suspended(ScopeId::ROOT).then_some(Stop::Suspended),
         }
     }
 

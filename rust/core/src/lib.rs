@@ -22,6 +22,7 @@ pub mod id;
 pub mod invoke;
 pub mod limits;
 pub mod operation;
+pub mod outcome;
 pub mod refusal;
 pub mod retry;
 pub mod scope;

@@ -10,6 +10,36 @@ pub const MAX_SUB_TYPE: usize = 32;
 pub const MAX_WAIT: i64 = 31_622_400;
 /// The longest timeout of a callback, in seconds.
 pub const MAX_CALLBACK_TIMEOUT: i64 = 99_999_999;
+/// How many updates one call may carry.
+pub const MAX_UPDATES: usize = 250;
+/// How many bytes of JSON one call may carry, unless a single update is larger.
+pub const MAX_BYTES: usize = 750 * 1024;
+/// The largest payload of an update, in bytes.
+pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
+/// The largest response of an invocation, in bytes.
+pub const MAX_RESPONSE: usize = 6 * 1024 * 1024;
+/// The largest error object, in bytes of JSON.
+pub const MAX_ERROR: usize = 32 * 1024;
+/// The longest result of a context that is recorded as it is, in characters; of a longer one a summary is.
+pub const MAX_CONTEXT_RESULT: usize = 256 * 1024;
+/// How many operations an execution may have.
+pub const MAX_OPERATIONS: usize = 3_000;
+/// How many bytes an execution may write.
+pub const MAX_WRITTEN: usize = 100 * 1024 * 1024;
+
+/// The limits that Python asks for, by name.
+#[expect(clippy::cast_possible_wrap, reason = "small numbers")]
+pub const ALL: [(&str, i64); 9] = [
+    ("MAX_NAME", MAX_NAME as i64),
+    ("MAX_SUB_TYPE", MAX_SUB_TYPE as i64),
+    ("MAX_WAIT", MAX_WAIT),
+    ("MAX_PAYLOAD", MAX_PAYLOAD as i64),
+    ("MAX_RESPONSE", MAX_RESPONSE as i64),
+    ("MAX_ERROR", MAX_ERROR as i64),
+    ("MAX_CONTEXT_RESULT", MAX_CONTEXT_RESULT as i64),
+    ("MAX_OPERATIONS", MAX_OPERATIONS as i64),
+    ("MAX_WRITTEN", MAX_WRITTEN as i64),
+];
 
 /// What is out of bounds, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use perdure_core::call::{Begun, Call};
 use perdure_core::custody::{Caller, Spot};
 use perdure_core::engine::Engine;
+use perdure_core::outcome::Stop;
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
@@ -126,7 +127,7 @@ fn a_refusal_sticks() {
     let refusal = engine.admit(ROOT, &STEP, at(Some(spot), MAIN)).expect_err("the step may use no context");
     assert_eq!(engine.admit(ROOT, &STEP, inside(ROOT, MAIN)), Ok(()), "whoever begins is told the first");
     assert_eq!(engine.check(ROOT), Err(refusal));
-    assert_eq!(engine.verdict(), Some("refused"));
+    assert_eq!(engine.stopped_by(), Some(Stop::Refused));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use perdure_core::decision::{Decision, Look};
 use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
+use perdure_core::outcome::Stop;
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
@@ -107,7 +108,7 @@ fn what_differs_from_the_history_stops_everything() {
         let refusal = step_at(&mut engine, ROOT).expect_err("it differs");
         assert!(matches!(refusal, Refusal::NonDeterministic(_)));
         assert_eq!(step_at(&mut engine, ROOT), Err(refusal), "it sticks");
-        assert_eq!(engine.verdict(), Some("refused"));
+        assert_eq!(engine.stopped_by(), Some(Stop::Refused));
     }
 }
 
@@ -138,9 +139,9 @@ fn a_suspension_marks_all_it_unwinds_up_to_the_branch() {
     assert_eq!(step_at(&mut engine, child), Err(Refusal::Suspended(Some(5))));
     assert_eq!(step_at(&mut engine, branch), Err(Refusal::Suspended(Some(5))));
     assert!(step_at(&mut engine, ROOT).is_ok());
-    assert_eq!(engine.verdict(), None);
+    assert_eq!(engine.stopped_by(), None);
     engine.suspend(ROOT, None);
-    assert_eq!(engine.verdict(), Some("suspended"));
+    assert_eq!(engine.stopped_by(), Some(Stop::Suspended));
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn an_answer_without_a_token_revokes_the_invocation_and_wakes_everybody() {
     assert_eq!(engine.lead(Some(late), 3), Ok((Role::Follow, None)));
     assert_eq!(engine.acknowledge(turn, None, Vec::new(), 0), [3]);
     assert_eq!(engine.lead(Some(late), 3), Err(Refusal::Revoked));
-    assert_eq!(engine.verdict(), Some("revoked"));
+    assert_eq!(engine.stopped_by(), Some(Stop::Revoked));
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn the_outcome_of_the_execution_is_answered_without_a_token() {
     let mut engine = invocation([]);
     engine.write_outcome(5, Some("result".to_owned()), None);
     send(&mut engine, None, Vec::new());
-    assert_eq!(engine.verdict(), None);
+    assert_eq!(engine.stopped_by(), None);
 }
 
 #[test]
@@ -216,7 +217,7 @@ fn an_invocation_never_stops_for_time_before_it_has_advanced() {
     engine.set_deadline(NOW);
     assert!(step_at(&mut engine, ROOT).is_ok());
     assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { pending: false }));
-    assert_eq!(engine.verdict(), Some("late"));
+    assert_eq!(engine.stopped_by(), Some(Stop::Late));
 }
 
 #[test]
@@ -233,14 +234,14 @@ fn a_context_replays_until_something_in_it_is_new() {
 
 #[test]
 fn what_can_be_sent_no_more_is_refused_whatever_stopped_the_operations_before() {
-    for (reason, verdict) in [(Refusal::Broken, "broken"), (Refusal::Revoked, "revoked")] {
+    for (reason, stop) in [(Refusal::Broken, Stop::Broken), (Refusal::Revoked, Stop::Revoked)] {
         let mut engine = invocation([]);
         let (_, ticket) = started(&mut engine, ROOT);
         engine.set_deadline(NOW);
         assert!(matches!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { .. })));
         engine.stop(reason.clone());
         assert_eq!(engine.lead(Some(ticket), 1), Err(reason));
-        assert_eq!(engine.verdict(), Some(verdict));
+        assert_eq!(engine.stopped_by(), Some(stop));
     }
 }
 
@@ -294,7 +295,7 @@ fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
     }
     let cut_short = engine.take_turn().expect("nothing has severed it");
     assert_eq!(engine.step_back(Role::Delay(DELAY), |&hand| hand == 1), (None, vec![2]));
-    assert_eq!((engine.verdict(), engine.check(ROOT)), (Some("too deep"), Err(Refusal::TooDeep)));
+    assert_eq!((engine.stopped_by(), engine.check(ROOT)), (Some(Stop::TooDeep), Err(Refusal::TooDeep)));
     // So it is with who was woken to lead next, and with who waits.
     assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 2), (None, vec![3]));
     assert_eq!(engine.lead(Some(ticket), 4), Ok((Role::Delay(DELAY), None)));
@@ -332,7 +333,7 @@ fn what_this_version_does_not_know_stops_only_who_comes_to_it() {
         let refusal = step_at(&mut engine, ROOT).expect_err("nobody knows how to go on from it");
         assert!(matches!(&refusal, Refusal::Odd(_)) && refusal.to_string().contains(words), "{refusal}");
         assert_eq!(step_at(&mut engine, ROOT), Err(refusal));
-        assert_eq!(engine.verdict(), Some("refused"));
+        assert_eq!(engine.stopped_by(), Some(Stop::Refused));
     }
 }
 
@@ -358,7 +359,7 @@ fn a_handler_comes_to_every_operation_that_is_not_over() {
         let words = (missed.id, missed.in_words());
         let id = OperationId::at(None, 1);
         assert_eq!(words, (id, ("the handler".to_owned(), format!("Step {id}"))));
-        assert_eq!(engine.verdict(), Some("refused"));
+        assert_eq!(engine.stopped_by(), Some(Stop::Refused));
     }
     for status in [Succeeded, Failed, Cancelled, TimedOut, Stopped] {
         let mut engine = invocation([recorded(1, Kind::Step, "Step", status)]);

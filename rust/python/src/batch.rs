@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perdure_core::batch::{self, Branch, Hold, Next};
+use perdure_core::batch::{self, Branch, Next};
 use perdure_core::branches::Branches;
 use perdure_core::call::Call;
 use perdure_core::completion::{Policy, Reason, Verdict};
@@ -11,6 +11,7 @@ use perdure_core::operation::{Millis, SubType};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::codes::{self, ABORT, ASK, DONE, RUN_BRANCH, STARTED, SUSPEND, WAIT};
 use crate::custody;
 use crate::errors::Error;
 use crate::hand::{Bells, Hand, Post};
@@ -26,29 +27,6 @@ pub struct Batch {
     scope: Scope,
     decode: Option<Decode>,
 }
-
-const RUN_BRANCH: u8 = 0;
-const WAIT: u8 = 1;
-const SUSPEND: u8 = 2;
-const DONE: u8 = 3;
-const ABORT: u8 = 4;
-
-/// What may be next, by name.
-pub const STEPS: [(&str, u8); 5] =
-    [("RUN_BRANCH", RUN_BRANCH), ("WAIT", WAIT), ("SUSPEND", SUSPEND), ("DONE", DONE), ("ABORT", ABORT)];
-
-const PASS: u8 = 0;
-const HELD: u8 = 1;
-const YIELD: u8 = 2;
-
-/// What a branch that is tried may be told, by name.
-pub const HOLDS: [(&str, u8); 3] = [("PASS", PASS), ("HELD", HELD), ("YIELD", YIELD)];
-
-const ASK: u8 = 1;
-const STARTED: u8 = 2;
-
-/// What a change may call for, by name: flags.
-pub const CALLS: [(&str, u8); 2] = [("ASK", ASK), ("STARTED", STARTED)];
 
 impl Batch {
     /// Changes the schedule, and gives what that calls for.
@@ -172,12 +150,12 @@ impl Batch {
         self.change(py, |batch| batch.suspend(index, until, now))
     }
 
-    fn abort(&self, py: Python<'_>, index: usize) -> Result<(), Error> {
-        self.change(py, |batch| batch.abort(index)).map(drop)
+    fn abort(&self, py: Python<'_>, index: usize, at_once: bool) -> Result<(), Error> {
+        self.change(py, |batch| batch.abort(index, at_once)).map(drop)
     }
 
-    fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        self.post.stop(py)
+    fn stop(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
+        self.post.stop(py, at_once)
     }
 
     fn decide(&self, py: Python<'_>, succeeded: Option<bool>) -> Result<u8, Error> {
@@ -200,11 +178,11 @@ impl Batch {
     }
 
     fn held(&self, index: usize) -> u8 {
-        told(self.post.shared.lock().engine.schedule_mut(self.post.id).held(index))
+        codes::hold(self.post.shared.lock().engine.schedule_mut(self.post.id).held(index))
     }
 
     fn give_way(&self, index: usize) -> u8 {
-        told(self.post.shared.lock().engine.schedule_mut(self.post.id).give_way(index))
+        codes::hold(self.post.shared.lock().engine.schedule_mut(self.post.id).give_way(index))
     }
 
     fn queue(&self, waiter: Bound<'_, PyAny>) {
@@ -225,8 +203,8 @@ impl Batch {
     }
 
     #[getter]
-    fn is_decided(&self) -> bool {
-        self.look(batch::Batch::is_decided)
+    fn is_open(&self) -> bool {
+        self.post.shared.lock().engine.is_open(self.post.id)
     }
 
     #[getter]
@@ -254,12 +232,4 @@ impl Batch {
 #[pyfunction]
 pub fn check_name(name: &Bound<'_, PyString>) -> Result<(), Error> {
     Ok(text(Some(name))?.map_or(Ok(()), limits::name)?)
-}
-
-const fn told(hold: Hold) -> u8 {
-    match hold {
-        Hold::Pass => PASS,
-        Hold::Wait => HELD,
-        Hold::Yield => YIELD,
-    }
 }

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use perdure_core::checkpoint::{Ticket, Watch};
 use perdure_core::operation::{Kind, Millis};
+use perdure_core::outcome::{self, Handler};
 use perdure_core::scope::ScopeId;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
@@ -139,8 +141,16 @@ impl Execution {
         Ok(self.shared.lock().engine.write_outcome(now, payload, error).0)
     }
 
-    fn verdict(&self) -> Option<&'static str> {
-        self.shared.lock().engine.verdict()
+    #[getter]
+    fn is_stopped(&self) -> bool {
+        self.shared.lock().engine.stopped_by().is_some()
+    }
+
+    fn ending(&self, handler: &str) -> PyResult<(&'static str, bool)> {
+        let handler =
+            Handler::parse(handler).ok_or_else(|| PyValueError::new_err(format!("no end of a handler: {handler}")))?;
+        let ending = outcome::ending(self.shared.lock().engine.stopped_by(), handler);
+        Ok((ending.as_str(), ending.flushes()))
     }
 
     fn check(&self) -> Result<(), Error> {

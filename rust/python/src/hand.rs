@@ -100,8 +100,8 @@ pub struct Post {
 
 impl Post {
     /// Lets no branch begin any more, and wakes everybody.
-    pub fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        self.shared.lock().engine.stop_batch(self.id);
+    pub fn stop(&self, py: Python<'_>, at_once: bool) -> PyResult<()> {
+        self.shared.lock().engine.stop_batch(self.id, at_once);
         self.bells.ring(py, true)
     }
 
@@ -170,7 +170,7 @@ impl Hand {
         if let Err(error) = worked {
             // What it was at is lost, and nobody is to wait for that.
             let told = run.setattr(intern!(py, "loss"), error.value(py));
-            let stopped = self.post.stop(py);
+            let stopped = self.post.stop(py, true);
             self.end(py, true)?;
             return told.and(stopped).and(Err(error));
         }

@@ -3,6 +3,7 @@
 mod backoff;
 mod batch;
 mod client;
+mod codes;
 mod convert;
 mod custody;
 mod errors;
@@ -43,11 +44,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        use super::batch::{CALLS, HOLDS, STEPS};
-
-        for (name, code) in super::operation::DECISIONS.into_iter().chain(STEPS).chain(HOLDS).chain(CALLS) {
-            module.add(name, code)?;
-        }
+        super::codes::register(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         perdure_codec::register(module)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use perdure_core::call::Begun;
+use perdure_core::callback;
 use perdure_core::checkpoint::Ticket;
 use perdure_core::custody::Spot;
 use perdure_core::decision::{Decision, Look};
@@ -14,28 +15,12 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::codes::{FAILED, INTERRUPTED, PENDING, RECORDED, RUN, START};
 use crate::custody::{self, Mark};
 use crate::errors::Error;
 use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::text::Text;
-
-const RUN: u8 = 0;
-const START: u8 = 1;
-const INTERRUPTED: u8 = 2;
-const RECORDED: u8 = 3;
-const FAILED: u8 = 4;
-const PENDING: u8 = 5;
-
-/// The decisions by name.
-pub const DECISIONS: [(&str, u8); 6] = [
-    ("RUN", RUN),
-    ("START", START),
-    ("INTERRUPTED", INTERRUPTED),
-    ("RECORDED", RECORDED),
-    ("FAILED", FAILED),
-    ("PENDING", PENDING),
-];
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Operation {
@@ -164,6 +149,11 @@ impl Operation {
     #[getter]
     fn status(&self) -> Option<&'static str> {
         self.status.map(Status::as_str)
+    }
+
+    #[getter]
+    fn timed_out(&self) -> bool {
+        self.status.is_some_and(callback::has_timed_out)
     }
 
     fn enter(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -175,8 +175,8 @@ impl Scope {
         self.shared.lock().engine.is_replaying(self.id)
     }
 
-    fn is_suspended(&self) -> bool {
-        self.shared.lock().engine.is_suspended(self.id)
+    fn settle(&self) -> Result<(), Error> {
+        Ok(self.shared.lock().engine.settle(self.id)?)
     }
 
     fn suspend(&self, until: Option<Millis>) -> Result<(), Error> {

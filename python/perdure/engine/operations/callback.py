@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from perdure._core import FAILED, PENDING, START
+from perdure._core import FAILED, MAX_NAME, PENDING, START
 from perdure._functions import check_function, refuse_unrun
 from perdure.engine.operations import child
 from perdure.engine.operations.common import deserialise
@@ -95,7 +95,7 @@ class Callback(Generic[T]):
 
 
 def _failure(operation: Operation, name: str | None) -> CallbackError:
-    timed_out = operation.status == "TIMED_OUT"
+    timed_out = operation.timed_out
     error: dict[str, Any] = operation.error or {}
     message = error.get("ErrorMessage")
     if message is None:  # in the words of the official SDK, so that what is made of them is the same under both
@@ -123,7 +123,7 @@ def create(context: Context, scope: Scope, name: str | None, config: tuple[Any, 
     return Callback(callback_id, operation.id, context, serdes, operation.name)
 
 
-LONGEST_NAME = 256 - len(" create callback id")
+LONGEST_NAME = MAX_NAME - len(" create callback id")
 """Characters of the name of a `wait_for_callback`, whose operations are named after it."""
 
 

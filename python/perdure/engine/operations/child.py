@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import FAILED, RECORDED
+from perdure._core import FAILED, MAX_CONTEXT_RESULT, RECORDED
 from perdure._functions import PLAIN, refuse_awaitable
-from perdure.constants import CHECKPOINT_SIZE_LIMIT_BYTES
 from perdure.engine.operations.common import (
     REFUSALS,
     deserialise,
@@ -68,7 +67,7 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
             there = operation.returned(result) if serdes is None else None
             if there is None:
                 operation.close()
-                settle(context, inner)
+                settle(inner)
                 payload = serialise(context, serdes, result, operation.id, operation.name)
                 value = deserialise(context, serdes, payload, operation.id, operation.name)
             else:
@@ -76,13 +75,13 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
             if not operation.write:
                 inner.end()
                 return value
-            large = payload is not None and len(payload) > CHECKPOINT_SIZE_LIMIT_BYTES
+            large = payload is not None and len(payload) > MAX_CONTEXT_RESULT
             if large:
                 operation.close()
                 payload = _summary(summary_generator, result, operation)
         except Exception as error:
             operation.close()
-            settle(context, inner, error)
+            settle(inner, error)
             if passes_through(error) or not operation.write:
                 inner.end()
                 raise
@@ -118,13 +117,11 @@ def _tell(context: Context, branch: bool, *what: Any) -> None:
         hooks.branch_failed(*what)
 
 
-def settle(context: Context, inner: Scope, raised: Exception | None = None) -> None:
+def settle(inner: Scope, raised: Exception | None = None) -> None:
     """Raise again what the code inside must not swallow: a suspension, and whatever stops the invocation."""
     if isinstance(raised, REFUSALS):
         return  # not swallowed
-    if inner.is_suspended():
-        inner.check()
-    context.scope.check()
+    inner.settle()
 
 
 def run_virtual(
@@ -151,10 +148,10 @@ def run_virtual(
         inner.enter()
         result = func(context.child(inner, is_virtual=True))
         refuse_awaitable(result)
-        settle(context, inner)
+        settle(inner)
         result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)
     except Exception as error:
-        settle(context, inner, error)
+        settle(inner, error)
         if passes_through(error):
             raise
         failed, recorded = error, wire_error(error)

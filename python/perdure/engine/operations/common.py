@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from perdure._core import MAX_ERROR, MAX_WAIT
 from perdure._log import Log
 from perdure.exceptions import (
     ChildContextError,
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from perdure.serdes import SerDes
 
 logger = Log("perdure")
-
-MAX_ERROR_BYTES = 32 * 1024
-"""The service refuses larger error objects."""
 
 _ROOM_FOR_REST = 4096
 _KINDS = {
@@ -58,7 +56,7 @@ def wire_error(error: BaseException) -> dict[str, Any]:
         wire["ErrorData"] = data
     if stack_trace is not None:
         wire["StackTrace"] = stack_trace
-    return wire if _size(wire) <= MAX_ERROR_BYTES else _cut(wire)
+    return wire if _size(wire) <= MAX_ERROR else _cut(wire)
 
 
 def _size(wire: dict[str, Any]) -> int:
@@ -66,7 +64,7 @@ def _size(wire: dict[str, Any]) -> int:
     characters = sum(
         len(value) if isinstance(value, str) else sum(map(len, value)) + 4 * len(value) for value in wire.values()
     )
-    if characters * 6 + 100 <= MAX_ERROR_BYTES:
+    if characters * 6 + 100 <= MAX_ERROR:
         return characters
     import json  # noqa: PLC0415  only for errors of some length
 
@@ -77,8 +75,8 @@ def _cut(wire: dict[str, Any]) -> dict[str, Any]:
     import json  # noqa: PLC0415  only for errors that are too large
 
     message = wire.get("ErrorMessage") or ""
-    note = f" ... (cut by perdure: the service takes error objects of at most {MAX_ERROR_BYTES} bytes)"
-    room = MAX_ERROR_BYTES - _ROOM_FOR_REST
+    note = f" ... (cut by perdure: the service takes error objects of at most {MAX_ERROR} bytes)"
+    room = MAX_ERROR - _ROOM_FOR_REST
     # Escaped, a character takes up to twelve bytes; what is cut off is in proportion to what is too much.
     kept = message[:room]
     while (size := len(json.dumps(kept))) > room:
@@ -127,26 +125,22 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     raise unexplained
 
 
-LONGEST_DELAY = 366 * 24 * 60 * 60
-"""Seconds of the longest delay that the service takes."""
-
-
 def retry(operation: Operation, delay_seconds: int, error: dict[str, Any] | None, payload: str | None) -> int:
     """Queue RETRY; a delay longer than the service takes is cut, and a warning says so.
 
     It is no error: only a failure brings a strategy to its longest delays, and an error there would end an execution
     that is to be repeated.
     """
-    if delay_seconds > LONGEST_DELAY:
+    if delay_seconds > MAX_WAIT:
         logger.warning(
             "the strategy of %s asks for a delay of %s s before attempt %d, and the service takes at most %s s (366 "
             "days, as long as an execution lasts): the delay is cut to that. Give the strategy a max_delay.",
             operation.name or operation.id,
             f"{delay_seconds:,}",
             operation.attempt + 1,
-            f"{LONGEST_DELAY:,}",
+            f"{MAX_WAIT:,}",
         )
-        delay_seconds = LONGEST_DELAY
+        delay_seconds = MAX_WAIT
     return operation.retry(delay_seconds, error, payload)
 
 

@@ -216,10 +216,10 @@ class ScheduledBatch:
         self._fault.leave_branch()
         return self._batch.suspend(index, *given)
 
-    def abort(self, index: int) -> Any:
+    def abort(self, index: int, at_once: bool) -> Any:
         """Take that a branch ended in what is no item."""
         self._fault.leave_branch()
-        return self._batch.abort(index)
+        return self._batch.abort(index, at_once)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
