@@ -213,7 +213,7 @@ pub struct Begun {
     pub place: Place,
     pub(crate) table: Table,
     pub sub_type: SubType,
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
 }
 
 impl Begun {

@@ -19,13 +19,7 @@ pub fn create<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
 /// The second row.
 pub fn result<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     let Some(operation) = recorded else { return Decision::Pending(None) };
-    match operation.status {
-        Status::Started | Status::Pending | Status::Ready => Decision::Pending(None),
-        Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
-            Decision::failure(operation)
-        }
-    }
+    if operation.status.is_open() { Decision::Pending(None) } else { Decision::end(operation) }
 }
 
 /// Which of two ways it failed: nobody answered in time, or somebody answered so.

@@ -3,14 +3,15 @@
 //! Updates leave in the order they came in. Whoever must know that an update is durable holds its [`Ticket`] and asks
 //! [`Queue::lead`]: one caller at a time leads (takes a batch, calls the service, acknowledges), the others follow.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commit_delay::CommitDelay;
+use crate::id::{IdState, OperationId};
 use crate::limits::{MAX_BYTES, MAX_UPDATES};
 use crate::operation::{Kind, Payload};
-use crate::update::{Action, Update};
+use crate::update::{Action, Subject, Update};
 
 /// The place of an update in the order of all updates of the invocation; durable once the queue has come that far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -239,11 +240,11 @@ impl<P: Payload, W> Queue<P, W> {
 
     fn next_batch(&mut self) -> Vec<Update<P>> {
         let mut batch: Vec<Update<P>> = Vec::new();
-        let mut bytes = 2;
+        let (mut bytes, mut subjects) = (2, Subjects::default());
         while let Some(next) = self.pending.front() {
             let with_next = bytes + next.bytes + if batch.is_empty() { 0 } else { 2 };
             if !batch.is_empty()
-                && (batch.len() == MAX_UPDATES || with_next > MAX_BYTES || !may_join(&batch, &next.update))
+                && (batch.len() == MAX_UPDATES || with_next > MAX_BYTES || !subjects.may_join(&batch, &next.update))
             {
                 break;
             }
@@ -330,21 +331,45 @@ impl<P: Payload, W> Queue<P, W> {
     }
 }
 
-/// Whether `next` may stand in one batch with what is there: one update an id, but START may be joined by the outcome
-/// of the same step or context; and nothing comes after the EXECUTION's.
-fn may_join<P>(batch: &[Update<P>], next: &Update<P>) -> bool {
-    if batch.last().is_some_and(|last| last.kind == Kind::Execution) {
-        return false;
-    }
-    let mut earlier = batch.iter().filter(|update| update.subject == next.subject);
-    match (earlier.next(), earlier.next()) {
-        (None, _) => true,
-        (Some(first), None) => {
-            matches!(next.kind, Kind::Step | Kind::Context)
-                && first.action == Action::Start
-                && next.action != Action::Start
+/// What is said of each operation in a batch that grows: by how many updates, and how the first acts.
+///
+/// Kept only of a batch that has some length: those of a short one are looked through.
+#[derive(Debug, Default)]
+struct Subjects {
+    seen: HashMap<OperationId, (usize, Action), IdState>,
+    /// How many updates of the batch are counted in.
+    counted: usize,
+}
+
+impl Subjects {
+    const SHORT: usize = 16;
+
+    /// Whether `next` may stand in one batch with what is there: one update an id, but START may be joined by the outcome
+    /// of the same step or context; and nothing comes after the EXECUTION's.
+    fn may_join<P>(&mut self, batch: &[Update<P>], next: &Update<P>) -> bool {
+        if batch.last().is_some_and(|last| last.kind == Kind::Execution) {
+            return false;
         }
-        (Some(_), Some(_)) => false,
+        match self.earlier(batch, next.subject) {
+            None => true,
+            Some((1, Action::Start)) => matches!(next.kind, Kind::Step | Kind::Context) && next.action != Action::Start,
+            Some(_) => false,
+        }
+    }
+
+    fn earlier<P>(&mut self, batch: &[Update<P>], subject: Subject) -> Option<(usize, Action)> {
+        let Subject::Operation(id) = subject else { return None };
+        if batch.len() < Self::SHORT {
+            let mut earlier = batch.iter().filter(|update| update.subject == subject);
+            return earlier.next().map(|first| (1 + earlier.count(), first.action));
+        }
+        for update in &batch[self.counted..] {
+            if let Subject::Operation(id) = update.subject {
+                self.seen.entry(id).or_insert((0, update.action)).0 += 1;
+            }
+        }
+        self.counted = batch.len();
+        self.seen.get(&id).copied()
     }
 }
 
@@ -423,6 +448,23 @@ mod tests {
         }
         let three = [Start, Retry, Succeed].map(|action| update(1, Kind::Step, action, 0));
         assert_eq!(sizes(&mut queue(three)), [2, 1]);
+    }
+
+    #[test]
+    fn who_is_in_a_long_batch_is_known_as_in_a_short_one() {
+        let step = |n, action| update(n, Kind::Step, action, 0);
+        for others in [0, Subjects::SHORT as u64 - 2, Subjects::SHORT as u64, 100] {
+            let between = || (0..others).map(|n| step(10 + n, Action::Start));
+            let updates = [step(1, Action::Start)].into_iter().chain(between());
+            let updates = updates.chain([step(1, Action::Retry), step(1, Action::Start)]);
+            let size = usize::try_from(others).expect("it is small") + 2;
+            assert_eq!(sizes(&mut queue(updates)), [size, 1], "{others}");
+            let updates = [step(1, Action::Retry)].into_iter().chain(between()).chain([step(1, Action::Start)]);
+            assert_eq!(sizes(&mut queue(updates)), [size - 1, 1], "{others}");
+            let updates = [update(1, Kind::Wait, Action::Start, 0)].into_iter().chain(between());
+            let updates = updates.chain([update(1, Kind::Wait, Action::Succeed, 0)]);
+            assert_eq!(sizes(&mut queue(updates)), [size - 1, 1], "{others}");
+        }
     }
 
     #[test]

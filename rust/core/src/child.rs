@@ -11,14 +11,13 @@ use crate::operation::{Operation, Status};
 pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     let run = |start, write, state| Decision::Run(Run { attempt: 1, start, state, write });
     let Some(operation) = recorded else { return run(true, true, None) };
-    match operation.status {
-        Status::Started | Status::Pending | Status::Ready => run(false, true, None),
+    if operation.status.is_open() {
+        run(false, true, None)
+    } else if operation.status == Status::Succeeded && operation.replay_children {
         // The summary goes along: a map or parallel finds in it which branches to rebuild.
-        Status::Succeeded if operation.replay_children => run(false, false, operation.result.as_ref()),
-        Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
-            Decision::failure(operation)
-        }
+        run(false, false, operation.result.as_ref())
+    } else {
+        Decision::end(operation)
     }
 }
 

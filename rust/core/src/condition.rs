@@ -20,10 +20,7 @@ pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
         Status::Started => check(false),
         Status::Pending => Decision::Pending(operation.due),
         Status::Ready => check(true),
-        Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
-            Decision::failure(operation)
-        }
+        _ => Decision::end(operation),
     }
 }
 

@@ -65,7 +65,18 @@ impl<'a, P> Decision<'a, P> {
         Self::Pending(pending.and_then(|operation| operation.due))
     }
 
-    pub(crate) fn value(recorded: &'a Operation<P>) -> Self {
+    /// What an operation that is over calls for, in every table that says nothing else of it.
+    pub(crate) fn end(recorded: &'a Operation<P>) -> Self {
+        match recorded.status {
+            Status::Succeeded => Self::value(recorded),
+            Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
+                Self::failure(recorded)
+            }
+            Status::Started | Status::Pending | Status::Ready => Self::Pending(recorded.due), // not over
+        }
+    }
+
+    fn value(recorded: &'a Operation<P>) -> Self {
         Self::Value(recorded.result.as_ref())
     }
 

@@ -5,25 +5,19 @@
 //! | invoke | START, look again | pending | value | failure |
 
 use crate::decision::Decision;
-use crate::operation::{Operation, Status};
+use crate::operation::Operation;
 
 /// The table above.
 pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     let Some(operation) = recorded else { return Decision::Start };
-    match operation.status {
-        Status::Started | Status::Pending | Status::Ready => Decision::Pending(None),
-        Status::Succeeded => Decision::value(operation),
-        Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown => {
-            Decision::failure(operation)
-        }
-    }
+    if operation.status.is_open() { Decision::Pending(None) } else { Decision::end(operation) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::decision::table::recorded;
-    use crate::operation::Kind;
+    use crate::operation::{Kind, Status};
 
     #[test]
     fn begins_as_the_table_says() {

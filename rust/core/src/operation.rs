@@ -1,7 +1,7 @@
 //! A recorded operation: type, status, subtype, name, parent, details.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -164,8 +164,16 @@ pub enum Oddity {
 }
 
 /// The finer kind, which users may choose for steps, callbacks and child contexts.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SubType(Cow<'static, str>);
+#[derive(Clone)]
+pub struct SubType(Spelling);
+
+#[derive(Clone)]
+enum Spelling {
+    /// One of the engine's own.
+    Known(&'static str),
+    /// A user's, shared by all that is said of its operation.
+    Own(Arc<str>),
+}
 
 const KNOWN: [&str; 11] = [
     "Step",
@@ -185,14 +193,25 @@ impl SubType {
     /// The subtype that `text` spells; the engine's own are not copied.
     pub fn new(text: &str) -> Self {
         let known = KNOWN.into_iter().find(|known| *known == text);
-        Self(known.map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed))
+        Self(known.map_or_else(|| Spelling::Own(text.into()), Spelling::Known))
     }
 
     /// The subtype as the wire spells it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Spelling::Known(text) => text,
+            Spelling::Own(text) => text,
+        }
     }
 }
+
+impl PartialEq for SubType {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for SubType {}
 
 impl fmt::Debug for SubType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,7 +226,7 @@ pub struct Operation<P> {
     pub kind: Kind,
     pub status: Status,
     pub sub_type: Option<SubType>,
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     pub parent: Option<OperationId>,
     /// Attempts that have ended so far (steps only).
     pub attempt: u32,

@@ -1,6 +1,7 @@
 //! Why the engine does not go on, and the two sides of a mismatch in words.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -16,7 +17,7 @@ use crate::wrong_context::WrongContext;
 pub struct Identity {
     pub kind: Kind,
     pub sub_type: Option<SubType>,
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     pub parent: Option<OperationId>,
 }
 
@@ -92,7 +93,7 @@ impl Mismatch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Odd {
     pub id: OperationId,
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     pub oddity: Oddity,
     /// The user's line that came to it.
     pub line: Option<Box<str>>,

@@ -33,10 +33,7 @@ pub fn begin<P>(recorded: Option<&Operation<P>>, semantics: Semantics, look: Loo
         (Status::Pending, _) => Decision::Pending(operation.due),
         (Status::Ready, Semantics::AtLeastOnce) => Decision::run(recorded, true),
         (Status::Ready, Semantics::AtMostOnce) => Decision::Start,
-        (Status::Succeeded, _) => Decision::value(operation),
-        (Status::Failed | Status::Cancelled | Status::TimedOut | Status::Stopped | Status::Unknown, _) => {
-            Decision::failure(operation)
-        }
+        _ => Decision::end(operation),
     }
 }
 

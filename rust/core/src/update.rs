@@ -1,6 +1,7 @@
 //! An operation update, with its exact size in bytes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Payload, SubType, json_text_len};
@@ -62,7 +63,7 @@ pub struct Update<P> {
     pub kind: Kind,
     pub action: Action,
     pub sub_type: Option<SubType>,
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     pub parent: Option<OperationId>,
     pub payload: Option<P>,
     pub error: Option<P>,

@@ -11,9 +11,9 @@ use crate::operation::{Operation, Status};
 pub fn begin<P>(recorded: Option<&Operation<P>>) -> Decision<'_, P> {
     let Some(operation) = recorded else { return Decision::Start };
     match operation.status {
-        Status::Started | Status::Pending | Status::Ready => Decision::Pending(operation.due),
         Status::Succeeded | Status::Cancelled => Decision::Value(None),
-        Status::Failed | Status::TimedOut | Status::Stopped | Status::Unknown => Decision::failure(operation),
+        status if status.is_open() => Decision::Pending(operation.due),
+        _ => Decision::end(operation),
     }
 }
 

@@ -3,7 +3,6 @@
 use perdure_core::batch::NotAtWork;
 use perdure_core::limits::Invalid;
 use perdure_core::refusal::Refusal;
-use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -11,6 +10,15 @@ use pyo3::types::PyString;
 pub const EXCEPTIONS: &str = "perdure.exceptions";
 pub const CONTROL: &str = "perdure._control";
 const SERDES: &str = "perdure.serdes";
+
+/// The exception that `module.name(*args)` makes; looked for once at each place.
+macro_rules! raise {
+    ($py:expr, $module:expr, $name:literal, $args:expr) => {{
+        static MAKER: pyo3::sync::PyOnceLock<pyo3::Py<pyo3::PyAny>> = pyo3::sync::PyOnceLock::new();
+        MAKER.import($py, $module, $name).and_then(|maker| maker.call1($args)).map(pyo3::PyErr::from_value)
+    }};
+}
+pub(crate) use raise;
 
 /// Anything that keeps an operation from going on.
 #[derive(Debug)]
@@ -49,7 +57,7 @@ impl From<Error> for PyErr {
         Python::attach(|py| {
             match error {
                 Error::Python(error) => Ok(error),
-                Error::NotAtWork(mistake) => raise(py, EXCEPTIONS, "InvalidStateError", (mistake.to_string(),)),
+                Error::NotAtWork(mistake) => raise!(py, EXCEPTIONS, "InvalidStateError", (mistake.to_string(),)),
                 Error::Refused(refusal) => refused(py, refusal),
             }
             .unwrap_or_else(|error| error)
@@ -67,7 +75,7 @@ pub fn unreadable(raw: &Bound<'_, PyAny>, index: usize, source: &str, problem: P
     let known = raw.get_item("Id").ok().and_then(|id| id.cast_into::<PyString>().ok());
     let id = known.map_or_else(String::new, |id| format!(" ({})", id.to_string_lossy()));
     let message = format!("operation {index}{id} of {source} cannot be read: {}", problem.value(py));
-    raise(py, EXCEPTIONS, "ExecutionError", (message,)).unwrap_or_else(|error| error)
+    raise!(py, EXCEPTIONS, "ExecutionError", (message,)).unwrap_or_else(|error| error)
 }
 
 /// The `SerDesError` for a recorded value that cannot be read.
@@ -77,40 +85,35 @@ pub fn undecodable(py: Python<'_>, operation: &str, problem: PyErr) -> PyErr {
         return problem;
     }
     let cause = problem.value(py).clone();
-    raise(py, SERDES, "undecodable", (operation, cause)).unwrap_or_else(|error| error)
+    raise!(py, SERDES, "undecodable", (operation, cause)).unwrap_or_else(|error| error)
 }
 
 fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
     let message = refusal.to_string();
     match refusal {
         Refusal::Suspended(None) | Refusal::Revoked | Refusal::Held => {
-            raise(py, EXCEPTIONS, "SuspendExecution", (message,))
+            raise!(py, EXCEPTIONS, "SuspendExecution", (message,))
         }
         Refusal::Suspended(Some(until)) => {
             #[expect(clippy::cast_precision_loss, reason = "a moment in milliseconds is exact by far")]
             let until = until as f64 / 1_000.0;
-            raise(py, EXCEPTIONS, "TimedSuspendExecution", (message, until))
+            raise!(py, EXCEPTIONS, "TimedSuspendExecution", (message, until))
         }
-        Refusal::Invalid(_) => raise(py, EXCEPTIONS, "ValidationError", (message,)),
-        Refusal::Orphaned(id) => raise(py, EXCEPTIONS, "OrphanedChildException", (message, id.to_string())),
+        Refusal::Invalid(_) => raise!(py, EXCEPTIONS, "ValidationError", (message,)),
+        Refusal::Orphaned(id) => raise!(py, EXCEPTIONS, "OrphanedChildException", (message, id.to_string())),
         Refusal::NonDeterministic(mismatch) => {
             let (recorded, called) = mismatch.in_words();
             let args = (mismatch.id.to_string(), mismatch.position, recorded, called, mismatch.line.as_deref());
-            raise(py, CONTROL, "non_deterministic", args)
+            raise!(py, CONTROL, "non_deterministic", args)
         }
         Refusal::Missed(missed) => {
             let (who, what) = missed.in_words();
-            raise(py, CONTROL, "ended_without", (missed.id.to_string(), who, what))
+            raise!(py, CONTROL, "ended_without", (missed.id.to_string(), who, what))
         }
-        Refusal::WrongContext(call) => raise(py, EXCEPTIONS, "WrongContextError", (call.in_words(),)),
-        Refusal::Odd(_) => raise(py, EXCEPTIONS, "ExecutionError", (message,)),
+        Refusal::WrongContext(call) => raise!(py, EXCEPTIONS, "WrongContextError", (call.in_words(),)),
+        Refusal::Odd(_) => raise!(py, EXCEPTIONS, "ExecutionError", (message,)),
         Refusal::TooDeep => Ok(PyRecursionError::new_err(message)),
-        Refusal::Broken => raise(py, CONTROL, "CheckpointsBroken", (message,)),
-        Refusal::OutOfTime { pending } => raise(py, CONTROL, "OutOfTime", (message, pending)),
+        Refusal::Broken => raise!(py, CONTROL, "CheckpointsBroken", (message,)),
+        Refusal::OutOfTime { pending } => raise!(py, CONTROL, "OutOfTime", (message, pending)),
     }
-}
-
-/// The exception that `module.name(*args)` makes.
-pub fn raise<'py>(py: Python<'py>, module: &str, name: &str, args: impl PyCallArgs<'py>) -> PyResult<PyErr> {
-    Ok(PyErr::from_value(py.import(module)?.getattr(name)?.call1(args)?))
 }

@@ -26,7 +26,9 @@ fn check_sub_type(text: &str) -> Result<(), errors::Error> {
     Ok(perdure_core::limits::sub_type(text)?)
 }
 
-#[pymodule]
+// The modules of Python around it count on it that one thread runs at a time. Without this, free-threaded Python would let
+// several.
+#[pymodule(gil_used = true)]
 mod _core {
     use pyo3::prelude::*;
 

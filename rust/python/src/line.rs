@@ -98,7 +98,7 @@ impl<'py> Caller<'_, 'py> {
         }
         let Some(_inside) = Inside::enter(self.shared) else {
             drop(state);
-            return Err(raise(py, EXCEPTIONS, "ExecutionError", (WITHIN_ITSELF,))?.into());
+            return Err(raise!(py, EXCEPTIONS, "ExecutionError", (WITHIN_ITSELF,))?.into());
         };
         if ticket.is_some() && state.engine.lead_at_once() {
             let charge = Charge(Some(self.shared));
@@ -171,7 +171,7 @@ impl<'py> Caller<'_, 'py> {
             return Ok(());
         }
         let message = "the invocation's time was over before a call to the service, made by another thread, returned";
-        Err(raise(py, EXCEPTIONS, "InvocationError", (message,))?.into())
+        Err(raise!(py, EXCEPTIONS, "InvocationError", (message,))?.into())
     }
 
     fn send(&self) -> Result<(), Error> {
@@ -219,7 +219,7 @@ fn broken(py: Python<'_>, error: PyErr) -> Error {
         return error.into();
     }
     let message = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
-    let broken = raise(py, CONTROL, "CheckpointsBroken", (message,)).unwrap_or_else(|error| error);
+    let broken = raise!(py, CONTROL, "CheckpointsBroken", (message,)).unwrap_or_else(|error| error);
     broken.set_cause(py, Some(error));
     broken.into()
 }
