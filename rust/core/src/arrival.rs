@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::branches::Seat;
-use crate::call::{Arrival, Begun, Call, Place, Table};
+use crate::call::{Arrival, Begun, Call, Head, Place, Table};
 use crate::checkpoint::Ticket;
 use crate::decision::{Decision, Look};
 use crate::engine::Engine;
@@ -37,30 +37,31 @@ impl<P: Payload, W> Engine<P, W> {
         call: &Call<'_>,
         clock: impl FnOnce() -> Duration,
     ) -> Result<Arrival<'_, P>, Refusal> {
-        let (options, table) = (call.start()?, call.table());
+        call.check()?;
+        let head = call.head();
         let (place, position) = self.take_position(scope, call.index())?;
         let entry = self.history.visit(&place.id);
         if let Some(entry) = entry {
-            self.compare(entry, call, place, position)?;
+            self.compare(entry, call, &head, place, position)?;
         }
         if let Some(seat) = self.tried_now(scope) {
-            self.hold(seat, scope, call, entry)?;
+            self.hold(seat, scope, call, head.table, entry)?;
         }
         self.scopes[scope.0].fresh |= entry.is_none();
-        let due = self.due(entry, table, Look::First)?;
+        let due = self.due(entry, head.table, Look::First)?;
         if due.is_work {
             self.check_time(clock)?;
         }
         let mut started = None;
         if due.start {
-            call.name().map_or(Ok(()), limits::name)?;
-            if let Some(options) = options {
+            head.name.map_or(Ok(()), limits::name)?;
+            if let Some(options) = call.start()? {
                 let begun = Arc::new(Begun::new(place, call));
                 let ticket = self.write(&begun, Action::Start, None, None, options)?;
                 started = Some((begun, ticket));
             }
         }
-        Ok(Arrival { place, decision: table.decide(self.recorded(entry), Look::First), started })
+        Ok(Arrival { place, decision: head.table.decide(self.recorded(entry), Look::First), started })
     }
 
     /// Looks at an operation once more, after an update of this invocation's has become durable.
@@ -152,17 +153,30 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// Refuses what is not recorded as the code has it.
-    fn compare(&mut self, entry: usize, call: &Call<'_>, place: Place, position: u64) -> Result<(), Refusal> {
-        let recorded = self.history.at(entry);
-        if matches(recorded, call, place.parent) {
+    #[inline]
+    fn compare(
+        &mut self,
+        entry: usize,
+        call: &Call<'_>,
+        head: &Head<'_>,
+        place: Place,
+        position: u64,
+    ) -> Result<(), Refusal> {
+        if head.is_recorded_as(self.history.at(entry), place.parent) {
             return Ok(());
         }
+        Err(self.differs(entry, call, place, position))
+    }
+
+    #[cold]
+    fn differs(&mut self, entry: usize, call: &Call<'_>, place: Place, position: u64) -> Refusal {
+        let recorded = self.history.at(entry);
         if let Some(odd) = odd(recorded) {
-            return Err(self.shut(odd));
+            return self.shut(odd);
         }
         let called = Identity { parent: place.parent, ..Identity::called(call) };
         let recorded = Identity::of(recorded);
-        Err(self.refuse(Mismatch::new(place.id, position, recorded, Some(called))))
+        self.refuse(Mismatch::new(place.id, position, recorded, Some(called)))
     }
 
     fn tried_now(&self, scope: ScopeId) -> Option<Seat> {
@@ -170,13 +184,20 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// Holds a branch that is tried before what is new.
-    fn hold(&mut self, seat: Seat, scope: ScopeId, call: &Call<'_>, entry: Option<usize>) -> Result<(), Refusal> {
-        if call.table().decide(self.recorded(entry), Look::First).is_work() {
+    fn hold(
+        &mut self,
+        seat: Seat,
+        scope: ScopeId,
+        call: &Call<'_>,
+        table: Table,
+        entry: Option<usize>,
+    ) -> Result<(), Refusal> {
+        if table.decide(self.recorded(entry), Look::First).is_work() {
             self.scopes[scope.0].counter -= u64::from(call.index().is_none());
             return Err(Refusal::Held);
         }
         if let Some(entry) = entry {
-            self.note(seat, entry, matches!(call.kind(), Kind::Wait | Kind::ChainedInvoke));
+            self.note(seat, entry, matches!(table.kind(), Kind::Wait | Kind::ChainedInvoke));
         }
         Ok(())
     }
@@ -211,11 +232,4 @@ impl<P: Payload, W> Engine<P, W> {
 fn odd<P>(recorded: &Operation<P>) -> Option<Refusal> {
     let oddity = recorded.oddity.as_deref()?.clone();
     Some(Refusal::Odd(Box::new(Odd { id: recorded.id, name: recorded.name.clone(), oddity, line: None })))
-}
-
-fn matches<P>(recorded: &Operation<P>, call: &Call<'_>, parent: Option<OperationId>) -> bool {
-    recorded.kind == call.kind()
-        && recorded.sub_type.as_ref().is_none_or(|sub_type| sub_type.as_str() == call.sub_type())
-        && recorded.name.as_deref() == call.name()
-        && recorded.parent == parent
 }

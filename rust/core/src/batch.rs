@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use thiserror::Error;
 
 use crate::completion::{Policy, Reason, Verdict};
-use crate::operation::Millis;
+use crate::operation::{Millis, Status};
 
 /// How long after a moment that has come without news the service is asked again: at first, and at most.
 const PAUSE: (Millis, Millis) = (50, 1_000);
@@ -52,6 +52,16 @@ pub enum Branch {
 }
 
 impl Branch {
+    /// The status that a result has for it, as the wire spells it; none before it is admitted.
+    pub const fn status(self) -> Option<Status> {
+        match self {
+            Self::Waiting => None,
+            Self::Succeeded => Some(Status::Succeeded),
+            Self::Failed => Some(Status::Failed),
+            _ => Some(Status::Started),
+        }
+    }
+
     /// Whether a hand is at it, which will report.
     const fn is_at_work(self) -> bool {
         matches!(self, Self::Running | Self::Ending { .. } | Self::Held | Self::Yielding)

@@ -66,6 +66,19 @@ impl Branches {
     }
 }
 
+/// What became of a context.
+#[derive(Debug)]
+pub enum End<P> {
+    /// Its result; with `replay_children` only a summary of it, so that replay runs the context again.
+    Succeed {
+        payload: Option<P>,
+        replay_children: bool,
+    },
+    Fail {
+        error: P,
+    },
+}
+
 /// A batch at work.
 #[derive(Debug)]
 pub(crate) struct AtWork {
@@ -169,17 +182,19 @@ impl<P: Payload, W> Engine<P, W> {
         (result, started)
     }
 
-    /// Ends the context of an operation and queues its outcome, unless it is that of a branch whose batch is decided.
-    pub fn write_end(
-        &mut self,
-        inner: ScopeId,
-        begun: &Begun,
-        action: Action,
-        payload: Option<P>,
-        error: Option<P>,
-        options: Options<P>,
-    ) -> Result<Ticket, Refusal> {
+    /// Ends the context of an operation and queues its outcome, unless its function has missed something that is recorded,
+    /// or it is that of a branch whose batch is decided. Of one that is new nothing is recorded inside.
+    pub fn end_context(&mut self, inner: ScopeId, begun: &Begun, is_new: bool, end: End<P>) -> Result<Ticket, Refusal> {
+        if !is_new {
+            self.conclude_context(begun)?;
+        }
         self.end(inner);
+        let (action, payload, error, options) = match end {
+            End::Succeed { payload, replay_children } => {
+                (Action::Succeed, payload, None, Options::Context { replay_children })
+            }
+            End::Fail { error } => (Action::Fail, None, Some(error), Options::None),
+        };
         let seat = self.scopes[inner.0].seat;
         if seat.is_some_and(|seat| self.schedule(seat.batch).is_decided()) {
             return Err(Refusal::Orphaned(begun.place.id));

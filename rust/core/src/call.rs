@@ -61,17 +61,25 @@ pub enum Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// What it is, taken apart once.
+    #[inline]
+    pub(crate) fn head(&self) -> Head<'a> {
+        let (table, sub_type, name) = match *self {
+            Self::Step { name, sub_type, semantics } => (Table::Step(semantics), sub_type, name),
+            Self::Condition { name } => (Table::Condition, "WaitForCondition", name),
+            Self::Wait { name, .. } => (Table::Wait, "Wait", name),
+            Self::Callback { name, sub_type, .. } => (Table::Callback, sub_type, name),
+            Self::Invoke { name } => (Table::Invoke, "ChainedInvoke", name),
+            Self::Child { name, sub_type } | Self::Batch { name, sub_type } | Self::Branch { name, sub_type, .. } => {
+                (Table::Context, sub_type, name)
+            }
+        };
+        Head { table, sub_type, name: name.filter(|name| !name.is_empty()) }
+    }
+
     /// Its name, if it has one.
     pub fn name(&self) -> Name<'a> {
-        let (Self::Step { name, .. }
-        | Self::Condition { name }
-        | Self::Wait { name, .. }
-        | Self::Callback { name, .. }
-        | Self::Invoke { name }
-        | Self::Child { name, .. }
-        | Self::Batch { name, .. }
-        | Self::Branch { name, .. }) = *self;
-        name.filter(|name| !name.is_empty())
+        self.head().name
     }
 
     /// The same call under another name.
@@ -90,22 +98,13 @@ impl<'a> Call<'a> {
     }
 
     /// The subtype under which it is recorded.
-    pub const fn sub_type(&self) -> &'a str {
-        match *self {
-            Self::Condition { .. } => "WaitForCondition",
-            Self::Wait { .. } => "Wait",
-            Self::Invoke { .. } => "ChainedInvoke",
-            Self::Step { sub_type, .. }
-            | Self::Callback { sub_type, .. }
-            | Self::Child { sub_type, .. }
-            | Self::Batch { sub_type, .. }
-            | Self::Branch { sub_type, .. } => sub_type,
-        }
+    pub fn sub_type(&self) -> &'a str {
+        self.head().sub_type
     }
 
     /// The kind under which it is recorded.
-    pub const fn kind(&self) -> Kind {
-        self.table().kind()
+    pub fn kind(&self) -> Kind {
+        self.head().table.kind()
     }
 
     /// The place that it takes, if not the next.
@@ -116,21 +115,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The table that says what to do about it.
-    pub(crate) const fn table(&self) -> Table {
-        match *self {
-            Self::Step { semantics, .. } => Table::Step(semantics),
-            Self::Condition { .. } => Table::Condition,
-            Self::Wait { .. } => Table::Wait,
-            Self::Callback { .. } => Table::Callback,
-            Self::Invoke { .. } => Table::Invoke,
-            Self::Child { .. } | Self::Batch { .. } | Self::Branch { .. } => Table::Context,
-        }
-    }
-
     /// Refuses what the service would.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        self.start::<()>().map(drop)
+        match self {
+            Self::Wait { .. } | Self::Callback { .. } => self.start::<()>().map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// What its START says, unless that is left to others; refuses what the service would.
@@ -144,6 +135,26 @@ impl<'a> Call<'a> {
                 heartbeat_seconds: limits::callback_timeout("heartbeat timeout", heartbeat)?,
             },
         }))
+    }
+}
+
+/// What a call is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'a> {
+    /// The table that says what to do about it.
+    pub table: Table,
+    pub sub_type: &'a str,
+    pub name: Name<'a>,
+}
+
+impl Head<'_> {
+    /// Whether an operation is recorded as what the call would come to in a context.
+    #[inline]
+    pub fn is_recorded_as<P>(&self, recorded: &Operation<P>, parent: Option<OperationId>) -> bool {
+        recorded.kind == self.table.kind()
+            && recorded.sub_type.as_ref().is_none_or(|sub_type| sub_type.as_str() == self.sub_type)
+            && recorded.name.as_deref() == self.name
+            && recorded.parent == parent
     }
 }
 
@@ -219,8 +230,8 @@ pub struct Begun {
 impl Begun {
     /// The operation that `call` asked for, at its place.
     pub fn new(place: Place, call: &Call<'_>) -> Self {
-        let sub_type = SubType::new(call.sub_type());
-        Self { place, table: call.table(), sub_type, name: call.name().map(Into::into) }
+        let Head { table, sub_type, name } = call.head();
+        Self { place, table, sub_type: SubType::new(sub_type), name: name.map(Into::into) }
     }
 
     /// What kind of operation it is.
@@ -230,7 +241,8 @@ impl Begun {
 
     /// Whether a call at the same place would come to it.
     pub(crate) fn is_called_by(&self, call: &Call<'_>) -> bool {
-        self.kind() == call.kind() && self.sub_type.as_str() == call.sub_type() && self.name.as_deref() == call.name()
+        let Head { table, sub_type, name } = call.head();
+        self.kind() == table.kind() && self.sub_type.as_str() == sub_type && self.name.as_deref() == name
     }
 }
 

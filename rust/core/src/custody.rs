@@ -73,7 +73,12 @@ impl<P: Payload, W> Engine<P, W> {
     /// Whether it depends on the caller if `scope` takes an operation: see [`Engine::admit`].
     ///
     /// As long as one thread does all the work, a context with nothing at work is used where it was handed to.
-    pub fn is_contested(&self, scope: ScopeId) -> bool {
+    pub fn is_contested(&self, scope: ScopeId, call: &Call<'_>) -> bool {
+        // A map or parallel comes to its branches itself, wherever they run.
+        !matches!(call, Call::Branch { .. }) && self.is_disputed(scope)
+    }
+
+    fn is_disputed(&self, scope: ScopeId) -> bool {
         self.custody.is_crowded || !self.scopes[scope.0].bodies.is_empty()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::call::{Begun, Call};
+use crate::call::{Begun, Call, Head};
 use crate::ending::Missed;
 use crate::id::OperationId;
 use crate::limits::Invalid;
@@ -34,8 +34,9 @@ impl Identity {
 
     /// What code asks for.
     pub fn called(call: &Call<'_>) -> Self {
-        let sub_type = Some(SubType::new(call.sub_type()));
-        Self { kind: call.kind(), sub_type, name: call.name().map(Into::into), parent: None }
+        let Head { table, sub_type, name } = call.head();
+        let sub_type = Some(SubType::new(sub_type));
+        Self { kind: table.kind(), sub_type, name: name.map(Into::into), parent: None }
     }
 
     /// What has begun.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perdure_core::batch::{Branch, Hold, Next};
-use perdure_core::branches::{BatchId, Branches};
+use perdure_core::branches::{BatchId, Branches, End};
 use perdure_core::call::{Begun, Call};
 use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::completion::{Policy, Reason, Verdict};
@@ -207,8 +207,15 @@ impl Driver {
                 Fate::Suspend(until) => self.change(|batch| batch.suspend(index, until, now).unwrap()),
                 Fate::End(well) => {
                     let action = if well { Action::Succeed } else { Action::Fail };
+                    let end = || {
+                        if well {
+                            End::Succeed { payload: None, replay_children: false }
+                        } else {
+                            End::Fail { error: String::new() }
+                        }
+                    };
                     let written = match inner {
-                        Some(inner) => self.engine.write_end(inner, &begun, action, None, None, Options::None),
+                        Some(inner) => self.engine.end_context(inner, &begun, false, end()),
                         None => self.engine.write(&begun, action, None, None, Options::None),
                     };
                     match written {

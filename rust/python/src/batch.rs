@@ -7,7 +7,7 @@ use perdure_core::branches::Branches;
 use perdure_core::call::Call;
 use perdure_core::completion::{Policy, Reason, Verdict};
 use perdure_core::limits;
-use perdure_core::operation::{Millis, SubType};
+use perdure_core::operation::{Millis, Status, SubType};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -218,12 +218,7 @@ impl Batch {
     }
 
     fn statuses(&self) -> Vec<Option<&'static str>> {
-        let status = |branch: &Branch| match branch {
-            Branch::Waiting => None,
-            Branch::Succeeded => Some("SUCCEEDED"),
-            Branch::Failed => Some("FAILED"),
-            _ => Some("STARTED"),
-        };
+        let status = |branch: &Branch| branch.status().map(Status::as_str);
         self.look(|batch| batch.branches().iter().map(status).collect())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use perdure_core::branches::End;
 use perdure_core::call::Begun;
 use perdure_core::callback;
 use perdure_core::checkpoint::Ticket;
@@ -113,21 +114,9 @@ impl Operation {
     }
 
     /// Ends the context `inner`, which is this operation's, with its outcome.
-    fn end(
-        &self,
-        inner: &Scope,
-        action: Action,
-        payload: Option<Text>,
-        error: Option<Text>,
-        options: Options<Text>,
-    ) -> Result<u64, Error> {
+    fn end(&self, inner: &Scope, end: End<Text>) -> Result<u64, Error> {
         let (_, inner) = inner.parts();
-        let mut state = self.shared.lock();
-        // Nothing is recorded inside one that is new.
-        if !self.starts {
-            state.engine.conclude_context(&self.begun)?;
-        }
-        Ok(state.engine.write_end(inner, &self.begun, action, payload, error, options)?.0)
+        Ok(self.shared.lock().engine.end_context(inner, &self.begun, self.starts, end)?.0)
     }
 }
 
@@ -254,13 +243,11 @@ impl Operation {
         payload: Option<&Bound<'_, PyString>>,
         replay_children: bool,
     ) -> Result<u64, Error> {
-        let payload = payload.map(Text::outgoing);
-        self.end(inner, Action::Succeed, payload, None, Options::Context { replay_children })
+        self.end(inner, End::Succeed { payload: payload.map(Text::outgoing), replay_children })
     }
 
     fn fail_context(&self, inner: &Scope, error: &Bound<'_, PyDict>) -> Result<u64, Error> {
-        let error = Some(Text::error(error)?);
-        self.end(inner, Action::Fail, None, error, Options::None)
+        self.end(inner, End::Fail { error: Text::error(error)? })
     }
 
     fn fail(&self, error: &Bound<'_, PyDict>) -> Result<u64, Error> {

@@ -59,8 +59,7 @@ impl Scope {
     #[inline]
     fn find<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>) -> Found<'py> {
         let mut state = self.shared.lock();
-        // A map or parallel comes to its branches itself, wherever they run.
-        if !matches!(call, Call::Branch { .. }) && state.engine.is_contested(self.id) {
+        if state.engine.is_contested(self.id, call) {
             drop(state);
             let caller = custody::caller(py, &self.shared)?;
             state = self.shared.lock();
