@@ -41,6 +41,7 @@ __all__ = [
     "MAX_PAYLOAD",
     "MAX_RESPONSE",
     "MAX_SUB_TYPE",
+    "MAX_THREADS",
     "MAX_WAIT",
     "MAX_WRITTEN",
     "PASS",
@@ -130,7 +131,7 @@ HELD: Final[int]
 YIELD: Final[int]
 """Unwind, as if suspended."""
 
-# ---- limits of the service
+# ---- limits: the service's, and our own
 
 MAX_NAME: Final[int]
 """Characters of the longest name of an operation."""
@@ -158,6 +159,9 @@ MAX_OPERATIONS: Final[int]
 
 MAX_WRITTEN: Final[int]
 """Bytes that an execution may write."""
+
+MAX_THREADS: Final[int]
+"""Threads for branches that a process runs at one time, well below Lambda's 1,024."""
 
 # ---- the engine
 

@@ -24,6 +24,7 @@ from perdure._core import (
     ASK,
     DONE,
     HELD,
+    MAX_THREADS,
     PASS,
     RUN,
     RUN_BRANCH,
@@ -72,9 +73,6 @@ if TYPE_CHECKING:
 
     from perdure.config import MapConfig, ParallelConfig
     from perdure.engine.contexts import Context
-
-MAX_THREADS = 256
-"""How many branch threads the process may run at one moment, well below Lambda's 1,024."""
 
 _SUCCEEDED, _FAILED, _STARTED = BatchItemStatus.SUCCEEDED, BatchItemStatus.FAILED, BatchItemStatus.STARTED
 

@@ -4,7 +4,6 @@
 //! [`Queue::lead`]: one caller at a time leads (takes a batch, calls the service, acknowledges), the others follow.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commit_delay::CommitDelay;
@@ -30,14 +29,13 @@ pub enum Role {
     Follow,
 }
 
-/// Updates that leave in one call.
-pub type Batch<P> = Arc<Vec<Update<P>>>;
-
-/// A turn with the service: whoever leads sends the batch, and gives the turn back with the answer, or without one.
+/// A turn with the service: whoever leads sends the batch, and gives the turn back with the answer, or without one. It owns
+/// the batch, so that none is lost: of a turn that is dropped, nothing is known to be sent, and the queue must fail.
 #[derive(Debug)]
 #[must_use]
 pub struct Turn<P> {
-    pub batch: Batch<P>,
+    /// Updates that leave in one call.
+    pub batch: Vec<Update<P>>,
     /// How many calls were answered before this one. A call that is repeated keeps its number.
     pub number: u64,
 }
@@ -71,7 +69,8 @@ struct Pending<P> {
 #[derive(Debug)]
 pub struct Queue<P, W> {
     pending: VecDeque<Pending<P>>,
-    in_flight: Option<Batch<P>>,
+    /// The batch of a turn that was given back without an answer: the next call is the same.
+    given_back: Option<Vec<Update<P>>>,
     issued: u64,
     durable: u64,
     leading: bool,
@@ -91,7 +90,7 @@ impl<P: Payload, W> Queue<P, W> {
     pub fn new(token: P) -> Self {
         Self {
             pending: VecDeque::new(),
-            in_flight: None,
+            given_back: None,
             issued: 0,
             durable: 0,
             leading: false,
@@ -125,7 +124,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// The ticket of the update that has waited longest, and that nobody is sending.
     pub fn oldest(&self) -> Option<Ticket> {
-        let given_back = if self.leading { 0 } else { self.in_flight.as_ref().map_or(0, |batch| batch.len()) };
+        let given_back = if self.leading { 0 } else { self.given_back.as_ref().map_or(0, Vec::len) };
         let waiting = (self.pending.len() + given_back) as u64;
         (waiting > 0).then(|| Ticket(self.issued - waiting + 1))
     }
@@ -232,10 +231,8 @@ impl<P: Payload, W> Queue<P, W> {
     /// The next updates to send: those of a turn that was given back without an answer, else what is queued.
     pub fn take_turn(&mut self) -> Turn<P> {
         self.delayed = None;
-        if self.in_flight.is_none() {
-            self.in_flight = Some(Arc::new(self.next_batch()));
-        }
-        Turn { batch: self.in_flight.clone().unwrap_or_default(), number: self.answered }
+        let batch = self.given_back.take().unwrap_or_else(|| self.next_batch());
+        Turn { batch, number: self.answered }
     }
 
     fn next_batch(&mut self) -> Vec<Update<P>> {
@@ -258,17 +255,19 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// Ends the leader's turn: its batch is durable, and `token` goes with the next call. Gives the batch.
     pub fn acknowledge(&mut self, turn: Turn<P>, token: Option<P>) -> Vec<Update<P>> {
-        self.in_flight = None;
         self.durable += turn.batch.len() as u64;
         self.answered += 1;
         self.token = token;
         self.end_turn();
-        // The turn and the queue hold a batch, nobody else.
-        Arc::into_inner(turn.batch).unwrap_or_default()
+        turn.batch
     }
 
-    /// Ends the leader's turn without an answer; the next leader sends the same batch again. Gives whom to wake.
-    pub fn give_back(&mut self) -> Vec<W> {
+    /// Ends the leader's turn without an answer; the next leader sends the same batch again, if there is one already. Gives
+    /// whom to wake.
+    pub fn give_back(&mut self, turn: Option<Turn<P>>) -> Vec<W> {
+        if let Some(turn) = turn {
+            self.given_back = Some(turn.batch);
+        }
         self.end_turn();
         self.release()
     }
@@ -322,7 +321,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// Forgets everything unsent, since nothing more will be sent in this invocation; gives all who wait.
     pub fn clear(&mut self) -> Vec<W> {
-        self.in_flight = None;
+        self.given_back = None;
         self.leading = false;
         self.watched = Watched::Never;
         self.pending.clear();
@@ -602,16 +601,15 @@ mod tests {
         queue.called(Duration::from_secs(1));
         assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
         let turn = queue.take_turn();
-        assert_eq!((&**turn.batch, turn.number), (&[start()][..], 0));
+        assert_eq!((&*turn.batch, turn.number), (&[start()][..], 0));
         let late = queue.push(update(2, Kind::Step, Action::Start, 0));
         assert_eq!((queue.oldest(), queue.lead(Some(late))), (Some(late), Role::Follow));
         queue.follow(late, 2);
-        drop(turn);
-        assert_eq!(queue.give_back(), [2]);
+        assert_eq!(queue.give_back(Some(turn)), [2]);
         assert_eq!((queue.oldest(), queue.awake), (Some(Ticket(1)), 2));
         assert_eq!(queue.lead(Some(late)), Role::Delay(DELAY));
         let turn = queue.take_turn();
-        assert_eq!((&**turn.batch, turn.number), (&[start()][..], 0));
+        assert_eq!((&*turn.batch, turn.number), (&[start()][..], 0));
         queue.acknowledge(turn, Some(String::new()));
         assert_eq!(queue.lead(Some(Ticket(1))), Role::Done);
         assert_eq!(queue.lead(Some(late)), Role::Delay(DELAY));

@@ -138,11 +138,11 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// A caller was cut short so while it stood in the line. If it leads, its turn is for somebody else; if it follows, its
     /// place. Gives what it left behind, and whom to wake.
-    pub fn step_back(&mut self, role: Role, is_it: impl Fn(&W) -> bool) -> (Option<W>, Vec<W>) {
+    pub fn step_back(&mut self, role: Role, turn: Option<Turn<P>>, is_it: impl Fn(&W) -> bool) -> (Option<W>, Vec<W>) {
         self.exhaust();
         match role {
             Role::Done => (None, Vec::new()),
-            Role::Lead | Role::Delay(_) => (None, self.queue.give_back()),
+            Role::Lead | Role::Delay(_) => (None, self.queue.give_back(turn)),
             Role::Follow => {
                 let left = self.queue.unfollow(is_it);
                 let woken = if left.is_none() { self.queue.pass_on() } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! What the service accepts, checked before anything is sent.
+//! What the service accepts, checked before anything is sent; and bounds of our own.
 
 use thiserror::Error;
 
@@ -26,10 +26,12 @@ pub const MAX_CONTEXT_RESULT: usize = 256 * 1024;
 pub const MAX_OPERATIONS: usize = 3_000;
 /// How many bytes an execution may write.
 pub const MAX_WRITTEN: usize = 100 * 1024 * 1024;
+/// How many threads for branches a process runs at one time: well below Lambda's 1,024.
+pub const MAX_THREADS: usize = 256;
 
 /// The limits that Python asks for, by name.
 #[expect(clippy::cast_possible_wrap, reason = "small numbers")]
-pub const ALL: [(&str, i64); 9] = [
+pub const ALL: [(&str, i64); 10] = [
     ("MAX_NAME", MAX_NAME as i64),
     ("MAX_SUB_TYPE", MAX_SUB_TYPE as i64),
     ("MAX_WAIT", MAX_WAIT),
@@ -39,6 +41,7 @@ pub const ALL: [(&str, i64); 9] = [
     ("MAX_CONTEXT_RESULT", MAX_CONTEXT_RESULT as i64),
     ("MAX_OPERATIONS", MAX_OPERATIONS as i64),
     ("MAX_WRITTEN", MAX_WRITTEN as i64),
+    ("MAX_THREADS", MAX_THREADS as i64),
 ];
 
 /// What is out of bounds, and what to do about it.

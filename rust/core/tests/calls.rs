@@ -71,7 +71,7 @@ fn queued(engine: &mut Invocation) -> Vec<Update<String>> {
     let latest = engine.queue().latest();
     assert_eq!(engine.lead(Some(latest), ()), Ok((Role::Lead, None)));
     let turn = engine.take_turn().unwrap();
-    let updates = turn.batch.to_vec();
+    let updates = turn.batch.clone();
     engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0);
     updates
 }

@@ -294,17 +294,17 @@ fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
         assert_eq!(engine.lead(Some(late), hand), Ok((role, None)));
     }
     let cut_short = engine.take_turn().expect("nothing has severed it");
-    assert_eq!(engine.step_back(Role::Delay(DELAY), |&hand| hand == 1), (None, vec![2]));
+    let (batch, number) = (cut_short.batch.clone(), cut_short.number);
+    assert_eq!(engine.step_back(Role::Delay(DELAY), Some(cut_short), |&hand| hand == 1), (None, vec![2]));
     assert_eq!((engine.stopped_by(), engine.check(ROOT)), (Some(Stop::TooDeep), Err(Refusal::TooDeep)));
     // So it is with who was woken to lead next, and with who waits.
-    assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 2), (None, vec![3]));
+    assert_eq!(engine.step_back(Role::Follow, None, |&hand| hand == 2), (None, vec![3]));
     assert_eq!(engine.lead(Some(ticket), 4), Ok((Role::Delay(DELAY), None)));
     assert_eq!(engine.lead(Some(late), 5), Ok((Role::Follow, None)));
-    assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 5), (Some(5), vec![]));
-    assert_eq!(engine.step_back(Role::Follow, |&hand| hand == 3), (None, vec![]));
+    assert_eq!(engine.step_back(Role::Follow, None, |&hand| hand == 5), (Some(5), vec![]));
+    assert_eq!(engine.step_back(Role::Follow, None, |&hand| hand == 3), (None, vec![]));
     let turn = engine.take_turn().expect("nothing has severed it");
-    assert_eq!((&turn.batch, turn.number), (&cut_short.batch, cut_short.number));
-    drop(cut_short);
+    assert_eq!((&turn.batch, turn.number), (&batch, number));
     assert_eq!(engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0), []);
     assert_eq!(engine.history().get(&step.place.id).map(|known| known.status), Some(Status::Succeeded));
 }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::ptr;
 use std::time::Duration;
 
-use perdure_core::checkpoint::{Role, Ticket};
+use perdure_core::checkpoint::{Role, Ticket, Turn};
 use perdure_core::operation::{Millis, Operation};
 use perdure_core::refusal::Refusal;
 use pyo3::exceptions::{PyException, PyRecursionError};
@@ -45,17 +45,25 @@ pub struct Caller<'a, 'py> {
 }
 
 /// Others rely on its holder, to send or to ask again: when it is dropped, the queue fails.
-struct Charge<'a>(Option<&'a Shared>);
+struct Charge<'a> {
+    shared: Option<&'a Shared>,
+    /// What a leader sends.
+    turn: Option<Turn<Text>>,
+}
 
-impl Charge<'_> {
+impl<'a> Charge<'a> {
+    fn of(shared: Option<&'a Shared>) -> Self {
+        Self { shared, turn: None }
+    }
+
     fn settle(mut self) {
-        self.0 = None;
+        self.shared = None;
     }
 }
 
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0 {
+        if let Some(shared) = self.shared {
             let woken = shared.lock().engine.stop(Refusal::Broken);
             wake(woken);
         }
@@ -101,9 +109,9 @@ impl<'py> Caller<'_, 'py> {
             return Err(raise!(py, EXCEPTIONS, "ExecutionError", (WITHIN_ITSELF,))?.into());
         };
         if ticket.is_some() && state.engine.lead_at_once() {
-            let charge = Charge(Some(self.shared));
+            let mut charge = Charge::of(Some(self.shared));
             drop(state);
-            let sent = self.send().map(|()| Stood::Led);
+            let sent = self.send(&mut charge).map(|()| Stood::Led);
             return self.end(charge, Role::Lead, None, sent);
         }
         drop(state);
@@ -111,13 +119,13 @@ impl<'py> Caller<'_, 'py> {
         let left_behind = Object::new(waiter.clone());
         let mut state = self.shared.lock();
         let (role, woken) = state.engine.lead(ticket, left_behind)?;
-        let charge = Charge((role != Role::Done).then_some(self.shared));
+        let mut charge = Charge::of((role != Role::Done).then_some(self.shared));
         drop(state);
         wake(woken);
         let stood = match role {
             Role::Done => Ok(Stood::Done),
-            Role::Lead => self.send().map(|()| Stood::Led),
-            Role::Delay(delay) => self.wait(&waiter, delay).and_then(|()| self.send()).map(|()| Stood::Led),
+            Role::Lead => self.send(&mut charge).map(|()| Stood::Led),
+            Role::Delay(delay) => self.wait(&waiter, delay).and_then(|()| self.send(&mut charge)).map(|()| Stood::Led),
             Role::Follow => self.follow(&waiter).map(|()| Stood::Followed),
         };
         self.end(charge, role, Some(&waiter), stood)
@@ -126,7 +134,7 @@ impl<'py> Caller<'_, 'py> {
     /// Ends a turn by what came of it.
     fn end(
         &self,
-        charge: Charge<'_>,
+        mut charge: Charge<'_>,
         role: Role,
         waiter: Option<&Bound<'py, PyAny>>,
         stood: Result<Stood, Error>,
@@ -137,11 +145,9 @@ impl<'py> Caller<'_, 'py> {
                 Ok(stood)
             }
             Err(Error::Python(error)) if error.is_instance_of::<PyRecursionError>(self.driver.py()) => {
-                let (left, woken) = self
-                    .shared
-                    .lock()
-                    .engine
-                    .step_back(role, |follower| waiter.is_some_and(|waiter| follower.is(waiter)));
+                let (turn, is_it) =
+                    (charge.turn.take(), |follower: &Object| waiter.is_some_and(|own| follower.is(own)));
+                let (left, woken) = self.shared.lock().engine.step_back(role, turn, is_it);
                 charge.settle();
                 drop(left);
                 wake(woken);
@@ -174,12 +180,13 @@ impl<'py> Caller<'_, 'py> {
         Err(raise!(py, EXCEPTIONS, "InvocationError", (message,))?.into())
     }
 
-    fn send(&self) -> Result<(), Error> {
+    fn send(&self, charge: &mut Charge<'_>) -> Result<(), Error> {
         let py = self.driver.py();
         let (turn, token) = {
             let mut state = self.shared.lock();
             (state.engine.take_turn()?, state.engine.queue().token().map(|token| token.get(py)))
         };
+        let turn = charge.turn.insert(turn);
         let updates = PyList::empty(py);
         for update in turn.batch.iter() {
             updates.append(convert::update(py, update)?)?;
@@ -188,11 +195,12 @@ impl<'py> Caller<'_, 'py> {
         let (token, operations, now, asked_at, took): Answer<'_> = answer.extract()?;
         let (token, operations) =
             (token.as_ref().map(Text::outgoing), read(&operations, "the answer to a checkpoint")?);
+        let turn = charge.turn.take();
         let woken = {
             let mut state = self.shared.lock();
             state.informed_at = asked_at;
             state.engine.queue_mut().called(duration(took));
-            state.engine.acknowledge(turn, token, operations, now)
+            turn.map_or_else(Vec::new, |turn| state.engine.acknowledge(turn, token, operations, now))
         };
         wake(woken);
         Ok(())
