@@ -188,7 +188,7 @@ impl<'py> Caller<'_, 'py> {
         };
         let turn = charge.turn.insert(turn);
         let updates = PyList::empty(py);
-        for update in turn.batch.iter() {
+        for update in &turn.batch {
             updates.append(convert::update(py, update)?)?;
         }
         let answer = self.driver.call_method1(intern!(py, "send"), (token, updates, turn.number))?;
