@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
-from perdure._functions import is_async, refuse_awaitable
+from perdure._functions import PLAIN, is_async, refuse_awaitable
 from perdure._log import Log
 from perdure.context import DurableContext
 from perdure.engine.client import BotoClient, ModelClient, ProcessClient
@@ -272,7 +272,7 @@ def _run(
     core = Execution(token)
     core.load(operations)
     invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock)
-    if invocation.hooks is None:
+    if type(event) is not dict and invocation.hooks is None:
         invocation.hooks = getattr(event, "hooks", None)  # of a local service
     checkpoints = invocation.checkpoints
     checkpoints.used = len(operations)
@@ -315,7 +315,8 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
         result = handler(user_event, DurableContext(invocation, root))
     finally:
         root.leave()
-    refuse_awaitable(result, "the handler")
+    if type(result) not in PLAIN:
+        refuse_awaitable(result, "the handler")
     return result
 
 
@@ -466,7 +467,9 @@ def _unserialisable(result: Any, problem: Exception) -> Exception:
 
 
 def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
-    _conclude(invocation)
+    core = invocation.core
+    if over := core.conclude():
+        _warn_of_unvisited(over)
     # Encoded with ASCII escapes, a payload has as many bytes as characters.
     size = len(payload)
     if size > MAX_PAYLOAD:
@@ -474,11 +477,11 @@ def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
             f"the handler's result takes {size} bytes as JSON, and the service takes at most "
             f"{MAX_PAYLOAD}: store it elsewhere (in S3, say) and return a reference"
         )
-    if not _can_be_returned(payload):
+    if 2 * size > _ROOM_FOR_RESULT and not _can_be_returned(payload):
         now = int(invocation.clock.time() * 1000)
-        invocation.checkpoints.wait(invocation.core.write_outcome(now, payload, None))
+        invocation.checkpoints.wait(core.write_outcome(now, payload, None))
         payload = ""
-    else:
+    elif core.backlog()[0]:
         invocation.checkpoints.flush()
     return {"Status": "SUCCEEDED", "Result": payload}
 
@@ -488,11 +491,11 @@ def _can_be_returned(payload: str) -> bool:
     size = len(payload)
     if size > LAMBDA_RESPONSE_SIZE_LIMIT:
         return False
-    return 2 * size <= _ROOM_FOR_RESULT or size + payload.count('"') + payload.count("\\") <= _ROOM_FOR_RESULT
+    return size + payload.count('"') + payload.count("\\") <= _ROOM_FOR_RESULT
 
 
-def _conclude(invocation: Invocation, error: BaseException | None = None) -> None:
-    """Hold what a handler has come to against the record; ``error`` is what it raised.
+def _conclude(invocation: Invocation, error: BaseException) -> None:
+    """Hold what a handler has come to against the record, that has raised an error.
 
     An operation that is not over and was not come to goes before what the handler says: it may say so for having been
     given the results of other operations.
@@ -500,8 +503,6 @@ def _conclude(invocation: Invocation, error: BaseException | None = None) -> Non
     try:
         over = invocation.core.conclude()
     except NonDeterministicExecutionError as different:
-        if error is None:
-            raise
         raised = wire_error(error)
         what = f"It raised {raised['ErrorType']}: {raised.get('ErrorMessage')}"
         raise NonDeterministicExecutionError(f"{different} {what}", different.step_id) from None

@@ -135,7 +135,8 @@ class Checkpointer:
         took = stopwatch() - sent_at
         if marker and next_token:  # what nobody goes on from need not be known
             operations = operations + self.pages(next_token, marker)
-        self.told.append(operations)
+        if operations:
+            self.told.append(operations)
         self._count(updates)
         return next_token, operations, int(self._now() * 1000), asked_at, took
 
@@ -178,8 +179,8 @@ class Checkpointer:
         for update in updates:
             if update["Action"] == "START":
                 used += 1
-            else:
-                written += len(update.get("Payload") or "")
+            elif "Payload" in update:
+                written += len(update["Payload"] or "")
         crowded = self.used < CROWDED <= used
         heavy = self.written < HEAVY <= written
         self.used, self.written = used, written

@@ -57,7 +57,7 @@ class Invocation:
         self.clock = clock
         self.threads: list[Any] = []
         self.hooks: Hooks | None = None
-        self.given_seconds = given = self.remaining_seconds()
+        self.given_seconds = given = remaining_seconds(lambda_context)
         self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience)
         if given is not None:
@@ -96,7 +96,7 @@ class Invocation:
                 "%d calls to the service had not returned when the invocation ran out of time; they were given up. "
                 "Give the client shorter timeouts (botocore.config.Config).",
             )
-        self.checkpoints.settle()
+            self.checkpoints.settle()  # what one of these threads has begun ahead
 
     def _join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""

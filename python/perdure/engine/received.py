@@ -23,6 +23,10 @@ def read_event(event: Any) -> tuple[str, str, list[Wire], str | None]:
         arn, token, state = event["DurableExecutionArn"], event["CheckpointToken"], event["InitialExecutionState"]
     except (LookupError, TypeError, AttributeError):
         arn = token = state = None
+    if arn and type(arn) is str and token and type(token) is str and type(state) is dict:
+        operations, marker = state.get("Operations"), state.get("NextMarker")
+        if not marker and type(operations) is list and (marker is None or marker == ""):  # as nearly always
+            return arn, token, operations, None
     if arn is None or token is None or state is None:
         raise ExecutionError(
             "this event is not of a durable execution: it lacks DurableExecutionArn, CheckpointToken or "

@@ -161,8 +161,19 @@ def run_virtual(
         inner.leave()
         inner.end()
     try:
-        _tell(context, index is not None, id_, str(index), failed, recorded)
+        _tell(context, index is not None, inner.operation_id or "", str(index), failed, recorded)
         logger.debug("a virtual context failed", exc_info=failed)
         raise failure(ChildContextError, recorded, None, failed)
     finally:
         del failed  # whose traceback holds this frame
+
+
+def _round_trip(context: Context, inner: Scope, serdes: SerDes[Any] | None, value: Any) -> Any:
+    """Give what would be read of a value if it were recorded."""
+    if serdes is None:
+        try:
+            return decode_extended(encode_extended(value))
+        except Exception:  # noqa: BLE001, S110  the longer way says what is wrong with it
+            pass
+    id_ = inner.operation_id or ""
+    return deserialise(context, serdes, serialise(context, serdes, value, id_), id_)
