@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import FAILED, MAX_CONTEXT_RESULT, RECORDED
+from perdure._core import FAILED, MAX_CONTEXT_RESULT, RECORDED, decode_extended, encode_extended
 from perdure._functions import PLAIN, refuse_awaitable
 from perdure.engine.operations.common import (
     REFUSALS,
