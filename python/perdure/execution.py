@@ -481,7 +481,7 @@ def _succeeded(invocation: Invocation, payload: str) -> dict[str, Any]:
         now = int(invocation.clock.time() * 1000)
         invocation.checkpoints.wait(core.write_outcome(now, payload, None))
         payload = ""
-    elif core.backlog()[0]:
+    else:
         invocation.checkpoints.flush()
     return {"Status": "SUCCEEDED", "Result": payload}
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from _thread import _count
+from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -397,6 +398,7 @@ class TimedService:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.waits: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.callbacks: list[dict[str, Any]] = []
         self.empty_calls = 0
         self.started: list[str | None] = []
         self.on_wait = threading.Semaphore(0)
@@ -410,7 +412,10 @@ class TimedService:
                 due = self.clock.time() + each["WaitOptions"]["WaitSeconds"]
                 self.waits[each["Id"]] = (due, each)
                 self.on_wait.release()
-        operations = []
+            elif each["Type"] == "CALLBACK":
+                made = {key: each[key] for key in ("Id", "Type", "SubType", "Name")}
+                self.callbacks.append({**made, "Status": "STARTED", "CallbackDetails": {"CallbackId": each["Name"]}})
+        operations = [*self.callbacks]
         for due, each in self.waits.values():
             over = due <= self.clock.time()
             operation = {key: each[key] for key in ("Id", "Type", "SubType", "ParentId", "Name") if key in each}
@@ -469,6 +474,45 @@ def test_a_due_timer_resumes_its_branch_while_a_sibling_runs(busy: int, nesting:
     clock = given.clock
     expected = '["long", "woken"]' if busy == 0 else '["woken", "long"]'
     assert go() == succeeded(expected)
+
+
+def test_a_branch_whose_start_is_on_its_way_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A branch of an inner batch that has suspended with nothing sent, when the outer branch runs again."""
+    monkeypatch.setattr(checkpoint.Checkpointer, "watch", lambda _: None)
+    unwound, again = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def busy(context: DurableContext) -> None:
+        def body(_step: StepContext) -> None:
+            assert unwound.wait(10)
+            assert moving(clock, again.wait), "the timer was due, and nobody came"
+
+        context.step(body)
+
+    def handler(context: DurableContext) -> Any:
+        callback = context.create_callback("c")
+
+        def ends_late(_context: DurableContext) -> None:
+            assert service.on_wait.acquire(timeout=10)
+
+        def inner(k: DurableContext) -> Any:
+            begun.append(1)
+            if len(begun) > 1:
+                again.set()
+            branches: list[Any] = [lambda b: b.wait(60), ends_late, lambda _: callback.result()]
+            try:
+                return k.parallel(branches, "inner", max_concurrency=2).success_count
+            finally:
+                unwound.set()
+
+        return context.parallel([busy, inner], "outer").success_count
+
+    given, service, go = timed(handler)
+    clock = given.clock
+    assert go() == PENDING
+    assert len(begun) > 1
+    starts = Counter(service.started)
+    assert starts["parallel-branch-2"] == 1
 
 
 def test_several_timers_come_in_turn_while_the_caller_is_busy() -> None:
