@@ -77,7 +77,7 @@ pub struct Queue<P, W> {
     token: Option<P>,
     waiters: Vec<(Ticket, W)>,
     /// How many callers are at work: the handler and the hands of its batches, less those who wait for the queue.
-    awake: usize,
+    active: usize,
     delay: CommitDelay,
     /// A leader that waits for the others.
     delayed: Option<W>,
@@ -96,7 +96,7 @@ impl<P: Payload, W> Queue<P, W> {
             leading: false,
             token: Some(token),
             waiters: Vec::new(),
-            awake: 1,
+            active: 1,
             delay: CommitDelay::default(),
             delayed: None,
             answered: 0,
@@ -144,7 +144,7 @@ impl<P: Payload, W> Queue<P, W> {
         if ticket.is_some_and(|ticket| self.is_durable(ticket)) {
             return Role::Done;
         }
-        self.awake = self.awake.saturating_sub(1);
+        self.active = self.active.saturating_sub(1);
         if self.leading {
             return Role::Follow;
         }
@@ -154,10 +154,10 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// Makes a caller who needs something durable the leader if it can send at once, and tells whether it did.
     pub fn lead_at_once(&mut self) -> bool {
-        let awake = self.awake;
-        self.awake = awake.saturating_sub(1);
+        let active = self.active;
+        self.active = active.saturating_sub(1);
         if self.leading || self.delay().is_some() {
-            self.awake = awake;
+            self.active = active;
             return false;
         }
         self.leading = true;
@@ -166,7 +166,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// How long the next call waits for those at work, if it would have more to carry then.
     fn delay(&mut self) -> Option<Duration> {
-        let would_gain = self.awake > 0 && self.pending.len() < MAX_UPDATES;
+        let would_gain = self.active > 0 && self.pending.len() < MAX_UPDATES;
         if would_gain { self.delay.due() } else { None }
     }
 
@@ -182,12 +182,12 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// One more is at work.
     pub fn enter(&mut self) {
-        self.awake += 1;
+        self.active += 1;
     }
 
     /// One less is at work; gives the leader to wake, if it waits for nobody now.
     pub fn leave(&mut self) -> Option<W> {
-        self.awake = self.awake.saturating_sub(1);
+        self.active = self.active.saturating_sub(1);
         self.assembled()
     }
 
@@ -198,7 +198,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// The leader to wake, if it waits for nobody now.
     pub fn assembled(&mut self) -> Option<W> {
-        let complete = self.awake == 0 || self.pending.len() >= MAX_UPDATES;
+        let complete = self.active == 0 || self.pending.len() >= MAX_UPDATES;
         if complete { self.delayed.take() } else { None }
     }
 
@@ -217,14 +217,14 @@ impl<P: Payload, W> Queue<P, W> {
         let leader = waiting.next();
         self.waiters.extend(waiting);
         let woken: Vec<W> = leader.into_iter().chain(released).map(|(_, waiter)| waiter).collect();
-        self.awake += woken.len();
+        self.active += woken.len();
         woken
     }
 
     /// Takes back a follower, if it still waits: it will not ask again, so that it must not be woken to lead.
     pub fn unfollow(&mut self, is_it: impl Fn(&W) -> bool) -> Option<W> {
         let place = self.waiters.iter().position(|(_, waiter)| is_it(waiter))?;
-        self.awake += 1;
+        self.active += 1;
         Some(self.waiters.remove(place).1)
     }
 
@@ -280,7 +280,7 @@ impl<P: Payload, W> Queue<P, W> {
     fn end_turn(&mut self) {
         self.delayed = None;
         self.leading = false;
-        self.awake += 1;
+        self.active += 1;
     }
 
     /// Whether nobody looks after updates without a waiter, so that the caller is to begin.
@@ -559,7 +559,7 @@ mod tests {
         answered(&mut queue);
         assert_eq!(queue.release(), [2]);
         // The leader and its follower are at work again; the hand that left is not.
-        assert_eq!(queue.awake, 2);
+        assert_eq!(queue.active, 2);
     }
 
     #[test]
@@ -570,13 +570,13 @@ mod tests {
             (0..others).for_each(|_| queue.enter());
             assert_eq!(queue.lead_at_once(), leads);
             if leads {
-                assert_eq!(queue.awake, 0);
+                assert_eq!(queue.active, 0);
                 queue.enter();
                 assert!(!queue.lead_at_once(), "somebody leads");
-                assert_eq!(queue.awake, 1, "who was refused is counted as before");
+                assert_eq!(queue.active, 1, "who was refused is counted as before");
                 assert_eq!(queue.lead(Some(Ticket(9))), Role::Follow);
             } else {
-                assert_eq!(queue.awake, 1 + others, "who was refused is counted as before");
+                assert_eq!(queue.active, 1 + others, "who was refused is counted as before");
                 assert_eq!(queue.lead(None), Role::Delay(DELAY));
             }
         }
@@ -606,7 +606,7 @@ mod tests {
         assert_eq!((queue.oldest(), queue.lead(Some(late))), (Some(late), Role::Follow));
         queue.follow(late, 2);
         assert_eq!(queue.give_back(Some(turn)), [2]);
-        assert_eq!((queue.oldest(), queue.awake), (Some(Ticket(1)), 2));
+        assert_eq!((queue.oldest(), queue.active), (Some(Ticket(1)), 2));
         assert_eq!(queue.lead(Some(late)), Role::Delay(DELAY));
         let turn = queue.take_turn();
         assert_eq!((&*turn.batch, turn.number), (&[start()][..], 0));
