@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from perdure.engine import client, native_client
-from support.hand import LambdaContext
+from support.invocations import LambdaContext
 
 
 @pytest.fixture(autouse=True)

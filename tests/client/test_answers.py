@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from perdure import DurableContext, ExecutionError, run_durable_handler
 from perdure.engine import native_client
 from perdure.exceptions import CheckpointError
-from support.hand import LambdaContext, event, op_id
+from support.invocations import LambdaContext, event, op_id
 from support.wire import OK, Connection, answer, lambda_environment, scripted
 
 if TYPE_CHECKING:

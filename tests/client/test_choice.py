@@ -14,7 +14,7 @@ import pytest
 from perdure import ValidationError
 from perdure.engine import client, native_client
 from perdure.engine.client import BotoClient
-from support.hand import Recorder, invoke
+from support.invocations import Recorder, invoke
 from support.wire import lambda_environment, scripted
 
 LEFT_TO_BOTO3 = {
@@ -84,7 +84,7 @@ COLD = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from perdure import durable_execution
-from support.hand import LambdaContext, event
+from support.invocations import LambdaContext, event
 
 @durable_execution
 def handler(event, context):

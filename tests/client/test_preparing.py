@@ -16,7 +16,7 @@ from perdure.engine import checkpoint
 from perdure.engine import client as clients
 from perdure.exceptions import CheckpointError
 from support import imports
-from support.hand import NOW, PENDING, LambdaContext, Recorder, event, op, succeeded
+from support.invocations import NOW, PENDING, LambdaContext, Recorder, event, op, succeeded
 from support.wire import Connection, kind, lambda_environment, scripted
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from perdure import DurableContext, run_durable_handler
 from perdure.exceptions import CheckpointError, GetExecutionStateError
-from support.hand import LambdaContext, Recorder, event, invoke, succeeded
+from support.invocations import LambdaContext, Recorder, event, invoke, succeeded
 from support.wire import Connection, answer, lambda_environment, scripted
 
 if TYPE_CHECKING:

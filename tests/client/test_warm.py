@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 PROGRAM = """
 import gc, json, os, sys
 from perdure import durable_execution
-from support.hand import LambdaContext, event, op
+from support.invocations import LambdaContext, event, op
 
 @durable_execution
 def handler(event, context):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.hand import LambdaContext
+from support.invocations import LambdaContext
 from support.wire import Connection, lambda_environment, scripted
 from support.wired import authority, certified
 

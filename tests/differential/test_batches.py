@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.duel import OFFICIAL, PERDURE, USER, Answer, Stage, World, compare, play, show
+from support.both_sdks import OFFICIAL, PERDURE, USER, Answer, Stage, World, compare, play, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

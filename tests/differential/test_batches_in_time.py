@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from support.duel import OFFICIAL, PERDURE, USER, Sdk, Stage, play
+from support.both_sdks import OFFICIAL, PERDURE, USER, Sdk, Stage, play
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.duel import OFFICIAL, PERDURE, Sdk, Stage, play
+from support.both_sdks import OFFICIAL, PERDURE, Sdk, Stage, play
 from support.workflows import (
     WORLD,
     Ask,

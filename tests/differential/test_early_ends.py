@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.duel import OFFICIAL, PERDURE, Answer, Stage, World, play
+from support.both_sdks import OFFICIAL, PERDURE, Answer, Stage, World, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.local import ExecutionHandle
-    from support.duel import Sdk
+    from support.both_sdks import Sdk
 
 LATE = "late"
 PATIENCE = 30

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.duel import OFFICIAL, PERDURE, compare, play
+from support.both_sdks import OFFICIAL, PERDURE, compare, play
 from support.wired import wire
 from support.workflows import WORKFLOWS, WORLD, Workflow
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.duel import USER, Answer, World, compare
+from support.both_sdks import USER, Answer, World, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.duel import Stage
+    from support.both_sdks import Stage
 
 CASES: list[Any] = []
 

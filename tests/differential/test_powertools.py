@@ -27,7 +27,7 @@ from aws_lambda_powertools.utilities.parser import event_parser
 from pydantic import BaseModel
 
 from perdure.local import LocalService, VirtualClock
-from support.duel import FAR_AWAY, OFFICIAL, PERDURE, Sdk
+from support.both_sdks import FAR_AWAY, OFFICIAL, PERDURE, Sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

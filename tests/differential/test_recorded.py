@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.duel import OFFICIAL, PERDURE, Sdk
-from support.hand import LambdaContext, Recorder, event, op
+from support.both_sdks import OFFICIAL, PERDURE, Sdk
+from support.invocations import LambdaContext, Recorder, event, op
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from perdure.engine import batch as executor
 from perdure.exceptions import InvalidStateError, ValidationError
 from perdure.local import InvocationCut, LocalService
 from perdure.retries import RetryPresets
-from support.hand import PENDING, Recorder, error, invoke, op, op_id, succeeded
+from support.invocations import PENDING, Recorder, error, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -37,7 +37,7 @@ from perdure.config import (
 from perdure.local import LocalService
 from perdure.retries import RetryDecision
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
-from support.hand import ARN, PENDING, LambdaContext, Recorder, event, invoke, op, op_id, succeeded
+from support.invocations import ARN, PENDING, LambdaContext, Recorder, event, invoke, op, op_id, succeeded
 
 # ---- the Lambda context behind it
 

@@ -12,7 +12,7 @@ from perdure import DurableContext, durable_execution, run_durable_handler
 from perdure.config import NestingType
 from perdure.local import LocalService
 from perdure.waits import WaitForConditionDecision
-from support.hand import LambdaContext, Recorder, event, invoke, op, op_id, succeeded
+from support.invocations import LambdaContext, Recorder, event, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

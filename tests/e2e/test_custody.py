@@ -17,7 +17,7 @@ from perdure.config import CompletionConfig, NestingType
 from perdure.exceptions import ExecutionError, WrongContextError
 from perdure.local import LocalService
 from support.custody import ALREADY_RECORDED, INNER, OUTER, THREADS
-from support.hand import invoke, op, succeeded
+from support.invocations import invoke, op, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from perdure import DurableContext, InvocationError, ValidationError, durable_ex
 from perdure import execution as execution_module
 from perdure.config import Duration
 from perdure.local import LocalService
-from support.hand import PENDING, LambdaContext, Recorder, error, event, invoke, op, succeeded
+from support.invocations import PENDING, LambdaContext, Recorder, error, event, invoke, op, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

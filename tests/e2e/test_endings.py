@@ -11,7 +11,7 @@ from perdure import DurableContext, durable_execution
 from perdure.config import CompletionConfig, NestingType
 from perdure.exceptions import ExecutionError, InvocationError, RetryableSerDesError
 from perdure.local import LocalService
-from support.hand import NOW, PENDING, invoke, op, op_id, succeeded
+from support.invocations import NOW, PENDING, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

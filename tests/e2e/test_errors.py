@@ -25,7 +25,7 @@ from perdure.exceptions import NonDeterministicExecutionError
 from perdure.local import LocalService
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionDecision
-from support.hand import ARN, PENDING, Recorder, error, event, execution, invoke, op, op_id, succeeded
+from support.invocations import ARN, PENDING, Recorder, error, event, execution, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import DurableContext, run_durable_handler
-from support.hand import NOW, PENDING, LambdaContext, Recorder, event, invoke, op, succeeded
+from support.invocations import NOW, PENDING, LambdaContext, Recorder, event, invoke, op, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,8 +30,8 @@ from perdure.engine import batch as executor
 from perdure.engine import threads as _threads
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.invocation import Invocation
-from support.hand import NOW, PENDING, LambdaContext, Recorder, event, op
 from support.interrupts import Interrupt, Interrupter, each_place, traced
+from support.invocations import NOW, PENDING, LambdaContext, Recorder, event, op
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from perdure.engine import checkpoint
 from perdure.local import LocalService
 from perdure.retries import RetryDecision
 from perdure.waits import WaitForConditionDecision
-from support.hand import PENDING, Recorder, invoke, op, op_id, succeeded
+from support.invocations import PENDING, Recorder, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,19 @@ import pytest
 
 from perdure import DurableContext, ExecutionError, InvocationError, run_durable_handler
 from perdure.exceptions import CheckpointError
-from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, error, event, execution, invoke, op, succeeded
+from support.invocations import (
+    ARN,
+    NOW,
+    PENDING,
+    LambdaContext,
+    Recorder,
+    error,
+    event,
+    execution,
+    invoke,
+    op,
+    succeeded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

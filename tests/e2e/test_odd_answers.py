@@ -12,7 +12,7 @@ from perdure import SerDesError, durable_execution
 from perdure.config import CompletionConfig, CompletionOutcome, InvokeConfig, complete_batch, continue_batch
 from perdure.local import LocalService
 from perdure.waits import WaitForConditionDecision
-from support.hand import Recorder, event
+from support.invocations import Recorder, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable

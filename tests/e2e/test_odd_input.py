@@ -12,7 +12,7 @@ import pytest
 from perdure import DurableContext, ExecutionError, SerDesError, ValidationError, run_durable_handler
 from perdure.engine import threads as _threads
 from perdure.retries import RetryPresets
-from support.hand import LambdaContext, Recorder, event, invoke, op
+from support.invocations import LambdaContext, Recorder, event, invoke, op
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from perdure.exceptions import StepInterruptedError
 from perdure.retries import RetryDecision, WithRetryConfig, with_retry
 from perdure.serdes import serialize
 from perdure.waits import WaitForConditionDecision
-from support.hand import PENDING, Recorder, error, invoke, op, op_id, succeeded
+from support.invocations import PENDING, Recorder, error, invoke, op, op_id, succeeded
 
 AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
 Handler = Callable[[DurableContext], Any]

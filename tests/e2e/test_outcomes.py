@@ -23,7 +23,7 @@ from perdure.exceptions import CheckpointError, DurableApiErrorCategory, GetExec
 from perdure.execution import LAMBDA_RESPONSE_SIZE_LIMIT
 from perdure.local import LocalService, client_error
 from perdure.waits import WaitForConditionDecision
-from support.hand import PENDING, LambdaContext, Recorder, error, event, invoke, op, succeeded
+from support.invocations import PENDING, LambdaContext, Recorder, error, event, invoke, op, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

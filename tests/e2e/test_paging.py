@@ -10,7 +10,7 @@ import pytest
 
 from perdure import DurableContext, ExecutionError, InvocationError, durable_execution, run_durable_handler
 from perdure.local import LocalService
-from support.hand import LambdaContext, Recorder, event, execution, invoke, op, op_id, succeeded
+from support.invocations import LambdaContext, Recorder, event, execution, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

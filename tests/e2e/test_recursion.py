@@ -14,7 +14,7 @@ from perdure.exceptions import CallbackError, ChildContextError
 from perdure.local import Limits, LocalService
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionDecision
-from support.hand import Recorder, invoke
+from support.invocations import Recorder, invoke
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,7 @@ from perdure.lambda_service import (
 )
 from perdure.local import LocalService, VirtualClock
 from support import imports
-from support.hand import ARN, NOW, PENDING, LambdaContext, Recorder, event, op, op_id, succeeded
+from support.invocations import ARN, NOW, PENDING, LambdaContext, Recorder, event, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

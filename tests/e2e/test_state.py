@@ -10,8 +10,8 @@ import pytest
 from perdure import DurableContext, durable_execution
 from perdure.lambda_service import Operation, OperationStatus, OperationType
 from perdure.local import LocalService
-from support.duel import OFFICIAL, PERDURE, Sdk
-from support.hand import Recorder, invoke, op
+from support.both_sdks import OFFICIAL, PERDURE, Sdk
+from support.invocations import Recorder, invoke, op
 
 
 def kinds(state: Any) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from perdure.engine import batch as executor
 from perdure.engine import checkpoint
 from perdure.local import Limits, LocalService, VirtualClock
 from perdure.retries import RetryPresets
-from support.hand import PENDING, LambdaContext, Recorder, event, invoke, op, succeeded
+from support.invocations import PENDING, LambdaContext, Recorder, event, invoke, op, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from perdure import DurableContext, SerDesError
 from perdure.config import NestingType
 from perdure.serdes import ExtendedTypeSerDes, JsonSerDes
 from perdure.waits import WaitForConditionDecision
-from support.hand import invoke, op, op_id, succeeded
+from support.invocations import invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

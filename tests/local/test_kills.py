@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.siege import Caller, Server
+from support.kill_harness import Caller, Server
 from support.verdict import judge
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from perdure import ExecutionError, InvocationError, durable_execution
 from perdure.engine.operations import child
-from support.hand import LambdaContext, Recorder
+from support.invocations import LambdaContext, Recorder
 from support.spoiling import (
     LARGE,
     NO_TEXT,

@@ -15,7 +15,7 @@ from perdure import DurableContext
 from perdure.config import CompletionConfig, CompletionDecision, NestingType, StepSemantics
 from perdure.retries import RetryDecision, WithRetryConfig, with_retry
 from perdure.waits import WaitForConditionDecision
-from support.hand import op
+from support.invocations import op
 
 Act = Callable[[], Any]
 Handler = Callable[[DurableContext, Act], Any]

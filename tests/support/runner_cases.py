@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_durable_execution_sdk_python import state
 
-from support.duel import BY_AN_SDK, OFFICIAL, USER, normal_message
+from support.both_sdks import BY_AN_SDK, OFFICIAL, USER, normal_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.duel import Sdk
+    from support.both_sdks import Sdk
 
 CASES: list[Callable[[Suite], Any]] = []
 

@@ -11,14 +11,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from perdure.local import LocalService, RealClock, SqliteStore
-from support.siege import DURABLE, ENDED
-from support.victim import BEAT_SECONDS, INTERRUPTED, ONCE, WORK
+from support.kill_harness import DURABLE, ENDED
+from support.killed_server import BEAT_SECONDS, INTERRUPTED, ONCE, WORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from support.siege import Started
+    from support.kill_harness import Started
 
 _ROUNDING_SECONDS = 0.002
 _CLOSINGS = ("Succeeded", "Failed", "TimedOut", "Stopped", "Cancelled")

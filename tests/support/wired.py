@@ -19,7 +19,7 @@ from botocore.config import Config
 from perdure.engine import native_client
 from perdure.local import InvocationCut
 from perdure.local.http import LocalServer
-from support.hand import LambdaContext
+from support.invocations import LambdaContext
 from support.wire import Connection, Request, answer, lambda_environment, scripted
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from support.duel import USER, Answer, Stage, World
+from support.both_sdks import USER, Answer, Stage, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

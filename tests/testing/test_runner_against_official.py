@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.duel import PERDURE
+from support.both_sdks import PERDURE
 from support.runner_cases import CASES, run_all
 
 TESTS = Path(__file__).resolve().parents[1]

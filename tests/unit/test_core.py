@@ -7,7 +7,7 @@ import pytest
 from perdure import _core
 from perdure._core import PENDING, RUN, Execution, Operation
 from perdure.exceptions import SuspendExecution, TimedSuspendExecution
-from support.hand import op
+from support.invocations import op
 
 DUE = 1_700_000_000_000
 

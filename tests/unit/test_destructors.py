@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure._core import Execution, Operation
-from support.hand import NOW, execution, op
+from support.invocations import NOW, execution, op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

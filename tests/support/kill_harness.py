@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-from support.victim import TOLD
+from support.killed_server import TOLD
 from support.web import lambda_client
 
 if TYPE_CHECKING:
@@ -63,10 +63,18 @@ class Server:
 
     def start(self) -> None:
         """Start the process, and no more than that."""
-        functions = [f"support.victim:{name}" for name in DURABLE]
+        functions = [f"support.killed_server:{name}" for name in DURABLE]
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "perdure.cli", "serve", *functions, "--plain", f"plain=support.victim:{PLAIN}"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "perdure.cli",
+                    "serve",
+                    *functions,
+                    "--plain",
+                    f"plain=support.killed_server:{PLAIN}",
+                ),
                 *("--db", str(self.database), "--port", str(self._port)),
             ],
             stderr=subprocess.PIPE,
