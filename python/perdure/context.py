@@ -658,16 +658,16 @@ class DurableContext:
 
             if not name:
                 name = getattr(func, "durable_name", None)
-            given = (
-                max_concurrency,
-                completion_config,
-                serdes,
-                item_serdes,
-                summary_generator,
-                nesting_type,
-                item_namer,
+            options = batch.Options(
+                config,
+                max_concurrency=max_concurrency,
+                completion_config=completion_config,
+                serdes=serdes,
+                item_serdes=item_serdes,
+                summary_generator=summary_generator,
+                nesting_type=nesting_type,
+                item_namer=item_namer,
             )
-            options = batch.Options.of(config, *given)
             return batch.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
@@ -706,8 +706,15 @@ class DurableContext:
         try:
             from perdure.engine import batch  # noqa: PLC0415  only for handlers that use it
 
-            given = (max_concurrency, completion_config, serdes, item_serdes, summary_generator, nesting_type, None)
-            options = batch.Options.of(config, *given)
+            options = batch.Options(
+                config,
+                max_concurrency=max_concurrency,
+                completion_config=completion_config,
+                serdes=serdes,
+                item_serdes=item_serdes,
+                summary_generator=summary_generator,
+                nesting_type=nesting_type,
+            )
             return batch.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
@@ -723,13 +730,13 @@ def _seconds(duration: Any, what: str, name: str | None = None) -> int:
 
 def _callback_options(
     config: CallbackConfig | None, timeout: Any, heartbeat: Any, serdes: Any, sub_type: str | None
-) -> tuple[Any, ...]:
+) -> _callback.Options:
     if config is not None:
         timeout = config.timeout if timeout is None else timeout
         heartbeat = config.heartbeat_timeout if heartbeat is None else heartbeat
         serdes = serdes or config.serdes
         sub_type = sub_type or config.sub_type
-    return (
+    return _callback.Options(
         _sub_type(sub_type) if sub_type else "Callback",
         0 if timeout is None else _seconds(timeout, "the timeout of a callback"),
         0 if heartbeat is None else _seconds(heartbeat, "the heartbeat timeout of a callback"),

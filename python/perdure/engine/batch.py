@@ -36,6 +36,7 @@ from perdure._core import (
     check_name,
     while_held,
 )
+from perdure._frozen import Frozen
 from perdure._functions import check_function
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 
     from perdure.config import MapConfig, ParallelConfig
     from perdure.engine.contexts import Context
+    from perdure.serdes import SerDes
 
 _SUCCEEDED, _FAILED, _STARTED = BatchItemStatus.SUCCEEDED, BatchItemStatus.FAILED, BatchItemStatus.STARTED
 
@@ -80,6 +82,35 @@ _RAISED: Final = RuntimeError("the error of this batch was raised already")
 """In the place of a batch's error: its traceback holds the frames of branches, and they the batch."""
 
 Body = "Callable[[Any, int], Any]"
+
+
+class Kind(Frozen):
+    """What a map and a parallel are called.
+
+    Args:
+        sub_type: Of the whole.
+        branch_sub_type: Of a branch.
+        result_type: Of the summary of a large result.
+        branch_prefix: Before a branch's index, in the name of one that is given none.
+
+    """
+
+    __slots__ = __match_args__ = ("sub_type", "branch_sub_type", "result_type", "branch_prefix")
+
+    sub_type: str
+    branch_sub_type: str
+    result_type: str
+    branch_prefix: str
+
+    def __init__(self, sub_type: str, branch_sub_type: str, result_type: str, branch_prefix: str) -> None:
+        for name, value in zip(
+            self.__match_args__, (sub_type, branch_sub_type, result_type, branch_prefix), strict=True
+        ):
+            object.__setattr__(self, name, value)
+
+
+MAP = Kind("Map", "MapIteration", "MapResult", "map-item-")
+PARALLEL = Kind("Parallel", "ParallelBranch", "ParallelResult", "parallel-branch-")
 
 
 class Options:
@@ -95,28 +126,30 @@ class Options:
         "summary_generator",
     )
 
-    def __init__(self, *given: Any) -> None:
-        max_concurrency, completion, serdes, item_serdes, summary_generator, nesting, item_namer = given
-        self.max_concurrency: int | None = max_concurrency
-        self.completion: CompletionConfig = completion
-        self.serdes = serdes
-        # A serdes for the whole serves the items too, unless they have one of their own.
-        self.item_serdes = item_serdes or serdes
-        self.summary_generator = summary_generator
-        self.flat = nesting is NestingType.FLAT
-        self.item_namer = item_namer
+    def __init__(
+        self,
+        config: MapConfig[Any] | ParallelConfig | None,
+        *,
+        max_concurrency: int | None,
+        completion_config: CompletionConfig | None,
+        serdes: SerDes[Any] | None,
+        item_serdes: SerDes[Any] | None,
+        summary_generator: Callable[[Any], str] | None,
+        nesting_type: NestingType | None,
+        item_namer: Callable[[Any, int], str] | None = None,
+    ) -> None:
+        def either(given: Any, name: str) -> Any:
+            """Give a keyword argument, which wins, or what the config object has."""
+            return getattr(config, name, None) if given is None else given
 
-    @classmethod
-    def of(cls, config: MapConfig[Any] | ParallelConfig | None, *given: Any) -> Options:
-        """Merge a config object and keyword arguments, which win."""
-        names = ("max_concurrency", "completion_config", "serdes", "item_serdes", "summary_generator", "nesting_type")
-        merged = [
-            getattr(config, name, None) if value is None else value
-            for name, value in zip((*names, "item_namer"), given, strict=True)
-        ]
-        if merged[1] is None:
-            merged[1] = CompletionConfig()
-        return cls(*merged)
+        self.max_concurrency: int | None = either(max_concurrency, "max_concurrency")
+        self.completion: CompletionConfig = either(completion_config, "completion_config") or CompletionConfig()
+        self.serdes: SerDes[Any] | None = either(serdes, "serdes")
+        # A serdes for the whole serves the items too, unless they have one of their own.
+        self.item_serdes: SerDes[Any] | None = either(item_serdes, "item_serdes") or self.serdes
+        self.summary_generator: Any = either(summary_generator, "summary_generator")
+        self.flat = either(nesting_type, "nesting_type") is NestingType.FLAT
+        self.item_namer: Callable[[Any, int], str] | None = either(item_namer, "item_namer")
 
     def check(self, total: int) -> None:
         """Refuse what cannot be met."""
@@ -138,7 +171,7 @@ class Options:
 def run_map(
     context: Context, inputs: Sequence[Any], func: Callable[..., Any], name: str | None, options: Options
 ) -> Any:
-    """Run a map: see `Context.map`."""
+    """Run a map: see `DurableContext.map`."""
     if isinstance(inputs, (dict, set, frozenset)) or not hasattr(inputs, "__len__"):
         raise ValidationError(
             f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
@@ -153,10 +186,9 @@ def run_map(
         return func(inner, inputs[index], index, inputs)
 
     def check() -> None:
-        check_function(func, "map", "a Context, the item, its index and all items")
+        check_function(func, "map", "a DurableContext, the item, its index and all items")
 
-    kinds = ("Map", "MapIteration", "MapResult", "map-item-")
-    return _run(context, len(inputs), body, names, name, options, kinds, check)
+    return _run(context, len(inputs), body, names, name, options, MAP, check)
 
 
 def run_parallel(
@@ -165,7 +197,7 @@ def run_parallel(
     name: str | None,
     options: Options,
 ) -> Any:
-    """Run a parallel: see `Context.parallel`."""
+    """Run a parallel: see `DurableContext.parallel`."""
     if not hasattr(functions, "__iter__"):
         raise ValidationError(f"parallel takes a list of functions, not {functions!r}")
     branches = list(functions)
@@ -179,10 +211,9 @@ def run_parallel(
     def check() -> None:
         for branch in branches:
             function = branch.func if isinstance(branch, ParallelBranch) else branch
-            check_function(function, "a branch of parallel", "a Context")
+            check_function(function, "a branch of parallel", "a DurableContext")
 
-    kinds = ("Parallel", "ParallelBranch", "ParallelResult", "parallel-branch-")
-    return _run(context, len(branches), body, names, name, options, kinds, check)
+    return _run(context, len(branches), body, names, name, options, PARALLEL, check)
 
 
 def _run(
@@ -192,11 +223,11 @@ def _run(
     names: Callable[[], list[str | None]],
     name: str | None,
     options: Options,
-    kinds: tuple[str, str, str, str],
+    kind: Kind,
     check: Callable[[], None],
 ) -> Any:
     options.check(total)
-    found = context.scope.batch(name, kinds[0], options.serdes is not None)
+    found = context.scope.batch(name, kind.sub_type, options.serdes is not None)
     if type(found) is not Operation:
         return found
     check()
@@ -204,7 +235,7 @@ def _run(
     faults: list[Exception] = []
     if found.decision == RUN:
         given = _names(found, names, faults)
-        _check_names(given, kinds[0], flat=options.flat)
+        _check_names(given, kind.sub_type, flat=options.flat)
         if found.starts:
             found.start()
             context.invocation.checkpoints.watch()
@@ -212,7 +243,7 @@ def _run(
     def work(inner: Context) -> Any:
         if faults:
             raise faults.pop()
-        run = _BatchRun(inner, found, total, body, given, options, kinds)
+        run = _BatchRun(inner, found, total, body, given, options, kind)
         record = None if found.write else CompletionRecord.from_summary_payload(found.payload)
         if record is None:
             result = run.drive(is_resumed=not found.starts)
@@ -223,7 +254,7 @@ def _run(
             hooks.batch_ended(found.id, total, options.max_concurrency, result)
         return result
 
-    summary = envelope_summary_generator(kinds[2], options.summary_generator)
+    summary = envelope_summary_generator(kind.result_type, options.summary_generator)
     serdes = options.serdes
     if serdes is None and options.item_serdes is not None:
         from perdure.concurrency._batch_serdes import BatchSerDes  # noqa: PLC0415  seldom needed
@@ -289,7 +320,7 @@ class _BatchRun:
         body: Callable[[Any, int], Any],
         names: list[str | None],
         options: Options,
-        kinds: tuple[str, str, str, str],
+        kind: Kind,
     ) -> None:
         completion = options.completion
         self._context = context
@@ -325,8 +356,8 @@ class _BatchRun:
             completion.tolerated_failure_percentage,
             completion.should_complete is not None,
             [] if options.flat else names,
-            kinds[3],
-            None if options.flat else kinds[1],
+            kind.branch_prefix,
+            None if options.flat else kind.branch_sub_type,
             options.item_serdes is not None,
             self._bell,
             self._alarm,

@@ -106,10 +106,21 @@ def _failure(operation: Operation, name: str | None) -> CallbackError:
     return failed
 
 
-def create(context: Context, scope: Scope, name: str | None, config: tuple[Any, ...]) -> Callback[Any]:
-    """Come to a callback, and make it unless it is recorded."""
-    sub_type, timeout, heartbeat, serdes = config
-    operation = scope.callback(name, sub_type, timeout, heartbeat)
+class Options:
+    """What a callback is made with: its subtype, its limits in seconds (0 for none), and what reads the answer."""
+
+    __slots__ = ("heartbeat", "serdes", "sub_type", "timeout")
+
+    def __init__(self, sub_type: str, timeout: int, heartbeat: int, serdes: SerDes[Any] | None) -> None:
+        self.sub_type = sub_type
+        self.timeout = timeout
+        self.heartbeat = heartbeat
+        self.serdes = serdes
+
+
+def create(context: Context, scope: Scope, name: str | None, options: Options) -> Callback[Any]:
+    """Make a callback, unless it is recorded."""
+    operation = scope.callback(name, options.sub_type, options.timeout, options.heartbeat)
     starts = operation.decision == START
     if starts:
         context.invocation.checkpoints.wait(operation.ticket)
@@ -120,7 +131,7 @@ def create(context: Context, scope: Scope, name: str | None, config: tuple[Any, 
         if starts:  # an odd answer, of which the record knows more
             raise InvocationError(f"the service has answered the START of {which} without its CallbackId")
         raise ExecutionError(f"the service has recorded {which} without a CallbackId")
-    return Callback(callback_id, operation.id, context, serdes, operation.name)
+    return Callback(callback_id, operation.id, context, options.serdes, operation.name)
 
 
 LONGEST_NAME = MAX_NAME - len(" create callback id")
@@ -132,13 +143,12 @@ def run(
     operation: Operation,
     submitter: Callable[[str, WaitForCallbackContext], Any],
     name: str | None,
-    options: tuple[Any, ...],
+    options: Options,
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,
 ) -> Any:
     """Carry out what the core decided for the context of a `wait_for_callback`."""
     check_function(submitter, "wait_for_callback", "the callback's id and a WaitForCallbackContext")
     prefix = f"{name} " if name else ""
-    serdes = options[3]
 
     def submit_and_wait(inner: Context) -> Any:
         callback = create(inner, inner.scope, f"{prefix}create callback id", options)
@@ -146,7 +156,7 @@ def run(
         def submit(step_context: Any) -> None:
             refuse_unrun(submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger)))
 
-        inner.step(submit, f"{prefix}submitter", retry=retry_strategy, serdes=serdes)
+        inner.step(submit, f"{prefix}submitter", retry=retry_strategy, serdes=options.serdes)
         return callback.result()
 
     try:
