@@ -192,7 +192,7 @@ SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
 
 LINE = [Checkpointer.wait, Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
 TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
-WATCH = [Checkpointer.watch, Checkpointer._linger]
+WATCH = [Checkpointer.watch, Checkpointer._flusher]
 END = [Checkpointer.close, Invocation.end, Invocation._join, Checkpointer.flush]
 
 SELDOM = [executor._BatchRun._raise_fatal, executor._BatchRun._give_up]
@@ -210,16 +210,23 @@ CASES = [
 
 RUN = executor._BatchRun
 BATCH = [executor._run, RUN.__init__, RUN.drive, RUN._work_as_caller, RUN._result, RUN._raise_fatal]
-HANDS = [RUN.work, RUN._needs_hand, RUN._hire, RUN._take, RUN._branch, RUN._report, RUN._give_up]
+WORK = [RUN.work, RUN._start_worker, RUN._run_branch, RUN._work_as_caller]
+HANDS = [RUN.work, RUN._needs_hand, RUN._start_worker, RUN._run_branch, RUN._branch, RUN._report, RUN._give_up]
 THREADS = [_threads.start, _threads._forget]
 
 BATCH_CASES = [
     *(("crowd", function) for function in [*BATCH, *HANDS, *THREADS]),
     *(("nested", function) for function in [RUN.drive, RUN._work_as_caller, *HANDS, *THREADS]),
-    *(("judged", function) for function in [RUN._report, RUN._answered, RUN._predicate_says, RUN._take]),
-    *(("tried", function) for function in [RUN._hold, RUN.work, RUN._hire, RUN._take, RUN._work_as_caller]),
-    *(("timers", function) for function in [RUN._keep_time, RUN._work_as_caller, RUN.work, RUN._take, RUN._hire]),
-    *(("due timer", function) for function in [RUN._catch_up, RUN._take]),
+    *(("judged", function) for function in [RUN._report, RUN._answered, RUN._predicate_says, RUN._run_branch]),
+    *(
+        ("tried", function)
+        for function in [RUN._hold, RUN.work, RUN._start_worker, RUN._run_branch, RUN._work_as_caller]
+    ),
+    *(
+        ("timers", function)
+        for function in [RUN._keep_time, RUN._work_as_caller, RUN.work, RUN._run_branch, RUN._start_worker]
+    ),
+    *(("due timer", function) for function in [RUN._catch_up, RUN._run_branch]),
     *(("timers", function) for function in [Invocation.end, Checkpointer.close]),
 ]
 

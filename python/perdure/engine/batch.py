@@ -291,10 +291,9 @@ class _BatchRun:
     """The branches of one batch at work."""
 
     __slots__ = (
-        "_alarm",
         "_batch",
-        "_bell",
         "_body",
+        "_caller_wakeup",
         "_context",
         "_errors",
         "_fatal",
@@ -306,6 +305,7 @@ class _BatchRun:
         "_operation",
         "_options",
         "_results",
+        "_timer_wakeup",
         "_total",
         "_variables",
         "_watch",
@@ -338,11 +338,11 @@ class _BatchRun:
         self._is_rebuilding = False
         self._variables = contextvars.copy_context()
         # Rung when the caller, if it waits, should look again: a binary semaphore, silent at first.
-        self._bell = allocate_lock()
-        self._bell.acquire()
+        self._caller_wakeup = allocate_lock()
+        self._caller_wakeup.acquire()
         # Rung for the thread that waits for the next timer while the caller is busy, and held by that thread.
-        self._alarm = allocate_lock()
-        self._alarm.acquire()
+        self._timer_wakeup = allocate_lock()
+        self._timer_wakeup.acquire()
         self._watch = allocate_lock()
         self._judge = allocate_lock() if completion.should_complete else None
         # Whether branches are tried before they go on.
@@ -359,8 +359,8 @@ class _BatchRun:
             kind.branch_prefix,
             None if options.flat else kind.branch_sub_type,
             options.item_serdes is not None,
-            self._bell,
-            self._alarm,
+            self._caller_wakeup,
+            self._timer_wakeup,
         )
         hooks = context.invocation.hooks
         self._batch = batch if hooks is None else hooks.batch(batch)
@@ -438,12 +438,12 @@ class _BatchRun:
         while True:
             code, index, moment = next_(self._now())
             if code == RUN_BRANCH:
-                self._take(index, moment)
+                self._run_branch(index, moment)
             elif code == WAIT:
                 timeout = None if moment is None else clock.timeout(moment / 1000)
                 core.leave()
                 try:
-                    self._bell.acquire(timeout=-1 if timeout is None else timeout)
+                    self._caller_wakeup.acquire(timeout=-1 if timeout is None else timeout)
                 finally:
                     core.enter()
             else:
@@ -454,7 +454,7 @@ class _BatchRun:
         while True:
             code, index, moment = self._batch.next(self._now())
             if code == RUN_BRANCH:
-                self._take(index, moment)
+                self._run_branch(index, moment)
             elif code != WAIT or moment is None or not self._keep_time(moment):
                 break
 
@@ -466,7 +466,7 @@ class _BatchRun:
         core = self._invocation.core
         core.leave()
         try:
-            self._alarm.acquire(timeout=timeout)
+            self._timer_wakeup.acquire(timeout=timeout)
         finally:
             core.enter()
             self._watch.release()
@@ -479,7 +479,7 @@ class _BatchRun:
         due = self._batch.due
         return due is not None and not self._watch.locked() and self._invocation.clock.timeout(due / 1000) is not None
 
-    def _hire(self) -> bool:
+    def _start_worker(self) -> bool:
         """Start a thread, if it would be of use and the process may have one more; tell whether one was started."""
         if self._is_rebuilding or not self._needs_hand():
             return False
@@ -497,16 +497,16 @@ class _BatchRun:
             self._report(partial(batch.hold, index))
             code = batch.held(index)
             if code != HELD:
-                self._hire()
+                self._start_worker()
                 return code == PASS
-            if batch.has_more(self._now()) and not self._hire():
+            if batch.has_more(self._now()) and not self._start_worker():
                 return batch.give_way(index) == PASS
             if not batch.wait(waiter):
                 return batch.give_way(index) == PASS
 
     # ---- one branch
 
-    def _take(self, index: int, since: int | None) -> None:
+    def _run_branch(self, index: int, since: int | None) -> None:
         """Run a branch and report what came of it. Never raises."""
         try:
             if since is not None:
@@ -550,7 +550,7 @@ class _BatchRun:
             return self._body(inner, index)
 
         if options.flat:
-            self._hire()
+            self._start_worker()
             gate = partial(self._hold, index) if self._is_tried else None
             inner = self._batch.open_flat(index, gate)
             return child.run_virtual(context, inner, body, options.item_serdes, index)
@@ -558,7 +558,7 @@ class _BatchRun:
         if type(found) is not Operation:
             return found
         if found.decision == RUN:
-            self._hire()
+            self._start_worker()
         return child.run(context, found, body, options.item_serdes, None, branch=True)
 
     def _give_up(self, index: int, error: BaseException) -> None:

@@ -146,7 +146,7 @@ class Checkpointer:
         """See to it that what was queued without a waiter leaves before long."""
         if self._core.watch():
             try:
-                _threads.start(self.threads, self._linger)
+                _threads.start(self.threads, self._flusher)
             except RuntimeError:  # the system has no more threads: it leaves with the next batch
                 self._core.unwatch()
 
@@ -158,7 +158,7 @@ class Checkpointer:
         """Return when nothing is made ahead any more."""
         self._client.settle()
 
-    def _linger(self) -> None:
+    def _flusher(self) -> None:
         try:
             began = time.monotonic()
             if self._core.backlog()[0]:  # else a short step has left already, with a call of its own
