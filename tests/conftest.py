@@ -23,6 +23,19 @@ settings.load_profile(os.environ.get("PERDURE_HYPOTHESIS", "quick"))
 
 
 @pytest.fixture(autouse=True)
+def _environment_is_as_before() -> Iterator[None]:
+    """Take back what a test, or a command that ran in this process, has changed in the environment variables."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() | before.keys():
+        if name != "PYTEST_CURRENT_TEST" and os.environ.get(name) != before.get(name):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
 def _connections_are_closed() -> Iterator[None]:
     """Fail a test at whose end a database that was opened is open still, by the code under test or by its own."""
     with pytest.MonkeyPatch.context() as patch:

@@ -287,6 +287,7 @@ def own_client(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         made.append((service, options))
         return Recorder()
 
+    monkeypatch.setenv("PERDURE_CLIENT", "boto3")
     monkeypatch.setattr(boto3, "client", client)
     monkeypatch.setattr(perdure.engine.client, "_default", None)
     monkeypatch.setattr(LambdaClient, "_shared", None)
