@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED, Operation
 from perdure.engine.operations import child, condition, step
+from perdure.history.record import FUNCTION_ARN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 FRESH_WORK = "FRESH_WORK"
-_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST"
 
 
 class BenchError(Exception):
@@ -64,7 +64,7 @@ class LambdaContext:
 
     function_name = "bench"
     function_version = "$LATEST"
-    invoked_function_arn = _FUNCTION
+    invoked_function_arn = FUNCTION_ARN
     memory_limit_in_mb = "128"
     aws_request_id = str(uuid.UUID(int=0))
     log_group_name = "/aws/lambda/bench"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,7 @@ from perdure.cli.app import HERE, AsJson, HandlerName, app
 from perdure.cli.codes import FAILED, USAGE, CommandError
 from perdure.cli.codes import OK as SUCCEEDED
 from perdure.cli.drawing.text import clean, clean_lines
-from perdure.cli.loading import load
+from perdure.cli.loading import load, look_here_first
 from perdure.cli.outputs import forgive_stdout
 from perdure.cli.usage import Command, print_document, reserve_stdout
 from perdure.cli.writer import Writer
@@ -44,7 +43,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure the replay of a recorded history: nothing is sent, and no step runs again."""
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    look_here_first()
     if as_json:
         reserve_stdout(context)
     else:

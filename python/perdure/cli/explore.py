@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
 import threading
@@ -18,7 +17,7 @@ from perdure.cli.app import HERE, AsJson, DurableFunctions, Event, HandlerName, 
 from perdure.cli.arguments import loads, read_json
 from perdure.cli.codes import BLOCKED, FAILED
 from perdure.cli.codes import OK as SUCCEEDED
-from perdure.cli.loading import load, named_entries
+from perdure.cli.loading import load, look_here_first, named_entries
 from perdure.cli.usage import Command, print_document, reserve_stdout
 from perdure.cli.writer import Writer, write
 
@@ -63,7 +62,7 @@ def explore(
     from perdure.testing.explorer import explore as search  # noqa: PLC0415 - the same
     from perdure.testing.exploring.progress import bar  # noqa: PLC0415 - the same
 
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    look_here_first()
     if as_json:
         reserve_stdout(context)
     payload, target = read_json(event, "--event"), load(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from difflib import get_close_matches
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from perdure.local.service import LocalService
+
+
+def look_here_first() -> None:
+    """Let modules be found in the current folder, before any other."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
 
 
 def named_entries(given: Iterable[str] | None, option: str | None, form: str) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from perdure.cli.codes import BLOCKED, FAILED, INTERRUPTED
 from perdure.cli.codes import OK as SUCCEEDED
 from perdure.cli.drawing.text import clean
 from perdure.cli.live import Display, as_document, show_blocked, show_interrupted, show_outcome
-from perdure.cli.loading import checked_register, function_name, named_entries
+from perdure.cli.loading import checked_register, function_name, look_here_first, named_entries
 from perdure.cli.log_option import Level, LogLevel, log_to_stderr
 from perdure.cli.outputs import forgive_stdout
 from perdure.cli.price_options import PriceOperations, PriceRetained, PriceWritten, prices_of
@@ -60,7 +59,7 @@ def run(
     price_retained: PriceRetained = None,
 ) -> None:
     """Run a durable handler from its start to its end, and show every operation."""
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    look_here_first()
     if as_json:
         reserve_stdout(context)
     else:

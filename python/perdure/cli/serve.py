@@ -20,7 +20,7 @@ from rich.text import Text
 from perdure.cli.app import HERE, app
 from perdure.cli.codes import INTERRUPTED, USAGE, CommandError
 from perdure.cli.drawing.text import clean
-from perdure.cli.loading import function_name, load
+from perdure.cli.loading import function_name, load, look_here_first
 from perdure.cli.log_option import Level, LogLevel, log_to_stderr
 from perdure.cli.outputs import lead_nowhere
 from perdure.cli.usage import Command
@@ -119,7 +119,7 @@ def serve(
         raise typer.BadParameter("--memory keeps executions in no file: leave one of the two away.", param_hint="--db")
     kept_in = None if in_memory else _file(database or Path("perdure.db"))
     log_to_stderr(log_level)
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants a string
+    look_here_first()
     options = {"timeout_seconds": timeout, "execution_timeout": execution_timeout, "retention_days": retention_days}
     with ExitStack() as opened:
         try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextvars
 from _thread import allocate_lock
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from perdure._core import (
     ASK,
@@ -36,7 +36,6 @@ from perdure._core import (
     check_name,
     while_held,
 )
-from perdure._frozen import Frozen
 from perdure._functions import check_function
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
@@ -84,7 +83,7 @@ _RAISED: Final = RuntimeError("the error of this batch was raised already")
 Body = "Callable[[Any, int], Any]"
 
 
-class Kind(Frozen):
+class Kind(NamedTuple):
     """What a map and a parallel are called.
 
     Args:
@@ -95,18 +94,10 @@ class Kind(Frozen):
 
     """
 
-    __slots__ = __match_args__ = ("sub_type", "branch_sub_type", "result_type", "branch_prefix")
-
     sub_type: str
     branch_sub_type: str
     result_type: str
     branch_prefix: str
-
-    def __init__(self, sub_type: str, branch_sub_type: str, result_type: str, branch_prefix: str) -> None:
-        for name, value in zip(
-            self.__match_args__, (sub_type, branch_sub_type, result_type, branch_prefix), strict=True
-        ):
-            object.__setattr__(self, name, value)
 
 
 MAP = Kind("Map", "MapIteration", "MapResult", "map-item-")

@@ -10,7 +10,9 @@ from perdure.history.operations import HistoryError, operations_for_replay
 
 Wire = dict[str, Any]
 
-_ARN = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST/durable-execution/bench/"
+FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:bench:$LATEST"
+"""The function of executions whose own is not known."""
+_ARN = f"{FUNCTION_ARN}/durable-execution/bench/"
 _PRINTED = "`perdure history EXECUTION --json --data`"
 _NEITHER = (
     f'it is neither the event of a durable invocation nor {{"Operations": […]}} nor a history, as {_PRINTED} prints it'
