@@ -89,4 +89,5 @@ def _check_answer(http_response: Any, **_more: Any) -> None:
     """Refuse a page: a web server answers it to anything, with 200 perhaps, and boto3 would read an empty answer."""
     kind = str(http_response.headers.get("content-type", ""))
     if kind.lower().startswith("text/html"):
+        http_response.raw.close()  # an invoke's body is a stream that nobody would read to its end
         raise not_lambda(http_response.status_code, kind.partition(";")[0])
