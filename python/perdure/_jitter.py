@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from perdure import _core
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Numeric = int | float
+
+chance: ContextVar[Callable[[], float] | None] = ContextVar("perdure.chance", default=None)
+"""What draws the numbers by which delays are spread, from 0 up to 1; None for Python's own."""
 
 
 class JitterStrategy(StrEnum):
@@ -23,7 +31,8 @@ class JitterStrategy(StrEnum):
         """Spread ``delay`` (seconds) at random; the result may be any number of seconds."""
         import random  # noqa: PLC0415  seldom needed, and slow to import
 
-        return _core.jittered_delay(delay, self.value, random.random())  # noqa: S311  not a secret
+        draw = chance.get() or random.random  # which guards no secret
+        return _core.jittered_delay(delay, self.value, draw())
 
     def finalize_delay(self, base_delay: float) -> int:
         """Spread ``base_delay`` (seconds) at random, in whole seconds, rounded up, at least 1."""

@@ -13,6 +13,7 @@ from perdure._functions import PLAIN, is_async, refuse_awaitable
 from perdure._log import Log
 from perdure.context import DurableContext
 from perdure.engine.client import BotoClient, ModelClient, ProcessClient
+from perdure.engine.hosted import HostedEvent
 from perdure.engine.invocation import Invocation
 from perdure.engine.operations.common import REFUSALS, used_after_its_end, wire_error
 from perdure.engine.received import read_event, read_input
@@ -267,13 +268,15 @@ def _invoke(
 def _run(
     event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
 ) -> dict[str, Any]:
+    host = event if isinstance(event, HostedEvent) else None
     event, client, clock = _source(event, client)
     arn, token, operations, marker = read_event(event)
     core = Execution(token)
     core.load(operations)
-    invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock)
-    if type(event) is not dict and invocation.hooks is None:
-        invocation.hooks = getattr(event, "hooks", None)  # of a local service
+    hooks = None if host is None else host.hooks
+    invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock, hooks)
+    if hooks is not None:
+        hooks.invocation_started(core, arn)
     checkpoints = invocation.checkpoints
     checkpoints.used = len(operations)
     checkpoints.told.append(operations)
@@ -296,10 +299,8 @@ def _run(
         result = _call(handler, user_event, invocation)
     except BaseException as raised:  # noqa: BLE001  sorted below
         error = raised
-        failures = getattr(event, "failures", None)
-        if failures is not None and not isinstance(raised, _CONTROL):
-            # A local service shows its user the traceback, which the response has no room for.
-            failures.append(raised)
+        if host is not None and not isinstance(raised, _CONTROL):
+            host.failures.append(raised)
     try:
         return _outcome(invocation, result, error)
     finally:
@@ -312,12 +313,21 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
     root = invocation.core.root()
     try:
         root.enter()
-        result = handler(user_event, DurableContext(invocation, root))
+        result = handler(user_event, _context_of(invocation)(invocation, root))
     finally:
         root.leave()
     if type(result) not in PLAIN:
         refuse_awaitable(result, "the handler")
     return result
+
+
+def _context_of(invocation: Invocation) -> type[DurableContext]:
+    """Give the class of the contexts of an invocation."""
+    if invocation.hooks is None:
+        return DurableContext
+    from perdure._watched_context import WatchedContext  # noqa: PLC0415  only for those who look inside
+
+    return WatchedContext
 
 
 def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
@@ -333,13 +343,11 @@ def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any]
     """Find out what else an event brings along: its own client, its own clock."""
     if type(event) is dict:
         return event, client, WALL_CLOCK
-    service_client = getattr(event, "service_client", None)
+    if isinstance(event, HostedEvent):
+        return event, BotoClient(event.client), event.clock
+    service_client = getattr(event, "service_client", None)  # as the official SDK's events have one, and ours
     if service_client is not None:
         return event.to_dict(), ModelClient(service_client), WALL_CLOCK
-    own = getattr(event, "client", None)
-    if own is not None:
-        # The event's own client wins: a handler made for AWS, run on a local service, must not call AWS.
-        return event, BotoClient(own), getattr(event, "clock", WALL_CLOCK)
     if not isinstance(event, dict) and hasattr(event, "to_dict"):
         return event.to_dict(), client, WALL_CLOCK
     return event, client, WALL_CLOCK

@@ -212,7 +212,7 @@ RUN = executor._BatchRun
 BATCH = [executor._run, RUN.__init__, RUN.drive, RUN._work_as_caller, RUN._result, RUN._raise_fatal]
 WORK = [RUN.work, RUN._start_worker, RUN._run_branch, RUN._work_as_caller]
 HANDS = [RUN.work, RUN._needs_hand, RUN._start_worker, RUN._run_branch, RUN._branch, RUN._report, RUN._give_up]
-THREADS = [_threads.start, _threads._forget]
+THREADS = [_threads.start, _threads.forget]
 
 BATCH_CASES = [
     *(("crowd", function) for function in [*BATCH, *HANDS, *THREADS]),

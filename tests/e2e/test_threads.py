@@ -18,6 +18,7 @@ from perdure._core import hands_at_work
 from perdure.config import CompletionConfig, NestingType, StepSemantics
 from perdure.engine import batch as executor
 from perdure.engine import checkpoint
+from perdure.engine.hosted import HostedEvent
 from perdure.local import Limits, LocalService, VirtualClock
 from perdure.retries import RetryPresets
 from support.invocations import PENDING, LambdaContext, Recorder, event, invoke, op, succeeded
@@ -425,17 +426,10 @@ class TimedService:
         return {"CheckpointToken": "t", "NewExecutionState": {"Operations": operations}}
 
 
-class TimedEvent(dict[str, Any]):
-    """An event with a client and a clock of its own."""
-
-    client: Any
-    clock: Any
-
-
-def timed(handler: Callable[[DurableContext], Any]) -> tuple[TimedEvent, TimedService, Callable[[], Any]]:
+def timed(handler: Callable[[DurableContext], Any]) -> tuple[HostedEvent, TimedService, Callable[[], Any]]:
+    """Give an event with a client and a clock of its own, that client, and what calls the handler with it."""
     clock = StandingClock()
-    given = TimedEvent(event())
-    given.clock, given.client = clock, TimedService(clock)
+    given = HostedEvent(event(), TimedService(clock), clock)
     return given, given.client, lambda: run_durable_handler(given, LambdaContext(), lambda _, c: handler(c))
 
 

@@ -18,7 +18,11 @@ ROOMS: list[tuple[str, set[str], str]] = [
     # A room; those it may import, besides itself; the modules in it, of which the longest match counts.
     ("vocabulary", set(), "* concurrency.*"),
     ("engine", {"vocabulary"}, "engine.*"),
-    ("front", {"vocabulary", "engine"}, "perdure context execution state compat _decorators _invocation_input"),
+    (
+        "front",
+        {"vocabulary", "engine"},
+        "perdure context execution state compat _decorators _invocation_input _watched_context",
+    ),
     ("history", {"vocabulary"}, "history.*"),
     ("machine", {"vocabulary", "history"}, "local.machine.*"),
     ("store", {"vocabulary", "machine"}, "local.store.*"),

@@ -181,7 +181,7 @@ def _open(database: Path | None, console: Console) -> LocalService:
     try:
         store = MemoryStore() if database is None else SqliteStore(database)
         try:
-            service = LocalService(store=store, clock=RealClock(), record=False)
+            service = LocalService(store=store, clock=RealClock(), record=False, failure_log=FailureLog())
         except BaseException:
             store.close()
             raise
@@ -189,7 +189,6 @@ def _open(database: Path | None, console: Console) -> LocalService:
         _refuse(console, str(problem))
     except sqlite3.DatabaseError as problem:  # what is damaged may be found late
         _refuse(console, f"{database} is damaged: {problem}. Restore it from a copy, or give another file.")
-    service.failure_log = FailureLog()
     service.log_branches()
     return service
 

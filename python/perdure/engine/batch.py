@@ -292,6 +292,7 @@ class _BatchRun:
         "_is_rebuilding",
         "_is_tried",
         "_judge",
+        "_lock",
         "_names",
         "_operation",
         "_options",
@@ -314,6 +315,8 @@ class _BatchRun:
         kind: Kind,
     ) -> None:
         completion = options.completion
+        hooks = context.invocation.hooks
+        self._lock = lock = allocate_lock if hooks is None else hooks.lock
         self._context = context
         self._operation = operation
         self._invocation = context.invocation
@@ -329,13 +332,13 @@ class _BatchRun:
         self._is_rebuilding = False
         self._variables = contextvars.copy_context()
         # Rung when the caller, if it waits, should look again: a binary semaphore, silent at first.
-        self._caller_wakeup = allocate_lock()
+        self._caller_wakeup = lock()
         self._caller_wakeup.acquire()
         # Rung for the thread that waits for the next timer while the caller is busy, and held by that thread.
-        self._timer_wakeup = allocate_lock()
+        self._timer_wakeup = lock()
         self._timer_wakeup.acquire()
-        self._watch = allocate_lock()
-        self._judge = allocate_lock() if completion.should_complete else None
+        self._watch = lock()
+        self._judge = lock() if completion.should_complete else None
         # Whether branches are tried before they go on.
         self._is_tried = False
         batch = Batch(
@@ -353,7 +356,6 @@ class _BatchRun:
             self._caller_wakeup,
             self._timer_wakeup,
         )
-        hooks = context.invocation.hooks
         self._batch = batch if hooks is None else hooks.batch(batch)
 
     def drive(self, *, is_resumed: bool) -> BatchResult[Any]:
@@ -474,7 +476,9 @@ class _BatchRun:
         """Start a thread, if it would be of use and the process may have one more; tell whether one was started."""
         if self._is_rebuilding or not self._needs_hand():
             return False
-        return self._batch.hire(self, MAX_THREADS, partial(_threads.start, self._invocation.threads))
+        hooks = self._invocation.hooks
+        start = _threads.start if hooks is None else hooks.start_thread
+        return self._batch.hire(self, MAX_THREADS, partial(start, self._invocation.threads))
 
     def _hold(self, index: int) -> bool:
         """Keep a branch that is tried from going on until all are counted. False if it is to unwind instead."""
@@ -482,7 +486,7 @@ class _BatchRun:
         if not self._is_tried:
             return True
         while True:
-            waiter = allocate_lock()
+            waiter = self._lock()
             waiter.acquire()
             batch.queue(waiter)
             self._report(partial(batch.hold, index))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from perdure._core import Execution
     from perdure.engine.client import Client
+    from perdure.engine.hooks import Hooks
     from perdure.engine.received import Checkpoint, Wire
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Checkpointer:
         arn: The execution.
         now: The time, in Unix seconds.
         patience: How many seconds repeating a failed call may still take, asked when one fails.
+        hooks: Of the invocation.
 
     """
 
@@ -60,6 +62,7 @@ class Checkpointer:
         "_arn",
         "_client",
         "_core",
+        "_hooks",
         "_now",
         "_patience",
         "_prefix",
@@ -72,13 +75,20 @@ class Checkpointer:
     )
 
     def __init__(
-        self, core: Execution, client: Client, arn: str, now: Callable[[], float], patience: Callable[[], float]
+        self,
+        core: Execution,
+        client: Client,
+        arn: str,
+        now: Callable[[], float],
+        patience: Callable[[], float],
+        hooks: Hooks | None = None,
     ) -> None:
         self._core = core
         self._client = client
         self._arn = arn
         self._now = now
         self._patience = patience
+        self._hooks = hooks
         # The lock that the watching thread waits for, to end; and what tells of the ends of such threads.
         self._stop = allocate_lock()
         self._stop.acquire()
@@ -129,10 +139,12 @@ class Checkpointer:
             at which the service was asked, and how long the call took.
 
         """
+        hooks = self._hooks
+        watch = stopwatch if hooks is None else hooks.stopwatch
         asked_at = self._now()
-        sent_at = stopwatch()
+        sent_at = watch()
         next_token, operations, marker = self._checkpoint(token or "", updates, number)
-        took = stopwatch() - sent_at
+        took = watch() - sent_at
         if marker and next_token:  # what nobody goes on from need not be known
             operations = operations + self.pages(next_token, marker)
         if operations:
@@ -144,9 +156,10 @@ class Checkpointer:
 
     def watch(self) -> None:
         """See to it that what was queued without a waiter leaves before long."""
-        if self._core.watch():
+        hooks = self._hooks
+        if (hooks is None or hooks.has_flusher()) and self._core.watch():
             try:
-                _threads.start(self.threads, self._flusher)
+                (_threads.start if hooks is None else hooks.start_thread)(self.threads, self._flusher)
             except RuntimeError:  # the system has no more threads: it leaves with the next batch
                 self._core.unwatch()
 
@@ -248,24 +261,23 @@ class Checkpointer:
             handled: What was being handled around it, which whatever it raises has as its context.
 
         """
-        from random import random  # noqa: PLC0415  only in trouble
-
         from perdure.engine.retry_after import asked_to_wait  # noqa: PLC0415  the same
 
+        draw, nap = self._chance_and_sleep()
         pause, until = FIRST_PAUSE, None
         calls, most = 1, self._client.most_calls()
         try:
             while True:
                 _raise_exhaustion(error, handled)
                 now = time.monotonic()
-                jittered = pause * (0.5 + random() / 2)  # noqa: S311  spreads load, guards nothing
+                jittered = pause * (0.5 + draw() / 2)
                 delay = max(jittered, asked_to_wait(error))
                 until = now + self._patience() if until is None else until
                 if not _is_passing(error) or calls == most or now + delay > until:
                     if isinstance(error, (kind, ExecutionError)):  # classified already, or an odd answer
                         raise error
                     raise kind.from_exception(error) from error
-                sleep(delay)
+                nap(delay)
                 pause, calls = min(pause * 2, LONGEST_PAUSE), calls + 1
                 try:
                     return call()
@@ -273,6 +285,14 @@ class Checkpointer:
                     error = again
         finally:
             del error, handled  # whose tracebacks hold this frame
+
+    def _chance_and_sleep(self) -> tuple[Callable[[], float], Callable[[float], None]]:
+        """Give what spreads the calls of a repetition, and what waits between them."""
+        if self._hooks is not None:
+            return self._hooks.random, self._hooks.sleep
+        from random import random  # noqa: PLC0415  only in trouble
+
+        return random, sleep
 
 
 def _raise_exhaustion(error: BaseException, handled: BaseException | None) -> None:

@@ -1,21 +1,145 @@
 """What a tool may see of an invocation and steer in it: the seam for the explorer, and for whatever else looks inside.
 
-An invocation without hooks (``Invocation.hooks`` is None, as it is in production) asks nobody anything.
+Hooks come with the event (`perdure.engine.hosted.HostedEvent`), so they are of one invocation. Without any
+(``Invocation.hooks`` is None, as it is in production) nobody is asked anything, and a replayed operation does not even
+look whether there are some: an invocation with hooks has contexts of its own (`perdure._watched_context`), and its
+operations and calls to the service are carried out around `perdure.engine.watched`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import random
+import time
+from _thread import allocate_lock
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from perdure.engine import threads as _threads
 
 if TYPE_CHECKING:
-    from perdure._core import Batch
+    from collections.abc import Callable
+
+    from perdure._core import Batch, Execution, Operation
     from perdure.concurrency.models import BatchResult
+    from perdure.engine.received import Wire
+
+Kind: TypeAlias = Literal["step", "condition", "context"]
+"""What calls a function of the user's: a step, a condition, or a context (a child, a branch, a map or parallel)."""
 
 
 class Hooks:
-    """Of one invocation. What a tool does not override is as it would be without hooks."""
+    """Of one invocation. What a tool does not override is as it would be without hooks.
+
+    All but `invocation_started` and `lambda_context` are called in whichever thread does what they tell of.
+    """
 
     __slots__ = ()
+
+    # ---- the invocation
+
+    def invocation_started(self, core: Execution, arn: str) -> None:
+        """See an invocation begin. What this sets in context variables, the handler and its branches find there.
+
+        Args:
+            core: The invocation's engine.
+            arn: The execution.
+
+        """
+
+    def lambda_context(self, given: Any) -> Any:
+        """Give the Lambda context that the handler sees: the one of the call, or one around it.
+
+        Of it the engine, too, asks how much time is left, once it has noted how much there was to begin with.
+        """
+        return given
+
+    # ---- the world: time, chance, threads
+
+    def sleep(self, seconds: float) -> None:
+        """Wait before a failed call to the service is repeated."""
+        time.sleep(seconds)
+
+    def stopwatch(self) -> float:
+        """Give the seconds by which to measure how long a call to the service takes."""
+        return time.perf_counter()
+
+    def random(self) -> float:
+        """Draw a number from 0 up to 1: it spreads delays before retries, of operations and of calls."""
+        return random.random()  # noqa: S311  guards nothing
+
+    def has_flusher(self) -> bool:
+        """Whether an update that nobody waits for gets a thread to leave with, if no call takes it along before."""
+        return True
+
+    def start_thread(self, threads: list[Any], function: Callable[..., None], *args: Any) -> None:
+        """Start a thread of the engine's, that runs branches or sends what nobody waits for.
+
+        Args:
+            threads: Gets a lock that is released when the thread has ended.
+            function: What it runs, which does not raise.
+            *args: What to call it with.
+
+        Raises:
+            RuntimeError: If there can be no more threads; the engine goes on with those that it has.
+
+        """
+        _threads.start(threads, function, *args)
+
+    def lock(self) -> Any:
+        """Make a lock for the engine's threads to wait for each other at, with the methods of ``threading.Lock``."""
+        return allocate_lock()
+
+    # ---- calls to the service
+
+    def before_call(self, updates: list[Wire] | None) -> None:
+        """See a call to the service about to be made. What this raises is as if the call had raised it.
+
+        Args:
+            updates: What it records; None if it reads a further page of the history.
+
+        """
+
+    def after_call(self, updates: list[Wire] | None) -> None:
+        """See a call to the service that was answered. What this raises is as if the answer had been lost so."""
+
+    # ---- operations
+
+    def before_operation(self, method: str) -> None:
+        """See that code calls a method of its context that is an operation; it may be a replayed one.
+
+        Args:
+            method: The method's name.
+
+        """
+
+    def function(self, kind: Kind, operation: Operation, function: Any) -> Any:  # noqa: ARG002  for those who override
+        """Give what an operation that is not simply replayed is to call: its own function, or one around it.
+
+        Args:
+            kind: What calls it.
+            operation: The operation, as it was found.
+            function: What it was given, which need not be a function, if it is a mistake.
+
+        """
+        return function
+
+    def strategy(self, operation: Operation, strategy: Any) -> Any:  # noqa: ARG002  for those who override
+        """Give what decides whether there is another attempt: the operation's own strategy, or one around it."""
+        return strategy
+
+    def operation_gave(self, operation: Operation, value: Any, *, by_default: bool) -> None:
+        """See what an operation gives that is not simply replayed.
+
+        Args:
+            operation: The operation, as it was found.
+            value: What it gives.
+            by_default: Whether it has no serdes but the default one.
+
+        """
+
+    def operation_raised(self, operation: Operation, error: Exception, *, by_default: bool) -> None:
+        """See what an operation that is not simply replayed fails with: its own error, or one of its serdes."""
+
+    # ---- map and parallel
 
     def batch(self, batch: Batch) -> Batch:
         """Give the schedule that a map or parallel runs by: the engine's own, or one around it.

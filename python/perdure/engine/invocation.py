@@ -33,6 +33,7 @@ class Invocation:
         lambda_context: What Lambda handed to the handler.
         clock: ``time() -> float`` (Unix seconds) and ``timeout(until) -> float | None`` (real seconds to block for the
             moment ``until``; None if this clock does not move by itself).
+        hooks: See and steer what happens in it.
 
     """
 
@@ -49,17 +50,27 @@ class Invocation:
     )
 
     def __init__(
-        self, core: Execution, client: Client, durable_execution_arn: str, lambda_context: Any, clock: Any
+        self,
+        core: Execution,
+        client: Client,
+        durable_execution_arn: str,
+        lambda_context: Any,
+        clock: Any,
+        hooks: Hooks | None = None,
     ) -> None:
         self.core = core
         self.durable_execution_arn = durable_execution_arn
         self.lambda_context = lambda_context
         self.clock = clock
         self.threads: list[Any] = []
-        self.hooks: Hooks | None = None
+        self.hooks = hooks
         self.given_seconds = given = remaining_seconds(lambda_context)
         self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
-        self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience)
+        if hooks is not None:
+            from perdure.engine.watched import WatchedClient  # noqa: PLC0415  only for those who look inside
+
+            client, self.lambda_context = WatchedClient(client, hooks), hooks.lambda_context(lambda_context)
+        self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience, hooks)
         if given is not None:
             core.set_end(given - self._margin)
 

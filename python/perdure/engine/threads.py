@@ -28,10 +28,10 @@ def start(threads: list[Any], function: Callable[..., None], *args: Any) -> None
         RuntimeError: If the system has no more threads.
 
     """
-    start_thread(threads, _forget, function, *args)
+    start_thread(threads, forget, function, *args)
 
 
-def _forget() -> None:
+def forget() -> None:
     """Drop what `threading` has noted about this thread, if user code asked it for the current thread (logging does).
 
     Before Python 3.13 such notes are kept until another thread happens to get the same identity.

@@ -26,6 +26,7 @@ class Call:
     """One call of a plain function. `done` hears of its end under the service's lock."""
 
     __slots__ = (
+        "caller",
         "done",
         "error",
         "exception",
@@ -45,8 +46,11 @@ class Call:
         tenant_id: str | None = None,
         done: Callable[[Call], None] | None = None,
         trace_id: str | None = None,
+        caller: tuple[str, str] | None = None,
     ) -> None:
         self.function = function
+        self.caller = caller
+        """The ARN and the operation id of the chained invoke that it comes from."""
         self.payload = payload
         self.tenant_id = tenant_id
         self.trace_id = trace_id
@@ -63,9 +67,8 @@ class Call:
         """Whether the function has returned."""
         return self.status != "RUNNING"
 
-    def run(self, context: LocalLambdaContext) -> Outcome:
-        """Call the function; return what came of it. Not under the lock."""
-        handler = self.function.handler
+    def run(self, handler: Callable[[Any, Any], Any] | None, context: LocalLambdaContext) -> Outcome:
+        """Call the function by a handler; return what came of it. Not under the lock."""
         if handler is None:
             raise LookupError(f"The function {self.function.name!r} has no handler.")
         try:

@@ -230,7 +230,7 @@ class Driver:
         updated = execution.begin_invocation(now, context.aws_request_id)
         invocation = turn.invocation = Invocation(execution.invocations, now)
         handle.invocations.append(invocation)
-        hooks = None if shared.branch_log is None else shared.branch_log.hooks(handle)
+        hooks = None if shared.hooks is None else shared.hooks(handle)
         event = LocalEvent(self._event(handle, updated), self._client_of(invocation), shared.clock, hooks)
         invocation.failures = event.failures
         for observer in shared.observers:
@@ -300,7 +300,7 @@ class Driver:
             raise
         outcome: Outcome = "FAILED", None, dict(_CUT)
         try:
-            outcome = self._outside(turn, context.timeout_seconds, call.run, context)
+            outcome = self._outside(turn, context.timeout_seconds, call.run, shared.handler_of(call), context)
         finally:
             if turn not in self._given_up:
                 self._settle_call(call, *outcome)

@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from perdure.engine.hosted import HostedEvent
+
 if TYPE_CHECKING:
     from perdure.engine.hooks import Hooks
     from perdure.local.client import LocalClient
@@ -21,7 +23,7 @@ _DURABLE = frozenset(
 """What a `DurableContext` has, and a Lambda context has not."""
 
 
-class LocalEvent(dict[str, Any]):
+class LocalEvent(HostedEvent):
     """A plain Lambda event that also knows the service it came from.
 
     `client` has the methods of a boto3 Lambda client, `clock` the service's time. An SDK that turns an exception of
@@ -30,14 +32,10 @@ class LocalEvent(dict[str, Any]):
     Everything else about the event is an ordinary dict, and a handler that does not look will not notice.
     """
 
-    __slots__ = ("client", "clock", "failures", "hooks")
+    __slots__ = ()
 
     def __init__(self, content: dict[str, Any], client: LocalClient, clock: Clock, hooks: Hooks | None = None) -> None:
-        super().__init__(content)
-        self.client = client
-        self.clock = clock
-        self.failures: list[BaseException] = []
-        self.hooks = hooks
+        super().__init__(content, client, clock, hooks)
 
 
 @dataclass(slots=True)

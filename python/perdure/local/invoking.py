@@ -121,7 +121,8 @@ class Invoking:
                     machine.complete_invoke(invoke.operation_id, now, call.status, result=call.result, error=call.error)
                 self._executions.absorb(handle)
 
-            shared.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done, trace_id))
+            caller = handle.arn, invoke.operation_id
+            shared.tasks.append(Call(function, invoke.payload, invoke.tenant_id, done, trace_id, caller))
 
     def _check_kind(self, function: Function, kind: str, name: str | None) -> None:
         if function.handler is None:

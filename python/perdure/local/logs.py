@@ -44,7 +44,7 @@ class FailureLog:
 
 
 class BranchLog:
-    """An observer of a service, and its `branch_log`, which hands its invocations what they tell it by."""
+    """An observer of a service, and its `hooks`, which hand its invocations what they tell it by."""
 
     def __init__(self) -> None:
         self.failed = 0

@@ -40,15 +40,14 @@ if TYPE_CHECKING:
 
     from perdure._duration import DurationLike
     from perdure.local.calls import Call
-    from perdure.local.logs import BranchLog
+    from perdure.local.functions import Functions
+    from perdure.local.logs import BranchLog, FailureLog
     from perdure.local.machine.clock import Clock
     from perdure.local.machine.journal import StartedInvoke
     from perdure.local.machine.limits import Limits
     from perdure.local.machine.transitions import Operation
-    from perdure.local.shared import ApiHook, Target
+    from perdure.local.shared import ApiHook, Handler, MakesHooks, Target
     from perdure.local.store import Store
-
-    Handler = Callable[[Any, Any], Any]
 
 __all__ = ["ExecutionHandle", "Function", "Invocation", "LocalService", "Observer", "current_service"]
 
@@ -103,6 +102,13 @@ class LocalService(Shared):
         record: keep every update in `ExecutionHandle.updates` and `batches`.
         sync_timeout: real seconds a synchronous `Invoke` waits for what only the outside can move; None is 15 minutes
             with a real clock, and no time at all with a virtual one.
+        region: where it says that it is.
+        account_id: whose it says that it is.
+        hooks: gives what an invocation of an execution is seen and steered by, or None.
+        identify: draws the ids of executions, and the names of those that are given none.
+        functions: where the functions are looked up.
+        handler_of: gives what is called for a call of a plain function: its handler, or one around it.
+        failure_log: is told of each failure.
 
     """
 
@@ -123,6 +129,11 @@ class LocalService(Shared):
         sync_timeout: float | None = None,
         region: str = "us-east-1",
         account_id: str = "123456789012",
+        hooks: MakesHooks | None = None,
+        identify: Callable[[Origin], str] | None = None,
+        functions: Functions | None = None,
+        handler_of: Callable[[Call], Handler | None] | None = None,
+        failure_log: FailureLog | None = None,
     ) -> None:
         super().__init__(
             clock=clock,
@@ -139,6 +150,11 @@ class LocalService(Shared):
             sync_timeout=sync_timeout,
             region=region,
             account_id=account_id,
+            hooks=hooks,
+            identify=identify,
+            functions=functions,
+            handler_of=handler_of,
+            failure_log=failure_log,
         )
         self.client = LocalClient(self)
         self.workers: Workers | None = None
@@ -204,7 +220,8 @@ class LocalService(Shared):
         """Log every branch of a map or parallel that fails, from now on; the log counts them."""
         from perdure.local.logs import BranchLog  # noqa: PLC0415 - of the commands, which alone want it
 
-        log = self.branch_log = BranchLog()
+        log = BranchLog()
+        self.hooks = log.hooks
         self.observers.append(log)
         return log
 

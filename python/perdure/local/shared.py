@@ -20,15 +20,18 @@ from perdure.local.store.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure.engine.hooks import Hooks
     from perdure.local.calls import Call
     from perdure.local.client import LocalClient
     from perdure.local.handle import ExecutionHandle, Invocation
-    from perdure.local.logs import BranchLog, FailureLog
+    from perdure.local.logs import FailureLog
     from perdure.local.machine.clock import Clock
     from perdure.local.machine.execution import Origin
     from perdure.local.machine.transitions import Operation
     from perdure.local.store import Store
 
+    Handler = Callable[[Any, Any], Any]
+    MakesHooks = Callable[[ExecutionHandle], Hooks | None]
     ApiHook = Callable[[str, dict[str, Any], str], None]
 
 
@@ -79,6 +82,11 @@ class Shared:
         sync_timeout: float | None,
         region: str,
         account_id: str,
+        hooks: MakesHooks | None,
+        identify: Callable[[Origin], str] | None,
+        functions: Functions | None,
+        handler_of: Callable[[Call], Handler | None] | None,
+        failure_log: FailureLog | None,
     ) -> None:
         self.clock: Clock = clock or VirtualClock()
         self.limits = limits or Limits()
@@ -94,12 +102,13 @@ class Shared:
         self.region, self.account_id = region, account_id
         self.sync_timeout = sync_timeout if sync_timeout is not None else 0.0 if self.clock.virtual else 900.0
         self.calls: Counter[str] = Counter()
-        self.identify: Callable[[Origin], str] = lambda _origin: str(uuid.uuid4())
+        self.identify = identify or (lambda _origin: str(uuid.uuid4()))
         """Draws the ids of executions, and the names of those that are given none."""
         self.observers: list[Observer] = []
-        self.failure_log: FailureLog | None = None
-        self.branch_log: BranchLog | None = None
-        self.functions = Functions()
+        self.failure_log = failure_log
+        self.hooks = hooks
+        self.handler_of = handler_of or (lambda call: call.function.handler)
+        self.functions = Functions() if functions is None else functions
         self.tasks: deque[Call] = deque()
         """The calls of plain functions that wait for their turn."""
         self.lock = RLock()

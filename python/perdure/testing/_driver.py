@@ -78,8 +78,8 @@ class Driver:
     ) -> None:
         self.clock: HeldClock | PatientClock = HeldClock(start) if skip_time else PatientClock()
         self.replies: dict[str | None, Reply | Callable[[str], Reply]] = {}
+        options = {"functions": _KnownFunctions(), **options}
         self.service = LocalService(clock=self.clock, on_callback=self._answer, **options)
-        self.service.functions = _KnownFunctions()
         self._here = threading.local()  # what runs may call the runner again, and threads of the outside may call it
         self.clock.hold = self._held
         self.service.observers.append(self)

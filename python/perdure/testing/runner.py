@@ -230,11 +230,10 @@ class DurableFunctionTestRunner(Generic[T]):
         )
         if limits is None:
             limits = Limits() if max_invocation_page_bytes is None else Limits(event_bytes=max_invocation_page_bytes)
-        options: dict[str, Any] = {"limits": limits, "store": store, "region": region}
+        options: dict[str, Any] = {"limits": limits, "store": store, "region": region, "failure_log": Failures()}
         waits = seconds_of(patience, "patience", endless=True)
         self._driver = Driver(skip_time=skip_time, start=start_time, patience=waits, **options)
         self.service = self._driver.service
-        self.service.failure_log = Failures()
         self._registry = Registry(self.service, self._invocation_timeout)
 
     def __enter__(self) -> Self:

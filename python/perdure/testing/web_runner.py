@@ -177,16 +177,15 @@ class WebRunner:
     def _open(self) -> LocalService:
         config = self._config
         most = config.max_invocation_page_bytes
-        service = LocalService(
+        return LocalService(
             store=_store(config),
             clock=VirtualClock() if config.skip_time else RealClock(),
             limits=Limits() if most is None else Limits(event_bytes=most),
             region=config.local_runner_region,
             record=False,
+            failure_log=FailureLog(),
+            functions=_Behind(),
         )
-        service.failure_log = FailureLog()
-        service.functions = _Behind()
-        return service
 
     def _register(self, service: LocalService, name: str, endpoint: str | None = None) -> None:
         """Make a durable function known that is behind the endpoint, or from now on behind another one."""

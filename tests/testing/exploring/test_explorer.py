@@ -311,7 +311,7 @@ def test_a_thread_that_is_waited_for_before_the_next_operation_is_in_order() -> 
 
 
 def test_a_step_whose_function_runs_more_often_than_its_attempts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = step.run
+    run = step._run
 
     def twice_in_a_later_invocation(context: Any, operation: Any, func: Any, *rest: Any) -> Any:
         def body(given: Any) -> Any:
@@ -327,7 +327,7 @@ def test_a_step_whose_function_runs_more_often_than_its_attempts_is_found(monkey
         context.step(lambda _: 2, "two")
 
     search(handler).assert_ok()
-    monkeypatch.setattr(step, "run", twice_in_a_later_invocation)
+    monkeypatch.setattr(step, "_run", twice_in_a_later_invocation)
     report = search(handler)
     assert str(report.schedule) == "crash-after:1"
     assert report.differences == ["operation two: its function ran 1 time, and runs 2 times"]

@@ -211,8 +211,8 @@ def test_a_batch_that_goes_on_before_it_has_counted_what_is_recorded_is_found(
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, module: Any, stand_in: Callable[..., Any]) -> None:
-    run = module.run
-    monkeypatch.setattr(module, "run", lambda *given, **named: stand_in(run, *given, **named))
+    run = module._run
+    monkeypatch.setattr(module, "_run", lambda *given, **named: stand_in(run, *given, **named))
 
 
 def in_a_child(_event: Any, context: Any) -> Any:

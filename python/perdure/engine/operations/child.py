@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perdure.serdes import SerDes
 
 
-def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
+def run(
     context: Context,
     operation: Operation,
     func: Callable[[Any], Any],
@@ -49,6 +49,25 @@ def run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
         error_class: What a failure surfaces as.
 
     """
+    hooks = context.invocation.hooks
+    if hooks is None:
+        return _run(context, operation, func, serdes, summary_generator, branch, error_class)
+    from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
+
+    func = hooks.function("context", operation, func)
+    with watched.seen(hooks, operation, by_default=serdes is None) as give:
+        return give(_run(context, operation, func, serdes, summary_generator, branch, error_class))
+
+
+def _run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
+    context: Context,
+    operation: Operation,
+    func: Callable[[Any], Any],
+    serdes: SerDes[Any] | None,
+    summary_generator: Callable[[Any], str] | None,
+    branch: bool,
+    error_class: type[DurableOperationError],
+) -> Any:
     decision = operation.decision
     if decision == FAILED:
         raise_recorded(error_class, operation)

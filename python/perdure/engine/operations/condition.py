@@ -36,18 +36,37 @@ def run(
     serdes: SerDes[Any] | None,
 ) -> Any:
     """Carry out what the core decided for a condition: check once, then go on, come back later, or fail."""
+    hooks = context.invocation.hooks
+    if hooks is None:
+        return _run(context, operation, check, wait_strategy, initial_state, serdes)
+    from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
+
+    check = hooks.function("condition", operation, check)
+    wait_strategy = watched.strategy_of(hooks, operation, wait_strategy)
+    with watched.seen(hooks, operation, by_default=serdes is None) as give:
+        return give(_run(context, operation, check, wait_strategy, initial_state, serdes))
+
+
+def _run(
+    context: Context,
+    operation: Operation,
+    check: Callable[[Any, WaitForConditionCheckContext], Any],
+    wait_strategy: Callable[[Any, int], WaitForConditionDecision],
+    initial_state: Any,
+    serdes: SerDes[Any] | None,
+) -> Any:
     if operation.decision == PENDING:
         context.scope.suspend(operation.until)
     if operation.decision == FAILED:
         raise_recorded(WaitForConditionError, operation)
     try:
         operation.enter()
-        return _run(context, operation, check, wait_strategy, initial_state, serdes)
+        return _checked(context, operation, check, wait_strategy, initial_state, serdes)
     finally:
         operation.leave()
 
 
-def _run(
+def _checked(
     context: Context,
     operation: Operation,
     check: Callable[[Any, WaitForConditionCheckContext], Any],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _A_STEP = ("a step", "a StepContext")
 
 
-def run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one frame: a step pays for each
+def run(
     context: Context,
     operation: Operation,
     func: Callable[[StepContext], Any],
@@ -36,6 +36,25 @@ def run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one f
     serdes: SerDes[Any] | None,
 ) -> Any:
     """Carry out what the core decided for a step."""
+    hooks = context.invocation.hooks
+    if hooks is None:
+        return _run(context, operation, func, retry_strategy, serdes)
+    from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
+
+    func = hooks.function("step", operation, func)
+    retry_strategy = retry_strategy or context.invocation.default_retry_strategy()
+    retry_strategy = watched.strategy_of(hooks, operation, retry_strategy)
+    with watched.seen(hooks, operation, by_default=serdes is None) as give:
+        return give(_run(context, operation, func, retry_strategy, serdes))
+
+
+def _run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one frame: a step pays for each
+    context: Context,
+    operation: Operation,
+    func: Callable[[StepContext], Any],
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+    serdes: SerDes[Any] | None,
+) -> Any:
     decision = operation.decision
     if decision == PENDING:
         context.scope.suspend(operation.until)

@@ -7,22 +7,13 @@ held against the record.
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
-from perdure import config, execution
 from perdure._control import CheckpointsBroken, OutOfTime
-from perdure._core import jittered_delay
-from perdure.context import DurableContext
-from perdure.engine import batch as executor
-from perdure.engine import checkpoint
-from perdure.engine import threads as _threads
 from perdure.engine.hooks import Hooks
-from perdure.engine.invocation import Invocation
-from perdure.engine.operations import child, condition, step
-from perdure.exceptions import DurableOperationError, OrphanedChildException, SerDesError, SuspendExecution
+from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.local import InvocationCut
 from perdure.testing.exploring.fault import ScheduledBatch, ShortOfTime
 from perdure.testing.exploring.hands import HandLock
@@ -33,21 +24,28 @@ if TYPE_CHECKING:
     from perdure.testing.exploring.fault import Fault
     from perdure.testing.exploring.world import World
 
-_OPERATIONS = (
-    *("step", "wait", "create_callback", "wait_for_callback", "wait_for_condition"),
-    *("invoke", "run_in_child_context", "map", "parallel"),
-)
 _ENDS = (InvocationCut, CheckpointsBroken, OutOfTime, SuspendExecution, OrphanedChildException)
 _one_at_a_time = threading.Lock()
 
 
 @contextmanager
 def controlled(world: World, fault: Fault) -> Iterator[None]:
-    """Put the engine under control: no thread of its own, no pause, no chance. One trial at a time in a process."""
-    with _one_at_a_time, ExitStack() as patches:
-        for target, name, stand_in in _stand_ins(world, fault):
-            patches.enter_context(mock.patch.object(target, name, stand_in))
-        yield
+    """Let a trial run, one at a time in a process: threads that its handler starts are known, and end in silence.
+
+    That a thread starts can be learnt in no other way where it is started, and where it runs it would be too late: it
+    may have been missed by then. So `threading.Thread.start` is another function meanwhile, as `threading.excepthook`
+    is, which is meant to be.
+    """
+    with _one_at_a_time:
+        start, told = threading.Thread.start, threading.excepthook
+        starting = world.handler_threads.starting(start, lambda: fault.is_here)
+        thread_class: Any = threading.Thread
+        try:
+            thread_class.start, threading.excepthook = starting, _quiet(told)
+            yield
+        finally:
+            thread_class.start, threading.excepthook = start, told
+            fault.is_over = True
 
 
 def _quiet(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -60,183 +58,134 @@ def _quiet(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return hook
 
 
-def _middle(jitter: config.JitterStrategy, delay: float) -> float:
-    """Spread a delay without chance: to the middle of where it may fall."""
-    return jittered_delay(delay, jitter.value, 0.5)
+class ControlledInvocation(Hooks):
+    """An invocation of a run: what threads of an earlier run still do in theirs is left alone.
 
+    Args:
+        world: The world.
+        fault: What happens in the run.
+        arn: The execution.
 
-def _stand_ins(world: World, fault: Fault) -> list[tuple[Any, str, Any]]:
-    """Give what takes the place of what, as long as a trial runs."""
-    handler_threads, start = world.handler_threads, threading.Thread.start
+    """
 
-    class Watched(Invocation):
-        __slots__ = ("fault",)
+    __slots__ = ("_arn", "_core", "_fault", "_world")
 
-        def __init__(self, core: Any, client: Any, arn: str, lambda_context: Any, clock: Any) -> None:
-            super().__init__(core, client, arn, lambda_context, clock)
-            self.lambda_context = ShortOfTime(lambda_context, fault)
-            self.hooks = _Batches(fault, arn)
-            self.fault = fault
-            fault.core = core
+    def __init__(self, world: World, fault: Fault, arn: str) -> None:
+        self._world = world
+        self._fault = fault
+        self._arn = arn
+        self._core: Any = None
 
-    def announced(method: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(method)
-        def begin(context: DurableContext, *given: Any, **named: Any) -> Any:
-            if _is_of(context, fault):
-                fault.begin()
-            return method(context, *given, **named)
+    @property
+    def _is_now(self) -> bool:
+        """Whether this is the invocation that runs, and not one that was killed."""
+        return not self._fault.is_over and self._fault.core is self._core
+
+    # ---- no chance, no pause, no thread of the engine's own but those that take turns
+
+    def invocation_started(self, core: Any, arn: str) -> None:  # noqa: ARG002  known already
+        """Take the engine, by which the run knows the invocation."""
+        self._core = self._fault.core = core
+
+    def lambda_context(self, given: Any) -> Any:
+        """Let time run out where that is what happens."""
+        return ShortOfTime(given, self._fault)
+
+    def sleep(self, seconds: float) -> None:
+        """Repeat a call at once."""
+
+    def stopwatch(self) -> float:
+        """Let no call take so long that another would wait to go along."""
+        return 0.0
+
+    def random(self) -> float:
+        """Draw the middle."""
+        return 0.5
+
+    def has_flusher(self) -> bool:
+        """Let what nobody waits for go along with what somebody does."""
+        return False
+
+    def start_thread(self, threads: list[Any], function: Callable[..., None], *args: Any) -> None:
+        """Start one more hand; a thread of the handler's own, which is none, starts one as without hooks."""
+        if not self._fault.is_here:
+            super().start_thread(threads, function, *args)
+            return
+        done = self.lock()
+        done.acquire()
+        self._fault.hands.start(partial(function, *args), done)
+        threads.append(done)
+
+    def lock(self) -> Any:
+        """Make a lock at which another hand goes on."""
+        return HandLock(self._fault.hands)
+
+    # ---- operations: what they call ends as it did the first time, and what they give is held against the record
+
+    def before_operation(self, method: str) -> None:  # noqa: ARG002  all alike
+        """Let another thread go on, or not."""
+        if not self._fault.is_over:
+            self._fault.begin()
+
+    def function(self, kind: str, operation: Any, function: Any) -> Any:
+        """Give a function that ends as the first time, if that is held, and whose begin is held against the record."""
+        if self._fault.is_over or (kind != "context" and not callable(function)):
+            return function
+        called = function if kind == "context" else self._held(operation, function)
+
+        @wraps(function)
+        def begin(*given: Any) -> Any:
+            if self._is_now:
+                self._fault.record.begin_body(self._arn, operation.id)
+            return called(*given)
 
         return begin
 
-    return [
-        (checkpoint.Checkpointer, "watch", lambda _self: None),
-        (checkpoint, "sleep", lambda _seconds: None),
-        (execution, "Invocation", Watched),
-        (config.JitterStrategy, "apply_jitter", _middle),
-        (threading, "excepthook", _quiet(threading.excepthook)),
-        (threading.Thread, "start", handler_threads.starting(start, lambda: fault.is_here)),
-        *_threads_and_locks(fault),
-        *_operations(world, fault),
-        *((DurableContext, name, announced(getattr(DurableContext, name))) for name in _OPERATIONS),
-    ]
-
-
-def _threads_and_locks(fault: Fault) -> list[tuple[Any, str, Any]]:
-    """Give threads that take turns, and locks of the engine's at which another thread goes on."""
-    hands, start = fault.hands, _threads.start
-
-    def lock() -> HandLock:
-        return HandLock(hands)
-
-    def started(threads: list[Any], function: Callable[..., None], *args: Any) -> None:
-        if not fault.is_here:
-            start(threads, function, *args)
-            return
-        done = lock()
-        done.acquire()
-        hands.start(partial(function, *args), done)
-        threads.append(done)
-
-    return [
-        (_threads, "start", started),
-        (executor, "allocate_lock", lock),
-        (checkpoint, "stopwatch", float),  # no call takes so long that another would wait to go along
-    ]
-
-
-class _Batches(Hooks):
-    """Puts batches in the fault's order, and holds what they give against the record."""
-
-    __slots__ = ("_arn", "_fault")
-
-    def __init__(self, fault: Fault, arn: str) -> None:
-        self._fault = fault
-        self._arn = arn
-
-    def batch(self, batch: Any) -> Any:
-        return ScheduledBatch(batch, self._fault)
-
-    def batch_ended(self, operation_id: str, total: int, limit: int | None, result: Any) -> None:
-        self._fault.record.end_batch(self._arn, operation_id, total, limit, result)
-
-
-def _operations(world: World, fault: Fault) -> list[tuple[Any, str, Any]]:
-    """Give what runs steps, checks and contexts so that they end as they did the first time, and are looked at."""
-    functions = _HeldFunctions(world, fault)
-    run_step, run_condition, run_child = step.run, condition.run, child.run
-
-    def same_step(context: Any, operation: Any, func: Any, strategy: Any, *rest: Any) -> Any:
-        func, strategy = functions.held(context, operation, func), functions.decided(context, operation, strategy)
-        with _compared(context, operation, rest[-1], fault) as give:
-            return give(run_step(context, operation, func, strategy, *rest))
-
-    def same_check(context: Any, operation: Any, check: Any, strategy: Any, *rest: Any) -> Any:
-        check, strategy = functions.held(context, operation, check), functions.decided(context, operation, strategy)
-        with _compared(context, operation, rest[-1], fault) as give:
-            return give(run_condition(context, operation, check, strategy, *rest))
-
-    def same_child(context: Any, operation: Any, func: Any, serdes: Any, *rest: Any, **named: Any) -> Any:
-        if _is_of(context, fault):
-            func = _looked_at(context, operation, func, fault)
-        with _compared(context, operation, serdes, fault) as give:
-            return give(run_child(context, operation, func, serdes, *rest, **named))
-
-    return [(step, "run", same_step), (condition, "run", same_check), (child, "run", same_child)]
-
-
-class _HeldFunctions:
-    """What the functions of steps and checks do, and what strategies decide, which may be held."""
-
-    def __init__(self, world: World, fault: Fault) -> None:
-        self._world = world
-        self._fault = fault
-
-    def held(self, context: Any, operation: Any, function: Any) -> Any:
-        """Give a function that ends as the first time, if that is held."""
+    def _held(self, operation: Any, function: Any) -> Any:
         fault = self._fault
-        if not callable(function) or not _is_of(context, fault):
-            return function
 
         def again(*given: Any) -> Any:
             # Which attempt it is, what it is called with knows: of one at most once, it is not known before its START.
-            place, id_, *_ = known = self._key(context, operation, given[-1].attempt)
+            place, id_, *_ = known = self._key(operation, given[-1].attempt)
             fault.runs[place, id_] += 1
             fault.turns[known] = None
             return self._world.again(known, function, *given, in_branch=fault.is_in_branch(place))
 
-        return _looked_at(context, operation, wraps(function)(again), fault)
+        return again
 
-    def decided(self, context: Any, operation: Any, strategy: Any) -> Any:
+    def strategy(self, operation: Any, strategy: Any) -> Any:
         """Hold what a strategy decides, which is recorded; another cause or state is decided on anew."""
-        if not callable(strategy) or not _is_of(context, self._fault):
+        if self._fault.is_over:
             return strategy
         return lambda cause, attempt: self._world.again(
-            self._key(context, operation, attempt, "decision", repr(cause)), strategy, cause, attempt
+            self._key(operation, attempt, "decision", repr(cause)), strategy, cause, attempt
         )
 
-    def _key(self, context: Any, operation: Any, attempt: int, *more: Any) -> Any:
-        place = self._fault.place(context.invocation.durable_execution_arn)
-        return place, operation.id, operation.name, attempt, *more
+    def _key(self, operation: Any, attempt: int, *more: Any) -> Any:
+        return self._fault.place(self._arn), operation.id, operation.name, attempt, *more
 
+    def operation_gave(self, operation: Any, value: Any, *, by_default: bool) -> None:
+        """Hold what an operation gives against the record."""
+        if self._is_now:
+            self._note(operation, by_default=by_default)
+            self._fault.record.give(self._arn, operation.id, value)
 
-def _looked_at(context: Any, operation: Any, function: Any, fault: Fault) -> Any:
-    """Hold it against the record that a function begins."""
+    def operation_raised(self, operation: Any, error: Exception, *, by_default: bool) -> None:
+        """Hold what an operation fails with against the record."""
+        if self._is_now:
+            self._note(operation, by_default=by_default)
+            self._fault.record.fail(self._arn, operation.id, error)
 
-    @wraps(function)
-    def begin(*given: Any) -> Any:
-        if _is_now(context, fault):
-            fault.record.begin_body(context.invocation.durable_execution_arn, operation.id)
-        return function(*given)
+    def _note(self, operation: Any, *, by_default: bool) -> None:
+        if not by_default:
+            self._fault.record.note_serdes(self._arn, operation.id)
 
-    return begin
+    # ---- map and parallel
 
+    def batch(self, batch: Any) -> Any:
+        """Put the branches in the fault's order."""
+        return ScheduledBatch(batch, self._fault)
 
-@contextmanager
-def _compared(context: Any, operation: Any, serdes: Any, fault: Fault) -> Iterator[Callable[[Any], Any]]:
-    """Hold what an operation gives or raises against the record."""
-    arn, id_ = context.invocation.durable_execution_arn, operation.id
-    if not _is_now(context, fault):
-        yield lambda value: value
-        return
-    if serdes is not None:
-        fault.record.note_serdes(arn, id_)
-
-    def give(value: Any) -> Any:
-        fault.record.give(arn, id_, value)
-        return value
-
-    try:
-        yield give
-    except (DurableOperationError, SerDesError) as error:
-        fault.record.fail(arn, id_, error)
-        raise
-
-
-def _is_now(context: Any, fault: Fault) -> bool:
-    """Tell whether a context is of the invocation that runs, and not of one that was killed."""
-    return _is_of(context, fault) and context.invocation.core is fault.core
-
-
-def _is_of(context: Any, fault: Fault) -> bool:
-    """Tell whether a context is one of the run's: threads of an earlier run may still have theirs."""
-    return getattr(context.invocation, "fault", None) is fault
+    def batch_ended(self, operation_id: str, total: int, limit: int | None, result: Any) -> None:
+        """Hold what a batch gives against the record."""
+        self._fault.record.end_batch(self._arn, operation_id, total, limit, result)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from perdure.local.functions import Functions
-from perdure.local.invoking import Invoking
 from perdure.testing._driver import PATIENCE, Driver
+from perdure.testing.exploring.control import ControlledInvocation
 from perdure.testing.exploring.fault import Fault
 from perdure.testing.mocks import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.local import ExecutionHandle, LocalService
+    from perdure.engine.hooks import Hooks
+    from perdure.local import ExecutionHandle
+    from perdure.local.calls import Call
     from perdure.local.machine.execution import Origin
-    from perdure.local.machine.journal import StartedInvoke
     from perdure.testing.exploring.schedule import Schedule
     from perdure.testing.exploring.world import World
 
@@ -44,33 +43,59 @@ class Environment(Driver):
     """
 
     def __init__(self, world: World, schedule: Schedule, limit: float) -> None:
-        super().__init__(skip_time=True, patience=min(PATIENCE, limit / _SHARE))
+        super().__init__(
+            skip_time=True,
+            patience=min(PATIENCE, limit / _SHARE),
+            hooks=self._hooks,
+            on_api_call=self._on_call,
+            identify=_Ids(),
+            functions=Functions(),
+            handler_of=self._handler_of,
+        )
         self._world = world
         self._calls: Counter[str] = Counter()
         self.fault = Fault(schedule, self.service, world.patience)
-        self.service.on_api_call = self.fault.on_call
-        self.service.identify = _Ids()
-        self.service.functions = Functions()
         for name, function in world.functions.items():
-            self.service.register(name, self._same_again(name, function), durable=False)
+            self.service.register(name, function, durable=False)
         for name, function in world.durable_functions.items():
             self.service.register(name, function)
-        self.service.invoking = _TellsWhoCalls(self.service, self.fault)
         self.replies.update({name: Reply(answer) for name, answer in world.answers.items()})
+
+    def _on_call(self, *given: Any) -> None:
+        self.fault.on_call(*given)
+
+    def _hooks(self, handle: ExecutionHandle) -> Hooks:
+        """Give what an invocation of the run, or of what it invokes, is under control by."""
+        parent = handle.parent
+        if parent is not None and self._is_in_branch(*parent):
+            self.fault.places_of_branches.add(self.fault.place(handle.arn))
+        return ControlledInvocation(self._world, self.fault, handle.arn)
+
+    def _is_in_branch(self, arn: str, operation_id: str) -> bool:
+        """Tell whether an operation is in a branch, or its whole execution is."""
+        if self.fault.place(arn) in self.fault.places_of_branches:
+            return True
+        return _is_in_a_branch(self.service.handles[arn], operation_id)
 
     # -- functions that are invoked --------------------------------------------------------------------------------
 
-    def _same_again(self, name: str, function: Handler) -> Handler:
-        def call(payload: Any, context: Any, caller: Any = None) -> Any:
+    def _handler_of(self, call: Call) -> Handler | None:
+        """Let functions know which operation calls them: branches that ask for the same may do so in any order."""
+        function, name, caller = call.function.handler, call.function.name, call.caller
+        if function is None:
+            return None
+
+        def again(payload: Any, context: Any) -> Any:
             text = f"{name} {json.dumps(payload, sort_keys=True)}"
             if caller is None:
                 self._calls[text] += 1
                 return self._world.again((text, self._calls[text]), function, payload, context)
-            self.fault.turns[caller] = None
-            in_branch = self.fault.is_in_branch((*caller[0], caller[1]))
-            return self._world.again((text, caller), function, payload, context, in_branch=in_branch)
+            key = self.fault.place(caller[0]), caller[1]
+            self.fault.turns[key] = None
+            in_branch = self._is_in_branch(*caller)
+            return self._world.again((text, key), function, payload, context, in_branch=in_branch)
 
-        return call
+        return again
 
     # -- threads that handlers have started ------------------------------------------------------------------------
 
@@ -90,26 +115,6 @@ class Environment(Driver):
                 for handle in list(self.service.handles.values())
                 for operation in handle.open_callbacks
             )
-
-
-class _TellsWhoCalls(Invoking):
-    """Lets functions know which operation calls them: branches that ask for the same may do so in any order."""
-
-    def __init__(self, service: LocalService, fault: Fault) -> None:
-        super().__init__(service, service.executions, service.drive_target)
-        self._tasks = service.tasks
-        self._fault = fault
-
-    def start_chained(self, handle: ExecutionHandle, invoke: StartedInvoke) -> None:
-        """Begin what a chained invoke asks for."""
-        waiting = len(self._tasks)
-        super().start_chained(handle, invoke)
-        caller = self._fault.place(handle.arn), invoke.operation_id
-        if caller[0] in self._fault.places_of_branches or _is_in_a_branch(handle, invoke.operation_id):
-            self._fault.places_of_branches.add((*caller[0], caller[1]))
-        for call in list(self._tasks)[waiting:]:
-            handler: Any = call.function.handler  # what `_same_again` made
-            call.function = replace(call.function, handler=partial(handler, caller=caller))
 
 
 def _is_in_a_branch(handle: ExecutionHandle, operation_id: str | None) -> bool:

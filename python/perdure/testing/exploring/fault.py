@@ -40,6 +40,8 @@ class Fault:
         self.schedule = schedule
         self.core: Any = None
         """The engine of the invocation that runs."""
+        self.is_over = False
+        """Whether the run is: what threads of it still do is of no more interest."""
         self.seconds = 0.0
         """How long the run took."""
         self.calls = 0

@@ -118,7 +118,7 @@ class Hands:
             except GivenUpError:
                 pass
             finally:
-                _threads._forget()  # noqa: SLF001  as its own threads do
+                _threads.forget()  # as the engine's own threads do
                 done.release()  # while it has the turn: who waits for it goes on after it, and not beside it
                 self._end(hand)
 

@@ -1,0 +1,74 @@
+"""Operations, and calls to the service, of an invocation that has hooks."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from perdure._jitter import chance
+from perdure.exceptions import DurableOperationError, SerDesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from perdure._core import Operation
+    from perdure.engine.client import Client
+    from perdure.engine.hooks import Hooks
+    from perdure.engine.received import Checkpoint, Wire
+
+
+@contextmanager
+def seen(hooks: Hooks, operation: Operation, *, by_default: bool) -> Iterator[Callable[[Any], Any]]:
+    """Show what an operation gives, or what it fails with."""
+
+    def give(value: Any) -> Any:
+        hooks.operation_gave(operation, value, by_default=by_default)
+        return value
+
+    try:
+        yield give
+    except (DurableOperationError, SerDesError) as error:
+        hooks.operation_raised(operation, error, by_default=by_default)
+        raise
+
+
+def strategy_of(hooks: Hooks, operation: Operation, strategy: Any) -> Any:
+    """Give a strategy that draws its numbers from the hooks, and that they may put another one around."""
+    if not callable(strategy):
+        return strategy  # a mistake, which is refused in words where it is asked
+
+    @wraps(strategy)
+    def decide(*about: Any) -> Any:
+        drawn = chance.set(hooks.random)
+        try:
+            return strategy(*about)
+        finally:
+            chance.reset(drawn)
+
+    return hooks.strategy(operation, decide)
+
+
+class WatchedClient:
+    """A client whose calls are shown before and after."""
+
+    __slots__ = ("_client", "_hooks", "most_calls", "prepare", "settle")
+
+    def __init__(self, client: Client, hooks: Hooks) -> None:
+        self._client = client
+        self._hooks = hooks
+        self.prepare, self.settle, self.most_calls = client.prepare, client.settle, client.most_calls
+
+    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+        """Record updates."""
+        self._hooks.before_call(updates)
+        answer = self._client.checkpoint(arn, token, updates, client_token)
+        self._hooks.after_call(updates)
+        return answer
+
+    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+        """Read a further page of the recorded operations."""
+        self._hooks.before_call(None)
+        page = self._client.state(arn, token, marker)
+        self._hooks.after_call(None)
+        return page
