@@ -14,7 +14,7 @@ import pytest
 SDK = "aws_durable_execution_sdk_python"
 TESTING = "aws_durable_execution_sdk_python_testing"
 
-NOT_YET = {f"{SDK}.{name}" for name in ("plugin", "plugin_discovery", "filesystem_serdes", "preview")}
+NOT_YET = {f"{SDK}.{name}" for name in ("plugin", "plugin_discovery")}
 
 # Modules that are the works of the official packages: their engine, their emulator. No program can do anything with
 # these but work the engine itself. Of some of them a few names are for programs.
