@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from perdure.engine.checkpoint import Checkpointer
     from perdure.engine.client import Client
+    from perdure.engine.hooks import Hooks
     from perdure.engine.received import Wire
     from perdure.lambda_service import (
         DurableExecutionInvocationOutput,
@@ -268,12 +269,13 @@ def _invoke(
 def _run(
     event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
 ) -> dict[str, Any]:
-    host = event if isinstance(event, HostedEvent) else None
+    host = hooks = None
+    if type(event) is not dict and isinstance(event, HostedEvent):
+        host, hooks = event, event.hooks
     event, client, clock = _source(event, client)
     arn, token, operations, marker = read_event(event)
     core = Execution(token)
     core.load(operations)
-    hooks = None if host is None else host.hooks
     invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock, hooks)
     if hooks is not None:
         hooks.invocation_started(core, arn)
@@ -313,7 +315,8 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
     root = invocation.core.root()
     try:
         root.enter()
-        result = handler(user_event, _context_of(invocation)(invocation, root))
+        kind = DurableContext if invocation.hooks is None else _kind_of_context(invocation.hooks)
+        result = handler(user_event, kind(invocation, root))
     finally:
         root.leave()
     if type(result) not in PLAIN:
@@ -321,11 +324,13 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
     return result
 
 
-def _context_of(invocation: Invocation) -> type[DurableContext]:
-    """Give the class of the contexts of an invocation."""
-    if invocation.hooks is None:
+def _kind_of_context(hooks: Hooks) -> type[DurableContext]:
+    """Give the class of the contexts of an invocation with hooks: a plain one, unless they hear of each call."""
+    from perdure.engine.hooks import Hooks as Silent  # noqa: PLC0415  only for those who look inside
+
+    if type(hooks).before_operation is Silent.before_operation:
         return DurableContext
-    from perdure._watched_context import WatchedContext  # noqa: PLC0415  only for those who look inside
+    from perdure._watched_context import WatchedContext  # noqa: PLC0415  the same
 
     return WatchedContext
 

@@ -285,6 +285,10 @@ def test_contexts_of_an_invocation_without_hooks_are_plain_ones() -> None:
     hooked(None, handler)
     assert kinds == [DurableContext] * 3
     kinds.clear()
-    hooked(Hooks(), handler)
+    hooked(Hooks(), handler)  # which hear nothing of calls
+    assert kinds == [DurableContext] * 3
+    kinds.clear()
+    hooked(Telling(), handler)
+    assert len(kinds) == 3
     assert DurableContext not in kinds
     assert all(issubclass(kind, DurableContext) for kind in kinds)

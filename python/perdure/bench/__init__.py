@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from perdure.bench.decoding import decoding_time, payloads_read
 from perdure.bench.measurement import Kind, Measurement, Times
-from perdure.bench.replay import FRESH_WORK, BenchError, FreshWork, guards, replay_once
+from perdure.bench.replay import FRESH_WORK, BenchError, FreshWork, replay_once
 from perdure.bench.stopwatch import HISTORY, YOUR_CODE, Stopwatch, instrumented
 from perdure.history.operations import HistoryError
 from perdure.history.record import event_text
@@ -46,7 +46,7 @@ def measure(handler: Handler, text: str, rounds: int) -> Measurement:
         text = event_text(text)
     except HistoryError as problem:
         raise BenchError(str(problem)) from None
-    with guards(), contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):
         payloads, invocations = payloads_read(handler, text)
         if not invocations:
             raise BenchError("the handler is not one that perdure's @durable_execution made")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from perdure import execution as _execution
 from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_json
 from perdure.bench.measurement import Times
-from perdure.bench.replay import replaced, replay_once
+from perdure.bench.replay import Guard, replaced, replay_once
 from perdure.context import DurableContext
 from perdure.engine import batch as _executor
 
@@ -98,18 +97,14 @@ def payloads_read(handler: Handler, text: str) -> tuple[Payloads, int]:
     seen: Payloads = {}
     slot = DurableContext.__dict__["scope"]
     watched = property(lambda self: _WatchedScope(slot.__get__(self), seen), slot.__set__)
-    invoke, invocations = _execution._invoke, []  # noqa: SLF001  our own
-
-    def counted(*arguments: Any) -> Any:
-        invocations.append(1)
-        return invoke(*arguments)
+    guard = Guard()
 
     def schedule(scope: Any, *given: Any) -> Any:
         return scope.schedule(*given)
 
-    with replaced((DurableContext, "scope", watched), (_execution, "_invoke", counted), (_executor, "Batch", schedule)):
-        replay_once(handler, text)
-    return seen, len(invocations)
+    with replaced((DurableContext, "scope", watched), (_executor, "Batch", schedule)):
+        replay_once(handler, text, guard)
+    return seen, guard.invocations
 
 
 def decoding_time(payloads: list[tuple[Callable[[Any], Any], str]], rounds: int) -> float:

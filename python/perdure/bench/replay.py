@@ -9,7 +9,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, RECORDED, Operation
-from perdure.engine.operations import child, condition, step
+from perdure.engine.hooks import Hooks
+from perdure.engine.hosted import HostedEvent
 from perdure.history.record import FUNCTION_ARN
 
 if TYPE_CHECKING:
@@ -29,34 +30,43 @@ class FreshWork(BaseException):
     """The replay has come to something that is not recorded. Not an `Exception`, so that no handler goes on with it."""
 
 
-class ReplayEvent(dict[str, Any]):
-    """An event that brings along the service to use, whatever client the handler was decorated with."""
-
-    @property
-    def service_client(self) -> Refusal:
-        """A service that refuses."""
-        return Refusal()
-
-    def to_dict(self) -> Wire:
-        """Give the event itself."""
-        return self
-
-
 class Refusal:
-    """A `DurableServiceClient` that answers nothing."""
+    """A client of the service that answers nothing."""
 
-    def checkpoint(self, _arn: str, _token: str, updates: list[Any], _client_token: str | None) -> Any:
+    def checkpoint_durable_execution(self, **call: Any) -> Any:
         """Stop the replay."""
+        updates: list[Wire] = call["Updates"]
         if not updates:
             raise FreshWork("it asks the service for news")
         first = updates[0]
-        words = _words(first.operation_type.value, first.name or first.operation_id)
+        words = _words(first["Type"], first.get("Name") or first["Id"])
         more = f", and {len(updates) - 1} more" if len(updates) > 1 else ""
-        raise FreshWork(f"it would send {first.action.value} of {words}{more}")
+        raise FreshWork(f"it would send {first['Action']} of {words}{more}")
 
-    def get_execution_state(self, *_: Any) -> Any:
+    def get_durable_execution_state(self, **_call: Any) -> Any:
         """Stop the replay."""
         raise FreshWork("it asks for a further page of the history")
+
+
+class Guard(Hooks):
+    """Stops before a function would do work that is not recorded, instead of after; and counts invocations."""
+
+    __slots__ = ("invocations",)
+
+    def __init__(self) -> None:
+        self.invocations = 0
+
+    def invocation_started(self, core: Any, arn: str) -> None:  # noqa: ARG002  counted only
+        """Count."""
+        self.invocations += 1
+
+    def function(self, kind: str, operation: Operation, function: Any) -> Any:
+        """Stop, unless the operation is recorded as done, or its context is to be gone through again."""
+        is_recorded = not operation.ticket if kind == "context" else operation.decision in {RECORDED, FAILED}
+        if not is_recorded:
+            which = _words(kind, operation.name or operation.id)
+            raise FreshWork(f"it comes to {which}, which is not recorded as done")
+        return function
 
 
 class LambdaContext:
@@ -76,9 +86,9 @@ class LambdaContext:
         return 900_000
 
 
-def replay_once(handler: Handler, text: str) -> tuple[float, str, str | None]:
+def replay_once(handler: Handler, text: str, guard: Guard | None = None) -> tuple[float, str, str | None]:
     """Replay once; give the seconds and what came of it."""
-    event, context = ReplayEvent(json.loads(text)), LambdaContext()
+    event, context = HostedEvent(json.loads(text), Refusal(), hooks=guard or Guard()), LambdaContext()
     detail: str | None = None
     begin = time.perf_counter()
     try:
@@ -108,32 +118,6 @@ def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
     finally:
         for target, name, value in before:
             setattr(target, name, value)
-
-
-@contextlib.contextmanager
-def guards() -> Iterator[None]:
-    """Stop before a function would do work that is not recorded, instead of after."""
-    run_step, run_condition, run_child = step.run, condition.run, child.run
-
-    def step_or_stop(context: Any, operation: Operation, *rest: Any) -> Any:
-        _stop_unless(operation.decision in {RECORDED, FAILED}, operation, "step")
-        return run_step(context, operation, *rest)
-
-    def condition_or_stop(context: Any, operation: Operation, *rest: Any) -> Any:
-        _stop_unless(operation.decision in {RECORDED, FAILED}, operation, "condition")
-        return run_condition(context, operation, *rest)
-
-    def child_or_stop(context: Any, operation: Operation, *rest: Any, **options: Any) -> Any:
-        _stop_unless(not operation.ticket, operation, "context")
-        return run_child(context, operation, *rest, **options)
-
-    with replaced((step, "run", step_or_stop), (condition, "run", condition_or_stop), (child, "run", child_or_stop)):
-        yield
-
-
-def _stop_unless(recorded: bool, operation: Operation, kind: str) -> None:
-    if not recorded:
-        raise FreshWork(f"it comes to {_words(kind, operation.name or operation.id)}, which is not recorded as done")
 
 
 def _words(kind: str, name: str) -> str:

@@ -2,8 +2,9 @@
 
 Hooks come with the event (`perdure.engine.hosted.HostedEvent`), so they are of one invocation. Without any
 (``Invocation.hooks`` is None, as it is in production) nobody is asked anything, and a replayed operation does not even
-look whether there are some: an invocation with hooks has contexts of its own (`perdure._watched_context`), and its
-operations and calls to the service are carried out around `perdure.engine.watched`.
+look whether there are some: hooks that have a `Hooks.before_operation` get contexts of a class of their own
+(`perdure._watched_context`), and what else goes around an operation or a call to the service is in
+`perdure.engine.watched`.
 """
 
 from __future__ import annotations

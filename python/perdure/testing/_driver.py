@@ -83,7 +83,7 @@ class Driver:
         self._here = threading.local()  # what runs may call the runner again, and threads of the outside may call it
         self.clock.hold = self._held
         self.service.observers.append(self)
-        self._patience = patience
+        self.patience = patience
         self._moves = 0
         # A pool of an earlier test's rests now, and may be given work by this one.
         self._others = {thread for thread in threading.enumerate() if not at_rest(thread)}
@@ -101,12 +101,12 @@ class Driver:
     def finish(self, handle: ExecutionHandle, seconds: float) -> None:
         """Run to the end of an execution, through all time it takes, for at most so many real seconds."""
         deadline = time.monotonic() + seconds
-        patience = longest = min(self._patience, seconds / 4)
+        patience = longest = min(self.patience, seconds / 4)
         while not over(handle) and time.monotonic() < deadline:
             self._drive(handle, stop_at_callback=self.clock.virtual, deadline=deadline)
             if over(handle):
                 return
-            if self._wait_for_outside(min(deadline, time.monotonic() + patience), lambda: False):
+            if self.wait_for_outside(min(deadline, time.monotonic() + patience), lambda: False):
                 patience = longest
                 continue
             patience /= 2  # who did nothing all that time will hardly do anything: many callbacks must not add up
@@ -121,7 +121,7 @@ class Driver:
             self._drive(handle, hold=jumped, deadline=deadline)
             if jumps or over(handle) or self._moves != moves:
                 continue
-            if not self._wait_for_outside(deadline, lambda: False):
+            if not self.wait_for_outside(deadline, lambda: False):
                 return
 
     def until(self, handle: ExecutionHandle, reached: Callable[[], bool], seconds: float) -> bool:
@@ -129,7 +129,7 @@ class Driver:
         deadline = time.monotonic() + seconds
         while not reached() and time.monotonic() < deadline:
             self._drive(handle, stop_at_callback=True, hold=lambda _moment: reached(), deadline=deadline)
-            if over(handle) or not self._wait_for_outside(deadline, reached):
+            if over(handle) or not self.wait_for_outside(deadline, reached):
                 break
         return reached()
 
@@ -178,12 +178,12 @@ class Driver:
         hold: Callable[[datetime], bool] | None = getattr(self._here, "hold", None)
         return hold is not None and hold(moment)
 
-    def _wait_for_outside(self, deadline: float, reached: Callable[[], bool]) -> bool:
+    def wait_for_outside(self, deadline: float, reached: Callable[[], bool]) -> bool:
         """Wait while threads of the outside live that might do something; tell whether one did."""
         before, resting = self._moves, False
         with self.service.wake:
             while self._moves == before and not self._ready and not reached():
-                lively = self._lively()
+                lively = self.may_act()
                 # Between being given work and beginning it, a thread looks as if it rested: look twice.
                 if time.monotonic() >= deadline or (resting and not lively) or lively is None:
                     return False
@@ -196,7 +196,7 @@ class Driver:
         """Whether there is something to run now."""
         return self.service.executions.schedule.has_ready or bool(self.service.tasks)
 
-    def _lively(self) -> bool | None:
+    def may_act(self) -> bool | None:
         """Tell whether a thread of the outside may do something; None when there is no thread at all."""
         threads = [thread for thread in threading.enumerate() if thread not in self._others]
         return any(not at_rest(thread) for thread in threads) if threads else None

@@ -199,13 +199,13 @@ def test_who_did_nothing_in_the_first_run_is_waited_for_in_that_alone(
 ) -> None:
     waited: list[int] = []
     runs = itertools.count(1)
-    wait = Driver._wait_for_outside
+    wait = Driver.wait_for_outside
 
     def counted(stage: Driver, *given: Any) -> bool:
         waited.append(GLOBAL["run"])
         return wait(stage, *given)
 
-    monkeypatch.setattr(Driver, "_wait_for_outside", counted)
+    monkeypatch.setattr(Driver, "wait_for_outside", counted)
 
     def handler(_event: Any, context: Any) -> list[str]:
         threading.Thread(target=give_up.wait, daemon=True).start()

@@ -39,12 +39,13 @@ def controlled(world: World, fault: Fault) -> Iterator[None]:
     with _one_at_a_time:
         start, told = threading.Thread.start, threading.excepthook
         starting = world.handler_threads.starting(start, lambda: fault.is_here)
-        thread_class: Any = threading.Thread
         try:
-            thread_class.start, threading.excepthook = starting, _quiet(told)
+            threading.Thread.start = starting  # type: ignore[assignment,method-assign]
+            threading.excepthook = _quiet(told)
             yield
         finally:
-            thread_class.start, threading.excepthook = start, told
+            threading.Thread.start = start  # type: ignore[method-assign]
+            threading.excepthook = told
             fault.is_over = True
 
 

@@ -99,12 +99,14 @@ class Environment(Driver):
 
     # -- threads that handlers have started ------------------------------------------------------------------------
 
-    def _wait_for_outside(self, deadline: float, reached: Callable[[], bool]) -> bool:
+    def wait_for_outside(self, deadline: float, reached: Callable[[], bool]) -> bool:
+        """Wait for threads of handlers, unless it is known that none will do anything."""
         if self._in_vain():
             return False
-        return super()._wait_for_outside(min(deadline, time.monotonic() + self._patience), reached)
+        return super().wait_for_outside(min(deadline, time.monotonic() + self.patience), reached)
 
-    def _lively(self) -> bool | None:
+    def may_act(self) -> bool | None:
+        """Tell whether a thread that a handler has started may do something; None when there are none."""
         return self._world.handler_threads.may_act()
 
     def _in_vain(self) -> bool:
