@@ -190,6 +190,9 @@ class Execution:
 
         """
 
+    def load_pages(self, pages: list[list[_Wire] | Answer]) -> None:
+        """Add the operations of further pages to the history; else as `load`."""
+
     def input(self) -> tuple[bool, str | None]:
         """Tell whether the execution itself is in the history, and give its input payload."""
 
@@ -220,8 +223,8 @@ class Execution:
         Args:
             ticket: Of the update.
             driver: Has ``send(token, updates, number)``, which makes a call to the service and gives ``(next token,
-                changed operations, present moment, moment in seconds at which it asked, seconds that the call took)``;
-                and ``failure``, which is set to what was raised first.
+                lists of changed operations, present moment, moment in seconds at which it asked, seconds that the call
+                took)``; and ``failure``, which is set to what was raised first.
 
         Raises:
             SuspendExecution: If the service has revoked the checkpoint token.
@@ -767,6 +770,54 @@ class Batch:
 # ---- the client
 
 @final
+class Updates:
+    """What one call to the service is to record. It is empty once the call is over, and as it is made from Python."""
+
+    def __new__(cls) -> Updates: ...
+    def dicts(self) -> list[_Wire]:
+        """Give the updates as the API takes them, made anew each time."""
+
+    def sizes(self) -> tuple[int, int]:
+        """Tell how many operations begin with them, and how many characters the payloads of the others have."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Answer:
+    """What the service has answered, read by the core from its bytes. It goes to the engine as it is, once.
+
+    Its length is that of the list of operations in it.
+    """
+
+    @staticmethod
+    def of_checkpoint(body: bytes) -> Answer | None:
+        """Read the answer to a checkpoint; None if it is not usual, which says nothing against it."""
+
+    @staticmethod
+    def of_page(body: bytes) -> Answer | None:
+        """Read a page of recorded operations, likewise."""
+
+    @property
+    def token(self) -> str | None:
+        """The next checkpoint token; None where it was revoked, and in a page."""
+
+    @property
+    def marker(self) -> str | None:
+        """Where the next page of operations begins, if there is one."""
+
+    @property
+    def written(self) -> int:
+        """How many characters the results of the operations have."""
+
+    @property
+    def json(self) -> bytes:
+        """The list of operations as it was received; empty without one."""
+
+    def __len__(self) -> int: ...
+
+_Raw: TypeAlias = tuple[int, bytes, list[tuple[str, str]]]
+
+@final
 class NativeClient:
     """The two calls that the engine makes, over HTTP/1.1 and TLS, signed; one for the life of a process.
 
@@ -786,16 +837,21 @@ class NativeClient:
 
         """
 
-    def checkpoint(self, arn: str, body: str, seconds: float | None) -> tuple[int, bytes, list[tuple[str, str]]]:
+    def checkpoint(
+        self, arn: str, token: str, updates: Updates, client_token: str, seconds: float | None
+    ) -> Answer | _Raw:
         """Call ``CheckpointDurableExecution``.
 
         Args:
             arn: The execution.
-            body: The request as JSON, without the ARN.
+            token: The checkpoint token.
+            updates: What is to be recorded.
+            client_token: The same where a call is repeated.
             seconds: How long the call may take in all; None for 15 minutes.
 
         Returns:
-            The HTTP status, the body, and the headers, whose names are in lower case.
+            What was answered. If that is a refusal, or anything unusual, as it was received: the HTTP status, the body,
+            and the headers, whose names are in lower case.
 
         Raises:
             TimeoutError: If there is no answer in time.
@@ -804,9 +860,7 @@ class NativeClient:
 
         """
 
-    def state(
-        self, arn: str, token: str, marker: str, page: int, seconds: float | None
-    ) -> tuple[int, bytes, list[tuple[str, str]]]:
+    def state(self, arn: str, token: str, marker: str, page: int, seconds: float | None) -> Answer | _Raw:
         """Call ``GetDurableExecutionState`` for a page of at most ``page`` operations; else as `checkpoint`."""
 
     def prepare(self, seconds: float | None) -> None:

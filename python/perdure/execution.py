@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from perdure.engine.checkpoint import Checkpointer
     from perdure.engine.client import Client
     from perdure.engine.hooks import Hooks
-    from perdure.engine.received import Wire
+    from perdure.engine.received import Operations
     from perdure.lambda_service import (
         DurableExecutionInvocationOutput,
         DurableServiceClient,
@@ -287,7 +287,7 @@ def _run(
             more = checkpoints.pages(token, marker)
         except InvocationError as unread:
             return _failed_by(unread)
-        core.load(more, "the further pages")
+        core.load_pages(more)
         _count(checkpoints, more)
     found, payload = core.input()
     if not found:
@@ -335,13 +335,14 @@ def _kind_of_context(hooks: Hooks) -> type[DurableContext]:
     return WatchedContext
 
 
-def _count(checkpoints: Checkpointer, more: list[Wire]) -> None:
+def _count(checkpoints: Checkpointer, pages: list[Operations]) -> None:
     """Add further pages of the history to what is known of the execution's size."""
     from perdure.engine import budget as _budget  # noqa: PLC0415  only for histories that do not fit into the event
 
-    checkpoints.used += len(more)
-    checkpoints.told.append(more)
-    checkpoints.written += _budget.recorded_bytes(more)
+    checkpoints.told += pages
+    for page in pages:
+        checkpoints.used += len(page)
+        checkpoints.written += _budget.recorded_bytes(page)
 
 
 def _source(event: Any, client: Client | None) -> tuple[MutableMapping[str, Any], Client | None, Any]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from perdure.engine.received import as_dicts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perdure.engine.invocation import Invocation
+    from perdure.engine.received import Operations
     from perdure.lambda_service import Operation
 
 _TYPES = frozenset({"EXECUTION", "CONTEXT", "STEP", "WAIT", "CALLBACK", "CHAINED_INVOKE"})
@@ -49,7 +52,7 @@ class _Recorded(Mapping[str, "Operation"]):
 
     __slots__ = ("_latest", "_told")
 
-    def __init__(self, told: list[list[dict[str, Any]]]) -> None:
+    def __init__(self, told: list[Operations]) -> None:
         self._told = told[:]
         self._latest: dict[str, dict[str, Any]] | None = None
 
@@ -61,7 +64,7 @@ class _Recorded(Mapping[str, "Operation"]):
         if self._latest is None:
             latest: dict[str, dict[str, Any]] = {}
             for operations in self._told:
-                for operation in operations:
+                for operation in as_dicts(operations):
                     key, status = operation["Id"], operation["Status"]
                     is_known = operation["Type"] in _TYPES and (status in _OPEN or status in _ENDED)
                     if is_known and not (key in latest and latest[key]["Status"] in _ENDED):

@@ -12,7 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from perdure import DurableContext, ExecutionError, run_durable_handler
+from perdure._core import Updates
 from perdure.engine import native_client
+from perdure.engine.received import as_dicts
 from perdure.exceptions import CheckpointError
 from support.invocations import LambdaContext, event, op_id
 from support.wire import OK, Connection, answer, lambda_environment, scripted
@@ -80,7 +82,7 @@ def test_a_refusal_has_the_shape_that_botocore_gives_it(
     with scripted(once(REFUSALS[case])) as (port, _):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
         with pytest.raises(native_client.ServiceError) as ours:
-            native().checkpoint(ARN, "t", [], "ct")
+            native().checkpoint(ARN, "t", Updates(), "ct")
         client = boto(f"http://127.0.0.1:{port}")
         with pytest.raises(ClientError) as theirs:
             client.checkpoint_durable_execution(DurableExecutionArn=ARN, CheckpointToken="t", Updates=[])
@@ -100,7 +102,7 @@ def test_a_refusal_whose_body_is_no_object_keeps_its_code(native: Any, monkeypat
     with scripted(once(refusal)) as (port, _):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
         with pytest.raises(native_client.ServiceError) as refused:
-            native().checkpoint(ARN, "t", [], "ct")
+            native().checkpoint(ARN, "t", Updates(), "ct")
     assert refused.value.response["Error"] == {"Code": "ResourceNotFoundException", "Message": ""}
 
 
@@ -109,7 +111,7 @@ def test_what_is_no_answer_is_never_taken_for_one(case: str, native: Any, monkey
     with scripted(once(ODD_ANSWERS[case])) as (port, requests):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
         with pytest.raises(ConnectionError):
-            native().checkpoint(ARN, "t", [], "ct")
+            native().checkpoint(ARN, "t", Updates(), "ct")
     assert len(requests) == 1
 
 
@@ -141,7 +143,8 @@ def test_answers_of_every_form_are_read(case: str, native: Any, monkeypatch: pyt
 
     with scripted(a_byte_at_a_time) as (port, _):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
-        assert native().checkpoint(ARN, "t", [], "ct") == ("next", [], None)
+        token, operations, marker = native().checkpoint(ARN, "t", Updates(), "ct")
+        assert (token, len(operations), marker) == ("next", 0, None)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_nothing_is_read_without_end(head: bytes, piece: bytes, native: Any, mon
     with scripted(script) as (port, _):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
         with pytest.raises(ConnectionError, match="does not end"):
-            native().checkpoint(ARN, "t", [], "ct")
+            native().checkpoint(ARN, "t", Updates(), "ct")
     assert len(sent) < 1_000
 
 
@@ -187,14 +190,15 @@ def test_a_kept_connection_may_be_closed_at_each_moment(native: Any, monkeypatch
         for cut[0] in range(len(text)):
             client = native()
             requests.clear()
-            client.checkpoint(ARN, "t", [], "ct")
+            client.checkpoint(ARN, "t", Updates(), "ct")
             if cut[0] == 0:
-                assert client.checkpoint(ARN, "t", [], "ct") == ("next", [], None)
+                token, operations, marker = client.checkpoint(ARN, "t", Updates(), "ct")
+                assert (token, len(operations), marker) == ("next", 0, None)
                 assert len(requests) == 3
                 assert len({request.body for request in requests}) == 1
             else:
                 with pytest.raises(ConnectionError):
-                    client.checkpoint(ARN, "t", [], "ct")
+                    client.checkpoint(ARN, "t", Updates(), "ct")
                 assert len(requests) == 2
 
 
@@ -245,7 +249,7 @@ def test_no_call_lasts_longer_than_the_invocation(native: Any, monkeypatch: pyte
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
         began = time.monotonic()
         with pytest.raises(TimeoutError, match=f"no answer from 127.0.0.1:{port} in time"):
-            native(LambdaContext(0.3)).checkpoint(ARN, "t", [], "ct")
+            native(LambdaContext(0.3)).checkpoint(ARN, "t", Updates(), "ct")
         assert time.monotonic() - began < 30
         ended.set()
 
@@ -261,8 +265,9 @@ def test_the_moments_of_an_answer_are_milliseconds_like_those_of_an_event(
     )
     with scripted(once(answer(operations))) as (port, _):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
-        token, found, marker = native().checkpoint(ARN, "t", [], "ct")
+        token, found, marker = native().checkpoint(ARN, "t", Updates(), "ct")
     assert (token, marker) == (None, "more")
+    found = as_dicts(found)
     assert found[0]["WaitDetails"] == {"ScheduledEndTimestamp": 1_767_225_600_123}
     assert found[1]["StepDetails"] == {"NextAttemptTimestamp": 1_767_225_600_000, "Attempt": 1}
     assert found[2]["NewDetails"] == {"x": 1}
@@ -339,7 +344,7 @@ def test_a_token_is_never_told(native: Any, monkeypatch: pytest.MonkeyPatch) -> 
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
         client = native()
         with pytest.raises(ConnectionError) as lost:
-            client.checkpoint(ARN, "t", [], "ct")
+            client.checkpoint(ARN, "t", Updates(), "ct")
     text = repr(lost.value) + repr(client._core)
     assert "AKID" not in text
     assert "session/token" not in text

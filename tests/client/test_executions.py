@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from perdure._core import Updates
 from perdure.local import LocalService
 from support import corpus
 from support.wire import lambda_environment, scripted
@@ -94,7 +95,7 @@ def test_a_certificate_that_cannot_be_trusted_is_refused_by_words_that_help(
             authority().cert_pem.write_to_path(tmp_path / "ca.pem")
             monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
         with pytest.raises(ConnectionError) as refused:
-            native().checkpoint("arn", "t", [], "ct")
+            native().checkpoint("arn", "t", Updates(), "ct")
     assert requests == []
     for part in (message, f"localhost:{port}", "AWS_CA_BUNDLE"):
         assert part in str(refused.value)
@@ -120,7 +121,7 @@ def test_a_certificate_that_nobody_has_signed_but_itself_is_refused(
     with scripted(context=context) as (port, requests):
         lambda_environment(monkeypatch, f"https://localhost:{port}", AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
         with pytest.raises(ConnectionError, match="AWS_CA_BUNDLE"):
-            native().checkpoint("arn", "t", [], "ct")
+            native().checkpoint("arn", "t", Updates(), "ct")
     assert requests == []
 
 
@@ -132,7 +133,7 @@ def test_an_old_version_of_tls_is_refused(native: Any, tmp_path: Path, monkeypat
     with scripted(context=context) as (port, requests):
         lambda_environment(monkeypatch, f"https://localhost:{port}", AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
         with pytest.raises(ConnectionError):
-            native().checkpoint("arn", "t", [], "ct")
+            native().checkpoint("arn", "t", Updates(), "ct")
     assert requests == []
 
 
@@ -146,7 +147,7 @@ def test_a_certificate_that_has_expired_is_refused(
     with scripted(context=context) as (port, requests):
         lambda_environment(monkeypatch, f"https://localhost:{port}", AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
         with pytest.raises(ConnectionError, match="expired"):
-            native().checkpoint("arn", "t", [], "ct")
+            native().checkpoint("arn", "t", Updates(), "ct")
     assert requests == []
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perdure._core import Updates
 from support.invocations import LambdaContext
 from support.wire import Connection, answer, kind, lambda_environment, scripted
 
@@ -49,7 +50,7 @@ def test_each_process_has_its_own_connection(native: Any, monkeypatch: pytest.Mo
         ours = native(LambdaContext())
 
         def call() -> None:
-            ours.checkpoint(ARN, "t", [], "ct")
+            ours.checkpoint(ARN, "t", Updates(), "ct")
 
         def call_and_fork() -> None:
             call()
@@ -86,14 +87,14 @@ def test_a_process_forked_beside_a_thread_that_asks_for_credentials_asks_for_its
 
         def call() -> None:
             try:
-                ours.checkpoint(ARN, "t", [], "ct")
+                ours.checkpoint(ARN, "t", Updates(), "ct")
             except OSError as error:  # it may have been kept waiting for too long
                 caught.append(error)
 
         asking = threading.Thread(target=call)
         asking.start()
         assert asked.wait(PATIENCE)
-        status = forked(lambda: ours.checkpoint(ARN, "t", [], "ct"))
+        status = forked(lambda: ours.checkpoint(ARN, "t", Updates(), "ct"))
         go_on.set()
         asking.join()
     assert status == 0
@@ -114,6 +115,6 @@ def test_a_process_forked_beside_a_thread_that_connects_connects_itself(
         ours = native(LambdaContext())
         ours.prepare()
         assert begun.wait(PATIENCE)
-        assert forked(lambda: ours.checkpoint(ARN, "t", [], "ct")) == 0
-        ours.checkpoint(ARN, "t", [], "ct")
+        assert forked(lambda: ours.checkpoint(ARN, "t", Updates(), "ct")) == 0
+        ours.checkpoint(ARN, "t", Updates(), "ct")
     assert len(requests) == 2

@@ -16,22 +16,15 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perdure._core import Updates
 from perdure.engine import native_client
+from support.updates import sent
 from support.wire import Request, lambda_environment, scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
-UPDATE = {
-    "Id": "1" * 64,
-    "Type": "STEP",
-    "Action": "SUCCEED",
-    "SubType": "Step",
-    "Name": 'naïve "step"',
-    "Payload": '{"t": "é\\n😀"}',
-    "StepOptions": {"NextAttemptDelaySeconds": 3},
-}
 # What Python's strings may hold and JSON, headers and paths have to carry; a lone surrogate cannot be sent at all.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -74,7 +67,7 @@ def test_requests_are_signed_as_botocore_signs_them(
         else:
             patch.setenv("AWS_SESSION_TOKEN", session)
         client = native()
-        client.checkpoint(arn, token, [{**UPDATE, "Payload": payload}], "ct")
+        sent(lambda step: step.succeed(payload), lambda updates: client.checkpoint(arn, token, updates, "ct"))
         client.state(arn, token, marker)
     for request in requests[-2:]:
         assert request.headers["authorization"] == expected_authorization(url, request, session)
@@ -90,7 +83,7 @@ def test_a_path_with_odd_segments_is_signed_as_botocore_signs_it(
     native: Any, server: tuple[str, list[Request]], arn: str, path: str
 ) -> None:
     url, requests = server
-    native().checkpoint(arn, "t", [], "ct")
+    native().checkpoint(arn, "t", Updates(), "ct")
     assert requests[0].target == f"/2025-12-01/durable-executions/{path}/checkpoint"
     assert requests[0].headers["authorization"] == expected_authorization(url, requests[0], "session/token+==")
 
@@ -98,11 +91,17 @@ def test_a_path_with_odd_segments_is_signed_as_botocore_signs_it(
 def test_the_calls_are_those_of_boto3(native: Any, server: tuple[str, list[Request]]) -> None:
     url, requests = server
     ours = native()
-    ours.checkpoint(ARN, "token", [UPDATE], "client token")
+
+    def call(updates: Updates) -> list[dict[str, Any]]:
+        ours.checkpoint(ARN, "token", updates, "client token")
+        return updates.dicts()
+
+    updates = sent(lambda step: step.retry(3, {"ErrorMessage": "né"}, '{"t": "é\\n😀"}'), call, 'a "step"')
+    assert [update["Action"] for update in updates] == ["START", "RETRY"]
     ours.state(ARN, "to/ken", "mark er")
     boto = boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
     boto.checkpoint_durable_execution(
-        DurableExecutionArn=ARN, CheckpointToken="token", Updates=[UPDATE], ClientToken="client token"
+        DurableExecutionArn=ARN, CheckpointToken="token", Updates=updates, ClientToken="client token"
     )
     boto.get_durable_execution_state(
         DurableExecutionArn=ARN, CheckpointToken="to/ken", Marker="mark er", MaxItems=native_client.PAGE
@@ -124,7 +123,7 @@ def test_an_application_is_named_as_botocore_names_it(
 ) -> None:
     url, requests = server
     monkeypatch.setenv("AWS_SDK_UA_APP_ID", name)
-    native().checkpoint(ARN, "t", [], "ct")
+    native().checkpoint(ARN, "t", Updates(), "ct")
     boto = boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
     boto.checkpoint_durable_execution(DurableExecutionArn=ARN, CheckpointToken="t", Updates=[])
     boto.close()
@@ -137,7 +136,7 @@ def test_an_application_is_named_as_botocore_names_it(
 
 def test_the_moment_of_a_signature_is_now(native: Any, server: tuple[str, list[Request]]) -> None:
     before = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    native().checkpoint(ARN, "t", [], "ct")
+    native().checkpoint(ARN, "t", Updates(), "ct")
     signed = dt.datetime.strptime(server[1][0].headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
     assert before <= signed <= dt.datetime.now(dt.UTC)
 
@@ -146,12 +145,12 @@ def test_credentials_and_the_trace_are_read_anew_at_each_call(
     native: Any, server: tuple[str, list[Request]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = native()
-    client.checkpoint(ARN, "t", [], "ct")
+    client.checkpoint(ARN, "t", Updates(), "ct")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
-    client.checkpoint(ARN, "t", [], "ct")
+    client.checkpoint(ARN, "t", Updates(), "ct")
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1\r\nX-Evil: yes")
-    client.checkpoint(ARN, "t", [], "ct")
+    client.checkpoint(ARN, "t", Updates(), "ct")
     first, second, third = server[1]
     assert "Credential=AKIDEXAMPLE/" in first.headers["authorization"]
     assert "x-amzn-trace-id" not in first.headers
@@ -166,5 +165,5 @@ def test_a_key_with_a_line_break_reaches_no_header(
     client = native()
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a\r\nX-Evil: yes")
     with pytest.raises(OSError, match="AWS_SESSION_TOKEN is no plain text"):
-        client.checkpoint(ARN, "t", [], "ct")
+        client.checkpoint(ARN, "t", Updates(), "ct")
     assert server[1] == []

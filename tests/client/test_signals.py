@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perdure._core import Updates
 from support.invocations import LambdaContext
 from support.wire import Connection, answer, lambda_environment, scripted
 from support.wired import authority, certified
@@ -66,9 +67,9 @@ def test_a_handler_may_end_a_call(transport: str, native: Any, tmp_path: Path, m
         lambda_environment(monkeypatch, url, AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
         client = native(LambdaContext())
         with pytest.raises(StoppedError):
-            client.checkpoint(ARN, "t", [], "ct")
+            client.checkpoint(ARN, "t", Updates(), "ct")
         assert len(requests) == 1  # it is not made again by itself
-        assert client.checkpoint(ARN, "t", [], "ct")[0] == "next"
+        assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["first", "renewed"])
@@ -98,16 +99,16 @@ def test_a_handler_may_end_a_request_for_credentials(kept: bool, native: Any, mo
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{beside}/get")
         client = native(LambdaContext())
         if kept:
-            client.checkpoint(ARN, "t", [], "ct")
+            client.checkpoint(ARN, "t", Updates(), "ct")
         caught.clear()
         with pytest.raises(StoppedError):
-            client.checkpoint(ARN, "t", [], "ct")
-        assert client.checkpoint(ARN, "t", [], "ct")[0] == "next"
+            client.checkpoint(ARN, "t", Updates(), "ct")
+        assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
 
 
 def test_a_handler_that_raises_nothing_runs_meanwhile(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = threading.Event()
     with scripted(sending(ran)) as (port, requests), handled(lambda *_: ran.set()):
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
-        assert native(LambdaContext()).checkpoint(ARN, "t", [], "ct")[0] == "next"
+        assert native(LambdaContext()).checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
     assert len(requests) == 1

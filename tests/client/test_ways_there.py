@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perdure._core import Updates
 from support.invocations import LambdaContext
 from support.wire import Connection, lambda_environment, scripted
 from support.wired import authority, certified
@@ -57,7 +58,7 @@ def test_calls_go_through_a_tunnel_of_the_proxy(
         monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
         client = native()
         for _ in range(3):
-            assert client.checkpoint(ARN, "t", [], "ct")[0] == "next"
+            assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
         del client  # and with it the connection, for which the servers wait
     assert [tunnel.method for tunnel in tunnels] == ["CONNECT"]
     assert tunnels[0].target == "lambda.us-east-1.amazonaws.com:443"
@@ -95,7 +96,7 @@ def test_nobody_waits_for_a_connection_beyond_the_invocations_time(
     began = time.monotonic()
     client.prepare()
     with pytest.raises(TimeoutError, match=rf"no connection to 127\.0\.0\.1:{silent} within 0\.\d s|in time"):
-        client.checkpoint(ARN, "t", [], "ct")
+        client.checkpoint(ARN, "t", Updates(), "ct")
     assert time.monotonic() - began < 4.5  # less than it takes where nothing else bounds it
 
 
@@ -106,7 +107,7 @@ def test_a_handshake_is_a_part_of_connecting(native: Any, monkeypatch: pytest.Mo
         lambda_environment(monkeypatch, f"https://localhost:{port}")
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            native(LambdaContext(900.0)).checkpoint(ARN, "t", [], "ct")
+            native(LambdaContext(900.0)).checkpoint(ARN, "t", Updates(), "ct")
         assert 4.5 < time.monotonic() - began < 30
         ended.set()
 
@@ -117,6 +118,6 @@ def test_nobody_waits_for_a_handshake_beyond_the_invocations_time(native: Any, m
         lambda_environment(monkeypatch, f"https://localhost:{port}")
         began = time.monotonic()
         with pytest.raises(TimeoutError, match=f"no answer from localhost:{port} in time"):
-            native(LambdaContext(0.5)).checkpoint(ARN, "t", [], "ct")
+            native(LambdaContext(0.5)).checkpoint(ARN, "t", Updates(), "ct")
         assert time.monotonic() - began < 30
         ended.set()

@@ -37,7 +37,7 @@ class Telling(Hooks):
         SEEN.set("hooks")
 
     def before_call(self, updates: Any) -> None:
-        self.told.append("read" if updates is None else "send " + " ".join(each["Action"] for each in updates))
+        self.told.append("read" if updates is None else "send " + " ".join(each["Action"] for each in updates.dicts()))
 
     def after_call(self, updates: Any) -> None:
         self.told.append("page" if updates is None else "sent")

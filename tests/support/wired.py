@@ -16,7 +16,9 @@ import boto3
 import trustme
 from botocore.config import Config
 
+from perdure import execution
 from perdure.engine import native_client
+from perdure.engine.client import BotoClient
 from perdure.local import InvocationCut
 from perdure.local.http import LocalServer
 from support.invocations import LambdaContext
@@ -132,30 +134,34 @@ def _handed_on(onward: http.client.HTTPConnection, request: Request) -> bytes:
     return answer(given.read(), f"{given.status} {given.reason}", *kept)
 
 
-class _Client:
-    """The native client, for whoever takes boto3's two calls."""
+class _Client(native_client.NativeClient):
+    """The native client, which tells of an invocation that was cut with its call."""
 
     def __init__(self, wire: Wire, core: Any) -> None:
+        super().__init__(core, LambdaContext())
         self._wire = wire
-        self._client = native_client.NativeClient(core, LambdaContext())
 
-    def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
-        arguments = (call[name] for name in ("DurableExecutionArn", "CheckpointToken", "Updates", "ClientToken"))
-        token, operations, marker = self._survived(self._client.checkpoint, *arguments)
-        return {"CheckpointToken": token, "NewExecutionState": {"Operations": operations, "NextMarker": marker}}
+    def checkpoint(self, *arguments: Any) -> Any:
+        with self._survived():
+            return super().checkpoint(*arguments)
 
-    def get_durable_execution_state(self, **call: Any) -> dict[str, Any]:
-        arguments = (call[name] for name in ("DurableExecutionArn", "CheckpointToken", "Marker"))
-        operations, marker = self._survived(self._client.state, *arguments)
-        return {"Operations": operations, "NextMarker": marker}
+    def state(self, *arguments: Any) -> Any:
+        with self._survived():
+            return super().state(*arguments)
 
-    def _survived(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    @contextlib.contextmanager
+    def _survived(self) -> Iterator[None]:
         try:
-            return call(*arguments)
+            yield
         except ConnectionError:
             if self._wire.died():
                 raise InvocationCut from None
             raise
+
+
+def _client(client: Any) -> Any:
+    """Give the engine a client of ours as it is, which would else be taken for one of boto3's."""
+    return client if isinstance(client, _Client) else BotoClient(client)
 
 
 @contextlib.contextmanager
@@ -168,6 +174,7 @@ def wire(
 ) -> Iterator[Wire]:
     """Serve a service at the end of a wire, to which the environment leads."""
     context = certified() if transport == "https" else None
+    patch.setattr(execution, "BotoClient", _client)
     patch.setattr(service, "start_workers", lambda: None)  # whoever tests drives executions, in virtual time
     with LocalServer(service) as server:
         found = Wire(server, hurt)

@@ -96,7 +96,7 @@ class Engine:
 
         """
         driver = SimpleNamespace(failure=None)
-        answer = [(token, operations, NOW, 0.0, 0.0)]
+        answer = [(token, [operations], NOW, 0.0, 0.0)]
 
         def send(*_: Any) -> Any:
             meanwhile()

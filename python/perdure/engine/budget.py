@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perdure._log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from perdure.engine.received import Operations
 
 logger = Log("perdure")
 
@@ -43,8 +43,10 @@ def warn(arn: str, operations: int | None, written: int | None) -> None:
         )
 
 
-def recorded_bytes(operations: Iterable[dict[str, Any]]) -> int:
+def recorded_bytes(operations: Operations) -> int:
     """Give how much the results of recorded operations take, about."""
+    if not isinstance(operations, list):
+        return operations.written
     written = 0
     for operation in operations:
         for member in _DETAILS:

@@ -22,10 +22,14 @@ from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Execution
+    from perdure._core import Execution, Updates
     from perdure.engine.client import Client
+<<<<<<< HEAD
     from perdure.engine.hooks import Hooks
     from perdure.engine.received import Checkpoint, Wire
+=======
+    from perdure.engine.received import Checkpoint, Operations
+>>>>>>> 1d01262 (Write batches and read answers in the core, without an object of Python's between the client and the engine)
 
 T = TypeVar("T")
 
@@ -97,7 +101,7 @@ class Checkpointer:
         # What broke the checkpoints first; kept by the core.
         self.failure: BaseException | None = None
         # The operations that the service has told of, as they came; for `perdure.state`.
-        self.told: list[list[Wire]] = []
+        self.told: list[Operations] = []
         # Operations and bytes of the execution so far, as far as this invocation knows.
         self.used = 0
         self.written = 0
@@ -125,8 +129,8 @@ class Checkpointer:
     # ---- what the core asks for, inside of `wait` and `hear`
 
     def send(
-        self, token: str | None, updates: list[Wire], number: int
-    ) -> tuple[str | None, list[Wire], int, float, float]:
+        self, token: str | None, updates: Updates, number: int
+    ) -> tuple[str | None, list[Operations], int, float, float]:
         """Make one call to the service.
 
         Args:
@@ -135,8 +139,8 @@ class Checkpointer:
             number: Of the call: the same when a call is repeated because it was cut short.
 
         Returns:
-            The next token, the operations that have changed, the present moment in milliseconds, and in seconds the one
-            at which the service was asked, and how long the call took.
+            The next token, lists of the operations that have changed, the present moment in milliseconds, and in seconds
+            the one at which the service was asked, and how long the call took.
 
         """
         hooks = self._hooks
@@ -145,12 +149,12 @@ class Checkpointer:
         sent_at = watch()
         next_token, operations, marker = self._checkpoint(token or "", updates, number)
         took = watch() - sent_at
+        told = [operations] if operations else []
         if marker and next_token:  # what nobody goes on from need not be known
-            operations = operations + self.pages(next_token, marker)
-        if operations:
-            self.told.append(operations)
+            told += self.pages(next_token, marker)
+        self.told += told
         self._count(updates)
-        return next_token, operations, int(self._now() * 1000), asked_at, took
+        return next_token, told, int(self._now() * 1000), asked_at, took
 
     # ---- what nobody waits for
 
@@ -186,14 +190,10 @@ class Checkpointer:
 
     # ---- one call
 
-    def _count(self, updates: list[Wire]) -> None:
+    def _count(self, updates: Updates) -> None:
         """Keep count of what the service limits, and warn when a batch crosses the line."""
-        used, written = self.used, self.written
-        for update in updates:
-            if update["Action"] == "START":
-                used += 1
-            elif "Payload" in update:
-                written += len(update["Payload"] or "")
+        started, written = updates.sizes()
+        used, written = self.used + started, self.written + written
         crowded = self.used < CROWDED <= used
         heavy = self.written < HEAVY <= written
         self.used, self.written = used, written
@@ -202,7 +202,7 @@ class Checkpointer:
 
             _budget.warn(self._arn, used if crowded else None, written if heavy else None)
 
-    def _checkpoint(self, token: str, updates: list[Wire], number: int) -> Checkpoint:
+    def _checkpoint(self, token: str, updates: Updates, number: int) -> Checkpoint:
         # Unique to the call, and the same each time it is repeated: a call whose answer was lost is not carried out
         # twice. Drawn with the first call, not with the process, which a snapshot may have started many times over.
         if not self._prefix:
@@ -221,7 +221,7 @@ class Checkpointer:
         finally:
             del handled  # whose traceback may hold this frame
 
-    def pages(self, token: str, marker: str | None) -> list[Wire]:
+    def pages(self, token: str, marker: str | None) -> list[Operations]:
         """Read all further pages of the recorded operations.
 
         Raises:
@@ -229,7 +229,7 @@ class Checkpointer:
             GetExecutionStateError: If the service does not give the pages, or not within the invocation's time.
 
         """
-        operations: list[Wire] = []
+        pages: list[Operations] = []
         asked: set[str] = set()
         until = time.monotonic() + self._patience()
         handled = sys.exception()
@@ -246,8 +246,8 @@ class Checkpointer:
                 page, marker = read()
             except Exception as error:  # noqa: BLE001  classified there
                 page, marker = self._repeat(read, GetExecutionStateError, error, handled)
-            operations += page
-        return operations
+            pages.append(page)
+        return pages
 
     def _repeat(
         self, call: Callable[[], T], kind: type[BotoClientError], error: Exception, handled: BaseException | None

@@ -1,6 +1,7 @@
 """The engine's view of the service: two calls, over boto3 or over any blocking `DurableServiceClient`.
 
-Updates and operations are the wire's dicts on both sides. boto3 is imported with the first call that needs it.
+What is recorded becomes the wire's dicts for the clients that take those; so are the operations that they give. The
+client of our own does without. boto3 is imported with the first call that needs it.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from perdure._core import NativeClient as Core
+    from perdure._core import Updates
+    from perdure.engine.received import Operations
     from perdure.lambda_service import DurableServiceClient
 
     class Client(Protocol):
         """What the engine asks of the service."""
 
-        def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+        def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
             """Record updates; repeating a call with the same ``client_token`` records them once."""
             ...
 
-        def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+        def state(self, arn: str, token: str, marker: str) -> tuple[Operations, str | None]:
             """Read a further page of the recorded operations."""
             ...
 
@@ -51,10 +54,10 @@ class BotoClient:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+    def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""
         response = self._client.checkpoint_durable_execution(
-            DurableExecutionArn=arn, CheckpointToken=token, Updates=updates, ClientToken=client_token
+            DurableExecutionArn=arn, CheckpointToken=token, Updates=updates.dicts(), ClientToken=client_token
         )
         return read_checkpoint(response)
 
@@ -86,9 +89,9 @@ class ModelClient:
         self._client = client
         self._update = OperationUpdate.from_dict
 
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+    def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""
-        output = self._client.checkpoint(arn, token, [self._update(update) for update in updates], client_token)
+        output = self._client.checkpoint(arn, token, [self._update(update) for update in updates.dicts()], client_token)
         try:
             state, next_token = _wire(output.new_execution_state), output.checkpoint_token
         except Exception as error:
@@ -149,11 +152,11 @@ class ProcessClient:
         self._lambda_context = lambda_context
         self._client: Client | None = None
 
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+    def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""
         return (self._client or self._made()).checkpoint(arn, token, updates, client_token)
 
-    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+    def state(self, arn: str, token: str, marker: str) -> tuple[Operations, str | None]:
         """Read a further page."""
         return (self._client or self._made()).state(arn, token, marker)
 

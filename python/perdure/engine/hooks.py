@@ -19,9 +19,8 @@ from perdure.engine import threads as _threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Batch, Execution, Operation
+    from perdure._core import Batch, Execution, Operation, Updates
     from perdure.concurrency.models import BatchResult
-    from perdure.engine.received import Wire
 
 Kind: TypeAlias = Literal["step", "condition", "context"]
 """What calls a function of the user's: a step, a condition, or a context (a child, a branch, a map or parallel)."""
@@ -91,15 +90,16 @@ class Hooks:
 
     # ---- calls to the service
 
-    def before_call(self, updates: list[Wire] | None) -> None:
+    def before_call(self, updates: Updates | None) -> None:
         """See a call to the service about to be made. What this raises is as if the call had raised it.
 
         Args:
-            updates: What it records; None if it reads a further page of the history.
+            updates: What it records, until it is over: ``updates.dicts()`` makes the wire's dicts of it. None if it reads
+                a further page of the history.
 
         """
 
-    def after_call(self, updates: list[Wire] | None) -> None:
+    def after_call(self, updates: Updates | None) -> None:
         """See a call to the service that was answered. What this raises is as if the answer had been lost so."""
 
     # ---- operations

@@ -1,27 +1,28 @@
 """The service over the client of our own, in Rust: no boto3, no urllib3, one kept connection.
 
-What it raises has the shape of what botocore raises, and is classified by the same code.
+What goes over the wire is written and read by the core, without an object of Python's. An answer that is not usual is
+left to the readers here, which know what it is worth. What they raise has the shape of what botocore raises, and is
+classified by the same code.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import NativeClient as Core
-from perdure._core import __version__, decode_json, encode_json
-from perdure.engine.received import read_checkpoint, read_page
+from perdure._core import __version__, decode_json
+from perdure.engine.received import in_milliseconds, read_checkpoint, read_page
 from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
 
 if TYPE_CHECKING:
-    from perdure.engine.received import Checkpoint, Wire
+    from perdure._core import Updates
+    from perdure.engine.received import Checkpoint, Operations
 
 PAGE = 1000
 """How many operations one page may hold, the most the service gives."""
 
 _OK = 200
-_MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
 
 
 class ServiceError(Exception):
@@ -66,18 +67,21 @@ class NativeClient:
         left = remaining_seconds(self._lambda_context)
         return None if left is None else left - min(MARGIN_SECONDS, left * MARGIN_SHARE)
 
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+    def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""
-        body = encode_json({"CheckpointToken": token, "Updates": updates, "ClientToken": client_token})
-        found = _read("CheckpointDurableExecution", self._core.checkpoint(arn, body, self._seconds()))
-        next_token, operations, marker = read_checkpoint(found)
-        return next_token, _in_milliseconds(operations), marker
+        answer = self._core.checkpoint(arn, token, updates, client_token, self._seconds())
+        if not isinstance(answer, tuple):
+            return answer.token, answer, answer.marker
+        next_token, operations, marker = read_checkpoint(_read("CheckpointDurableExecution", answer))
+        return next_token, in_milliseconds(operations), marker
 
-    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+    def state(self, arn: str, token: str, marker: str) -> tuple[Operations, str | None]:
         """Read a further page."""
         answer = self._core.state(arn, token, marker, PAGE, self._seconds())
+        if not isinstance(answer, tuple):
+            return answer, answer.marker
         operations, following = read_page(_read("GetDurableExecutionState", answer))
-        return _in_milliseconds(operations), following
+        return in_milliseconds(operations), following
 
     def prepare(self) -> None:
         """Begin to connect, beside whatever the caller does."""
@@ -131,16 +135,3 @@ def _error(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
             "RetryAttempts": 0,
         },
     }
-
-
-def _in_milliseconds(operations: list[Wire]) -> list[Wire]:
-    """Give operations of an answer their moments in milliseconds, as an event has them; what is odd stays as it is."""
-    for operation in operations:
-        if not isinstance(operation, dict):
-            continue
-        for details, member in _MOMENTS:
-            if details in operation and isinstance(inside := operation[details], dict) and member in inside:
-                moment = inside[member]
-                if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment)):
-                    inside[member] = round(moment * 1000)
-    return operations

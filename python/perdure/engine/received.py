@@ -5,13 +5,20 @@ The operations themselves are read by the core, which names what is odd about th
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import math
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from perdure._core import decode_json
 from perdure.exceptions import ExecutionError
 
+if TYPE_CHECKING:
+    from perdure._core import Answer
+
 Wire = dict[str, Any]
-Checkpoint = tuple[str | None, list[Wire], str | None]
+Operations: TypeAlias = "list[Wire] | Answer"
+"""Operations as the wire's dicts, or as an answer that the core has read."""
+
+Checkpoint: TypeAlias = "tuple[str | None, Operations, str | None]"
 """What a checkpoint is answered with: the next token, the changed operations, where their next page begins."""
 
 THE_EVENT, THE_ANSWER, A_PAGE = "the event", "the answer to a checkpoint", "a page of recorded operations"
@@ -39,7 +46,7 @@ def read_event(event: Any) -> tuple[str, str, list[Wire], str | None]:
     return arn, token, *_operations(state, THE_EVENT, "InitialExecutionState")
 
 
-def read_checkpoint(answer: Any) -> Checkpoint:
+def read_checkpoint(answer: Any) -> tuple[str | None, list[Wire], str | None]:
     """Give the next token (None if it was revoked), the changed operations, and where their next page begins."""
     if not isinstance(answer, dict):
         _refuse(THE_ANSWER, "it", answer, "object")
@@ -73,6 +80,27 @@ def read_input(payload: str | None) -> Any:
         return decode_json(payload)
     except Exception as error:
         raise ExecutionError(f"the input of this execution (its InputPayload) is no JSON: {error}") from error
+
+
+def as_dicts(operations: Operations) -> list[Wire]:
+    """Give operations as the wire's dicts, for those who look at them."""
+    return operations if isinstance(operations, list) else in_milliseconds(decode_json(operations.json.decode()))
+
+
+_MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
+
+
+def in_milliseconds(operations: list[Wire]) -> list[Wire]:
+    """Give operations of an answer their moments in milliseconds, as an event has them; what is odd stays as it is."""
+    for operation in operations:
+        if not isinstance(operation, dict):
+            continue
+        for details, member in _MOMENTS:
+            if details in operation and isinstance(inside := operation[details], dict) and member in inside:
+                moment = inside[member]
+                if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment * 1000)):
+                    inside[member] = round(moment * 1000)
+    return operations
 
 
 def _operations(state: Any, source: str, what: str) -> tuple[list[Wire], str | None]:

@@ -12,10 +12,10 @@ from perdure.exceptions import DurableOperationError, SerDesError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from perdure._core import Operation
+    from perdure._core import Operation, Updates
     from perdure.engine.client import Client
     from perdure.engine.hooks import Hooks
-    from perdure.engine.received import Checkpoint, Wire
+    from perdure.engine.received import Checkpoint, Operations
 
 
 @contextmanager
@@ -59,14 +59,14 @@ class WatchedClient:
         self._hooks = hooks
         self.prepare, self.settle, self.most_calls = client.prepare, client.settle, client.most_calls
 
-    def checkpoint(self, arn: str, token: str, updates: list[Wire], client_token: str) -> Checkpoint:
+    def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""
         self._hooks.before_call(updates)
         answer = self._client.checkpoint(arn, token, updates, client_token)
         self._hooks.after_call(updates)
         return answer
 
-    def state(self, arn: str, token: str, marker: str) -> tuple[list[Wire], str | None]:
+    def state(self, arn: str, token: str, marker: str) -> tuple[Operations, str | None]:
         """Read a further page of the recorded operations."""
         self._hooks.before_call(None)
         page = self._client.state(arn, token, marker)

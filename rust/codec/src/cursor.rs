@@ -5,7 +5,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::halt::Halt;
-use crate::scan::first_that;
 use crate::unescape::unescape;
 
 /// Reads forward only; a step that does not find what it expects says [`Halt::Unusual`].
@@ -141,7 +140,7 @@ impl<'a> Cursor<'a> {
 /// The index of the first quote, backslash or control character.
 #[inline]
 pub fn stop_of_string(bytes: &[u8]) -> usize {
-    first_that(bytes, stops)
+    perdure_json::first_that(bytes, stops)
 }
 
 #[inline]

@@ -12,13 +12,13 @@ use crate::depth::Depth;
 use crate::halt::Halt;
 use crate::keys::Keys;
 use crate::rare;
+use crate::source::Source;
 
 type Decoded<'py> = Result<Bound<'py, PyAny>, Halt>;
 
-pub fn extended<'py>(text: &Bound<'py, PyString>) -> Decoded<'py> {
-    // A text with lone surrogates of its own has no UTF-8.
-    let source = text.to_str().map_err(|_| Halt::Unusual)?;
-    let mut reader = Reader { py: text.py(), cursor: Cursor::new(source), keys: Keys::new(), depth: Depth::new() };
+pub fn extended<'py>(source: Source<'_, 'py>) -> Decoded<'py> {
+    let (py, text) = (source.py(), source.text()?);
+    let mut reader = Reader { py, cursor: Cursor::new(text), keys: Keys::new(), depth: Depth::new() };
     reader.cursor.skip_space();
     let value = if reader.cursor.peek() == Some(b'{') { reader.envelope()? } else { reader.plain()? };
     reader.cursor.skip_space();

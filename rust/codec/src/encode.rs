@@ -10,7 +10,7 @@ use crate::depth::Depth;
 use crate::entries::Entries;
 use crate::halt::Halt;
 use crate::shape::Shape;
-use crate::{escape, odd_keys, rare, scalar};
+use crate::{odd_keys, rare, scalar};
 
 pub fn extended<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyString>, Halt> {
     let mut writer = Writer { out: Vec::with_capacity(256), depth: Depth::new() };
@@ -189,6 +189,6 @@ impl Writer {
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.open(b"{\"t\":\"B\",\"v\":");
-        escape::quote(&mut self.out, &BASE64_STANDARD.encode(bytes));
+        perdure_json::quote(&mut self.out, &BASE64_STANDARD.encode(bytes));
     }
 }

@@ -15,7 +15,7 @@ fn encode_extended<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyStri
 #[pyo3(signature = (text, /))]
 fn decode_extended<'py>(text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     match text.cast::<PyString>() {
-        Ok(text) => crate::decode_extended(text),
+        Ok(text) => crate::decode_extended(text.into()),
         Err(_) => reference::get(text.py())?.decode_extended(text),
     }
 }
@@ -30,7 +30,7 @@ fn encode_json<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>>
 #[pyo3(signature = (text, /))]
 fn decode_json<'py>(text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     match text.cast::<PyString>() {
-        Ok(text) => crate::decode_json(text),
+        Ok(text) => crate::decode_json(text.into()),
         Err(_) => reference::get(text.py())?.decode_json(text),
     }
 }

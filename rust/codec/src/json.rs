@@ -10,31 +10,35 @@ use crate::entries::Entries;
 use crate::halt::Halt;
 use crate::scalar;
 use crate::shape::Shape;
+use crate::source::Source;
 
 pub fn encode<'py>(value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyString>, Halt> {
-    let mut writer = Writer { out: Vec::with_capacity(256), depth: Depth::new() };
-    writer.value(value)?;
-    Ok(PyString::from_bytes(value.py(), &writer.out)?)
+    let mut out = Vec::with_capacity(256);
+    write(&mut out, value)?;
+    Ok(PyString::from_bytes(value.py(), &out)?)
 }
 
-pub fn decode<'py>(text: &Bound<'py, PyString>) -> Result<Bound<'py, PyAny>, Halt> {
-    let source = text.to_str().map_err(|_| Halt::Unusual)?;
+pub fn write(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> Result<(), Halt> {
+    Writer { out, depth: Depth::new() }.value(value)
+}
+
+pub fn decode<'py>(source: Source<'_, 'py>) -> Result<Bound<'py, PyAny>, Halt> {
     let parse = PythonParse { allow_inf_nan: true, cache_mode: StringCacheMode::Keys, ..PythonParse::default() };
-    parse.python_parse(text.py(), source.as_bytes()).map_err(|_| Halt::Unusual)
+    parse.python_parse(source.py(), source.text()?.as_bytes()).map_err(|_| Halt::Unusual)
 }
 
-struct Writer {
-    out: Vec<u8>,
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
     depth: Depth,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn value(&mut self, value: &Bound<'_, PyAny>) -> Result<(), Halt> {
         match Shape::of(value) {
-            Shape::Str(value) => scalar::string(&mut self.out, value)?,
-            Shape::Int(value) => scalar::int(&mut self.out, value)?,
-            Shape::Float(value) => scalar::float(&mut self.out, value),
-            Shape::Bool(value) => scalar::boolean(&mut self.out, value),
+            Shape::Str(value) => scalar::string(self.out, value)?,
+            Shape::Int(value) => scalar::int(self.out, value)?,
+            Shape::Float(value) => scalar::float(self.out, value),
+            Shape::Bool(value) => scalar::boolean(self.out, value),
             Shape::None => self.out.extend_from_slice(b"null"),
             Shape::Dict(dict) => self.entries(Entries::of(dict))?,
             Shape::List(list) => self.items(list.iter().map(Ok))?,
@@ -74,7 +78,7 @@ impl Writer {
             if index > 0 {
                 self.out.extend_from_slice(b", ");
             }
-            scalar::key(&mut self.out, &key, &mut 0)?; // whoever asks for JSON knows its keys
+            scalar::key(self.out, &key, &mut 0)?; // whoever asks for JSON knows its keys
             self.out.extend_from_slice(b": ");
             self.value(&value)?;
         }

@@ -12,7 +12,6 @@ mod decode;
 mod depth;
 mod encode;
 mod entries;
-mod escape;
 mod functions;
 mod halt;
 mod json;
@@ -22,12 +21,15 @@ mod odd_keys;
 mod rare;
 mod reference;
 mod scalar;
-mod scan;
 mod shape;
+mod source;
 mod unescape;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+
+use crate::reference::Reference;
+pub use crate::source::Source;
 
 /// How deep lists, tuples, dicts and batch results may nest. The official SDK gives up between 300 and 480 levels;
 /// 512 were measured to fit a stack of 256 KiB in a release build, where threads have 8 MiB.
@@ -40,8 +42,9 @@ pub fn encode_extended<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
 }
 
 /// The value that the payload `text` stands for.
-pub fn decode_extended<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    decode::extended(text).or_else(|halt| halt.resolve(text.py(), None, |reference| reference.decode_extended(text)))
+pub fn decode_extended<'py>(text: Source<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let again = |reference: &Reference| reference.decode_extended(&text.string());
+    decode::extended(text).or_else(|halt| halt.resolve(text.py(), None, again))
 }
 
 /// What `json.dumps(value)` writes.
@@ -49,9 +52,21 @@ pub fn encode_json<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyStri
     json::encode(value).or_else(|halt| halt.resolve(value.py(), Some(value), |reference| reference.encode_json(value)))
 }
 
+/// Appends what `json.dumps(value)` writes.
+pub fn write_json(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let start = out.len();
+    json::write(out, value).or_else(|halt| {
+        let text = halt.resolve(value.py(), Some(value), |reference| reference.encode_json(value))?;
+        out.truncate(start);
+        out.extend_from_slice(text.to_str()?.as_bytes());
+        Ok(())
+    })
+}
+
 /// What `json.loads(text)` reads.
-pub fn decode_json<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    json::decode(text).or_else(|halt| halt.resolve(text.py(), None, |reference| reference.decode_json(text)))
+pub fn decode_json<'py>(text: Source<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let again = |reference: &Reference| reference.decode_json(&text.string());
+    json::decode(text).or_else(|halt| halt.resolve(text.py(), None, again))
 }
 
 /// Adds this crate's functions to the extension module.

@@ -5,7 +5,7 @@ use pyo3::types::{PyFloat, PyInt, PyString};
 
 use crate::halt::Halt;
 use crate::shape::Shape;
-use crate::{escape, number, reference};
+use crate::{number, reference};
 
 pub fn boolean(out: &mut Vec<u8>, value: bool) {
     out.extend_from_slice(if value { b"true" } else { b"false" });
@@ -14,7 +14,7 @@ pub fn boolean(out: &mut Vec<u8>, value: bool) {
 #[inline]
 pub fn string(out: &mut Vec<u8>, value: &Bound<'_, PyString>) -> Result<(), Halt> {
     if let Ok(text) = value.to_str() {
-        escape::quote(out, text);
+        perdure_json::quote(out, text);
     } else {
         // Lone surrogates, which have no UTF-8.
         let quoted = reference::get(value.py())?.quote(value)?;

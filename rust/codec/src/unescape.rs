@@ -115,7 +115,7 @@ mod tests {
         #[test]
         fn what_is_escaped_comes_back(text in "\\PC{0,20}[\\x00-\\x20\"\\\\é😀]{0,10}") {
             let mut quoted = Vec::new();
-            crate::escape::quote(&mut quoted, &text);
+            perdure_json::quote(&mut quoted, &text);
             let quoted = String::from_utf8(quoted).expect("ASCII");
             let (found, length) = unescape(&quoted[1..]).expect("well-formed");
             prop_assert_eq!(found, text);

@@ -29,4 +29,5 @@ pub mod scope;
 pub mod step;
 pub mod update;
 pub mod wait;
+pub mod wire;
 pub mod wrong_context;

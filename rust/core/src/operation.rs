@@ -10,6 +10,9 @@ use crate::id::OperationId;
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
 
+/// A word of the wire: what it means, or the word itself if this version does not know it.
+pub type Spelled<T> = Result<T, Box<str>>;
+
 /// Text (a payload, a callback id) or an error object that the engine carries about without reading it.
 ///
 /// The Rust tests use `String`; the binding uses references to the Python objects that came in.
@@ -20,39 +23,8 @@ pub trait Payload {
 
 impl Payload for String {
     fn json_len(&self) -> usize {
-        json_text_len(self)
+        perdure_json::text_len(self)
     }
-}
-
-/// How many bytes `text` takes as a JSON string with ASCII escapes, quotes included.
-pub fn json_text_len(text: &str) -> usize {
-    let (chunks, rest) = text.as_bytes().as_chunks();
-    let whole: usize = chunks.iter().map(chunk_len).sum();
-    let mut last = [b' '; LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    whole + chunk_len(&last) - (LANES - rest.len()) + 2
-}
-
-const LANES: usize = 16;
-
-#[inline]
-fn chunk_len(chunk: &[u8; LANES]) -> usize {
-    // Sixteen times twelve, the most that they add up to, fits a byte.
-    usize::from(chunk.iter().map(|&byte| escaped_len(byte)).sum::<u8>())
-}
-
-/// How many bytes a byte of UTF-8 adds: the first of a character stands for the whole of it, the others for nothing.
-///
-/// Without branches, so that the compiler reckons many at once.
-#[inline]
-fn escaped_len(byte: u8) -> u8 {
-    let quoted = u8::from(byte == b'"') | u8::from(byte == b'\\');
-    let lettered = u8::from(matches!(byte, 0x8..=0xa)) | u8::from(matches!(byte, 0xc | 0xd)); // as \n is
-    let control = u8::from(byte < 0x20) | u8::from(byte == 0x7f);
-    let first = u8::from(byte >= 0xc0);
-    let other = u8::from(byte >= 0x80) - first;
-    let above_ffff = u8::from(byte >= 0xf0); // a pair of surrogates
-    1 + quoted + 5 * (control + first) - 4 * lettered + 6 * above_ffff - other
 }
 
 /// What kind of operation it is.
@@ -89,6 +61,24 @@ impl Kind {
     /// The kind that `text` spells.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// The same; or the text, if it is none that this version knows.
+    pub fn spelled(text: &str) -> Spelled<Self> {
+        Self::parse(text).ok_or_else(|| text.into())
+    }
+
+    /// The member of an operation in which the wire has its details; none where the kind is not known.
+    pub const fn details(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Execution => "ExecutionDetails",
+            Self::Context => "ContextDetails",
+            Self::Step => "StepDetails",
+            Self::Wait => "WaitDetails",
+            Self::Callback => "CallbackDetails",
+            Self::ChainedInvoke => "ChainedInvokeDetails",
+            Self::Unknown => return None,
+        })
     }
 }
 
@@ -138,6 +128,11 @@ impl Status {
     /// The status that `text` spells.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    /// The same; or the text, if it is none that this version knows.
+    pub fn spelled(text: &str) -> Spelled<Self> {
+        Self::parse(text).ok_or_else(|| text.into())
     }
 
     /// Whether nothing more can happen to the operation.
@@ -264,6 +259,23 @@ impl<P> Operation<P> {
         }
     }
 
+    /// An operation as the wire spells it. A kind or a status that this version does not know is carried along.
+    pub fn told(id: OperationId, kind: &Spelled<Kind>, status: &Spelled<Status>) -> Self {
+        let oddity = match (kind, status) {
+            (Err(kind), _) => Some(Oddity::Kind(kind.clone())),
+            (_, Err(status)) => Some(Oddity::Status(status.clone())),
+            _ => None,
+        };
+        let (kind, status) = (kind.as_ref().copied(), status.as_ref().copied());
+        let told = Self::new(id, kind.unwrap_or(Kind::Unknown), status.unwrap_or(Status::Unknown));
+        Self { oddity: oddity.map(Box::new), ..told }
+    }
+
+    /// Whether an error among its details is of any use.
+    pub fn may_have_failed(&self) -> bool {
+        self.status != Status::Succeeded && self.kind != Kind::Execution
+    }
+
     /// The operation in a few words, for a message.
     pub fn in_words(&self) -> String {
         let kind = self.sub_type.as_ref().map_or(self.kind.as_str(), SubType::as_str);
@@ -291,24 +303,6 @@ impl<P> Operation<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    /// The length by its definition, a character at a time.
-    fn len_by_characters(text: &str) -> usize {
-        let escaped = text.chars().map(|c| match c {
-            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-            ' '..='~' => 1,
-            c => 6 * c.len_utf16(),
-        });
-        escaped.sum::<usize>() + 2
-    }
-
-    proptest! {
-        #[test]
-        fn text_is_measured_alike_by_bytes_and_by_characters(text in "(\\PC{0,40}|[ -~]{0,70}|[\\x00-\\x7f]{0,70}){0,3}") {
-            prop_assert_eq!(json_text_len(&text), len_by_characters(&text));
-        }
-    }
 
     #[test]
     fn spellings_read_back() {
@@ -325,21 +319,5 @@ mod tests {
         assert_eq!(Kind::parse(Kind::Unknown.as_str()), None);
         assert_eq!(Status::parse(Status::Unknown.as_str()), None);
         assert_eq!(Status::parse(""), None);
-    }
-
-    #[test]
-    fn text_is_measured_as_json_with_ascii_escapes() {
-        for (text, length) in [
-            ("", 2),
-            ("abc", 5),
-            ("\"\\\n\r\t\u{8}\u{c}", 16),
-            ("\u{1}", 8),
-            ("\u{7f}", 8),
-            ("é", 8),
-            ("€", 8),
-            ("😀", 14),
-        ] {
-            assert_eq!(text.to_owned().json_len(), length, "{text:?}");
-        }
     }
 }

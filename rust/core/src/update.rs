@@ -1,10 +1,11 @@
-//! An operation update, with its exact size in bytes.
+//! An operation update, as it stands in a checkpoint's body: written, and with its exact size in bytes before that.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use crate::id::OperationId;
-use crate::operation::{Kind, Millis, Payload, SubType, json_text_len};
+use crate::operation::{Kind, Millis, Payload, SubType};
 
 /// What an update says happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,86 +71,227 @@ pub struct Update<P> {
     pub options: Options<P>,
 }
 
-/// Adds up the bytes of a JSON object written with `", "` and `": "`, as the API client writes it.
-struct Object(usize);
+/// What takes the JSON of an update, piece by piece.
+trait Sink<P> {
+    /// JSON as it stands.
+    fn raw(&mut self, json: &str);
+    /// A text, to be put in quotes.
+    fn text(&mut self, text: &str);
+    fn id(&mut self, id: &OperationId);
+    fn number(&mut self, number: u32);
+    fn payload(&mut self, payload: &P);
+}
 
-impl Object {
-    const fn new() -> Self {
-        Self(0)
+/// Adds up the bytes.
+struct Length(usize);
+
+impl<P: Payload> Sink<P> for Length {
+    #[inline]
+    fn raw(&mut self, json: &str) {
+        self.0 += json.len();
     }
-    const fn member(mut self, key: &str, value: usize) -> Self {
-        if self.0 > 0 {
-            self.0 += 2;
-        }
-        self.0 += key.len() + 4 + value;
-        self
+
+    fn text(&mut self, text: &str) {
+        self.0 += perdure_json::text_len(text);
     }
-    fn optional(self, key: &str, value: Option<usize>) -> Self {
-        match value {
-            Some(value) => self.member(key, value),
-            None => self,
-        }
+
+    fn id(&mut self, _: &OperationId) {
+        self.0 += 66;
     }
-    const fn len(self) -> usize {
-        self.0 + 2
+
+    fn number(&mut self, number: u32) {
+        self.0 += number.checked_ilog10().map_or(1, |log| log as usize + 1);
+    }
+
+    fn payload(&mut self, payload: &P) {
+        self.0 += payload.json_len();
     }
 }
 
-const fn digits(value: u64) -> usize {
-    match value.checked_ilog10() {
-        Some(log) => log as usize + 1,
-        None => 1,
+/// Writes it; payloads by a function of the caller's.
+struct Writer<'a, F, E> {
+    out: &'a mut Vec<u8>,
+    write: F,
+    failed: Option<E>,
+}
+
+impl<P, E, F: FnMut(&mut Vec<u8>, &P) -> Result<(), E>> Sink<P> for Writer<'_, F, E> {
+    fn raw(&mut self, json: &str) {
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        perdure_json::quote(self.out, text);
+    }
+
+    fn id(&mut self, id: &OperationId) {
+        self.raw("\"");
+        self.raw(id.hex().as_str());
+        self.raw("\"");
+    }
+
+    fn number(&mut self, number: u32) {
+        self.raw(&number.to_string());
+    }
+
+    fn payload(&mut self, payload: &P) {
+        if let Err(error) = (self.write)(self.out, payload) {
+            self.failed.get_or_insert(error);
+        }
     }
 }
 
-const HEX: usize = 66;
+/// An object on its way into a sink, with `", "` and `": "` as the API client writes them.
+struct Object<'a, S> {
+    sink: &'a mut S,
+    is_empty: bool,
+}
+
+impl<'a, S> Object<'a, S> {
+    #[inline]
+    fn open<P>(sink: &'a mut S) -> Self
+    where
+        S: Sink<P>,
+    {
+        sink.raw("{");
+        Self { sink, is_empty: true }
+    }
+
+    /// Where the value of a member goes.
+    #[inline]
+    fn member<P>(&mut self, key: &str) -> &mut S
+    where
+        S: Sink<P>,
+    {
+        self.sink.raw(if mem::replace(&mut self.is_empty, false) { "\"" } else { ", \"" });
+        self.sink.raw(key);
+        self.sink.raw("\": ");
+        self.sink
+    }
+
+    fn close<P>(self)
+    where
+        S: Sink<P>,
+    {
+        self.sink.raw("}");
+    }
+}
+
+impl<P> Update<P> {
+    fn describe(&self, sink: &mut impl Sink<P>) {
+        let mut object = Object::open(sink);
+        match &self.subject {
+            Subject::Operation(id) => object.member("Id").id(id),
+            subject @ Subject::Execution(_) => object.member("Id").text(&subject.to_string()),
+        }
+        object.member("Type").text(self.kind.as_str());
+        object.member("Action").text(self.action.as_str());
+        if let Some(sub_type) = &self.sub_type {
+            object.member("SubType").text(sub_type.as_str());
+        }
+        if let Some(parent) = &self.parent {
+            object.member("ParentId").id(parent);
+        }
+        if let Some(name) = &self.name {
+            object.member("Name").text(name);
+        }
+        if let Some(payload) = &self.payload {
+            object.member("Payload").payload(payload);
+        }
+        if let Some(error) = &self.error {
+            object.member("Error").payload(error);
+        }
+        if let Some(key) = self.options.key() {
+            self.options.describe(object.member(key));
+        }
+        object.close();
+    }
+
+    /// Appends the update as it stands in a checkpoint's body, with payloads as `write` writes them.
+    pub fn write<E>(&self, out: &mut Vec<u8>, write: impl FnMut(&mut Vec<u8>, &P) -> Result<(), E>) -> Result<(), E> {
+        let mut writer = Writer { out, write, failed: None };
+        self.describe(&mut writer);
+        writer.failed.map_or(Ok(()), Err)
+    }
+
+    /// The same with another form of its payloads.
+    pub fn map<Q>(&self, mut map: impl FnMut(&P) -> Q) -> Update<Q> {
+        Update {
+            subject: self.subject,
+            kind: self.kind,
+            action: self.action,
+            sub_type: self.sub_type.clone(),
+            name: self.name.clone(),
+            parent: self.parent,
+            payload: self.payload.as_ref().map(&mut map),
+            error: self.error.as_ref().map(&mut map),
+            options: self.options.map(map),
+        }
+    }
+}
 
 impl<P: Payload> Update<P> {
     /// How many bytes the update takes in a checkpoint's body.
     pub fn json_len(&self) -> usize {
-        let subject = match self.subject {
-            Subject::Operation(_) => HEX,
-            Subject::Execution(_) => self.subject.to_string().len() + 2,
-        };
-        let object = Object::new()
-            .member("Id", subject)
-            .member("Type", self.kind.as_str().len() + 2)
-            .member("Action", self.action.as_str().len() + 2)
-            .optional("SubType", self.sub_type.as_ref().map(|sub_type| json_text_len(sub_type.as_str())))
-            .optional("ParentId", self.parent.map(|_| HEX))
-            .optional("Name", self.name.as_deref().map(json_text_len))
-            .optional("Payload", self.payload.as_ref().map(Payload::json_len))
-            .optional("Error", self.error.as_ref().map(Payload::json_len));
-        match &self.options {
-            Options::None => object,
-            Options::Context { replay_children } => {
-                let value = if *replay_children { "true" } else { "false" };
-                object.member("ContextOptions", Object::new().member("ReplayChildren", value.len()).len())
+        let mut length = Length(0);
+        self.describe(&mut length);
+        length.0
+    }
+}
+
+impl<P> Options<P> {
+    /// The member of an update in which they stand.
+    pub const fn key(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::None => return None,
+            Self::Context { .. } => "ContextOptions",
+            Self::Step { .. } => "StepOptions",
+            Self::Wait { .. } => "WaitOptions",
+            Self::Callback { .. } => "CallbackOptions",
+            Self::Invoke { .. } => "ChainedInvokeOptions",
+        })
+    }
+
+    fn describe(&self, sink: &mut impl Sink<P>) {
+        let mut object = Object::open(sink);
+        match self {
+            Self::None => {}
+            Self::Context { replay_children } => {
+                object.member("ReplayChildren").raw(if *replay_children { "true" } else { "false" });
             }
-            Options::Step { delay_seconds } => {
-                let delay = digits(u64::from(*delay_seconds));
-                object.member("StepOptions", Object::new().member("NextAttemptDelaySeconds", delay).len())
+            Self::Step { delay_seconds } => object.member("NextAttemptDelaySeconds").number(*delay_seconds),
+            Self::Wait { seconds } => object.member("WaitSeconds").number(*seconds),
+            Self::Callback { timeout_seconds, heartbeat_seconds } => {
+                object.member("TimeoutSeconds").number(*timeout_seconds);
+                object.member("HeartbeatTimeoutSeconds").number(*heartbeat_seconds);
             }
-            Options::Wait { seconds } => {
-                object.member("WaitOptions", Object::new().member("WaitSeconds", digits(u64::from(*seconds))).len())
+            Self::Invoke { function, tenant, trace } => {
+                object.member("FunctionName").payload(function);
+                for (key, value) in [("TenantId", tenant), ("XAmznTraceId", trace)] {
+                    if let Some(value) = value {
+                        object.member(key).payload(value);
+                    }
+                }
             }
-            Options::Callback { timeout_seconds, heartbeat_seconds } => object.member(
-                "CallbackOptions",
-                Object::new()
-                    .member("TimeoutSeconds", digits(u64::from(*timeout_seconds)))
-                    .member("HeartbeatTimeoutSeconds", digits(u64::from(*heartbeat_seconds)))
-                    .len(),
-            ),
-            Options::Invoke { function, tenant, trace } => object.member(
-                "ChainedInvokeOptions",
-                Object::new()
-                    .member("FunctionName", function.json_len())
-                    .optional("TenantId", tenant.as_ref().map(Payload::json_len))
-                    .optional("XAmznTraceId", trace.as_ref().map(Payload::json_len))
-                    .len(),
-            ),
         }
-        .len()
+        object.close();
+    }
+
+    fn map<Q>(&self, mut map: impl FnMut(&P) -> Q) -> Options<Q> {
+        match self {
+            Self::None => Options::None,
+            &Self::Context { replay_children } => Options::Context { replay_children },
+            &Self::Step { delay_seconds } => Options::Step { delay_seconds },
+            &Self::Wait { seconds } => Options::Wait { seconds },
+            &Self::Callback { timeout_seconds, heartbeat_seconds } => {
+                Options::Callback { timeout_seconds, heartbeat_seconds }
+            }
+            Self::Invoke { function, tenant, trace } => Options::Invoke {
+                function: map(function),
+                tenant: tenant.as_ref().map(&mut map),
+                trace: trace.as_ref().map(&mut map),
+            },
+        }
     }
 }
 
@@ -171,8 +313,20 @@ mod tests {
         }
     }
 
+    /// What is written has the size that was told before.
+    fn assert_is_written(update: &Update<String>, json: &str) {
+        let mut out = Vec::new();
+        let written = update.write(&mut out, |out, payload| {
+            perdure_json::quote(out, payload);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(written, Ok(()));
+        assert_eq!(String::from_utf8_lossy(&out), json);
+        assert_eq!(update.json_len(), json.len());
+    }
+
     #[test]
-    fn the_size_is_that_of_the_json() {
+    fn it_is_written_as_json_and_its_size_is_known_before() {
         let id = OperationId::at(None, 1).to_string();
         let head = format!(r#"{{"Id": "{id}", "Type": "STEP", "Action": "START", "SubType": "Step""#);
         let invoke = Options::Invoke { function: "f".to_owned(), tenant: Some("t".to_owned()), trace: None };
@@ -191,7 +345,7 @@ mod tests {
             ),
             (invoke, r#", "ChainedInvokeOptions": {"FunctionName": "f", "TenantId": "t"}"#.to_owned()),
         ] {
-            assert_eq!(update(options).json_len(), format!("{head}{tail}}}").len(), "{tail}");
+            assert_is_written(&update(options), &format!("{head}{tail}}}"));
         }
     }
 
@@ -212,6 +366,13 @@ mod tests {
         let json = format!(
             r#"{{"Id": "execution-result-1700000000000", "Type": "EXECUTION", "Action": "SUCCEED", "ParentId": "{parent}", "Name": "n\u00e9", "Payload": "\"", "Error": "e"}}"#
         );
-        assert_eq!(full.json_len(), json.len());
+        assert_is_written(&full, &json);
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_written_is_told() {
+        let update = Update { payload: Some("1".to_owned()), ..update(Options::None) };
+        assert_eq!(update.write(&mut Vec::new(), |_, payload| Err(payload.clone())), Err("1".to_owned()));
+        assert_eq!(update.map(String::clone), update);
     }
 }

@@ -16,8 +16,9 @@ use crate::custody;
 use crate::errors::Error;
 use crate::hand::{Bells, Hand, Post};
 use crate::line::wake;
-use crate::scope::{Decode, Found, Scope, extended_unless, text};
+use crate::scope::{Found, Scope, extended_unless, text};
 use crate::shared::State;
+use crate::text::Decode;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Batch {

@@ -1,16 +1,21 @@
-//! `NativeClient`: the two calls of `perdure-client`, with the GIL let go while they last.
+//! `NativeClient`: the two calls of `perdure-client`, with the GIL let go while they last and their answers are read.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use perdure_client::answer::Answer;
+use perdure_client::answer::Answer as Received;
 use perdure_client::client::Client;
 use perdure_client::environment::{self, Process};
 use perdure_client::error::Error;
 use perdure_client::interrupt;
+use perdure_core::wire;
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::answer::Answer;
+use crate::updates::Updates;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct NativeClient(Client);
@@ -18,20 +23,27 @@ pub struct NativeClient(Client);
 /// The longest that a call may take when nobody says how much time is left: that of Lambda's longest invocation.
 const LONGEST: Duration = Duration::from_secs(900);
 
-type Answered<'py> = (u16, Bound<'py, PyBytes>, Vec<(String, String)>);
+/// The HTTP status, the body, and the headers.
+type Raw<'py> = (u16, Bound<'py, PyBytes>, Vec<(String, String)>);
 
 fn until(seconds: Option<f64>) -> Instant {
     let given = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
     Instant::now() + given.unwrap_or(LONGEST).min(LONGEST)
 }
 
-fn answered(py: Python<'_>, answer: Result<Answer, Error>) -> PyResult<Answered<'_>> {
+/// What came of a call: an [`Answer`], or the [`Raw`] one if it is none that is usual.
+fn answered(py: Python<'_>, answer: Result<Result<Answer, Received>, Error>) -> PyResult<Bound<'_, PyAny>> {
     if let Some(raised) = RAISED.take() {
         // In the midst of a request for credentials, too, which the call may have done without.
         return Err(raised);
     }
-    let answer = answer.map_err(raised)?;
-    Ok((answer.status, PyBytes::new(py, &answer.body), answer.headers))
+    match answer.map_err(raised)? {
+        Ok(answer) => Ok(Bound::new(py, answer)?.into_any()),
+        Err(Received { status, body, headers, .. }) => {
+            let raw: Raw<'_> = (status, PyBytes::new(py, &body), headers);
+            raw.into_bound_py_any(py)
+        }
+    }
 }
 
 thread_local! {
@@ -72,9 +84,21 @@ impl NativeClient {
         }
     }
 
-    fn checkpoint<'py>(&self, py: Python<'py>, arn: &str, body: &str, seconds: Option<f64>) -> PyResult<Answered<'py>> {
+    fn checkpoint<'py>(
+        &self,
+        py: Python<'py>,
+        arn: &str,
+        token: &Bound<'py, PyString>,
+        updates: &Updates,
+        client_token: &str,
+        seconds: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let body = updates.body(token, client_token)?;
         let (until, present) = (until(seconds), self.0.present());
-        let answer = py.detach(|| self.0.checkpoint(present, arn, body.as_bytes(), until));
+        let answer = py.detach(|| {
+            let answer = self.0.checkpoint(present, arn, &body, until)?;
+            Ok(Answer::read(answer, wire::checkpoint))
+        });
         answered(py, answer)
     }
 
@@ -86,9 +110,12 @@ impl NativeClient {
         marker: &str,
         page: u32,
         seconds: Option<f64>,
-    ) -> PyResult<Answered<'py>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (until, present) = (until(seconds), self.0.present());
-        let answer = py.detach(|| self.0.state(present, arn, token, (marker, &page.to_string()), until));
+        let answer = py.detach(|| {
+            let answer = self.0.state(present, arn, token, (marker, &page.to_string()), until)?;
+            Ok(Answer::read(answer, wire::page))
+        });
         answered(py, answer)
     }
 

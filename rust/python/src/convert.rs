@@ -1,14 +1,14 @@
 //! The wire's dicts to recorded operations, and updates to the wire's dicts.
 
 use perdure_core::id::OperationId;
-use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
+use perdure_core::operation::{Kind, Operation, Status, SubType};
 use perdure_core::update::{Options, Update};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::member::{Member, member, odd, required};
-use crate::text::Text;
+use crate::text::{Text, Value};
 
 /// Reads one operation. An EXECUTION's input stands in its `result`.
 ///
@@ -19,17 +19,7 @@ pub fn operation(raw: &Bound<'_, PyAny>) -> PyResult<Operation<Text>> {
     let raw = raw.cast::<PyDict>().map_err(|_| odd("it", raw, "object"))?;
     let id = OperationId::parse(required(raw, intern!(py, "Id"))?.as_name()?);
     let (kind, status) = (required(raw, intern!(py, "Type"))?, required(raw, intern!(py, "Status"))?);
-    let (kind, status) = (kind.as_name()?, status.as_name()?);
-    let mut operation = Operation::new(
-        id,
-        Kind::parse(kind).unwrap_or(Kind::Unknown),
-        Status::parse(status).unwrap_or(Status::Unknown),
-    );
-    if operation.kind == Kind::Unknown {
-        operation.oddity = Some(Box::new(Oddity::Kind(kind.into())));
-    } else if operation.status == Status::Unknown {
-        operation.oddity = Some(Box::new(Oddity::Status(status.into())));
-    }
+    let mut operation = Operation::told(id, &Kind::spelled(kind.as_name()?), &Status::spelled(status.as_name()?));
     if let Some(sub_type) = member(raw, intern!(py, "SubType"))? {
         operation.sub_type = Some(sub_type.as_str()?).filter(|text| !text.is_empty()).map(SubType::new);
     }
@@ -61,11 +51,11 @@ fn details(operation: &mut Operation<Text>, details: &Bound<'_, PyDict>) -> PyRe
     if operation.kind != Kind::Wait {
         operation.result = get(result)?.map(Member::into_text).transpose()?;
     }
-    if operation.status != Status::Succeeded && operation.kind != Kind::Execution {
+    if operation.may_have_failed() {
         operation.error = get(intern!(py, "Error"))?.map(Member::into_error).transpose()?;
     }
     match operation.kind {
-        Kind::Step if operation.status != Status::Succeeded => {
+        Kind::Step if operation.may_have_failed() => {
             operation.attempt = get(intern!(py, "Attempt"))?.map_or(Ok(0), |attempt| attempt.as_count())?;
             operation.due = get(intern!(py, "NextAttemptTimestamp"))?.map(|at| at.as_moment()).transpose()?;
         }
@@ -84,7 +74,7 @@ fn details(operation: &mut Operation<Text>, details: &Bound<'_, PyDict>) -> PyRe
 }
 
 /// An update as the API takes it.
-pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py, PyDict>> {
+pub fn update<'py>(py: Python<'py>, update: &Update<Value<Bound<'py, PyAny>>>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item(intern!(py, "Id"), update.subject.to_string())?;
     dict.set_item(intern!(py, "Type"), PyString::intern(py, update.kind.as_str()))?;
@@ -99,10 +89,10 @@ pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py
         dict.set_item(intern!(py, "Name"), &**name)?;
     }
     if let Some(payload) = &update.payload {
-        dict.set_item(intern!(py, "Payload"), payload.get(py))?;
+        dict.set_item(intern!(py, "Payload"), payload.object(py)?)?;
     }
     if let Some(error) = &update.error {
-        dict.set_item(intern!(py, "Error"), error.get(py))?;
+        dict.set_item(intern!(py, "Error"), error.object(py)?)?;
     }
     let options = PyDict::new(py);
     let key = match &update.options {
@@ -125,9 +115,9 @@ pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py
             intern!(py, "CallbackOptions")
         }
         Options::Invoke { function, tenant, trace } => {
-            options.set_item(intern!(py, "FunctionName"), function.get(py))?;
+            options.set_item(intern!(py, "FunctionName"), function.object(py)?)?;
             for (key, value) in [(intern!(py, "TenantId"), tenant), (intern!(py, "XAmznTraceId"), trace)] {
-                value.as_ref().map_or(Ok(()), |value| options.set_item(key, value.get(py)))?;
+                value.as_ref().map_or(Ok(()), |value| options.set_item(key, value.object(py)?))?;
             }
             intern!(py, "ChainedInvokeOptions")
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use perdure_core::checkpoint::{Ticket, Watch};
-use perdure_core::operation::{Kind, Millis};
+use perdure_core::operation::{Kind, Millis, Operation};
 use perdure_core::outcome::{self, Handler};
 use perdure_core::scope::ScopeId;
 use pyo3::exceptions::PyValueError;
@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::custody;
 use crate::errors::Error;
-use crate::line::{Caller, Stood, read, wake};
+use crate::line::{Caller, Stood, read, read_parts, wake};
 use crate::object::Object;
 use crate::scope::Scope;
 use crate::shared::{Shared, duration};
@@ -23,6 +23,17 @@ use crate::text::Text;
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Execution {
     shared: Arc<Shared>,
+}
+
+impl Execution {
+    fn record(&self, operations: Vec<Operation<Text>>) {
+        let mut state = self.shared.lock();
+        let history = state.engine.history_mut();
+        history.reserve(operations.len());
+        let left: Vec<_> = operations.into_iter().filter_map(|operation| history.record(operation)).collect();
+        drop(state);
+        drop(left);
+    }
 }
 
 #[pymethods] // documented in _core.pyi
@@ -34,22 +45,24 @@ impl Execution {
 
     #[pyo3(signature = (operations, source = "the event"))]
     fn load(&self, operations: &Bound<'_, PyList>, source: &str) -> PyResult<()> {
-        let operations = read(operations, source)?;
-        let mut state = self.shared.lock();
-        let history = state.engine.history_mut();
-        history.reserve(operations.len());
-        let left: Vec<_> = operations.into_iter().filter_map(|operation| history.record(operation)).collect();
-        drop(state);
-        drop(left);
+        self.record(read(operations, source)?);
         Ok(())
     }
 
-    fn input<'py>(&self, py: Python<'py>) -> (bool, Option<Bound<'py, PyAny>>) {
-        let state = self.shared.lock();
-        let mut operations = state.engine.history().operations();
-        let execution = operations.find(|operation| operation.kind == Kind::Execution);
-        let input = execution.and_then(|operation| operation.result.as_ref());
-        (execution.is_some(), input.map(|input| input.get(py)))
+    fn load_pages(&self, pages: &Bound<'_, PyList>) -> PyResult<()> {
+        self.record(read_parts(pages, "the further pages")?);
+        Ok(())
+    }
+
+    fn input<'py>(&self, py: Python<'py>) -> PyResult<(bool, Option<Bound<'py, PyAny>>)> {
+        let (found, input) = {
+            let state = self.shared.lock();
+            let mut operations = state.engine.history().operations();
+            let execution = operations.find(|operation| operation.kind == Kind::Execution);
+            let input = execution.and_then(|operation| operation.result.as_ref());
+            (execution.is_some(), input.map(|input| input.share(py)))
+        };
+        Ok((found, input.map(|input| input.object(py)).transpose()?))
     }
 
     fn root(&self) -> Scope {

@@ -1,5 +1,6 @@
 //! The binding `perdure._core`: conversion and pyclasses only. What is decided is decided in `perdure-core`.
 
+mod answer;
 mod backoff;
 mod batch;
 mod client;
@@ -17,6 +18,7 @@ mod scope;
 mod shared;
 mod text;
 mod threads;
+mod updates;
 
 use pyo3::prelude::*;
 
@@ -40,8 +42,8 @@ mod _core {
     use super::threads::start_thread;
     #[pymodule_export]
     use super::{
-        batch::Batch, batch::check_name, check_sub_type, client::NativeClient, execution::Execution,
-        operation::Operation, scope::Scope,
+        answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, execution::Execution,
+        operation::Operation, scope::Scope, updates::Updates,
     };
 
     #[pymodule_init]

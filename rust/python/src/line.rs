@@ -5,6 +5,7 @@
 //! Python meanwhile (`send` of the driver) may raise whatever it likes: the turn's [`Charge`] ends it.
 
 use std::cell::RefCell;
+use std::mem;
 use std::ptr;
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
+use crate::answer::Answer;
 use crate::convert;
 use crate::errors::{self, CONTROL, EXCEPTIONS, Error, raise};
 use crate::object::{Object, Wakeful, held_lock};
 use crate::shared::{Shared, duration};
 use crate::text::Text;
+use crate::updates::Updates;
 
 /// What came of a turn in the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,17 +187,16 @@ impl<'py> Caller<'_, 'py> {
         let py = self.driver.py();
         let (turn, token) = {
             let mut state = self.shared.lock();
-            (state.engine.take_turn()?, state.engine.queue().token().map(|token| token.get(py)))
+            (state.engine.take_turn()?, state.engine.queue().token().map(|token| token.share(py)))
         };
         let turn = charge.turn.insert(turn);
-        let updates = PyList::empty(py);
-        for update in &turn.batch {
-            updates.append(convert::update(py, update)?)?;
-        }
-        let answer = self.driver.call_method1(intern!(py, "send"), (token, updates, turn.number))?;
-        let (token, operations, now, asked_at, took): Answer<'_> = answer.extract()?;
-        let (token, operations) =
-            (token.as_ref().map(Text::outgoing), read(&operations, "the answer to a checkpoint")?);
+        let token = token.map(|token| token.object(py)).transpose()?;
+        let updates = Bound::new(py, Updates::lent(mem::take(&mut turn.batch)))?;
+        let answer = self.driver.call_method1(intern!(py, "send"), (token, &updates, turn.number));
+        turn.batch = updates.get().give_back();
+        let (token, operations, now, asked_at, took): Answered<'_> = answer?.extract()?;
+        let token = token.as_ref().map(Text::outgoing);
+        let operations = read_parts(&operations, "the answer to a checkpoint")?;
         let turn = charge.turn.take();
         let woken = {
             let mut state = self.shared.lock();
@@ -217,9 +219,9 @@ impl<'py> Caller<'_, 'py> {
     }
 }
 
-/// The next token, the operations that have changed, the present moment, and when the call was made and how long it took,
+/// The next token, lists of the operations that have changed, the present moment, and when the call was made and how long it took,
 /// in seconds.
-type Answer<'py> = (Option<Bound<'py, PyString>>, Bound<'py, PyList>, Millis, f64, f64);
+type Answered<'py> = (Option<Bound<'py, PyString>>, Bound<'py, PyList>, Millis, f64, f64);
 
 /// What is raised for a failed call: not its error, which user code could catch, to go on as if it were an operation's.
 fn broken(py: Python<'_>, error: PyErr) -> Error {
@@ -235,13 +237,31 @@ fn broken(py: Python<'_>, error: PyErr) -> Error {
 /// Reads recorded operations.
 pub fn read(operations: &Bound<'_, PyList>, source: &str) -> PyResult<Vec<Operation<Text>>> {
     let mut read = Vec::with_capacity(operations.len());
-    for (index, raw) in operations.iter().enumerate() {
-        match convert::operation(&raw) {
-            Ok(operation) => read.push(operation),
-            Err(problem) => return Err(errors::unreadable(&raw, index, source, problem)),
+    append(&mut read, operations, source)?;
+    Ok(read)
+}
+
+/// Reads several lists of recorded operations, some of which may be read already.
+pub fn read_parts(parts: &Bound<'_, PyList>, source: &str) -> PyResult<Vec<Operation<Text>>> {
+    let mut read = Vec::new();
+    for part in parts {
+        match part.cast_exact::<Answer>() {
+            Ok(answer) if read.is_empty() => read = answer.get().take(),
+            Ok(answer) => read.append(&mut answer.get().take()),
+            Err(_) => append(&mut read, part.cast()?, source)?,
         }
     }
     Ok(read)
+}
+
+fn append(read: &mut Vec<Operation<Text>>, operations: &Bound<'_, PyList>, source: &str) -> PyResult<()> {
+    for raw in operations {
+        match convert::operation(&raw) {
+            Ok(operation) => read.push(operation),
+            Err(problem) => return Err(errors::unreadable(&raw, read.len(), source, problem)),
+        }
+    }
+    Ok(())
 }
 
 /// Wakes those who sleep on these locks.

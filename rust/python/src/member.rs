@@ -1,15 +1,13 @@
 //! The members of the wire's objects, each read as what it must be; what is not raises a `ValueError` that names it.
 
 use perdure_core::operation::Millis;
+use perdure_core::wire::{MAX_ATTEMPTS, MOMENTS};
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::text::Text;
-
-/// The last millisecond of the year 9999, and the first of the year 1: Python's clock knows no others.
-const MOMENTS: std::ops::RangeInclusive<Millis> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// A member that is there, with the key under which it stands.
 pub struct Member<'a, 'py> {
@@ -78,8 +76,8 @@ impl<'py> Member<'_, 'py> {
 
     /// A number of attempts.
     pub fn as_count(&self) -> PyResult<u32> {
-        let count = self.as_int().filter(|count| (0..=i64::from(i32::MAX)).contains(count));
-        count.and_then(|count| u32::try_from(count).ok()).ok_or_else(|| self.odd("count"))
+        let count = self.as_int().and_then(|count| u32::try_from(count).ok());
+        count.filter(|count| *count <= MAX_ATTEMPTS).ok_or_else(|| self.odd("count"))
     }
 
     pub fn as_flag(&self) -> PyResult<bool> {

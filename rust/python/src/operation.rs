@@ -21,7 +21,7 @@ use crate::custody::{self, Mark};
 use crate::errors::Error;
 use crate::scope::Scope;
 use crate::shared::Shared;
-use crate::text::Text;
+use crate::text::{Text, Value};
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Operation {
@@ -40,10 +40,8 @@ pub struct Operation {
     #[pyo3(get)]
     until: Option<Millis>,
     status: Option<Status>,
-    #[pyo3(get)]
-    payload: Option<Py<PyAny>>,
-    #[pyo3(get)]
-    error: Option<Py<PyAny>>,
+    payload: Option<Value>,
+    error: Option<Value>,
     /// Whether a RETRY of it was queued.
     is_retried: AtomicBool,
     /// The number of its functions at work; 0 if they are not.
@@ -62,7 +60,7 @@ impl Operation {
         ticket: Option<Ticket>,
         decision: Decision<'_, Text>,
     ) -> Self {
-        let object = |text: Option<&Text>| text.map(|text| text.get(py).unbind());
+        let object = |text: Option<&Text>| text.map(|text| text.share(py).unbind());
         let mut operation = Self {
             shared: Arc::clone(shared),
             begun,
@@ -141,6 +139,16 @@ impl Operation {
     }
 
     #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.payload.as_ref().map(|payload| payload.object(py)).transpose()
+    }
+
+    #[getter]
+    fn error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.error.as_ref().map(|error| error.object(py)).transpose()
+    }
+
+    #[getter]
     fn timed_out(&self) -> bool {
         self.status.is_some_and(callback::has_timed_out)
     }
@@ -202,7 +210,7 @@ impl Operation {
         }
         let there = |value| -> PyResult<_> {
             let payload = perdure_codec::encode_extended(value)?;
-            let value = perdure_codec::decode_extended(&payload)?;
+            let value = perdure_codec::decode_extended((&payload).into())?;
             Ok((payload, value))
         };
         match there(value) {
@@ -229,7 +237,7 @@ impl Operation {
 
     fn succeed_value<'py>(&self, value: &Bound<'py, PyAny>) -> Result<(u64, Bound<'py, PyAny>), Error> {
         let payload = perdure_codec::encode_extended(value)?;
-        let value = perdure_codec::decode_extended(&payload)?;
+        let value = perdure_codec::decode_extended((&payload).into())?;
         Ok((self.succeed(Some(&payload))?, value))
     }
 

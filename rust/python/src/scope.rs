@@ -19,6 +19,7 @@ use crate::custody::{self, Mark};
 use crate::errors::{self, Error};
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
+use crate::text::Decode;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Scope {
@@ -31,7 +32,6 @@ pub struct Scope {
 
 pub type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
 pub type Found<'py> = Result<Bound<'py, PyAny>, Error>;
-pub type Decode = for<'py> fn(&Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
 
 impl Scope {
     pub fn new(shared: Arc<Shared>, id: ScopeId) -> Self {
@@ -78,9 +78,9 @@ impl Scope {
         };
         if let (Decision::Value(value), Some(decode)) = (&arrival.decision, decode) {
             let id = arrival.place.id;
-            let Some(payload) = value.map(|value| value.get(py)) else { return Ok(py.None().into_bound(py)) };
+            let Some(payload) = value.map(|value| value.share(py)) else { return Ok(py.None().into_bound(py)) };
             drop(state);
-            return match decode(payload.cast::<PyString>().map_err(PyErr::from)?) {
+            return match payload.decode(py, decode) {
                 Ok(decoded) => Ok(decoded),
                 Err(problem) => Err(unreadable(py, &id, call, problem)),
             };

@@ -86,6 +86,11 @@ mod tests {
 
     proptest! {
         #[test]
+        fn text_is_as_long_as_it_is_measured(text in "(\\PC{0,20}|[\\x00-\\x7f]{0,40}){0,3}") {
+            prop_assert_eq!(quoted(&text).len(), crate::text_len(&text));
+        }
+
+        #[test]
         fn what_is_written_is_ascii_and_ends_where_it_should(text in ".{0,40}") {
             let quoted = quoted(&text);
             prop_assert!(quoted.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
