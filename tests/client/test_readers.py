@@ -1,4 +1,4 @@
-"""Answers of every shape, usual and odd, by both readers: the one of bytes in the core, and the one of the wire's dicts.
+"""Answers of every shape, usual and odd, by both readers: that of bytes in the core, and that of the wire's dicts.
 
 The one in the core may leave an answer to the other. What it takes is the same history, and nothing that the other one
 refuses.

@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 
     from perdure._core import Execution, Updates
     from perdure.engine.client import Client
-<<<<<<< HEAD
     from perdure.engine.hooks import Hooks
-    from perdure.engine.received import Checkpoint, Wire
-=======
     from perdure.engine.received import Checkpoint, Operations
->>>>>>> 1d01262 (Write batches and read answers in the core, without an object of Python's between the client and the engine)
 
 T = TypeVar("T")
 
@@ -139,8 +135,8 @@ class Checkpointer:
             number: Of the call: the same when a call is repeated because it was cut short.
 
         Returns:
-            The next token, lists of the operations that have changed, the present moment in milliseconds, and in seconds
-            the one at which the service was asked, and how long the call took.
+            The next token, lists of the operations that have changed, the present moment in milliseconds, and in
+            seconds the one at which the service was asked, and how long the call took.
 
         """
         hooks = self._hooks

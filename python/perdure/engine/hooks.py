@@ -94,8 +94,8 @@ class Hooks:
         """See a call to the service about to be made. What this raises is as if the call had raised it.
 
         Args:
-            updates: What it records, until it is over: ``updates.dicts()`` makes the wire's dicts of it. None if it reads
-                a further page of the history.
+            updates: What it records, until it is over: ``updates.dicts()`` makes the wire's dicts of it. None if it
+                reads a further page of the history.
 
         """
 
