@@ -7,7 +7,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from ctypes import c_ulong, py_object, pythonapi
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Worker:
     def __init__(self) -> None:
         self._tasks: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self._outcomes: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._ending = Lock()
+        self._is_interrupted = self._has_ended = False
         self._thread = Thread(target=copy_context().run, args=(self._work,), name="perdure explorer", daemon=True)
         self._thread.start()
 
@@ -85,16 +87,29 @@ class Worker:
     def give_up(self) -> None:
         """Have the thread end wherever it is: at once if it runs Python, when it wakes if it waits."""
         self.close()
-        pythonapi.PyThreadState_SetAsyncExc(c_ulong(self._thread.ident or 0), py_object(KeyboardInterrupt))
+        with self._ending:  # until then the thread's number is nobody else's
+            if not (self._is_interrupted or self._has_ended):
+                self._is_interrupted = True
+                pythonapi.PyThreadState_SetAsyncExc(c_ulong(self._thread.ident or 0), py_object(KeyboardInterrupt))
         self._thread.join(_GRACE)
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            try:
-                outcome: tuple[Any, BaseException | None] = task(), None
-            except BaseException as error:  # noqa: BLE001  raised again where it is waited for
-                outcome = None, error
-            self._outcomes.put(outcome)
+        try:
+            while (task := self._tasks.get()) is not None:
+                try:
+                    outcome: tuple[Any, BaseException | None] = task(), None
+                except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+                    outcome = None, error
+                self._outcomes.put(outcome)
+            self._end()
+        except KeyboardInterrupt:  # of `give_up`, when the task was over; it does not come twice
+            self._end()
+
+    def _end(self) -> None:
+        """Let nobody interrupt this thread any more, and take back what is on its way."""
+        with self._ending:
+            self._has_ended = True
+        pythonapi.PyThreadState_SetAsyncExc(c_ulong(get_ident()), None)
 
     def _where(self, ident: int | None) -> str:
         stack = traceback.extract_stack(frame_of(ident))
