@@ -54,6 +54,8 @@ class Turn:
     deadline: float = inf
     """When it is given up, by the monotonic clock."""
     thread: int = 0
+    is_called_off: bool = False
+    """Whether it is not to begin, if it has not yet: who took it on is to end."""
 
 
 class Driver:
@@ -68,8 +70,6 @@ class Driver:
         self._asked: set[str] = set()
         self._turns: set[Turn] = set()
         self._given_up: set[Turn] = set()
-        self.stopping = False
-        """Whether nothing more is to begin."""
         self.is_served = False
         """Whether workers run what is due, and who drives only waits."""
 
@@ -152,6 +152,11 @@ class Driver:
             self._turns.discard(turn)
             self._given_up.discard(turn)
             self._shared.wake.notify_all()
+
+    def call_off(self) -> None:
+        """Let nothing begin that was taken on and has not begun yet; somebody else will run it."""
+        for turn in self._turns:
+            turn.is_called_off = True
 
     def next_deadline(self) -> float:
         """Return when the next function is to be given up, by the monotonic clock."""
@@ -243,7 +248,7 @@ class Driver:
             execution.postpone(shared.clock.now(), _PAUSE_AFTER_TROUBLE, updated)
             self._executions.touch(execution)
             raise
-        if self.stopping:
+        if turn.is_called_off:
             handle.invocations.pop()
             execution.postpone(shared.clock.now(), 0.0, updated)
             self._executions.touch(execution)

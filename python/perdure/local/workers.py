@@ -48,14 +48,15 @@ class Workers:
 
     def start(self) -> None:
         """Start to work."""
-        self._driver.stopping, self._driver.is_served = False, True
+        self._driver.is_served = True
         self._watcher.start()
 
     def stop(self, grace: float) -> bool:
         """Begin nothing more, and wait for what runs, up to `grace` seconds; tell whether all of it came to its end."""
         shared, deadline = self._shared, monotonic() + grace
         with shared.wake:
-            self._stopping = self._driver.stopping = True
+            self._stopping = True
+            self._driver.call_off()
             shared.wake.notify_all()
             while self._driver.busy and (left := deadline - monotonic()) > 0:
                 shared.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
