@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
+    from perdure._json_formatter import JsonFormatter, log_as_json
     from perdure.identifier import OperationIdentifier
 
     class ExecutionState(Protocol):
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
         def durable_execution_arn(self) -> str:
             """The execution's ARN."""
             ...
+
+
+__all__ = ["ContextLogger", "JsonFormatter", "LogInfo", "Logger", "LoggerInterface", "log_as_json"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("JsonFormatter", "log_as_json"):
+        from perdure import _json_formatter  # noqa: PLC0415  only for those who log so
+
+        return getattr(_json_formatter, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 _Keywords = tuple[frozenset[str] | None, int | None]

@@ -72,6 +72,27 @@ def outcomes(handle: ExecutionHandle) -> list[str]:
     return [invocation.outcome for invocation in handle.invocations]
 
 
+def test_logs_are_json_a_line_a_record(function: Lambda) -> None:
+    handle = function.run("logs", value=7)
+    lines = [json.loads(line) for line in function.sandbox.log().splitlines() if line.startswith("{")]
+    first, second = [line for line in lines if line.get("executionArn") == handle.arn]
+    assert first | {"timestamp": ""} == {
+        "timestamp": "",
+        "level": "INFO",
+        "message": "in a step",
+        "logger": "root",
+        "requestId": first["requestId"],
+        "executionArn": handle.arn,
+        "operationId": handle.operations[0]["Id"],
+        "operationName": "logging",
+        "attempt": 1,
+        "customer": {"id": 7},
+    }
+    assert first["requestId"].startswith("request-")
+    assert (second["level"], second["message"], second["errorType"]) == ("ERROR", "it failed", "ValueError")
+    assert any("lambda_app.py" in line for line in second["stackTrace"])
+
+
 def test_what_is_returned_arrives_and_the_process_stays_warm(function: Lambda) -> None:
     assert function.run("succeeds", value={"é": [1, "\U0001f600", None]}).value == {"é": [1, "\U0001f600", None]}
     before = list(function.sandbox.pids)

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perdure import DurableContext, durable_execution
+from perdure import DurableContext, StepContext, durable_execution
 from perdure.exceptions import ExecutionError, InvocationError, StepError
+from perdure.logger import log_as_json
 from perdure.retries import RetryPresets
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ def first_time(event: dict[str, Any]) -> bool:
 
 def succeeds(event: dict[str, Any], context: DurableContext) -> Any:
     return context.step(lambda _: event["value"])
+
+
+def logs(event: dict[str, Any], context: DurableContext) -> Any:
+    """Log as JSON where the runtime does not; the process's other cases do so from then on."""
+    log_as_json("INFO")
+
+    def step(step_context: StepContext) -> None:
+        step_context.logger.info("in %s", "a step", extra={"customer": {"id": event["value"]}})
+        try:
+            fail(ValueError(ODD_NAME))
+        except ValueError:
+            step_context.logger.exception("it failed")
+
+    context.step(step, name="logging")
+    return None
 
 
 def waits(event: dict[str, Any], context: DurableContext) -> Any:
@@ -129,6 +145,7 @@ CASES = {
     case.__name__: case
     for case in (
         succeeds,
+        logs,
         waits,
         fails,
         fails_with_everything_odd,
