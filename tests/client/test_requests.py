@@ -99,7 +99,9 @@ def test_the_calls_are_those_of_boto3(native: Any, server: tuple[str, list[Reque
     updates = sent(lambda step: step.retry(3, {"ErrorMessage": "né"}, '{"t": "é\\n😀"}'), call, 'a "step"')
     assert [update["Action"] for update in updates] == ["START", "RETRY"]
     ours.state(ARN, "to/ken", "mark er")
-    boto = boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
+    boto = boto3.Session().client(
+        "lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={})
+    )
     boto.checkpoint_durable_execution(
         DurableExecutionArn=ARN, CheckpointToken="token", Updates=updates, ClientToken="client token"
     )
@@ -124,7 +126,9 @@ def test_an_application_is_named_as_botocore_names_it(
     url, requests = server
     monkeypatch.setenv("AWS_SDK_UA_APP_ID", name)
     native().checkpoint(ARN, "t", Updates(), "ct")
-    boto = boto3.client("lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={}))
+    boto = boto3.Session().client(
+        "lambda", endpoint_url=url, config=Config(retries={"total_max_attempts": 1}, proxies={})
+    )
     boto.checkpoint_durable_execution(DurableExecutionArn=ARN, CheckpointToken="t", Updates=[])
     boto.close()
     ours, theirs = (
