@@ -14,7 +14,7 @@ import pytest
 from perdure import StepError, durable_execution
 from perdure.engine.operations import step
 from perdure.retries import RetryPresets
-from perdure.testing import ExplorationError
+from perdure.testing import DurableFunctionTestRunner, ExplorationError
 from perdure.testing.explorer import Schedule
 from support.explored import GLOBAL, polling, search
 
@@ -358,3 +358,27 @@ def test_executions_that_it_invokes_are_told_apart_and_compared() -> None:
     search(outer, [], durable_functions={"inner": inner}).assert_ok()
     report = search(outer, [1], durable_functions={"inner": inner})
     assert report.differences == ["operation more of inner is only recorded now"]
+
+
+# ---- what is none of the run's
+
+
+def test_executions_of_another_service_are_left_alone() -> None:
+    """A step may run a handler of its own on a service of its own."""
+
+    @durable_execution
+    def squares(event: Any, context: Any) -> list[int]:
+        context.wait(5)
+        return context.map(event, lambda inner, item, *_: inner.step(lambda _: item * item)).get_results()
+
+    def handler(_event: Any, context: Any) -> list[int]:
+        def elsewhere(_: Any) -> Any:
+            with DurableFunctionTestRunner(squares) as runner:
+                return runner.run(input=[1, 2, 3]).value
+
+        numbers = context.step(elsewhere, "elsewhere")
+        return context.map(numbers, lambda inner, item, *_: inner.step(lambda _: item + 1)).get_results()
+
+    report = search(handler, max_schedules=20)
+    report.assert_ok()
+    assert report.expected.status == "SUCCEEDED"
