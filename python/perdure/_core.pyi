@@ -865,11 +865,11 @@ class NativeClient:
     def state(self, arn: str, token: str, marker: str, page: int, seconds: float | None) -> Answer | _Raw:
         """Call ``GetDurableExecutionState`` for a page of at most ``page`` operations; else as `checkpoint`."""
 
-    def prepare(self, seconds: float | None) -> None:
-        """Begin to connect in a thread that does not need the GIL, unless a connection is open."""
+    def prepare(self, seconds: float | None) -> bool:
+        """Begin to connect, in a thread without the GIL, unless a connection is open; tell whether it began."""
 
-    def settle(self) -> None:
-        """Wait until nothing is being connected any more."""
+    def withdraw(self) -> None:
+        """Return when that thread has ended; a connection that is not open by then is given up."""
 
     @property
     def endpoint(self) -> str:

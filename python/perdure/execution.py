@@ -298,6 +298,10 @@ def _run(
     result: Any = None
     error: BaseException | None = None
     try:
+        if len(operations) <= 1 and not marker:
+            # An execution's first invocation has nothing to replay, and so is all but sure to make calls. A later one
+            # may end without any, as one that returns what it waited for, and must not pay for a connection.
+            checkpoints.begin()
         result = _call(handler, user_event, invocation)
     except BaseException as raised:  # noqa: BLE001  sorted below
         error = raised

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +77,82 @@ def test_a_connection_is_opened_while_a_step_runs_and_serves_its_call(monkeypatc
     assert numbers == [0]
 
 
+def test_connecting_begins_with_an_executions_first_invocation_and_not_with_its_first_operation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected = threading.Event()
+    numbers: list[int] = []
+
+    def script(connection: Connection) -> None:
+        connected.set()
+        numbers.append(connection.number)
+        kind(connection)
+
+    @durable_execution
+    def handler(_event: Any, context: DurableContext) -> Any:
+        assert connected.wait(PATIENCE)
+        assert requests == []
+        return context.step(lambda _: 1)
+
+    with scripted(script) as (port, requests):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        assert handler(event(), LambdaContext()) == succeeded("1")
+        assert len(requests) == 1
+    assert numbers == [0]
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["first", "resumed"])
+def test_an_invocation_without_calls_waits_for_no_connection_and_leaves_no_thread_behind(
+    resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server lets no handshake come to its end: the end of the invocation gives it up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    greeted = threading.Event()
+    seen: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as peer:
+            seen.append(peer.recv(4096))
+            greeted.set()
+            seen.append(peer.recv(4096))
+
+    server = threading.Thread(target=serve)
+    server.start()
+    lambda_environment(monkeypatch, f"https://127.0.0.1:{listener.getsockname()[1]}")
+
+    @durable_execution
+    def handler(_event: Any, context: DurableContext) -> Any:
+        return context.step(lambda _: pytest.fail("ran")) if resumed else greeted.wait(PATIENCE)
+
+    recorded = [op("STEP", "SUCCEEDED", details={"Result": "true"})] if resumed else []
+    assert handler(event(*recorded), LambdaContext()) == succeeded("true")
+    assert "perdure-connect" not in [name.strip() for name in threads_of_the_system()]
+    if resumed:
+        assert seen == []
+        listener.shutdown(socket.SHUT_RDWR)  # nobody came
+    server.join(PATIENCE)
+    listener.close()
+    assert not server.is_alive()
+    assert resumed or (seen[0] != b"" and seen[1] == b"")
+
+
+def threads_of_the_system() -> list[str]:
+    """Give the names of all threads of this process, those of Rust among them, where the system tells."""
+    return [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+
+
+def test_boto3_is_not_made_for_an_invocation_that_may_need_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(clients.CHOICE, "boto3")
+    monkeypatch.setattr(clients, "_chosen", lambda: pytest.fail("a client was made"))
+
+    @durable_execution
+    def handler(_event: Any, _context: DurableContext) -> Any:
+        return 1
+
+    assert handler(event(), LambdaContext()) == succeeded("1")
+    assert clients._default is None
+
+
 def test_what_fails_beforehand_is_told_by_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(clients.CHOICE, "neither")
     with pytest.raises(CheckpointError, match="set it to native or boto3"):
@@ -102,6 +181,7 @@ def test_a_connection_that_fails_beforehand_is_opened_again_by_the_call(monkeypa
 def test_a_replay_makes_no_client(
     monkeypatch: pytest.MonkeyPatch, recorded: dict[str, Any], response: dict[str, Any]
 ) -> None:
+    monkeypatch.setattr(clients, "_native", lambda: pytest.fail("a client was made"))
     monkeypatch.setattr(clients, "_chosen", lambda: pytest.fail("a client was made"))
     monkeypatch.setattr(checkpoint.Checkpointer, "watch", lambda _self: pytest.fail("a thread was started"))
     got = stepping(lambda: pytest.fail("ran"))(event(recorded), LambdaContext())

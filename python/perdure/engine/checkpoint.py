@@ -167,6 +167,10 @@ class Checkpointer:
         """End every context, and tell the watching thread to end. Nothing is watched from now on."""
         self._core.close(self._stop)
 
+    def begin(self) -> None:
+        """Begin to connect: the invocation is sure to make calls."""
+        self._client.begin()
+
     def settle(self) -> None:
         """Return when nothing is made ahead any more."""
         self._client.settle()

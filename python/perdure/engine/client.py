@@ -32,11 +32,18 @@ if TYPE_CHECKING:
             """Read a further page of the recorded operations."""
             ...
 
-        def prepare(self) -> None:
-            """Do ahead what the next call would do first. What goes wrong is for that call to tell."""
+        def begin(self) -> None:
+            """Begin to connect for an invocation that is sure to make calls, if that costs next to nothing."""
+
+        def prepare(self) -> bool:
+            """Do ahead what the next call would do first, whatever it takes; tell whether something is under way now.
+
+            What goes wrong is for that call to tell.
+            """
+            ...
 
         def settle(self) -> None:
-            """Return when nothing that `prepare` began is under way."""
+            """Return when nothing that `prepare` or `begin` began is under way; what is not done is given up."""
 
         def most_calls(self) -> int | None:
             """Give how often a call that fails may be made in all; None for as long as there is time."""
@@ -68,8 +75,12 @@ class BotoClient:
         )
         return read_page(response)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Do nothing: the client is there."""
+
+    def prepare(self) -> bool:
+        """Do nothing: the client is there."""
+        return False
 
     def settle(self) -> None:
         """Do nothing: nothing is under way."""
@@ -108,8 +119,12 @@ class ModelClient:
         except Exception as error:
             raise _unreadable(A_PAGE, error) from error
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Do nothing: the client is there."""
+
+    def prepare(self) -> bool:
+        """Do nothing: the client is there."""
+        return False
 
     def settle(self) -> None:
         """Do nothing: nothing is under way."""
@@ -146,11 +161,12 @@ class ProcessClient:
 
     """
 
-    __slots__ = ("_client", "_lambda_context")
+    __slots__ = ("_client", "_is_ahead", "_lambda_context")
 
     def __init__(self, lambda_context: Any) -> None:
         self._lambda_context = lambda_context
         self._client: Client | None = None
+        self._is_ahead = False
 
     def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""
@@ -160,17 +176,27 @@ class ProcessClient:
         """Read a further page."""
         return (self._client or self._made()).state(arn, token, marker)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
+        """Begin to connect, where calls go through the client of our own; boto3 is not imported for that."""
+        try:
+            is_native = native_if_at_hand() is not None
+        except Exception:  # noqa: BLE001  the first call meets it again, and tells
+            return
+        if is_native:
+            self.prepare()
+
+    def prepare(self) -> bool:
         """Choose and make the client, and begin to connect, so that whoever has something to send need not wait."""
         try:
             client = self._client or self._made()
         except Exception:  # noqa: BLE001  the first call meets it again, and tells
-            return
-        client.prepare()
+            return False
+        self._is_ahead |= client.prepare()
+        return self._is_ahead
 
     def settle(self) -> None:
-        """Wait until nothing is being connected any more."""
-        if self._client is not None:
+        """Return when nothing is being connected any more."""
+        if self._is_ahead and self._client is not None:
             self._client.settle()
 
     def most_calls(self) -> int | None:
@@ -208,6 +234,23 @@ def default_client() -> BotoClient | Core:
     return _default
 
 
+def native_if_at_hand() -> Core | None:
+    """Give the process's client if it is that of our own, or can be: its making costs little, unlike boto3's.
+
+    Raises:
+        ValidationError: As for `default_client`.
+
+    """
+    global _default
+    if _default is None and _making.acquire(blocking=False):
+        try:
+            _let_forks_wait()
+            _default, _ = _native()
+        finally:
+            _making.release()
+    return None if isinstance(_default, BotoClient) else _default
+
+
 _making = RLock()
 """Held while the client is made: in a thread, beside a step's body, whose first call may then need it."""
 
@@ -238,21 +281,27 @@ def _let_forks_wait() -> None:
 
 
 def _chosen() -> BotoClient | Core:
+    core, why = _native()
+    if core is not None:
+        return core
+    logger.debug("calls to the service go through boto3: %s", why)
+    from perdure.lambda_service import LambdaClient  # noqa: PLC0415  brings boto3 along
+
+    return BotoClient(LambdaClient.initialize_client().client)
+
+
+def _native() -> tuple[Core | None, str | None]:
+    """Make the client of our own, or say why calls are left to boto3."""
     import os  # noqa: PLC0415  with the first call
 
     choice = os.environ.get(CHOICE) or None
     if choice not in {None, "native", "boto3"}:
         raise ValidationError(f"{CHOICE} is {choice!r}: set it to native or boto3, or leave it out")
-    why: str | None = f"{CHOICE} says so"
-    if choice != "boto3":
-        from perdure.engine import native_client  # noqa: PLC0415  the same
+    if choice == "boto3":
+        return None, f"{CHOICE} says so"
+    from perdure.engine import native_client  # noqa: PLC0415  the same
 
-        core, why = native_client.find()
-        if core is not None:
-            return core
-        if choice == "native":
-            raise ValidationError(f"{CHOICE} asks for the native client, but {why}, which only boto3 understands")
-    logger.debug("calls to the service go through boto3: %s", why)
-    from perdure.lambda_service import LambdaClient  # noqa: PLC0415  brings boto3 along
-
-    return BotoClient(LambdaClient.initialize_client().client)
+    core, why = native_client.find()
+    if core is None and choice == "native":
+        raise ValidationError(f"{CHOICE} asks for the native client, but {why}, which only boto3 understands")
+    return core, why

@@ -107,7 +107,7 @@ class Invocation:
                 "%d calls to the service had not returned when the invocation ran out of time; they were given up. "
                 "Give the client shorter timeouts (botocore.config.Config).",
             )
-            self.checkpoints.settle()  # what one of these threads has begun ahead
+        self.checkpoints.settle()
 
     def _join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""

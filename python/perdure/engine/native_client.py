@@ -83,13 +83,17 @@ class NativeClient:
         operations, following = read_page(_read("GetDurableExecutionState", answer))
         return in_milliseconds(operations), following
 
-    def prepare(self) -> None:
-        """Begin to connect, beside whatever the caller does."""
-        self._core.prepare(self._seconds())
+    def begin(self) -> None:
+        """Begin to connect."""
+        self.prepare()
+
+    def prepare(self) -> bool:
+        """Begin to connect, beside whatever the caller does; tell whether it began."""
+        return self._core.prepare(self._seconds())
 
     def settle(self) -> None:
-        """Wait until nothing is being connected any more."""
-        self._core.settle()
+        """Return when nothing is being connected any more; nobody waits for it."""
+        self._core.withdraw()
 
     def most_calls(self) -> int | None:
         """Give what ``AWS_MAX_ATTEMPTS`` says, since nothing else of this client repeats calls."""

@@ -52,12 +52,13 @@ def strategy_of(hooks: Hooks, operation: Operation, strategy: Any) -> Any:
 class WatchedClient:
     """A client whose calls are shown before and after."""
 
-    __slots__ = ("_client", "_hooks", "most_calls", "prepare", "settle")
+    __slots__ = ("_client", "_hooks", "begin", "most_calls", "prepare", "settle")
 
     def __init__(self, client: Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
-        self.prepare, self.settle, self.most_calls = client.prepare, client.settle, client.most_calls
+        self.begin, self.prepare, self.settle = client.begin, client.prepare, client.settle
+        self.most_calls = client.most_calls
 
     def checkpoint(self, arn: str, token: str, updates: Updates, client_token: str) -> Checkpoint:
         """Record updates."""

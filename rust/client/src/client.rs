@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
-use crate::connection::{Connection, Failed};
+use crate::connection::{Connection, Failed, Withdrawal};
 use crate::credentials::{Credentials, Source};
 use crate::date::Moment;
 use crate::environment::{self, Config, Process};
@@ -34,8 +34,8 @@ pub struct Client {
 struct State {
     /// A connection that is open and not in use.
     idle: Mutex<Option<Connection>>,
-    /// A thread that opens a connection.
-    opening: Mutex<Option<JoinHandle<Option<Connection>>>>,
+    /// A thread that opens a connection ahead of any call.
+    opening: Mutex<Option<Opening>>,
     /// How many calls are under way, each with a connection of its own or about to have one.
     calls: AtomicUsize,
     credentials: lookup::Credentials,
@@ -53,6 +53,12 @@ impl State {
             *idle = None;
         }
     }
+}
+
+/// A thread that opens a connection, and what ends it early.
+struct Opening {
+    thread: JoinHandle<Option<Connection>>,
+    withdrawal: Arc<Withdrawal>,
 }
 
 /// What the variables of the process say at the moment of a call.
@@ -128,27 +134,42 @@ impl Client {
         self.call(&Call { method: "GET", path: path(arn, "state"), query, body: b"" }, present, until)
     }
 
-    /// Begins to open a connection, unless one is open or in use; the next call finds it.
-    pub fn prepare(&self, until: Instant) {
+    /// Begins to open a connection, unless one is open or in use; the next call finds it. Tells whether it began.
+    pub fn prepare(&self, until: Instant) -> bool {
         let state = self.own();
         // Held until the thread is known: a call that begins meanwhile waits for it, and then for the connection.
         let mut opening = lock(&state.opening);
         let is_open =
             state.calls.load(Ordering::SeqCst) > 0 || lock(&state.idle).as_ref().is_some_and(Connection::is_fresh);
         if is_open || opening.is_some() {
-            return;
+            return false;
         }
         let (endpoint, proxy, tls) = (self.config.endpoint.clone(), self.config.proxy.clone(), self.tls.clone());
-        let open = move || Connection::open(&endpoint, proxy.as_ref(), tls.as_ref(), until).ok();
+        let withdrawal = Arc::new(Withdrawal::default());
+        let watched = Arc::clone(&withdrawal);
+        let open = move || Connection::open_ahead(&endpoint, proxy.as_ref(), tls.as_ref(), until, &watched).ok();
         // Without a thread to spare, the call itself opens it.
-        *opening = thread::Builder::new().name("perdure-connect".to_owned()).spawn(open).ok();
+        let thread = thread::Builder::new().name("perdure-connect".to_owned()).spawn(open).ok();
+        *opening = thread.map(|thread| Opening { thread, withdrawal });
+        opening.is_some()
     }
 
     /// Waits for what [`Client::prepare`] began.
     pub fn settle(&self) {
+        self.join(|_| ());
+    }
+
+    /// Ends what [`Client::prepare`] began, if it is not done yet: nobody waits for it any more. A connection that is open
+    /// by now is kept.
+    pub fn withdraw(&self) {
+        self.join(Withdrawal::withdraw);
+    }
+
+    fn join(&self, first: impl FnOnce(&Withdrawal)) {
         let state = self.own();
-        let opening = lock(&state.opening).take();
-        if let Some(connection) = opening.and_then(|thread| thread.join().ok().flatten()) {
+        let Some(opening) = lock(&state.opening).take() else { return };
+        first(&opening.withdrawal);
+        if let Ok(Some(connection)) = opening.thread.join() {
             *lock(&state.idle) = Some(connection);
         }
     }
@@ -175,7 +196,8 @@ impl Client {
                 Ok(answer) => return Ok(answer),
             }
         }
-        let connection = Connection::open(&self.config.endpoint, self.config.proxy.as_ref(), self.tls.as_ref(), until)?;
+        let Config { endpoint, proxy, .. } = &self.config;
+        let connection = Connection::open(endpoint, proxy.as_ref(), self.tls.as_ref(), until)?;
         self.exchange(connection, &request, until).map_err(|failed| failed.error)
     }
 

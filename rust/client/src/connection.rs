@@ -1,8 +1,9 @@
 //! A connection to the API: TCP, a proxy's tunnel where there is one, TLS; and none of it beyond a deadline.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, mpsc};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,9 @@ use crate::interrupt::{again, is_given_up};
 /// What connecting may take, with the tunnel and the handshake; and how long no byte may come.
 const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(50);
+/// How long it may take to be connected ahead of a call, without the handshake: an invocation that ends meanwhile waits
+/// for it. A call that then finds no connection has more patience.
+const AHEAD: Duration = Duration::from_millis(250);
 /// How long a connection may lie unused and still be trusted. Counted by the clock of the world, which goes on while a
 /// sandbox is frozen.
 const IDLE: Duration = Duration::from_secs(30);
@@ -49,6 +53,41 @@ pub struct Failed {
     pub stale: bool,
 }
 
+/// That nobody waits for a connection any more, which a thread opens ahead of any call.
+#[derive(Default)]
+pub struct Withdrawal {
+    is_withdrawn: AtomicBool,
+    /// Of the connection that is being opened.
+    socket: Mutex<Option<TcpStream>>,
+}
+
+impl Withdrawal {
+    /// Has the thread come to its end: what it waits for on the socket is over at once.
+    pub fn withdraw(&self) {
+        self.is_withdrawn.store(true, Ordering::SeqCst);
+        if let Some(socket) = self.socket().take() {
+            // It fails where the connection is lost already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets the wait on a socket be ended from now on.
+    fn watch(&self, socket: &TcpStream) -> io::Result<()> {
+        *self.socket() = Some(socket.try_clone()?);
+        // Looked at after that, so that one of the two is seen by the other.
+        if self.is_withdrawn.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// The connection is open: whether it was ended before. From now on it is not.
+    fn came_first(&self) -> bool {
+        self.socket().take().is_none()
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<TcpStream>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Connection {
     /// Connects to an endpoint.
     pub fn open(
@@ -57,16 +96,46 @@ impl Connection {
         tls: Option<&Arc<ClientConfig>>,
         until: Instant,
     ) -> Result<Self, Error> {
+        Self::opened(endpoint, proxy, tls, until, None)
+    }
+
+    /// The same ahead of any call, which can be withdrawn.
+    pub fn open_ahead(
+        endpoint: &Endpoint,
+        proxy: Option<&Proxy>,
+        tls: Option<&Arc<ClientConfig>>,
+        until: Instant,
+        withdrawal: &Withdrawal,
+    ) -> Result<Self, Error> {
+        Self::opened(endpoint, proxy, tls, until, Some(withdrawal))
+    }
+
+    fn opened(
+        endpoint: &Endpoint,
+        proxy: Option<&Proxy>,
+        tls: Option<&Arc<ClientConfig>>,
+        until: Instant,
+        withdrawal: Option<&Withdrawal>,
+    ) -> Result<Self, Error> {
         let address = endpoint.host_header();
         let limit = until.min(Instant::now() + CONNECT);
-        let socket = match proxy {
-            None => connect(&endpoint.host, endpoint.port, limit)?,
-            Some(proxy) => tunnel(connect(&proxy.host, proxy.port, limit)?, endpoint, proxy, limit)?,
-        };
+        let (host, port) = proxy.map_or((&endpoint.host, endpoint.port), |proxy| (&proxy.host, proxy.port));
+        let lost = |source| Error::Lost { address: address.clone(), source };
+        let first = if withdrawal.is_some() { limit.min(Instant::now() + AHEAD) } else { limit };
+        let mut socket = connect(host, port, first)?;
+        if let Some(withdrawal) = withdrawal {
+            withdrawal.watch(&socket).map_err(lost)?;
+        }
+        if let Some(proxy) = proxy {
+            socket = tunnel(socket, endpoint, proxy, limit)?;
+        }
         let stream = match tls {
             None => Stream::Plain(Timed { socket, until }),
             Some(config) => handshake(Timed { socket, until: limit }, endpoint, config)?,
         };
+        if withdrawal.is_some_and(Withdrawal::came_first) {
+            return Err(lost(io::ErrorKind::ConnectionAborted.into()));
+        }
         Ok(Self { stream, address, used: false, last_used: SystemTime::now() })
     }
 

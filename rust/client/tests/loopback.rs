@@ -203,11 +203,36 @@ fn a_connection_that_was_prepared_is_the_one_that_is_used() {
         peer.say(OK);
     }]);
     let client = client(port);
-    client.prepare(soon());
+    assert!(client.prepare(soon()));
+    assert!(!client.prepare(soon()), "one is on its way");
     client.settle();
-    client.prepare(soon());
+    client.withdraw(); // which comes too late
+    assert!(!client.prepare(soon()), "one is open");
     assert_eq!(checkpoint(&client).expect("an answer"), 200);
     assert_eq!(told.iter().take(1).count(), 1);
+}
+
+#[test]
+fn a_connection_that_nobody_waits_for_any_more_is_given_up_at_once() {
+    // Connected, it never goes on with the handshake.
+    let (port, told) = serve(vec![|peer| {
+        let length = peer.socket.read(&mut [0; 1_024]).expect("a greeting");
+        let _ = peer.tell.send(length.to_string());
+        let rest = peer.socket.read_to_end(&mut Vec::new());
+        let _ = peer.tell.send(format!("gone: {}", rest.is_ok()));
+    }]);
+    let plain = client(port);
+    let endpoint = Endpoint::parse(&format!("https://127.0.0.1:{port}")).expect("it is one");
+    let client =
+        Client::new(Config { endpoint, ..plain.config().clone() }, String::new()).expect("nothing is read from a file");
+    assert!(client.prepare(soon()));
+    assert_ne!(told.recv().expect("a greeting"), "0");
+    let began = Instant::now();
+    client.withdraw();
+    assert!(began.elapsed() < Duration::from_secs(4), "a handshake may take 5 s");
+    assert_eq!(told.recv().expect("the end"), "gone: true");
+    assert!(client.prepare(soon()), "nothing is open");
+    client.withdraw();
 }
 
 #[test]

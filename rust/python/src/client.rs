@@ -119,13 +119,13 @@ impl NativeClient {
         answered(py, answer)
     }
 
-    fn prepare(&self, py: Python<'_>, seconds: Option<f64>) {
+    fn prepare(&self, py: Python<'_>, seconds: Option<f64>) -> bool {
         let until = until(seconds);
-        py.detach(|| self.0.prepare(until));
+        py.detach(|| self.0.prepare(until))
     }
 
-    fn settle(&self, py: Python<'_>) {
-        py.detach(|| self.0.settle());
+    fn withdraw(&self, py: Python<'_>) {
+        py.detach(|| self.0.withdraw());
     }
 
     #[getter]
