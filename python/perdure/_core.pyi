@@ -812,7 +812,7 @@ class Answer:
         """How many characters the results of the operations have."""
 
     @property
-    def json(self) -> bytes:
+    def json(self) -> str:
         """The list of operations as it was received; empty without one."""
 
     def __len__(self) -> int: ...

@@ -84,7 +84,7 @@ def read_input(payload: str | None) -> Any:
 
 def as_dicts(operations: Operations) -> list[Wire]:
     """Give operations as the wire's dicts, for those who look at them."""
-    return operations if isinstance(operations, list) else in_milliseconds(decode_json(operations.json.decode()))
+    return operations if isinstance(operations, list) else in_milliseconds(decode_json(operations.json))
 
 
 _MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))

@@ -18,7 +18,7 @@ type Decoded<'py> = Result<Bound<'py, PyAny>, Halt>;
 
 pub fn extended<'py>(source: Source<'_, 'py>) -> Decoded<'py> {
     let (py, text) = (source.py(), source.text()?);
-    let mut reader = Reader { py, cursor: Cursor::new(text), keys: Keys::new(), depth: Depth::new() };
+    let mut reader = Reader { py, cursor: Cursor::new(&text), keys: Keys::new(), depth: Depth::new() };
     reader.cursor.skip_space();
     let value = if reader.cursor.peek() == Some(b'{') { reader.envelope()? } else { reader.plain()? };
     reader.cursor.skip_space();

@@ -43,7 +43,7 @@ pub fn encode_extended<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
 
 /// The value that the payload `text` stands for.
 pub fn decode_extended<'py>(text: Source<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    let again = |reference: &Reference| reference.decode_extended(&text.string());
+    let again = |reference: &Reference| reference.decode_extended(&text.string()?);
     decode::extended(text).or_else(|halt| halt.resolve(text.py(), None, again))
 }
 
@@ -65,7 +65,7 @@ pub fn write_json(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// What `json.loads(text)` reads.
 pub fn decode_json<'py>(text: Source<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    let again = |reference: &Reference| reference.decode_json(&text.string());
+    let again = |reference: &Reference| reference.decode_json(&text.string()?);
     json::decode(text).or_else(|halt| halt.resolve(text.py(), None, again))
 }
 

@@ -19,12 +19,27 @@ pub const MOMENTS: RangeInclusive<Millis> = -62_135_596_800_000..=253_402_300_79
 /// The most attempts that an operation may have.
 pub const MAX_ATTEMPTS: u32 = i32::MAX.unsigned_abs();
 
-/// How a payload is made of what stands on the wire.
-pub trait Wired {
-    /// Of a text.
-    fn text(text: &str) -> Self;
-    /// Of an object, which is kept as the JSON that it is.
-    fn json(json: &str) -> Self;
+/// What an answer came in. Its payloads are pieces of it.
+pub type Body = Arc<String>;
+
+/// A payload or an error object as it stands in a body: no copy of it is made, and nothing is unescaped, before somebody
+/// wants to know what it says.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    body: Body,
+    place: (u32, u32),
+}
+
+impl Piece {
+    fn of(body: &Body, place: &Range<usize>) -> Option<Self> {
+        let place = (u32::try_from(place.start).ok()?, u32::try_from(place.end).ok()?);
+        Some(Self { body: Arc::clone(body), place })
+    }
+
+    /// Its JSON: a string, with quotes and escapes, or an object.
+    pub fn json(&self) -> &str {
+        self.body.get(self.place.0 as usize..self.place.1 as usize).unwrap_or_default()
+    }
 }
 
 /// The answer to a checkpoint, or a page of recorded operations.
@@ -54,38 +69,40 @@ impl From<JiterError> for Unusual {
 type Read<T> = Result<T, Unusual>;
 
 /// Reads the answer to a checkpoint.
-pub fn checkpoint<P: Wired>(body: &[u8]) -> Read<Answer<P>> {
+pub fn checkpoint<P: From<Piece>>(body: &Body) -> Read<Answer<P>> {
     let mut answer = Answer::new();
     let mut has_state = false;
-    document(body, |json, key| match key {
+    let json = &mut Jiter::new(body.as_bytes());
+    object(json, |json, key| match key {
         Key::CheckpointToken => fill(&mut answer.token, text(json, own)?),
-        Key::NewExecutionState if begins(json, &mut has_state)? => answer.state(json).map(drop),
+        Key::NewExecutionState if begins(json, &mut has_state)? => answer.state(json, body).map(drop),
         Key::NewExecutionState => Ok(()),
         _ => skip(json),
     })?;
+    json.finish()?;
     // None at all is one that was revoked; an empty one is odd.
     if answer.token.as_deref() == Some("") { Err(Unusual) } else { Ok(answer) }
 }
 
 /// Reads a page of recorded operations.
-pub fn page<P: Wired>(body: &[u8]) -> Read<Answer<P>> {
+pub fn page<P: From<Piece>>(body: &Body) -> Read<Answer<P>> {
     let mut answer = Answer::new();
-    let json = &mut whole(body)?;
-    let has_operations = answer.state(json)?;
+    let json = &mut Jiter::new(body.as_bytes());
+    let has_operations = answer.state(json, body)?;
     json.finish()?;
     if has_operations { Ok(answer) } else { Err(Unusual) }
 }
 
-impl<P: Wired> Answer<P> {
+impl<P: From<Piece>> Answer<P> {
     const fn new() -> Self {
         Self { token: None, operations: Vec::new(), place: 0..0, marker: None, written: 0 }
     }
 
     /// Reads a list of operations and where the next begins; tells whether there is a list at all.
-    fn state(&mut self, json: &mut Jiter<'_>) -> Read<bool> {
+    fn state(&mut self, json: &mut Jiter<'_>, body: &Body) -> Read<bool> {
         let mut has_operations = false;
         object(json, |json, key| match key {
-            Key::Operations if begins(json, &mut has_operations)? => self.list(json),
+            Key::Operations if begins(json, &mut has_operations)? => self.list(json, body),
             Key::Operations => Ok(()),
             Key::NextMarker => fill(&mut self.marker, text(json, own)?),
             _ => skip(json),
@@ -94,11 +111,11 @@ impl<P: Wired> Answer<P> {
         Ok(has_operations)
     }
 
-    fn list(&mut self, json: &mut Jiter<'_>) -> Read<()> {
+    fn list(&mut self, json: &mut Jiter<'_>, body: &Body) -> Read<()> {
         let start = json.current_index();
         let mut next = json.next_array()?;
         while next.is_some() {
-            let (operation, written) = operation(json)?;
+            let (operation, written) = operation(json, body)?;
             self.operations.push(operation);
             self.written += written;
             next = json.array_step()?;
@@ -120,9 +137,9 @@ struct Head {
 }
 
 /// An operation, and how many characters its result has.
-fn operation<P: Wired>(json: &mut Jiter<'_>) -> Read<(Operation<P>, usize)> {
+fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operation<P>, usize)> {
     let mut head = Head::default();
-    let mut found: Option<(Kind, Details<P>)> = None;
+    let mut found: Option<(Kind, Details)> = None;
     object(json, |json, key| match key {
         Key::Id => fill(&mut head.id, said(json, OperationId::parse)?),
         Key::Type => fill(&mut head.kind, said(json, Kind::spelled)?),
@@ -148,56 +165,39 @@ fn operation<P: Wired>(json: &mut Jiter<'_>) -> Read<(Operation<P>, usize)> {
     let mut written = 0;
     if let Some((kind, details)) = found {
         if !matches!(kind, Kind::Execution | Kind::Wait) {
-            written = details.written;
+            written = details.result.clone().map_or(0, |place| length(&body[place]));
         }
         if kind == operation.kind {
-            details.complete(&mut operation);
+            details.complete(&mut operation, |place| Piece::of(body, &place).map(P::from));
         }
     }
     Ok((operation, written))
 }
 
-/// The details of an operation of whatever kind.
-struct Details<P> {
-    input: Option<P>,
-    result: Option<P>,
-    error: Option<P>,
+/// The details of an operation of whatever kind; of payloads, where they stand.
+#[derive(Default)]
+struct Details {
+    input: Option<Range<usize>>,
+    result: Option<Range<usize>>,
+    error: Option<Range<usize>>,
     attempt: Option<u32>,
     next_attempt: Option<Millis>,
     scheduled_end: Option<Millis>,
-    callback_id: Option<P>,
+    callback_id: Option<Range<usize>>,
     replay_children: Option<bool>,
-    written: usize,
 }
 
-impl<P: Wired> Details<P> {
+impl Details {
     fn read(json: &mut Jiter<'_>) -> Read<Self> {
-        let mut details = Self {
-            input: None,
-            result: None,
-            error: None,
-            attempt: None,
-            next_attempt: None,
-            scheduled_end: None,
-            callback_id: None,
-            replay_children: None,
-            written: 0,
-        };
-        let written = &mut details.written;
+        let mut details = Self::default();
         object(json, |json, key| match key {
-            Key::InputPayload => fill(&mut details.input, text(json, P::text)?),
-            Key::Result => {
-                let result = text(json, |text| {
-                    *written = text.chars().count();
-                    P::text(text)
-                })?;
-                fill(&mut details.result, result)
-            }
+            Key::InputPayload => fill(&mut details.input, place(json)?),
+            Key::Result => fill(&mut details.result, place(json)?),
             Key::Error => fill(&mut details.error, error(json)?),
             Key::Attempt => fill(&mut details.attempt, count(json)?),
             Key::NextAttemptTimestamp => fill(&mut details.next_attempt, moment(json)?),
             Key::ScheduledEndTimestamp => fill(&mut details.scheduled_end, moment(json)?),
-            Key::CallbackId => fill(&mut details.callback_id, text(json, P::text)?),
+            Key::CallbackId => fill(&mut details.callback_id, place(json)?),
             Key::ReplayChildren => fill(&mut details.replay_children, flag(json)?),
             _ => skip(json),
         })?;
@@ -205,14 +205,14 @@ impl<P: Wired> Details<P> {
     }
 
     /// Adds to an operation what its kind and status make use of.
-    fn complete(self, operation: &mut Operation<P>) {
+    fn complete<P>(self, operation: &mut Operation<P>, piece: impl Fn(Range<usize>) -> Option<P>) {
         if operation.may_have_failed() {
-            operation.error = self.error;
+            operation.error = self.error.and_then(&piece);
         }
         operation.result = match operation.kind {
-            Kind::Execution => self.input,
+            Kind::Execution => self.input.and_then(&piece),
             Kind::Wait => None,
-            _ => self.result,
+            _ => self.result.and_then(&piece),
         };
         match operation.kind {
             Kind::Step if operation.may_have_failed() => {
@@ -220,7 +220,7 @@ impl<P: Wired> Details<P> {
                 operation.due = self.next_attempt;
             }
             Kind::Wait => operation.due = self.scheduled_end,
-            Kind::Callback => operation.callback_id = self.callback_id,
+            Kind::Callback => operation.callback_id = self.callback_id.and_then(&piece),
             Kind::Context => operation.replay_children = self.replay_children.unwrap_or(false),
             _ => {}
         }
@@ -284,18 +284,6 @@ impl Key {
 
 // ---- JSON
 
-/// A reader of the whole body, which is text throughout.
-fn whole(body: &[u8]) -> Read<Jiter<'_>> {
-    str::from_utf8(body).map_err(|_| Unusual)?;
-    Ok(Jiter::new(body))
-}
-
-fn document<'j>(body: &'j [u8], member: impl FnMut(&mut Jiter<'j>, Key) -> Read<()>) -> Read<()> {
-    let mut json = whole(body)?;
-    object(&mut json, member)?;
-    Ok(json.finish()?)
-}
-
 /// Reads an object, a member at a time.
 #[inline]
 fn object<'j>(json: &mut Jiter<'j>, mut member: impl FnMut(&mut Jiter<'j>, Key) -> Read<()>) -> Read<()> {
@@ -345,6 +333,32 @@ fn text<T>(json: &mut Jiter<'_>, make: impl FnOnce(&str) -> T) -> Read<Option<T>
     if is_null(json)? { Ok(None) } else { Ok(Some(make(json.next_str()?))) }
 }
 
+/// Where a text stands, quotes and all, that is sound JSON; without lone surrogates, which Rust's text cannot hold.
+fn place(json: &mut Jiter<'_>) -> Read<Option<Range<usize>>> {
+    if is_null(json)? {
+        return Ok(None);
+    }
+    let start = json.current_index();
+    json.next_bytes()?;
+    Ok(Some(start..json.current_index()))
+}
+
+/// How many characters the text has whose JSON this is.
+fn length(json: &str) -> usize {
+    let mut length = json.chars().count() - 2;
+    let mut rest = json.split_once('\\').map(|(_, rest)| rest);
+    while let Some(escape) = rest {
+        let (escaped, taken) = match escape.strip_prefix('u').and_then(|unit| unit.get(..4)) {
+            // The second half of a pair is no character.
+            Some(unit) => (5, usize::from(matches!(unit.as_bytes(), [b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..]))),
+            None => (1, 0),
+        };
+        length = length.saturating_sub(escaped + taken);
+        rest = escape.get(escaped..).and_then(|rest| rest.split_once('\\')).map(|(_, rest)| rest);
+    }
+    length
+}
+
 /// A text; one that says nothing is none.
 fn said<T>(json: &mut Jiter<'_>, make: impl FnOnce(&str) -> T) -> Read<Option<T>> {
     Ok(text(json, |text| (!text.is_empty()).then(|| make(text)))?.flatten())
@@ -389,8 +403,8 @@ fn digits<'j>(json: &'j mut Jiter<'_>) -> Read<&'j str> {
     str::from_utf8(json.next_number_bytes()?).map_err(|_| Unusual)
 }
 
-/// An error object, held to what one may have.
-fn error<P: Wired>(json: &mut Jiter<'_>) -> Read<Option<P>> {
+/// Where an error object stands, held to what one may have.
+fn error(json: &mut Jiter<'_>) -> Read<Option<Range<usize>>> {
     if is_null(json)? {
         return Ok(None);
     }
@@ -411,8 +425,7 @@ fn error<P: Wired>(json: &mut Jiter<'_>) -> Read<Option<P>> {
         }
         key = json.next_key()?.map(ErrorKey::of);
     }
-    let json = str::from_utf8(json.slice_to_current(start)).map_err(|_| Unusual)?;
-    Ok(Some(P::json(json)))
+    Ok(Some(start..json.current_index()))
 }
 
 #[derive(Clone, Copy)]
@@ -437,19 +450,22 @@ mod tests {
     use super::*;
     use crate::operation::Oddity;
 
-    impl Wired for String {
-        fn text(text: &str) -> Self {
-            text.to_owned()
-        }
-
-        fn json(json: &str) -> Self {
-            json.to_owned()
+    impl From<Piece> for String {
+        fn from(piece: Piece) -> Self {
+            piece.json().to_owned()
         }
     }
 
+    fn of_checkpoint(body: &str) -> Read<Answer<String>> {
+        checkpoint(&Arc::new(body.to_owned()))
+    }
+
+    fn of_page(body: &str) -> Read<Answer<String>> {
+        page(&Arc::new(body.to_owned()))
+    }
+
     fn read(operation: &str) -> Read<Operation<String>> {
-        let body = format!(r#"{{"Operations": [{operation}]}}"#);
-        page::<String>(body.as_bytes()).map(|mut page| page.operations.remove(0))
+        of_page(&format!(r#"{{"Operations": [{operation}]}}"#)).map(|mut page| page.operations.remove(0))
     }
 
     #[test]
@@ -457,13 +473,13 @@ mod tests {
         let body = r#" {"CheckpointToken": "next", "Other": [{"deep": -1.5e3}, null, "\u00e9"], "NewExecutionState": {
             "Operations": [{"Id": "a", "Type": "STEP", "Status": "SUCCEEDED", "StepDetails": {"Result": "1é"}}],
             "NextMarker": "more"}} "#;
-        let answer = checkpoint::<String>(body.as_bytes()).expect("it is usual");
+        let answer = of_checkpoint(body).expect("it is usual");
         assert_eq!((answer.token.as_deref(), answer.marker.as_deref()), (Some("next"), Some("more")));
         assert_eq!((answer.operations.len(), answer.written), (1, 2));
         assert_eq!(&body[answer.place.clone()][..9], r#"[{"Id": ""#);
         assert!(body[answer.place].ends_with("}}]"));
         for (body, token) in [("{}", None), (r#"{"CheckpointToken": "t", "NewExecutionState": null}"#, Some("t"))] {
-            let answer = checkpoint::<String>(body.as_bytes()).expect("it is usual");
+            let answer = of_checkpoint(body).expect("it is usual");
             assert_eq!((answer.token.as_deref(), answer.operations.len(), answer.place), (token, 0, 0..0));
         }
     }
@@ -483,9 +499,9 @@ mod tests {
             };
             let (failed, succeeded) = (found("FAILED"), found("SUCCEEDED"));
             let result = match kind {
-                Kind::Execution => Some("in"),
+                Kind::Execution => Some(r#""in""#),
                 Kind::Wait => None,
-                _ => Some("out"),
+                _ => Some(r#""out""#),
             };
             assert_eq!((failed.result.as_deref(), succeeded.result.as_deref()), (result, result));
             assert_eq!(failed.error.as_deref(), (kind != Kind::Execution).then_some(error));
@@ -496,8 +512,23 @@ mod tests {
                 Kind::Wait => assert_eq!((due(&failed), due(&succeeded)), ((0, Some(3_000)), (0, Some(3_000)))),
                 _ => assert_eq!(due(&failed), (0, None)),
             }
-            assert_eq!(failed.callback_id.as_deref(), (kind == Kind::Callback).then_some("c"));
+            assert_eq!(failed.callback_id.as_deref(), (kind == Kind::Callback).then_some(r#""c""#));
             assert_eq!(failed.replay_children, kind == Kind::Context);
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_text_is_known_without_making_it() {
+        for (json, expected) in [
+            (r#""""#, 0),
+            (r#""abc é😀""#, 6),
+            (r#""\"\\\n\/""#, 4),
+            (r#""\\u0041""#, 6),
+            (r#""\u00e9\u00E9x""#, 3),
+            (r#""a\ud83d\ude00\uD83D\uDE00b""#, 4),
+            (r#""\\\\""#, 2),
+        ] {
+            assert_eq!(length(json), expected, "{json}");
         }
     }
 
@@ -553,6 +584,8 @@ mod tests {
             r#", "StepDetails": {"Attempt": 1.0}"#,
             r#", "StepDetails": {"Attempt": 2147483648}"#,
             r#", "StepDetails": {"Result": 1}"#,
+            r#", "StepDetails": {"Result": "\udc00"}"#,
+            r#", "StepDetails": {"Result": "\q"}"#,
             r#", "StepDetails": {"Result": "1", "Result": "2"}"#,
             r#", "StepDetails": {"Error": "no"}"#,
             r#", "StepDetails": {"Error": {"ErrorMessage": 1}}"#,
@@ -580,12 +613,11 @@ mod tests {
             r#"{"NewExecutionState": {"Operations": [null]}}"#,
             r#"{"NewExecutionState": {"NextMarker": 1}}"#,
         ] {
-            assert_eq!(checkpoint::<String>(body.as_bytes()).err(), Some(Unusual), "{body}");
+            assert_eq!(of_checkpoint(body).err(), Some(Unusual), "{body}");
         }
-        assert_eq!(checkpoint::<String>(b"{\"x\": \"\xff\"}").err(), Some(Unusual));
         // Without a list it is no page: what is recorded would be begun again.
         for body in ["{}", r#"{"Operations": null}"#, r#"{"NextMarker": "a"}"#] {
-            assert_eq!(page::<String>(body.as_bytes()).err(), Some(Unusual), "{body}");
+            assert_eq!(of_page(body).err(), Some(Unusual), "{body}");
         }
         for id in [r#""Id": """#, r#""Id": null"#, r#""Ix": "a""#] {
             assert!(read(&format!(r#"{{{id}, "Type": "STEP", "Status": "STARTED"}}"#)).is_err(), "{id}");

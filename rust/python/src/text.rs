@@ -1,11 +1,11 @@
-//! What the engine carries about without reading it: references to the Python objects that came in, or text that came
-//! over the wire and has not been Python's yet.
+//! What the engine carries about without reading it: references to the Python objects that came in, or pieces of answers
+//! that have not been Python's yet.
 
 use std::sync::Arc;
 
 use perdure_codec::Source;
 use perdure_core::operation::Payload;
-use perdure_core::wire::Wired;
+use perdure_core::wire::Piece;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -13,65 +13,55 @@ use crate::object::Object;
 
 /// A text (payload, callback id, token) or an error object.
 #[derive(Debug)]
-pub struct Text {
-    form: Form,
-    json_len: usize,
-}
-
-#[derive(Debug)]
-enum Form {
-    /// A string of Python's, or an error object (a dict) that it had.
-    Object(Object),
+pub enum Text {
+    /// A string of Python's, with its length as JSON; or an error object (a dict) that it had.
+    Object(Object, usize),
     /// An error object on its way out, and the JSON that it is.
-    Error(Object, Arc<str>),
-    /// A text of the wire's.
-    Text(Arc<str>),
-    /// An error object of the wire's, as JSON.
-    Json(Arc<str>),
+    Error(Object, Arc<String>),
+    /// What stands in an answer.
+    Piece(Piece),
 }
 
 impl Payload for Text {
     fn json_len(&self) -> usize {
-        self.json_len
+        match self {
+            Self::Object(_, length) => *length,
+            Self::Error(_, json) => json.len(),
+            Self::Piece(piece) => piece.json().len(),
+        }
     }
 }
 
-impl Wired for Text {
-    fn text(text: &str) -> Self {
-        Self { form: Form::Text(text.into()), json_len: 0 }
-    }
-
-    fn json(json: &str) -> Self {
-        Self { form: Form::Json(json.into()), json_len: 0 }
+impl From<Piece> for Text {
+    fn from(piece: Piece) -> Self {
+        Self::Piece(piece)
     }
 }
 
 impl Text {
     /// Something recorded, which is never sent again and so need not be measured.
     pub fn recorded(object: Bound<'_, PyAny>) -> Self {
-        Self { form: Form::Object(Object::new(object)), json_len: 0 }
+        Self::Object(Object::new(object), 0)
     }
 
     /// A string on its way out.
     pub fn outgoing(text: &Bound<'_, PyString>) -> Self {
-        Self { form: Form::Object(Object::new(text.clone().into_any())), json_len: string_len(text) }
+        Self::Object(Object::new(text.clone().into_any()), string_len(text))
     }
 
     /// An error object on its way out.
     pub fn error(error: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let json: Arc<str> = perdure_codec::encode_json(error)?.to_str()?.into();
-        let json_len = json.len();
-        Ok(Self { form: Form::Error(Object::new(error.clone().into_any()), json), json_len })
+        let json = perdure_codec::encode_json(error)?.to_str()?.to_owned();
+        Ok(Self::Error(Object::new(error.clone().into_any()), Arc::new(json)))
     }
 
     /// What it holds, to be looked at without a lock: no Python object is made of it here.
     #[inline]
     pub fn share<'py>(&self, py: Python<'py>) -> Value<Bound<'py, PyAny>> {
-        match &self.form {
-            Form::Object(object) => Value::Object(object.get(py)),
-            Form::Error(object, json) => Value::Error(object.get(py), Arc::clone(json)),
-            Form::Text(text) => Value::Text(Arc::clone(text)),
-            Form::Json(json) => Value::Json(Arc::clone(json)),
+        match self {
+            Self::Object(object, _) => Value::Object(object.get(py)),
+            Self::Error(object, json) => Value::Error(object.get(py), Arc::clone(json)),
+            Self::Piece(piece) => Value::Piece(piece.clone()),
         }
     }
 }
@@ -87,23 +77,16 @@ fn string_len(text: &Bound<'_, PyString>) -> usize {
 /// What a [`Text`] holds, by itself.
 pub enum Value<O = Py<PyAny>> {
     Object(O),
-    Error(O, Arc<str>),
-    Text(Arc<str>),
-    Json(Arc<str>),
+    Error(O, Arc<String>),
+    Piece(Piece),
 }
 
 impl Value {
     /// It as an object of Python's.
     pub fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.bind(py).object(py)
-    }
-
-    fn bind<'py>(&self, py: Python<'py>) -> Value<Bound<'py, PyAny>> {
         match self {
-            Self::Object(object) => Value::Object(object.bind(py).clone()),
-            Self::Error(object, json) => Value::Error(object.bind(py).clone(), Arc::clone(json)),
-            Self::Text(text) => Value::Text(Arc::clone(text)),
-            Self::Json(json) => Value::Json(Arc::clone(json)),
+            Self::Object(object) | Self::Error(object, _) => Ok(object.bind(py).clone()),
+            Self::Piece(piece) => made(py, piece),
         }
     }
 }
@@ -114,8 +97,7 @@ impl<'py> Value<Bound<'py, PyAny>> {
         match self {
             Self::Object(object) => Value::Object(object.unbind()),
             Self::Error(object, json) => Value::Error(object.unbind(), json),
-            Self::Text(text) => Value::Text(text),
-            Self::Json(json) => Value::Json(json),
+            Self::Piece(piece) => Value::Piece(piece),
         }
     }
 
@@ -123,8 +105,7 @@ impl<'py> Value<Bound<'py, PyAny>> {
     pub fn object(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Object(object) | Self::Error(object, _) => Ok(object.clone()),
-            Self::Text(text) => Ok(PyString::new(py, text).into_any()),
-            Self::Json(json) => perdure_codec::decode_json(Source::Text(py, json)),
+            Self::Piece(piece) => made(py, piece),
         }
     }
 
@@ -133,7 +114,8 @@ impl<'py> Value<Bound<'py, PyAny>> {
     pub fn decode(&self, py: Python<'py>, decode: Decode) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Object(object) => decode(Source::String(object.cast::<PyString>()?)),
-            Self::Text(text) | Self::Json(text) | Self::Error(_, text) => decode(Source::Text(py, text)),
+            Self::Error(_, json) => decode(Source::Text(py, json)),
+            Self::Piece(piece) => decode(Source::Quoted(py, piece.json())),
         }
     }
 
@@ -141,19 +123,28 @@ impl<'py> Value<Bound<'py, PyAny>> {
     pub fn write(&self, out: &mut Vec<u8>) -> PyResult<()> {
         match self {
             Self::Object(object) => perdure_codec::write_json(out, object)?,
-            Self::Text(text) => perdure_json::quote(out, text),
-            Self::Json(json) | Self::Error(_, json) => out.extend_from_slice(json.as_bytes()),
+            Self::Error(_, json) => out.extend_from_slice(json.as_bytes()),
+            Self::Piece(piece) => out.extend_from_slice(piece.json().as_bytes()),
         }
         Ok(())
     }
 
-    /// How many characters a text has; an object has none.
+    /// How many characters a string has; anything else has none.
     pub fn len(&self) -> usize {
         match self {
             Self::Object(object) => object.cast::<PyString>().map_or(0, |text| text.len().unwrap_or(0)),
-            Self::Text(text) => text.chars().count(),
-            Self::Json(_) | Self::Error(..) => 0,
+            Self::Error(..) | Self::Piece(_) => 0,
         }
+    }
+}
+
+/// A string, or an error object.
+fn made<'py>(py: Python<'py>, piece: &Piece) -> PyResult<Bound<'py, PyAny>> {
+    let json = piece.json();
+    if json.starts_with('"') {
+        Source::Quoted(py, json).string()
+    } else {
+        perdure_codec::decode_json(Source::Text(py, json))
     }
 }
 
