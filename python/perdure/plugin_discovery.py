@@ -2,6 +2,9 @@
 
 ``DURABLE_EXECUTION_PLUGINS=otel,audit`` names entry points of the group ``aws_durable_execution.plugins``, in which
 packages register their factories.
+
+Packages that were made for the official SDK import its modules. Named in the environment, they find perdure's in their
+place (see `perdure.compat`); one that found the official ones is refused, since it would not know perdure's classes.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from perdure import _aliases
 from perdure._log import Log
 from perdure.exceptions import PluginLoadError
 from perdure.plugin import DurableInstrumentationPluginFactory
@@ -33,6 +37,7 @@ _logger = Log(__name__)
 
 _MARKER = "__durable_registration_api__"
 _VERSION = 1
+_OFFICIAL = "aws-durable-execution-sdk-python"
 _SHAPE = "an object with a method create_plugin(info) that gives a DurableInstrumentationPlugin"
 
 
@@ -100,6 +105,12 @@ def _check_factories(explicit: list[Any]) -> None:
                 f"plugins[{position}] is {_described(factory)}, and must be a plugin factory: {_SHAPE}. Give an "
                 f"instance of the factory; neither the factory's class, nor a plugin or its class, nor a function."
             )
+        module = _class_of(factory).__module__
+        if _aliases.uses_official(module):
+            raise PluginLoadError(
+                f"plugins[{position}] is {_described(factory)}, and {module} has imported the official SDK, whose "
+                f"classes perdure's are not. Import perdure.compat before it."
+            )
 
 
 def _takes_one(function: Any) -> bool:
@@ -160,8 +171,17 @@ def _distribution(entry_point: metadata.EntryPoint) -> str:
     return entry_point.dist.name if entry_point.dist is not None else "a package without a name"
 
 
+def _is_for_official(entry_point: metadata.EntryPoint) -> bool:
+    """Whether its package imports the official SDK, by what it requires."""
+    requirements = (entry_point.dist.requires if entry_point.dist is not None else None) or ()
+    names = (requirement.partition(";")[0].strip() for requirement in requirements)
+    return any(name.startswith(_OFFICIAL) and name[len(_OFFICIAL) :][:1] in " <>=!~[(" for name in names)
+
+
 def _load(name: str, entry_point: metadata.EntryPoint) -> Any:
     try:
+        if _is_for_official(entry_point):
+            _aliases.install()
         factory = entry_point.load()
     except Exception as error:
         raise PluginLoadError(

@@ -158,7 +158,7 @@ def test_it_is_installed_once_and_can_be_taken_back() -> None:
         f"""
 from perdure import compat
 compat.install()
-assert compat.is_installed() and sum(type(each).__module__ == "perdure.compat" for each in sys.meta_path) == 1
+assert compat.is_installed() and sum(type(each).__module__ == "perdure._aliases" for each in sys.meta_path) == 1
 import {SDK}.config
 compat.uninstall(); compat.uninstall()
 assert not compat.is_installed() and "perdure.config" in sys.modules
