@@ -100,7 +100,10 @@ def is_installed() -> bool:
 
 
 def uses_official(name: str) -> bool:
-    """Tell whether a module has something of the official SDK itself among its names; of its own packages, any of it."""
+    """Tell whether a module has something of the official SDK itself among its names.
+
+    Of a package that was made for that SDK, whether any of its modules has.
+    """
     package = name.partition(".")[0]
     if not package.startswith(f"{_NAMES[-1][0]}_"):
         return _uses_official(name, sys.modules.get(name))
