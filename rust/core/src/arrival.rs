@@ -72,6 +72,24 @@ impl<P: Payload, W> Engine<P, W> {
         Ok(begun.table.decide(self.recorded(entry), look))
     }
 
+    /// Comes to an operation once more that could not go on, as if for the first time: where another attempt is due, its
+    /// START is queued. For drivers that keep its code waiting; what has been unwound comes to it with [`Engine::begin`].
+    pub fn resume(
+        &mut self,
+        begun: &Begun,
+        clock: impl FnOnce() -> Duration,
+    ) -> Result<(Decision<'_, P>, Option<Ticket>), Refusal> {
+        self.check(begun.place.scope)?;
+        let entry = self.visit(&begun.place.id)?;
+        let due = self.due(entry, begun.table, Look::First)?;
+        if due.is_work {
+            self.check_time(clock)?;
+        }
+        let starts = due.start && entry.is_some();
+        let ticket = starts.then(|| self.write(begun, Action::Start, None, None, Options::None)).transpose()?;
+        Ok((begun.table.decide(self.recorded(entry), Look::First), ticket))
+    }
+
     /// Looks at the outcome of a callback that began earlier, as the code of `scope`.
     pub fn callback_result(
         &mut self,

@@ -283,13 +283,18 @@ impl<P: Payload, W> Queue<P, W> {
         self.active += 1;
     }
 
-    /// Whether nobody looks after updates without a waiter, so that the caller is to begin.
+    /// Whether there are updates that nobody is sending and nobody looks after, so that the caller is to begin.
     pub fn watch(&mut self) -> bool {
-        let begins = self.watched == Watched::No;
+        let begins = self.is_unwatched();
         if begins {
             self.watched = Watched::Yes(self.latest());
         }
         begins
+    }
+
+    /// Whether there are updates that nobody is sending and nobody looks after.
+    pub fn is_unwatched(&self) -> bool {
+        self.watched == Watched::No && !self.is_empty()
     }
 
     /// Nobody looks after them any more.
@@ -647,7 +652,21 @@ mod tests {
         assert_eq!(queue.lead(None), Role::Lead);
         assert_eq!(answered(&mut queue).len(), 2);
         assert_eq!(queue.look(), Watch::End);
+        queue.push(update(4, Kind::Step, Action::Start, 0));
         assert!(queue.watch(), "who has gone can be followed by another");
+    }
+
+    #[test]
+    fn nobody_watches_where_nothing_lies() {
+        let mut queue = queue([]);
+        assert!(!queue.watch());
+        queue.push(update(1, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
+        let turn = queue.take_turn();
+        assert!(!queue.watch(), "somebody sends it");
+        queue.push(update(2, Kind::Step, Action::Start, 0));
+        assert!(queue.watch(), "this leaves with no call as yet");
+        queue.acknowledge(turn, Some(String::new()));
     }
 
     #[test]
@@ -662,6 +681,7 @@ mod tests {
             }
             assert_eq!(queue.look(), Watch::End);
             queue.unwatch();
+            queue.push(update(2, Kind::Step, Action::Start, 0));
             assert!(!queue.watch());
         }
     }

@@ -196,6 +196,12 @@ impl<P: Payload, W> Engine<P, W> {
     ///
     /// The next position need not be recorded: a virtual context takes one and leaves no record. Virtual contexts
     /// themselves share their parent with others, so of them only the next position counts.
+    ///
+    /// Why what code does between two operations is new exactly where this is false: `fresh` is set with the first
+    /// operation that was not recorded, and stays. Until then all that the code came to was, so an earlier invocation ran
+    /// the same code up to here, with the same values. If something is recorded that comes after this point, that
+    /// invocation came past it. If nothing is, none did: whatever comes next was not begun, and nobody ran this code, or
+    /// whoever did was cut off in it and recorded nothing, which is as if nobody had.
     pub fn is_replaying(&self, scope: ScopeId) -> bool {
         let scope = &self.scopes[scope.0];
         let is_inside = scope.inner.is_some_and(|inner| !self.scopes[inner.0].done);
@@ -286,6 +292,14 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// Tells the code of `scope`, and what the suspension unwinds around it, to suspend.
+    ///
+    /// Why an execution that ends pending is woken: only [`Decision::Pending`] leads here, of a batch that of its branches.
+    /// (One that unwinds at the gate is run again before.) Every table says so only of an operation that is recorded and
+    /// open: a wait, a retry, a callback or an invoke whose START or RETRY was durable before it was looked at. The service invokes again when one of these moves, whoever waits for it. All else that was
+    /// recorded is durable, too, when the invocation returns ([`crate::outcome::Ending::flushes`]); so the next one comes
+    /// back to the same operation and finds it moved, or another one that the same holds for.
+    ///
+    /// [`Decision::Pending`]: crate::decision::Decision::Pending
     pub fn suspend(&mut self, scope: ScopeId, until: Option<Millis>) {
         let mut next = Some(scope);
         while let Some(ScopeId(place)) = next {

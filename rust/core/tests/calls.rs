@@ -255,6 +255,37 @@ fn what_was_started_here_runs_and_what_was_retried_here_is_pending() {
 }
 
 #[test]
+fn what_was_kept_waiting_goes_on_as_if_it_were_come_to_now() {
+    for (call, ready) in [(step(AtLeastOnce), "begin"), (step(AtMostOnce), "start"), (CONDITION, "begin")] {
+        let mut engine = invocation([recorded(&call, Status::Pending)]);
+        let begun = engine.begin(ROOT, &call, unasked).unwrap().begun(&call);
+        let resumed = engine.resume(&begun, unasked).unwrap();
+        assert_eq!(resumed, (Decision::Pending(Some(1_000)), None), "{call:?}");
+        engine.history_mut().record(recorded(&call, Status::Ready));
+        let (decision, ticket) = engine.resume(&begun, unasked).unwrap();
+        assert_eq!((word(&decision), ticket.is_some()), (ready, true), "{call:?}");
+        let started: Vec<_> = queued(&mut engine).iter().map(|update| (update.kind, update.action)).collect();
+        assert_eq!(started, [(Kind::Step, Action::Start)], "{call:?}");
+        assert_eq!(word(&engine.again(&begun, Look::Started).unwrap()), "run", "{call:?}");
+        engine.history_mut().record(recorded(&call, Status::Succeeded));
+        assert_eq!(word(&engine.resume(&begun, unasked).unwrap().0), "value", "{call:?}");
+    }
+}
+
+#[test]
+fn an_attempt_that_is_due_when_time_is_up_does_not_begin() {
+    let call = step(AtLeastOnce);
+    let mut engine = invocation([recorded(&call, Status::Pending)]);
+    let begun = engine.begin(ROOT, &call, unasked).unwrap().begun(&call);
+    let other = Call::Wait { name: None, seconds: 1 };
+    engine.begin(ROOT, &other, unasked).unwrap();
+    engine.set_deadline(Duration::ZERO);
+    assert!(engine.resume(&begun, unasked).is_ok(), "it only looks");
+    engine.history_mut().record(recorded(&call, Status::Ready));
+    assert!(matches!(engine.resume(&begun, || Duration::ZERO), Err(Refusal::OutOfTime { .. })));
+}
+
+#[test]
 fn a_delay_is_cut_to_what_the_service_takes() {
     for (asked, taken) in
         [(i64::MIN, 1), (0, 1), (1, 1), (90, 90), (limits::MAX_WAIT + 1, 31_622_400), (i64::MAX, 31_622_400)]
