@@ -8,7 +8,7 @@ Moments are Unix milliseconds, tickets are counted from 1, and an operation or u
 for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final, Literal, TypeAlias, TypeVar, final
 
 _T = TypeVar("_T")
@@ -236,6 +236,18 @@ class Execution:
 
         """
 
+    def run(self, flow: Generator[Any, Any, _T], driver: Any) -> _T:
+        """Run the flow of an operation (`perdure.engine.flows`) to its end in this thread, which may block.
+
+        This is one call, so that no interrupt can come between a request and its answer: the flow hears of whatever is
+        raised, where it stands.
+
+        Args:
+            flow: Gives requests, and returns a result.
+            driver: As for `wait`; and has ``watch()``, which sees to it that what is queued leaves though nobody waits.
+
+        """
+
     def hear(self, since: float, driver: Any) -> None:
         """Return once the service has answered a call that was made after a moment; make one, if nobody does.
 
@@ -252,7 +264,7 @@ class Execution:
         """Count one hand less at work; a leader that waits for the others may have waited for it."""
 
     def watch(self) -> bool:
-        """Tell whether the caller is to see to it that somebody looks after updates without a waiter."""
+        """Tell whether the caller is to see to it that somebody looks after updates without a waiter, if any."""
 
     def unwatch(self) -> None:
         """Say that nobody looks after them."""
@@ -545,6 +557,12 @@ class Operation:
 
     def again(self) -> Operation:
         """Look once more, after the START or RETRY that was queued has become durable. Raises as `Scope.check` does."""
+
+    def resume(self) -> Operation:
+        """Come once more to an operation that was `PENDING`, as if it were called now. Raises as `Scope.check` does.
+
+        For drivers that keep its code waiting. Where another attempt is due, its START is queued (`ticket`).
+        """
 
     def open(self, branch: bool) -> Scope:
         """Open the context of this operation, whose function begins to run with it in this thread of control.

@@ -30,16 +30,17 @@ def is_async(function: Any) -> bool:
     return code is not None and bool(code.co_flags & _ASYNC)
 
 
-def check_function(function: Any, operation: str, takes: str) -> None:
+def check_function(function: Any, operation: str, takes: str, takes_async: bool = False) -> None:
     """Refuse what cannot be the function of an operation.
 
     Args:
         function: What was handed over.
         operation: What takes it.
         takes: What it will be called with.
+        takes_async: Whether it may be asynchronous.
 
     Raises:
-        ValidationError: If it cannot be called, is decorated and was not called, or is asynchronous.
+        ValidationError: If it cannot be called, is decorated and was not called, or is asynchronous and may not be.
 
     """
     if (
@@ -48,10 +49,11 @@ def check_function(function: Any, operation: str, takes: str) -> None:
         and not function.__code__.co_flags & _ASYNC
     ):
         return  # as almost always
-    decorator, wrapped = getattr(function, "durable_decorator", (None, None))
+    mark = getattr(function, "durable_decorator", None)
+    decorator, wrapped = mark if type(mark) is tuple else (None, None)  # a mock has whatever attribute is asked for
     if wrapped is not getattr(function, "__wrapped__", None):
         decorator = None  # the mark was copied by another wrapper, which may well call what it wraps
-    if decorator is None and callable(function) and not is_async(function):
+    if decorator is None and callable(function) and (takes_async or not is_async(function)):
         return
     name = getattr(function, "__name__", None) or _shown(function)
     if decorator is not None:
@@ -81,18 +83,19 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
     raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
 
 
-def check_result(result: Any, function: Any, operation: str, takes: str) -> None:
+def check_result(result: Any, function: Any, operation: str, takes: str, takes_async: bool = False) -> None:
     """Refuse the result of what cannot be the function of an operation: of it nothing has run.
 
     Args:
-        result: What it returned.
+        result: What it returned, or what came of that.
         function: As for `check_function`.
         operation: The same.
         takes: The same.
+        takes_async: The same.
 
     """
     try:
-        check_function(function, operation, takes)
+        check_function(function, operation, takes, takes_async)
     except ValidationError:
         _close(result)
         raise

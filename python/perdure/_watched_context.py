@@ -10,8 +10,6 @@ from perdure.context import DurableContext
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Scope
-
     Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -43,8 +41,3 @@ class WatchedContext(DurableContext):
     run_in_child_context = _announced(DurableContext.run_in_child_context)
     map = _announced(DurableContext.map)
     parallel = _announced(DurableContext.parallel)
-
-    def child(self, scope: Scope, *, is_virtual: bool = False) -> DurableContext:
-        """Make the context of an inner scope, which is watched, too."""
-        log_parent = self._log_place() if is_virtual else None
-        return WatchedContext(self.invocation, scope, log_parent, is_virtual, self._log_target)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from perdure._core import Operation, check_sub_type
+from perdure._core import START, Operation, check_sub_type
 from perdure._decorators import (
     durable_parallel_branch,
     durable_step,
@@ -18,6 +18,7 @@ from perdure._decorators import (
 )
 from perdure._frozen import Frozen
 from perdure._functions import check_function
+from perdure.engine import driver as _driver
 from perdure.engine.operations import callback as _callback
 from perdure.engine.operations import child as _child
 from perdure.engine.operations import condition as _condition
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         WaitForCallbackConfig,
     )
     from perdure.engine.invocation import Invocation
+    from perdure.engine.operations.batch import Branches
     from perdure.identifier import OperationIdentifier, OperationIdNamespace
     from perdure.lambda_service import OperationSubType, OperationType
     from perdure.logger import Logger, LogInfo
@@ -153,28 +155,26 @@ _set_arn = ExecutionContext.durable_execution_arn.__set__  # type: ignore[attr-d
 class _LazyStepContext(StepContext):
     """A step's context whose logger is made when it is asked for."""
 
-    __slots__ = ("_context", "_operation")
+    __slots__ = ("_of",)
 
-    _context: DurableContext
-    _operation: Operation
+    _of: tuple[DurableContext, Operation]
 
-    def __init__(self, context: DurableContext, operation: Operation) -> None:
-        _set_context(self, context)
-        _set_operation(self, operation)
+    def __init__(self, *of: DurableContext | Operation) -> None:
+        _set_of(self, of)
 
     @property
     def attempt(self) -> int:  # type: ignore[override]
         """Which attempt this is, counted from 1."""
-        return self._operation.attempt
+        return self._of[1].attempt
 
     @property
     def logger(self) -> ContextLogger:  # type: ignore[override]
         """A logger that adds the step's id, name and attempt to each line."""
-        return self._context.operation_logger(self._operation)
+        context, operation = self._of
+        return context.operation_logger(operation)
 
 
-_set_context = _LazyStepContext.__dict__["_context"].__set__  # past the immutability
-_set_operation = _LazyStepContext.__dict__["_operation"].__set__
+_set_of = _LazyStepContext.__dict__["_of"].__set__  # past the immutability
 
 
 class DurableContext:
@@ -188,6 +188,10 @@ class DurableContext:
     """
 
     __slots__ = ("_is_virtual", "_log_parent", "_log_target", "_logger", "invocation", "scope")
+
+    takes_async = False
+    drive = _driver.run
+    """Runs a flow of an operation."""
 
     def __init__(
         self,
@@ -268,7 +272,13 @@ class DurableContext:
     def child(self, scope: Scope, *, is_virtual: bool = False) -> DurableContext:
         """Make the context of an inner scope; a virtual one has no operation of its own. Used by the operations."""
         log_parent = self._log_place() if is_virtual else None
-        return DurableContext(self.invocation, scope, log_parent, is_virtual, self._log_target)
+        return type(self)(self.invocation, scope, log_parent, is_virtual, self._log_target)
+
+    def branches(self) -> type[Branches]:
+        """Give what runs the branches of a map or parallel. Used by the operations."""
+        from perdure.engine.batch import BranchThreads  # noqa: PLC0415  only for handlers that use them
+
+        return BranchThreads
 
     def _log_place(self) -> str | None:
         """Give the id of the recorded context that lines are logged in; looked up when somebody logs."""
@@ -352,7 +362,7 @@ class DurableContext:
                 )
             if type(found) is not Operation:
                 return found  # type: ignore[no-any-return]
-            return _step.run(self, found, func, retry, serdes)  # type: ignore[no-any-return]
+            return self.drive(_step.run(self, found, func, retry, serdes))  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -373,8 +383,7 @@ class DurableContext:
                 duration if type(duration) is int and duration < _ENDLESS else _seconds(duration, "the wait", name)
             )
             found = self.scope.wait(name, seconds)
-            if type(found) is Operation:
-                _wait.run(self, found)
+            return None if type(found) is not Operation else self.drive(_wait.run(self, found))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -405,7 +414,10 @@ class DurableContext:
         """
         try:
             options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type)
-            return _callback.create(self, self.scope, name, options)
+            found = self.scope.callback(name, options.sub_type, options.timeout, options.heartbeat)
+            if found.decision != START:
+                return _callback.recorded(self, found, options)
+            return self.drive(_callback.create(self, found, options))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -458,7 +470,7 @@ class DurableContext:
             found = self.scope.child(name, "WaitForCallback", False)
             if type(found) is not Operation:
                 return found
-            return _callback.run(self, found, submitter, name, options, strategy)
+            return self.drive(_callback.run(self, found, submitter, name, options, strategy))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -519,7 +531,7 @@ class DurableContext:
             found = self.scope.condition(name, serdes is not None)
             if type(found) is not Operation:
                 return found
-            return _condition.run(self, found, check, wait_strategy, initial_state, serdes)
+            return self.drive(_condition.run(self, found, check, wait_strategy, initial_state, serdes))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -563,7 +575,8 @@ class DurableContext:
             found = self.scope.invoke(name, serdes_result is not None)
             if type(found) is not Operation:
                 return found
-            return _invoke.run(self, found, function_name, payload, (serdes_payload, serdes_result, tenant_id))
+            how = serdes_payload, serdes_result, tenant_id
+            return self.drive(_invoke.run(self, found, function_name, payload, how))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -607,14 +620,14 @@ class DurableContext:
                 summary_generator = summary_generator or config.summary_generator
                 is_virtual = config.is_virtual if is_virtual is None else is_virtual
             if is_virtual:
-                check_function(func, *_A_CHILD)
-                return _child.run_virtual(self, self.scope.open_virtual(), func, serdes)  # type: ignore[no-any-return]
+                check_function(func, *_A_CHILD, self.takes_async)
+                return self.drive(_child.run_virtual(self, self.scope.open_virtual(), func, serdes))  # type: ignore[no-any-return]
             sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
             found = self.scope.child(name, sub_type, serdes is not None)
             if type(found) is not Operation:
                 return found  # type: ignore[no-any-return]
-            check_function(func, *_A_CHILD)
-            return _child.run(self, found, func, serdes, summary_generator)  # type: ignore[no-any-return]
+            check_function(func, *_A_CHILD, self.takes_async)
+            return self.drive(_child.run(self, found, func, serdes, summary_generator))  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -654,7 +667,7 @@ class DurableContext:
 
         """
         try:
-            from perdure.engine import batch  # noqa: PLC0415  only for handlers that use it
+            from perdure.engine.operations import batch  # noqa: PLC0415  only for handlers that use it
 
             if not name:
                 name = getattr(func, "durable_name", None)
@@ -668,7 +681,11 @@ class DurableContext:
                 nesting_type=nesting_type,
                 item_namer=item_namer,
             )
-            return batch.run_map(self, inputs, func, name, options)  # type: ignore[no-any-return]
+            plan = batch.of_map(inputs, func, options)
+            found = batch.come(self, name, plan)
+            if type(found) is not Operation:
+                return found  # type: ignore[no-any-return]
+            return self.drive(batch.run(self, found, plan))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -704,7 +721,7 @@ class DurableContext:
 
         """
         try:
-            from perdure.engine import batch  # noqa: PLC0415  only for handlers that use it
+            from perdure.engine.operations import batch  # noqa: PLC0415  only for handlers that use it
 
             options = batch.Options(
                 config,
@@ -715,7 +732,11 @@ class DurableContext:
                 summary_generator=summary_generator,
                 nesting_type=nesting_type,
             )
-            return batch.run_parallel(self, functions, name, options)  # type: ignore[no-any-return]
+            plan = batch.of_parallel(functions, options)
+            found = batch.come(self, name, plan)
+            if type(found) is not Operation:
+                return found  # type: ignore[no-any-return]
+            return self.drive(batch.run(self, found, plan))
         except RecursionError:
             self.scope.is_exhausted = True
             raise

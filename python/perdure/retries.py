@@ -6,7 +6,8 @@ A strategy is any function of the exception and the number of attempts made (fro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field
@@ -17,7 +18,7 @@ from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution,
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from perdure._duration import DurationField
     from perdure.config import ChildConfig
@@ -289,30 +290,65 @@ def with_retry(
         >>> with_retry(context, lambda ctx, attempt: book_trip(ctx), WithRetryConfig(), name="trip")
 
     """
-    check_function(func, "with_retry", "a DurableContext and the attempt")
+    awaits = getattr(context, "takes_async", None) is True  # not what a mock has
+    check_function(func, "with_retry", "a DurableContext and the attempt", awaits)
     strategy = config.retry_strategy or create_retry_strategy()
 
     def attempts(inner: DurableContext) -> T:
-        attempt = 1
-        while True:
-            try:
-                result = func(inner, attempt)
-            except (NonDeterministicExecutionError, WrongContextError):
-                raise
-            except Exception as error:  # which errors are worth it is the strategy's business
-                delay = ask(strategy, "retry", f"with_retry {name or ''}".rstrip(), error, attempt)
-                if delay is None:
-                    raise
-            else:
-                refuse_awaitable(result, "the block of with_retry")
-                return result
-            # The service waits at least one second.
-            inner.wait(
-                duration=Duration(max(1, delay)),
-                name=f"{name}-backoff-{attempt}" if name else None,
-            )
-            attempt += 1
+        flow = _attempts(inner, func, strategy, name)
+        return inner.drive(flow) if awaits else _called_through(flow)  # type: ignore[attr-defined]
 
     if not config.wrap_with_run_in_child_context:
         return attempts(context)
     return context.run_in_child_context(attempts, name=name, config=config.child_context_config)
+
+
+def _attempts(
+    context: DurableContext,
+    func: Callable[[DurableContext, int], T],
+    strategy: Callable[[Exception, int], RetryDecision],
+    name: str | None,
+) -> Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, T]:
+    """Make attempts, as a flow (`perdure.engine.flows`) that asks for nothing but calls."""
+    attempt = 1
+    while True:
+        try:
+            result = yield func, (context, attempt)
+        except (NonDeterministicExecutionError, WrongContextError):
+            raise
+        except Exception as error:  # which errors are worth it is the strategy's business
+            delay = ask(strategy, "retry", f"with_retry {name or ''}".rstrip(), error, attempt)
+            if delay is None:
+                raise
+        else:
+            refuse_awaitable(result, "the block of with_retry")
+            return result  # type: ignore[no-any-return]
+        # The service waits at least one second.
+        pause = partial(
+            context.wait, duration=Duration(max(1, delay)), name=f"{name}-backoff-{attempt}" if name else None
+        )
+        yield pause, ()
+        attempt += 1
+
+
+def _called_through(flow: Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, T]) -> T:
+    """Run a flow that asks for nothing but calls: with whatever context, if it blocks."""
+    resume: Callable[[Any], Any] = flow.send
+    given: Any = None
+    try:
+        try:
+            while True:
+                function, arguments = resume(given)
+                try:
+                    given = function(*arguments)
+                    resume = flow.send
+                except BaseException as error:  # noqa: BLE001  the flow's business
+                    resume, given = flow.throw, error
+        except StopIteration as returned:
+            return returned.value  # type: ignore[no-any-return]
+        except RuntimeError as instead:
+            if not isinstance(given, StopIteration) or instead.__cause__ is not given:
+                raise
+        raise given  # for which generators raise a RuntimeError
+    finally:
+        del given  # whose traceback may hold this frame

@@ -383,7 +383,7 @@ def test_a_retryable_error_out_of_what_is_counted_lets_nobody_go_on(nesting: Nes
 
 def test_a_held_branch_that_is_interrupted_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """As by Ctrl-C, while the main thread waits for the others to be tried."""
-    waits, hold, main = threading.Event(), executor._BatchRun._hold, threading.get_ident()
+    waits, hold, main = threading.Event(), executor.BranchThreads._hold, threading.get_ident()
 
     def interrupted(run: Any, index: int) -> bool:
         if threading.get_ident() == main:
@@ -396,7 +396,7 @@ def test_a_held_branch_that_is_interrupted_leaves_nobody_waiting(monkeypatch: py
             assert waits.wait(10)
         return context.step(lambda _: item)
 
-    monkeypatch.setattr(executor._BatchRun, "_hold", interrupted)
+    monkeypatch.setattr(executor.BranchThreads, "_hold", interrupted)
     with pytest.raises(KeyboardInterrupt):
         invoke(lambda c: c.map(range(3), branch, nesting_type=FLAT), *history(FLAT, ".", ".", ".", kind="Map"))
 

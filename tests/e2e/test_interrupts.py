@@ -26,10 +26,12 @@ from perdure import (
 )
 from perdure._core import hands_at_work
 from perdure.config import CompletionConfig, NestingType
-from perdure.engine import batch as executor
+from perdure.engine import driver
 from perdure.engine import threads as _threads
+from perdure.engine.batch import BranchThreads
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.invocation import Invocation
+from perdure.engine.operations import batch, child, common, step, wait
 from support.interrupts import Interrupt, Interrupter, each_place, traced
 from support.invocations import NOW, PENDING, LambdaContext, Recorder, event, op
 
@@ -53,7 +55,7 @@ class Crowd(Recorder):
         latest.append(self)
 
     def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
-        waiting = Checkpointer.wait.__code__
+        waiting = driver.run.__code__  # in which they are while they run no other code of Python's
         for _ in range(20 if len(self.calls) < 2 else 0):
             frames = sys._current_frames().values()
             if sum(frame.f_code is waiting for frame in frames) >= BRANCHES - 1:
@@ -129,7 +131,7 @@ def tried(context: DurableContext) -> Any:
 
 def timers(context: DurableContext) -> Any:
     """Have a thread wait for a timer that is due in an hour, while a branch is at work."""
-    keeping = executor._BatchRun._keep_time.__code__
+    keeping = BranchThreads._keep_time.__code__
 
     def at_work(_step: StepContext) -> int:
         until = time.monotonic() + 0.02
@@ -190,12 +192,17 @@ SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
     "timers": (timers, Crowd),
 }
 
-LINE = [Checkpointer.wait, Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
+LINE = [Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
 TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
 WATCH = [Checkpointer.watch, Checkpointer._flusher]
 END = [Checkpointer.close, Invocation.end, Invocation._join, Checkpointer.flush]
 
-SELDOM = [executor._BatchRun._raise_fatal, executor._BatchRun._give_up]
+RUN = BranchThreads
+
+FLOWS = [driver.run, step.run]
+"""Whoever drives an operation, and what is driven."""
+
+SELDOM = [RUN._raise_fatal, RUN._give_up, RUN.raised, RUN.suspended]
 """Only come to where something has gone wrong before."""
 
 TIMES = (1, 2)
@@ -205,19 +212,26 @@ CASES = [
     *(("crowd", function) for function in [*LINE, *END]),
     *(("trouble", function) for function in [*LINE, *TROUBLE]),
     *(("long step", function) for function in WATCH),
-    ("due timer", Checkpointer.ask_for_news),
+    *(("due timer", function) for function in [Checkpointer.ask_for_news, Checkpointer.wait]),
+    *(("crowd", function) for function in [*FLOWS, child.run_virtual]),
+    *(("long step", function) for function in [driver.run, step.run]),
 ]
 
-RUN = executor._BatchRun
-BATCH = [executor._run, RUN.__init__, RUN.drive, RUN._work_as_caller, RUN._result, RUN._raise_fatal]
+BATCH = [
+    *(batch.run, batch._work, batch.Branches.__init__, RUN.__init__, RUN.drive, RUN.open, RUN._work_as_caller),
+    *(RUN.conclude, RUN._result, RUN._raise_fatal),
+]
 WORK = [RUN.work, RUN._start_worker, RUN._run_branch, RUN._work_as_caller]
-HANDS = [RUN.work, RUN._needs_hand, RUN._start_worker, RUN._run_branch, RUN._branch, RUN._report, RUN._give_up]
+HANDS = [
+    *(RUN.work, RUN._needs_hand, RUN._start_worker, RUN._run_branch, RUN.branch, RUN._branch, RUN.flat, RUN._give_up),
+    *(RUN.report, RUN.returned),
+]
 THREADS = [_threads.start, _threads.forget]
 
 BATCH_CASES = [
     *(("crowd", function) for function in [*BATCH, *HANDS, *THREADS]),
     *(("nested", function) for function in [RUN.drive, RUN._work_as_caller, *HANDS, *THREADS]),
-    *(("judged", function) for function in [RUN._report, RUN._answered, RUN._predicate_says, RUN._run_branch]),
+    *(("judged", function) for function in [RUN.report, RUN.answered, RUN._predicate_says, RUN._run_branch]),
     *(
         ("tried", function)
         for function in [RUN._hold, RUN.work, RUN._start_worker, RUN._run_branch, RUN._work_as_caller]
@@ -227,7 +241,9 @@ BATCH_CASES = [
         for function in [RUN._keep_time, RUN._work_as_caller, RUN.work, RUN._run_branch, RUN._start_worker]
     ),
     *(("due timer", function) for function in [RUN._catch_up, RUN._run_branch]),
-    *(("timers", function) for function in [Invocation.end, Checkpointer.close]),
+    *(("timers", function) for function in [Invocation.end, Checkpointer.close, RUN.raised, RUN.suspended]),
+    *(("timers", function) for function in [driver.run, common.settled, wait.run]),
+    *(("nested", function) for function in [*FLOWS, child.run]),
 ]
 
 

@@ -6,6 +6,7 @@ import functools
 import gc
 import warnings
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -26,6 +27,7 @@ from perdure.local import LocalService
 from perdure.retries import RetryStrategyConfig
 from perdure.serdes import SerDes
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision, WaitStrategyConfig
+from support.invocations import invoke, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -367,3 +369,11 @@ def test_the_words_are_an_errors_that_a_handler_may_catch() -> None:
         return "nothing"
 
     assert run(handler).value == "told"
+
+
+def test_a_mock_that_has_a_name_of_its_operation_is_a_function() -> None:
+    def handler(context: DurableContext) -> list[int]:
+        child = context.run_in_child_context(Mock(return_value=1), "child")
+        return [child, context.step(Mock(return_value=2), "step")]
+
+    assert invoke(handler)[0] == succeeded("[1, 2]")

@@ -9,7 +9,7 @@ from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_js
 from perdure.bench.measurement import Times
 from perdure.bench.replay import Guard, replaced, replay_once
 from perdure.context import DurableContext
-from perdure.engine import batch as _executor
+from perdure.engine.operations import batch as _executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Operation, Scope
+    from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
     from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
 
@@ -17,6 +18,8 @@ class Context(Protocol):
 
     invocation: Invocation
     scope: Scope
+    takes_async: bool
+    """Whether its driver awaits what functions return, so that they may be asynchronous."""
 
     @property
     def logger(self) -> LoggerInterface:
@@ -33,6 +36,15 @@ class Context(Protocol):
 
     def check_context(self, operation: Operation) -> WaitForConditionCheckContext:
         """Make what a check is handed."""
+        ...
+
+    @property
+    def drive(self) -> Callable[[Flow[Any]], Any]:
+        """Run a flow by this context's driver: what it gives, or what that comes of when it is awaited."""
+        ...
+
+    def branches(self) -> Any:
+        """Give the class of this context's driver that runs the branches of a map or parallel."""
         ...
 
     @property

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._jitter import chance
 from perdure.exceptions import DurableOperationError, SerDesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from perdure._core import Operation, Updates
     from perdure.engine.client import Client
+    from perdure.engine.flows import Flow
     from perdure.engine.hooks import Hooks
     from perdure.engine.received import Checkpoint, Operations
 
+T = TypeVar("T")
 
-@contextmanager
-def seen(hooks: Hooks, operation: Operation, *, by_default: bool) -> Iterator[Callable[[Any], Any]]:
-    """Show what an operation gives, or what it fails with."""
 
-    def give(value: Any) -> Any:
-        hooks.operation_gave(operation, value, by_default=by_default)
-        return value
-
+def seen(hooks: Hooks, operation: Operation, flow: Flow[T], *, by_default: bool) -> Flow[T]:
+    """Show what the flow of an operation gives, or what it fails with."""
     try:
-        yield give
+        value = yield from flow
     except (DurableOperationError, SerDesError) as error:
         hooks.operation_raised(operation, error, by_default=by_default)
         raise
+    hooks.operation_gave(operation, value, by_default=by_default)
+    return value
 
 
 def strategy_of(hooks: Hooks, operation: Operation, strategy: Any) -> Any:

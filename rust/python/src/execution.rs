@@ -10,7 +10,7 @@ use perdure_core::outcome::{self, Handler};
 use perdure_core::scope::ScopeId;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyIterator, PyList, PyString};
 
 use crate::custody;
 use crate::errors::Error;
@@ -19,6 +19,7 @@ use crate::object::Object;
 use crate::scope::Scope;
 use crate::shared::{Shared, duration};
 use crate::text::Text;
+use crate::trampoline::Trampoline;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Execution {
@@ -89,6 +90,10 @@ impl Execution {
         let caller = Caller { shared: &self.shared, driver };
         while caller.stand(Some(Ticket(ticket)))? != Stood::Done {}
         Ok(())
+    }
+
+    fn run<'py>(&self, flow: &Bound<'py, PyIterator>, driver: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        Trampoline { shared: &self.shared, driver }.run(flow)
     }
 
     fn hear(&self, since: f64, driver: &Bound<'_, PyAny>) -> Result<(), Error> {

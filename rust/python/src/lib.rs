@@ -18,6 +18,7 @@ mod scope;
 mod shared;
 mod text;
 mod threads;
+mod trampoline;
 mod updates;
 
 use pyo3::prelude::*;

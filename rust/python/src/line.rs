@@ -3,6 +3,12 @@
 //! Python code may be interrupted between any two of its bytecodes, in a `finally` as well. So the whole of a caller's
 //! turn is one call into here: asking what to do, waiting for others, sending, and waking those who wait. What runs in
 //! Python meanwhile (`send` of the driver) may raise whatever it likes: the turn's [`Charge`] ends it.
+//!
+//! Why nobody waits for ever: one sleeps only where somebody leads, which is asked and noted under one lock. A leader's turn
+//! ends by its batch being acknowledged, given back or failed, and in no other way, since dropping the [`Charge`] fails it.
+//! Each of these wakes somebody to lead next, and failing wakes all. Whoever is woken asks again. An acknowledged batch had
+//! at least one update if one waited, in order; so after at most as many calls as there are updates before it, a ticket is
+//! durable.
 
 use std::cell::RefCell;
 use std::mem;

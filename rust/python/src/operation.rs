@@ -20,7 +20,7 @@ use crate::codes::{FAILED, INTERRUPTED, PENDING, RECORDED, RUN, START};
 use crate::custody::{self, Mark};
 use crate::errors::Error;
 use crate::scope::Scope;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::text::{Text, Value};
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -176,6 +176,13 @@ impl Operation {
         let mut state = self.shared.lock();
         let decision = state.engine.again(&self.begun, look)?;
         Ok(Self::new(py, &self.shared, Arc::clone(&self.begun), None, decision))
+    }
+
+    fn resume(&self, py: Python<'_>) -> Result<Self, Error> {
+        let mut state = self.shared.lock();
+        let State { engine, clock, .. } = &mut *state;
+        let (decision, ticket) = engine.resume(&self.begun, || clock.now())?;
+        Ok(Self::new(py, &self.shared, Arc::clone(&self.begun), ticket, decision))
     }
 
     fn open<'py>(slf: &Bound<'py, Self>, branch: bool) -> PyResult<Bound<'py, Scope>> {

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import StepError, durable_execution
+from perdure._core import RUN_BRANCH
 from perdure.concurrency.models import BatchItem, BatchItemStatus, BatchResult, CompletionReason
 from perdure.config import CompletionConfig, NestingType
-from perdure.engine import batch as executor
+from perdure.engine.operations import batch as executor
 from perdure.engine.operations import child, condition, step
 from perdure.serdes import JsonSerDes
 from support.explored import batches, polling, search
@@ -163,7 +164,7 @@ class AdmitsWhomAThreadAsksFor:
 
     def next(self, now: int) -> Any:
         found = self._batch.next(now)
-        if found[0] == executor.RUN_BRANCH:
+        if found[0] == RUN_BRANCH:
             self._asked = max(self._asked, found[1] + 1)
         return found
 
@@ -220,21 +221,21 @@ def in_a_child(_event: Any, context: Any) -> Any:
 
 
 def something_else(run: Any, *given: Any, **named: Any) -> Any:
-    return [run(*given, **named)]
+    return [(yield from run(*given, **named))]
 
 
 def and_once_more(run: Any, context: Any, operation: Any, func: Any, *rest: Any) -> Any:
-    value = run(context, operation, func, *rest)
+    value = yield from run(context, operation, func, *rest)
     func(None)
     return value
 
 
 def twice(run: Any, context: Any, operation: Any, func: Any, *rest: Any) -> Any:
-    return run(context, operation, lambda *given: (func(*given), func(*given))[1], *rest)
+    return (yield from run(context, operation, lambda *given: (func(*given), func(*given))[1], *rest))
 
 
 def a_failure(run: Any, *given: Any, **named: Any) -> Any:
-    run(*given, **named)
+    yield from run(*given, **named)
     raise StepError("no")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from perdure._core import FAILED, MAX_NAME, PENDING, START
+from perdure._core import FAILED, MAX_NAME, RECORDED, START
 from perdure._functions import check_function, refuse_unrun
 from perdure.engine.operations import child
-from perdure.engine.operations.common import deserialise
+from perdure.engine.operations.common import deserialise, settled
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from perdure._core import Operation, Scope
     from perdure.engine.contexts import Context
+    from perdure.engine.flows import Flow
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
+    from perdure.types import StepContext
 
 T = TypeVar("T")
 
@@ -75,11 +78,16 @@ class Callback(Generic[T]):
             raise
 
     def _result(self) -> T | None:
-        # The one who suspends is the one who asks, which need not be the context that made the callback.
+        # The one who waits is the one who asks, which need not be the context that made the callback.
         scope = self._context.invocation.core.here()
         operation = scope.callback_result(self.operation_id)
-        if operation.decision == PENDING:
-            scope.suspend(operation.until)
+        if operation.decision == RECORDED and self._serdes is None:
+            return operation.payload  # type: ignore[no-any-return]
+        return self._context.drive(self._answer(scope, operation))  # type: ignore[no-any-return]
+
+    def _answer(self, scope: Scope, operation: Operation) -> Flow[T | None]:
+        """Give the answer, as a flow, when it is there."""
+        operation = yield from settled(scope, operation)
         if operation.decision == FAILED:
             raise _failure(operation, self._name)
         payload = operation.payload
@@ -118,19 +126,22 @@ class Options:
         self.serdes = serdes
 
 
-def create(context: Context, scope: Scope, name: str | None, options: Options) -> Callback[Any]:
-    """Make a callback, unless it is recorded."""
-    operation = scope.callback(name, options.sub_type, options.timeout, options.heartbeat)
-    starts = operation.decision == START
-    if starts:
-        context.invocation.checkpoints.wait(operation.ticket)
-        operation = operation.again()
+def create(context: Context, operation: Operation, options: Options) -> Flow[Callback[Any]]:
+    """Record a callback's START, and make it."""
+    yield operation.ticket
+    operation = operation.again()
+    if not operation.payload:  # an odd answer, of which the record knows more
+        raise InvocationError(
+            f"the service has answered the START of callback {operation.name or operation.id} without its CallbackId"
+        )
+    return recorded(context, operation, options)
+
+
+def recorded(context: Context, operation: Operation, options: Options) -> Callback[Any]:
+    """Make a callback that is recorded."""
     callback_id = operation.payload
     if not callback_id:
-        which = f"callback {name or operation.id}"
-        if starts:  # an odd answer, of which the record knows more
-            raise InvocationError(f"the service has answered the START of {which} without its CallbackId")
-        raise ExecutionError(f"the service has recorded {which} without a CallbackId")
+        raise ExecutionError(f"the service has recorded callback {operation.name or operation.id} without a CallbackId")
     return Callback(callback_id, operation.id, context, options.serdes, operation.name)
 
 
@@ -145,28 +156,52 @@ def run(
     name: str | None,
     options: Options,
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,
-) -> Any:
+) -> Flow[Any]:
     """Carry out what the core decided for the context of a `wait_for_callback`."""
-    check_function(submitter, "wait_for_callback", "the callback's id and a WaitForCallbackContext")
+    check_function(
+        submitter, "wait_for_callback", "the callback's id and a WaitForCallbackContext", context.takes_async
+    )
     prefix = f"{name} " if name else ""
 
     def submit_and_wait(inner: Context) -> Any:
-        callback = create(inner, inner.scope, f"{prefix}create callback id", options)
-
-        def submit(step_context: Any) -> None:
-            refuse_unrun(submitter(callback.callback_id, WaitForCallbackContext(logger=step_context.logger)))
-
-        inner.step(submit, f"{prefix}submitter", retry=retry_strategy, serdes=options.serdes)
-        return callback.result()
+        return inner.drive(_submit_and_wait(inner, submitter, prefix, options, retry_strategy))
 
     try:
-        return child.run(context, operation, submit_and_wait, None, None)
+        return (yield from child.run(context, operation, submit_and_wait, None, None))
     except ChildContextError as error:
         surfaced = _surfaced(error)
     try:
         raise surfaced
     finally:
         del surfaced  # whose traceback holds this frame
+
+
+def _submit_and_wait(
+    inner: Context,
+    submitter: Callable[[str, WaitForCallbackContext], Any],
+    prefix: str,
+    options: Options,
+    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+) -> Flow[Any]:
+    """Make a callback, submit it in a step, and give the answer: what the context of a `wait_for_callback` is for."""
+    made = inner.scope.callback(f"{prefix}create callback id", options.sub_type, options.timeout, options.heartbeat)
+    if made.decision == START:
+        callback = yield from create(inner, made, options)
+    else:
+        callback = recorded(inner, made, options)
+
+    def submit(step_context: Any) -> Any:
+        return inner.drive(_submit(submitter, callback.callback_id, step_context))
+
+    submitting = functools.partial(inner.step, retry=retry_strategy, serdes=options.serdes)
+    yield submitting, (submit, f"{prefix}submitter")
+    return (yield callback.result, ())
+
+
+def _submit(
+    submitter: Callable[[str, WaitForCallbackContext], Any], callback_id: str, step_context: StepContext
+) -> Flow[None]:
+    refuse_unrun((yield submitter, (callback_id, WaitForCallbackContext(logger=step_context.logger))))
 
 
 def _surfaced(error: ChildContextError) -> Exception:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from perdure._core import Operation, Scope
     from perdure.engine.contexts import Context
+    from perdure.engine.flows import Flow
     from perdure.exceptions import DurableOperationError
     from perdure.serdes import SerDes
 
@@ -36,7 +37,7 @@ def run(
     *,
     branch: bool = False,
     error_class: type[DurableOperationError] = ChildContextError,
-) -> Any:
+) -> Flow[Any]:
     """Carry out what the core decided for a context.
 
     Args:
@@ -55,11 +56,11 @@ def run(
     from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
 
     func = hooks.function("context", operation, func)
-    with watched.seen(hooks, operation, by_default=serdes is None) as give:
-        return give(_run(context, operation, func, serdes, summary_generator, branch, error_class))
+    flow = _run(context, operation, func, serdes, summary_generator, branch, error_class)
+    return watched.seen(hooks, operation, flow, by_default=serdes is None)
 
 
-def _run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
+def _run(
     context: Context,
     operation: Operation,
     func: Callable[[Any], Any],
@@ -67,20 +68,18 @@ def _run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
     summary_generator: Callable[[Any], str] | None,
     branch: bool,
     error_class: type[DurableOperationError],
-) -> Any:
+) -> Flow[Any]:
+    """Run the function of a context, unless there is an outcome, and record what comes of it."""
     decision = operation.decision
     if decision == FAILED:
         raise_recorded(error_class, operation)
-    checkpoints = context.invocation.checkpoints
     try:
         if decision == RECORDED:
             operation.enter()
             return deserialise(context, serdes, operation.payload, operation.id, operation.name)
-        if operation.ticket:
-            checkpoints.watch()
         inner = operation.open(branch)
         try:
-            result = func(context.child(inner))
+            result = yield func, (context.child(inner),)
             if type(result) not in PLAIN:
                 refuse_awaitable(result)
             there = operation.returned(result) if serdes is None else None
@@ -106,11 +105,11 @@ def _run(  # noqa: C901, PLR0912  one branch a decision, one a way to end
                 raise
             failed, recorded = error, wire_error(error)
         else:
-            checkpoints.wait(operation.succeed_context(inner, payload, large))
+            yield operation.succeed_context(inner, payload, large)
             return value
         try:
             _tell(context, branch, operation.id, operation.name, failed, recorded)
-            checkpoints.wait(operation.fail_context(inner, recorded))
+            yield operation.fail_context(inner, recorded)
             logger.debug("context %s failed", operation.name or operation.id, exc_info=failed)
             raise failure(error_class, recorded, operation, failed)
         finally:
@@ -149,7 +148,7 @@ def run_virtual(
     func: Callable[[Any], Any],
     serdes: SerDes[Any] | None,
     index: int | None = None,
-) -> Any:
+) -> Flow[Any]:
     """Run a function in a context of which nothing is recorded.
 
     The result makes the round trip through its serdes all the same, so that going virtual changes no values.
@@ -162,13 +161,13 @@ def run_virtual(
         index: Of a branch of a map or parallel.
 
     """
-    id_ = inner.operation_id or ""
     try:
         inner.enter()
-        result = func(context.child(inner, is_virtual=True))
-        refuse_awaitable(result)
-        settle(inner)
-        result = deserialise(context, serdes, serialise(context, serdes, result, id_), id_)
+        result = yield func, (context.child(inner, is_virtual=True),)
+        if type(result) not in PLAIN:
+            refuse_awaitable(result)
+        inner.settle()
+        result = _round_trip(context, inner, serdes, result)
     except Exception as error:
         settle(inner, error)
         if passes_through(error):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perdure._core import MAX_ERROR, MAX_WAIT
+from perdure._core import MAX_ERROR, MAX_WAIT, PENDING, START
 from perdure._log import Log
+from perdure.engine.flows import Park
 from perdure.exceptions import (
     ChildContextError,
     DurableOperationError,
@@ -23,8 +24,9 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from perdure._core import Operation
+    from perdure._core import Operation, Scope
     from perdure.engine.contexts import Context
+    from perdure.engine.flows import Flow
     from perdure.serdes import SerDes
 
 logger = Log("perdure")
@@ -123,6 +125,19 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     unexplained = failure(cls, {"ErrorMessage": message}, operation)
     unexplained.__cause__ = None
     raise unexplained
+
+
+def settled(scope: Scope, operation: Operation) -> Flow[Operation]:
+    """Give an operation when it can go on: when its START is durable, and what it waits for is there."""
+    while True:
+        if operation.decision == START:
+            yield operation.ticket
+            operation = operation.again()
+        elif operation.decision == PENDING:
+            yield Park(scope, operation)
+            operation = operation.resume()
+        else:
+            return operation
 
 
 def retry(operation: Operation, delay_seconds: int, error: dict[str, Any] | None, payload: str | None) -> int:

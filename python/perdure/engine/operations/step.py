@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import FAILED, INTERRUPTED, PENDING, RECORDED, START
+from perdure._core import FAILED, INTERRUPTED, RECORDED, RUN
 from perdure._functions import PLAIN, ask, check_function, check_result
-from perdure.engine.operations.common import deserialise, failure, logger, raise_recorded, retry, serialise, wire_error
+from perdure.engine.operations.common import (
+    deserialise,
+    failure,
+    logger,
+    raise_recorded,
+    retry,
+    serialise,
+    settled,
+    wire_error,
+)
 from perdure.exceptions import (
     ExecutionError,
     InvocationError,
@@ -20,10 +30,12 @@ if TYPE_CHECKING:
 
     from perdure._core import Operation
     from perdure.engine.contexts import Context
+    from perdure.engine.flows import Flow
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
     from perdure.types import StepContext
 
+    RetryStrategy = Callable[[Exception, int], RetryDecision]
 
 _A_STEP = ("a step", "a StepContext")
 
@@ -32,9 +44,9 @@ def run(
     context: Context,
     operation: Operation,
     func: Callable[[StepContext], Any],
-    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+    retry_strategy: RetryStrategy | None,
     serdes: SerDes[Any] | None,
-) -> Any:
+) -> Flow[Any]:
     """Carry out what the core decided for a step."""
     hooks = context.invocation.hooks
     if hooks is None:
@@ -44,112 +56,110 @@ def run(
     func = hooks.function("step", operation, func)
     retry_strategy = retry_strategy or context.invocation.default_retry_strategy()
     retry_strategy = watched.strategy_of(hooks, operation, retry_strategy)
-    with watched.seen(hooks, operation, by_default=serdes is None) as give:
-        return give(_run(context, operation, func, retry_strategy, serdes))
+    flow = _run(context, operation, func, retry_strategy, serdes)
+    return watched.seen(hooks, operation, flow, by_default=serdes is None)
 
 
-def _run(  # noqa: C901, PLR0912, PLR0915  each decision and way to end, in one frame: a step pays for each
+def _run(  # noqa: C901, PLR0912  an attempt in one frame: a step pays for each
     context: Context,
     operation: Operation,
     func: Callable[[StepContext], Any],
-    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+    retry_strategy: RetryStrategy | None,
     serdes: SerDes[Any] | None,
-) -> Any:
-    decision = operation.decision
-    if decision == PENDING:
-        context.scope.suspend(operation.until)
-    if decision == FAILED:
+) -> Flow[Any]:
+    """Make attempts, until one succeeds or there is to be none more."""
+    if operation.decision == FAILED:
         raise_recorded(StepError, operation)
-    checkpoints = context.invocation.checkpoints
     at_work = operation
     try:
         at_work.enter()
-        if decision == START:
-            checkpoints.wait(operation.ticket)
-            operation = operation.again()
-            decision = operation.decision
-            if decision == PENDING:
-                context.scope.suspend(operation.until)
-        elif operation.ticket:
-            checkpoints.watch()
-        if decision == RECORDED:
-            return deserialise(context, serdes, operation.payload, operation.id, operation.name)
-        if decision == FAILED:
-            raise_recorded(StepError, operation)
-        if decision == INTERRUPTED:
-            name = operation.name or operation.id
-            interrupted = StepInterruptedError(
-                f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
-            )
-            return end_attempt(context, operation, interrupted, retry_strategy)
-        # What is raised in the end is raised outside the handlers: the recorded error is its cause, on replay as here.
-        try:
-            result = func(context.step_context(operation))
-            if type(result) not in PLAIN:
-                check_result(result, func, *_A_STEP)
-        except ExecutionError:
-            raise
-        except SerDesError as error:
-            failed: Exception = error
-            retry_strategy = _never
-        except Exception as error:  # noqa: BLE001  whatever else the user's function raises goes to the retry strategy
-            check_function(func, *_A_STEP)
-            failed = error
-        else:
+        while True:
+            if operation.decision != RUN:
+                operation = yield from settled(context.scope, operation)
+                if operation.decision == RECORDED:
+                    return deserialise(context, serdes, operation.payload, operation.id, operation.name)
+                if operation.decision == FAILED:
+                    raise_recorded(StepError, operation)
+                if operation.decision == INTERRUPTED:
+                    interrupted = _Failed(operation, _interrupted(operation), False)
+                    operation = yield from _end_attempt(context, operation, interrupted, retry_strategy)
+                    continue
+            returned = False
             try:
-                if serdes is None:
-                    ticket, value = operation.succeed_value(result)
-                else:
-                    payload = serialise(context, serdes, result, operation.id, operation.name)
-                    value = deserialise(context, serdes, payload, operation.id, operation.name)
-                    ticket = operation.succeed(payload)
-            except SerDesError as error:
-                unserialisable = wire_error(error)
-            except (ExecutionError, InvocationError):
-                raise
-            except Exception as error:  # noqa: BLE001  whatever the user's objects raise while they are looked at
-                name = operation.name or operation.id
-                unserialisable = wire_error(SerDesError(f"the result of step {name}: {error!r}"))
+                result = yield func, (context.step_context(operation),)
+                if type(result) not in PLAIN:
+                    check_result(result, func, *_A_STEP, context.takes_async)
+                returned = True
+                write = operation.succeed_value if serdes is None else partial(_succeed, context, operation, serdes)
+                ticket, value = write(result)
+            except Exception as error:
+                if isinstance(error, ExecutionError) or (returned and isinstance(error, InvocationError)):
+                    raise
+                if not returned:  # of what is no function nothing has run; looked at now, since a step pays for it
+                    check_function(func, *_A_STEP, context.takes_async)
+                failed = _Failed(operation, error, returned)
             else:
-                checkpoints.wait(ticket)
+                yield ticket
                 return value
-            checkpoints.wait(operation.fail(unserialisable))
-            raise failure(StepError, unserialisable, operation)
-        try:
-            return end_attempt(context, operation, failed, retry_strategy)
-        finally:
-            del failed  # whose traceback holds this frame
+            try:
+                operation = yield from _end_attempt(context, operation, failed, retry_strategy)
+            finally:
+                del failed  # whose error's traceback holds this frame
     finally:
         at_work.leave()
 
 
-def _never(_error: Exception, _attempt: int) -> RetryDecision:
-    from perdure.retries import RetryDecision  # noqa: PLC0415  only when a step fails
+class _Failed:
+    """An attempt that has failed.
 
-    return RetryDecision.no_retry()
+    Args:
+        error: Of what; an error in writing the result as a `SerDesError`.
+        returned: Whether the function had returned.
+
+    """
+
+    __slots__ = ("error", "is_final")
+
+    def __init__(self, operation: Operation, error: Exception, returned: bool) -> None:
+        if returned and not isinstance(error, SerDesError):
+            error = SerDesError(f"the result of step {operation.name or operation.id}: {error!r}")
+        self.error = error
+        self.is_final = isinstance(error, SerDesError)
 
 
-def end_attempt(
-    context: Context,
-    operation: Operation,
-    error: Exception,
-    retry_strategy: Callable[[Exception, int], RetryDecision] | None,
-) -> Any:
-    """Record a failed attempt: another one later, or the step's failure."""
-    if retry_strategy is None:
-        retry_strategy = context.invocation.default_retry_strategy()
-    delay = ask(retry_strategy, "retry", f"step {operation.name or operation.id}", error, operation.attempt)
-    recorded = wire_error(error)
-    checkpoints = context.invocation.checkpoints
-    if delay is not None:
+def _succeed(context: Context, operation: Operation, serdes: SerDes[Any], result: Any) -> tuple[int, Any]:
+    """Queue a result by a serdes of the user's; give the ticket, and the value as it reads back."""
+    payload = serialise(context, serdes, result, operation.id, operation.name)
+    value = deserialise(context, serdes, payload, operation.id, operation.name)
+    return operation.succeed(payload), value
+
+
+def _interrupted(operation: Operation) -> StepInterruptedError:
+    name = operation.name or operation.id
+    return StepInterruptedError(
+        f"step {name} was interrupted: an invocation began it and never reported back", step_id=operation.id
+    )
+
+
+def _end_attempt(
+    context: Context, operation: Operation, failed: _Failed, retry_strategy: RetryStrategy | None
+) -> Flow[Operation]:
+    """Record a failed attempt: the step fails, or another attempt is made once it is due. Gives the operation then."""
+    name, error = operation.name or operation.id, failed.error
+    try:
+        delay = None
+        if not failed.is_final:
+            if retry_strategy is None:
+                retry_strategy = context.invocation.default_retry_strategy()
+            delay = ask(retry_strategy, "retry", f"step {name}", error, operation.attempt)
+        recorded = wire_error(error)
+        if delay is None:
+            yield operation.fail(recorded)
+            raise failure(StepError, recorded, operation, error)
         logger.debug(
-            "attempt %d of step %s failed; the next one is due in %s s",
-            operation.attempt,
-            operation.name or operation.id,
-            delay,
-            exc_info=error,
+            "attempt %d of step %s failed; the next one is due in %s s", operation.attempt, name, delay, exc_info=error
         )
-        checkpoints.wait(retry(operation, delay, recorded, None))
-        context.scope.suspend(operation.again().until)
-    checkpoints.wait(operation.fail(recorded))
-    raise failure(StepError, recorded, operation, error)
+        yield retry(operation, delay, recorded, None)
+        return operation.again()
+    finally:
+        del error, failed  # the traceback holds this frame

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure._core import FAILED, PENDING, START
-from perdure.engine.operations.common import raise_recorded
+from perdure._core import FAILED
+from perdure.engine.operations.common import raise_recorded, settled
 from perdure.exceptions import DurableOperationError
 
 if TYPE_CHECKING:
     from perdure._core import Operation
     from perdure.engine.contexts import Context
+    from perdure.engine.flows import Flow
 
 
-def run(context: Context, operation: Operation) -> None:
-    """Record the wait's START and suspend, unless the service has ended it already."""
-    if operation.decision == START:
-        context.invocation.checkpoints.wait(operation.ticket)
-        operation = operation.again()
-    if operation.decision == PENDING:
-        context.scope.suspend(operation.until)
+def run(context: Context, operation: Operation) -> Flow[None]:
+    """Record the wait's START, and wait."""
+    operation = yield from settled(context.scope, operation)
     if operation.decision == FAILED:
         raise_recorded(DurableOperationError, operation)

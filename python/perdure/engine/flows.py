@@ -1,0 +1,45 @@
+"""What an operation asks of whoever drives it.
+
+An operation that is not simply replayed is written once, as a flow: a generator that decides nothing which the core can
+decide, and does nothing that may block. It yields a request for what must be done outside, is resumed with what came of
+it (or has it raised where it stands), and returns the operation's result. Drivers differ in how they wait; see
+`docs/driver.md`, and `perdure.engine.driver` for the one that blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from perdure._core import Operation, Scope
+
+T = TypeVar("T")
+
+
+class Park:
+    """A request: wait until there may be news of an operation that is `PENDING`.
+
+    A driver either has the code unwind, by `Scope.suspend`, or keeps it and resumes the flow later, with nothing.
+
+    Args:
+        scope: In which the code waits.
+        operation: What it waits for; before `Operation.until`, if that is known, nothing can be done.
+
+    """
+
+    __slots__ = ("operation", "scope")
+
+    def __init__(self, scope: Scope, operation: Operation) -> None:
+        self.scope = scope
+        self.operation = operation
+
+
+Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
+"""A request: call this function with these arguments, and give what it returns; or what comes of that, if it is
+awaitable and the driver awaits."""
+
+Request: TypeAlias = "int | Call | Park"
+"""An int is a ticket: go on when that update is durable."""
+
+Flow: TypeAlias = Generator[Request, Any, T]

@@ -1,0 +1,76 @@
+//! What runs the flow of an operation in a thread that may block: it waits where it stands, calls functions as they are,
+//! and has code unwind that is to wait for the world.
+//!
+//! Python code may be interrupted between any two of its bytecodes. In here nothing is: whatever a request comes to,
+//! an interrupt that strikes meanwhile included, the flow hears of it where it stands.
+
+use perdure_core::checkpoint::Ticket;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::iterator::PySendResult;
+use pyo3::types::{PyInt, PyIterator, PyTuple};
+
+use crate::line::{Caller, Stood};
+use crate::shared::Shared;
+
+/// A driver that blocks.
+pub struct Trampoline<'a, 'py> {
+    pub shared: &'a Shared,
+    /// Sends what is queued: as for [`Caller`], and `watch`.
+    pub driver: &'a Bound<'py, PyAny>,
+}
+
+impl<'py> Trampoline<'_, 'py> {
+    /// Runs a flow to its end; gives what it returns.
+    pub fn run(&self, flow: &Bound<'py, PyIterator>) -> PyResult<Bound<'py, PyAny>> {
+        let mut answer = Ok(self.driver.py().None().into_bound(self.driver.py()));
+        loop {
+            let next = match answer {
+                Ok(value) => flow.send(&value)?,
+                Err(error) => throw(flow, error)?,
+            };
+            match next {
+                PySendResult::Next(request) => answer = self.answer(&request),
+                PySendResult::Return(value) => return Ok(value),
+            }
+        }
+    }
+
+    fn answer(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = request.py();
+        if let Ok(request) = request.cast_exact::<PyTuple>() {
+            // What is queued now is to leave, though the function may take long.
+            if self.shared.lock().engine.queue().is_unwatched() {
+                self.driver.call_method0(intern!(py, "watch"))?;
+            }
+            return request.get_item(0)?.call1(request.get_item(1)?.cast::<PyTuple>()?);
+        }
+        if let Ok(ticket) = request.cast_exact::<PyInt>() {
+            let (ticket, caller) = (Ticket(ticket.extract()?), Caller { shared: self.shared, driver: self.driver });
+            while caller.stand(Some(ticket))? != Stood::Done {}
+            return Ok(py.None().into_bound(py));
+        }
+        let until = request.getattr(intern!(py, "operation"))?.getattr(intern!(py, "until"))?;
+        request.getattr(intern!(py, "scope"))?.call_method1(intern!(py, "suspend"), (until,))
+    }
+}
+
+/// Raises an error in a flow, where it stands.
+#[cold]
+fn throw<'py>(flow: &Bound<'py, PyIterator>, error: PyErr) -> PyResult<PySendResult<'py>> {
+    let py = flow.py();
+    let error = error.into_value(py).into_bound(py);
+    match flow.call_method1(intern!(py, "throw"), (&error,)) {
+        Ok(request) => Ok(PySendResult::Next(request)),
+        Err(returned) if returned.is_instance_of::<PyStopIteration>(py) => {
+            Ok(PySendResult::Return(returned.value(py).getattr(intern!(py, "value"))?))
+        }
+        // The user's own StopIteration, in place of which generators raise a RuntimeError.
+        Err(instead) if instead.is_instance_of::<PyRuntimeError>(py) && error.is_instance_of::<PyStopIteration>() => {
+            let is_it = instead.cause(py).is_some_and(|cause| cause.value(py).is(&error));
+            Err(if is_it { PyErr::from_value(error.into_any()) } else { instead })
+        }
+        Err(raised) => Err(raised),
+    }
+}
