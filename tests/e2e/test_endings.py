@@ -327,6 +327,40 @@ def test_a_context_that_ends_without_an_operation_that_is_not_over_fails_the_exe
     assert client.updates == []
 
 
+@pytest.mark.parametrize("recorded", OPEN)
+@pytest.mark.parametrize("way", ["returns", "raises"])
+def test_flat_branches_that_have_all_ended_without_it_fail_the_execution(recorded: str, way: str) -> None:
+    """What they come to is recorded in the batch's own context."""
+
+    def branch(_context: DurableContext) -> str:
+        if way == "raises":
+            raise ValueError("broken")
+        return "done"
+
+    def handler(context: DurableContext) -> Any:
+        return context.parallel([branch, branch], "batch", nesting_type=NestingType.FLAT).get_results()
+
+    batch = op("CONTEXT", "STARTED", 1, Name="batch", SubType="Parallel")
+    left = at((1, 0, 1), OPEN[recorded], ParentId=op_id(1))
+    got, client = invoke(handler, batch, left)
+    assert_refused(got, 'the function of parallel "batch"', "Wait" if recorded == "unnamed wait" else '"left"')
+    assert client.calls == []
+
+
+def test_so_does_a_batch_that_has_lost_a_branch() -> None:
+    def handler(context: DurableContext) -> Any:
+        return context.map([1], lambda _context, number, *_: number, "batch").get_results()
+
+    got, client = invoke(
+        handler,
+        op("CONTEXT", "STARTED", 1, Name="batch", SubType="Map"),
+        op("CONTEXT", "STARTED", 1, 0, Name="map-item-0", SubType="MapIteration"),
+        op("CONTEXT", "STARTED", 1, 1, Name="map-item-1", SubType="MapIteration"),
+    )
+    assert_refused(got, 'the function of map "batch"', '"map-item-1"')
+    assert op_id(1) not in [update["Id"] for update in client.updates]
+
+
 @pytest.mark.parametrize("place", CONTEXTS)
 def test_one_that_comes_to_it_goes_on(place: str) -> None:
     waiting = inside(place, OPEN["wait"])

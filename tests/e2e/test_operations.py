@@ -23,8 +23,7 @@ from perdure.config import CallbackConfig, CompletionConfig, NestingType, StepSe
 from perdure.exceptions import StepInterruptedError
 from perdure.retries import RetryDecision, WithRetryConfig, with_retry
 from perdure.serdes import serialize
-from perdure.waits import WaitForConditionDecision
-from support.invocations import PENDING, Recorder, error, invoke, op, op_id, succeeded
+from support.invocations import PENDING, Recorder, error, invoke, op, op_id, poll, succeeded, update
 
 AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
 Handler = Callable[[DurableContext], Any]
@@ -44,19 +43,6 @@ def give_up(_error: Exception, _attempt: int) -> RetryDecision:
 
 def fail(*_: Any) -> Any:
     raise ValueError("broken")
-
-
-def poll(state: int, attempt: int) -> WaitForConditionDecision:
-    if state >= 3:
-        return WaitForConditionDecision.stop_polling()
-    return WaitForConditionDecision.continue_waiting(4)
-
-
-def update(kind: str, action: str, *path: int, **members: Any) -> dict[str, Any]:
-    """Build the update that is expected at a position."""
-    path = path or (1,)
-    shape = {key: value for key, value in op(kind, "", *path).items() if key not in ("Status", "StartTimestamp")}
-    return {key: value for key, value in {**shape, "Action": action, **members}.items() if value is not None}
 
 
 def context_options(replay: bool = False) -> dict[str, Any]:
@@ -820,126 +806,3 @@ def test_the_response_to_a_start_is_looked_at(case: str) -> None:
     got, client = invoke(handler, client=Recorder(lambda _: [news]))
     assert got == response
     assert len(client.calls) == 1
-
-
-# ---- parallel and map, written out
-
-NESTED = [
-    update("CONTEXT", "START", SubType="Parallel", Name="p"),
-    update("CONTEXT", "START", 1, 0, SubType="ParallelBranch", Name="parallel-branch-0"),
-    update("STEP", "START", 1, 0, 1, Name="s"),
-    update("STEP", "SUCCEED", 1, 0, 1, Name="s", Payload="10"),
-]
-
-
-def ten(context: DurableContext) -> int:
-    return context.step(lambda _: 10, "s")
-
-
-def test_a_nested_parallel_records_its_branches() -> None:
-    got, client = invoke(lambda c: c.parallel([ten, ten], "p", max_concurrency=1).get_results())
-    assert got == succeeded("[10, 10]")
-    assert client.summary == [
-        ["CONTEXT START p", "CONTEXT START parallel-branch-0", "STEP START s", "STEP SUCCEED s"],
-        ["CONTEXT SUCCEED parallel-branch-0"],
-        ["CONTEXT START parallel-branch-1", "STEP START s", "STEP SUCCEED s"],
-        ["CONTEXT SUCCEED parallel-branch-1"],
-        ["CONTEXT SUCCEED p"],
-    ]
-    assert client.batches[0] == NESTED
-
-
-def test_a_flat_parallel_records_only_what_its_branches_do() -> None:
-    got, client = invoke(
-        lambda c: c.parallel([ten, ten], "p", max_concurrency=1, nesting_type=NestingType.FLAT).get_results()
-    )
-    assert got == succeeded("[10, 10]")
-    assert client.summary == [
-        ["CONTEXT START p", "STEP START s", "STEP SUCCEED s"],
-        ["STEP START s", "STEP SUCCEED s"],
-        ["CONTEXT SUCCEED p"],
-    ]
-    steps = [each for each in client.updates if each["Type"] == "STEP"]
-    assert [each["Id"] for each in steps] == [op_id(1, 0, 1)] * 2 + [op_id(1, 1, 1)] * 2
-    assert {each["ParentId"] for each in steps} == {op_id(1)}
-
-
-@pytest.mark.parametrize("flat", [False, True])
-def test_the_branches_that_suspend_suspend_the_whole(flat: bool) -> None:
-    kind = NestingType.FLAT if flat else NestingType.NESTED
-    got, client = invoke(lambda c: c.map([1, 2, 3], lambda k, *_: k.wait(5), nesting_type=kind))
-    assert got == PENDING
-    waits = [each for each in client.updates if each["Type"] == "WAIT"]
-    assert {each["Id"] for each in waits} == {op_id(1, n, 1) for n in range(3)}
-    assert not [each for each in client.updates if each["Action"] == "SUCCEED"]
-
-
-def test_a_large_result_is_replaced_by_its_summary_and_rebuilt() -> None:
-    def handler(context: DurableContext) -> list[int]:
-        result = context.map([1, 2], lambda _c, item, *_: "x" * 200_000 * item, "big")
-        return [len(item) for item in result.get_results()]
-
-    got, client = invoke(handler)
-    assert got == succeeded("[200000, 400000]")
-    last = client.updates[-1]
-    assert last["ContextOptions"] == {"ReplayChildren": True}
-    assert json.loads(last["Payload"]) == {
-        "type": "MapResult",
-        "totalCount": 2,
-        "completionReason": "ALL_COMPLETED",
-        "startedIndexes": [],
-        "startedCount": 0,
-        "successCount": 2,
-        "failureCount": 0,
-        "status": "SUCCEEDED",
-    }
-    history = [
-        op(
-            "CONTEXT",
-            "SUCCEEDED",
-            SubType="Map",
-            Name="big",
-            details={"Result": last["Payload"], "ReplayChildren": True},
-        ),
-        op(
-            "CONTEXT",
-            "SUCCEEDED",
-            1,
-            0,
-            SubType="MapIteration",
-            Name="map-item-0",
-            details={"Result": json.dumps("x" * 200_000)},
-        ),
-        op(
-            "CONTEXT",
-            "SUCCEEDED",
-            1,
-            1,
-            SubType="MapIteration",
-            Name="map-item-1",
-            details={"Result": "", "ReplayChildren": True},
-        ),
-    ]
-    again, client = invoke(handler, *history)
-    assert again == got
-    assert client.calls == []
-
-
-def test_the_same_value_comes_first_and_again() -> None:
-    """A tuple key, a date, a set of numbers: what replay cannot give, the first run does not give either."""
-    seen: list[Any] = []
-
-    def handler(context: DurableContext) -> None:
-        seen.append(context.step(lambda _: {"t": (1, b"x")}))
-        seen.append(context.run_in_child_context(lambda _: (1, 2)))
-        seen.append(context.wait_for_condition(lambda s, _: s, wait_strategy=poll, initial_state=(9,)[0]))
-
-    _, client = invoke(handler)
-    results = [each["Payload"] for each in client.updates if each["Action"] == "SUCCEED"]
-    history = [
-        op("STEP", "SUCCEEDED", 1, details={"Result": results[0]}),
-        op("CONTEXT", "SUCCEEDED", 2, details={"Result": results[1]}),
-        op("STEP", "SUCCEEDED", 3, SubType="WaitForCondition", details={"Result": results[2]}),
-    ]
-    invoke(handler, *history)
-    assert seen[:3] == seen[3:] == [{"t": (1, b"x")}, (1, 2), 9]

@@ -8,6 +8,7 @@ from typing import Any
 
 from perdure import DurableContext, run_durable_handler
 from perdure.engine.client import PAGE
+from perdure.waits import WaitForConditionDecision
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
 NOW = 1_767_225_600_000
@@ -57,6 +58,20 @@ def op(kind: str, status: str, *path: int, **members: Any) -> dict[str, Any]:
     if details is not None:
         operation[_DETAILS[kind]] = details
     return {key: value for key, value in {**operation, **members}.items() if value is not None}
+
+
+def update(kind: str, action: str, *path: int, **members: Any) -> dict[str, Any]:
+    """Build the update that is expected at a position."""
+    path = path or (1,)
+    shape = {key: value for key, value in op(kind, "", *path).items() if key not in ("Status", "StartTimestamp")}
+    return {key: value for key, value in {**shape, "Action": action, **members}.items() if value is not None}
+
+
+def poll(state: int, _attempt: int) -> WaitForConditionDecision:
+    """Ask again after 4 s, until there are three."""
+    if state >= 3:
+        return WaitForConditionDecision.stop_polling()
+    return WaitForConditionDecision.continue_waiting(4)
 
 
 def execution(payload: str | None = "{}") -> dict[str, Any]:

@@ -186,7 +186,7 @@ impl<P: Payload, W> Engine<P, W> {
     /// or it is that of a branch whose batch is decided. Of one that is new nothing is recorded inside.
     pub fn end_context(&mut self, inner: ScopeId, begun: &Begun, is_new: bool, end: End<P>) -> Result<Ticket, Refusal> {
         if !is_new {
-            self.conclude_context(begun)?;
+            self.conclude_context(inner, begun)?;
         }
         self.end(inner);
         let (action, payload, error, options) = match end {

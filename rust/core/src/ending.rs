@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::id::OperationId;
 use crate::operation::{Operation, Payload};
 use crate::refusal::{Identity, Refusal};
+use crate::scope::ScopeId;
 use crate::wrong_context::plain;
 
 /// Operations that are not over, and that a function has ended without.
@@ -56,13 +57,20 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// The function of a context that was recorded before has ended.
-    pub fn conclude_context(&mut self, begun: &Begun) -> Result<(), Refusal> {
-        // The branches of a map or parallel are its own business: it ends when it has enough of them.
-        if matches!(begun.sub_type.as_str(), "Map" | "Parallel") {
+    pub fn conclude_context(&mut self, inner: ScopeId, begun: &Begun) -> Result<(), Refusal> {
+        // A batch that has enough leaves branches behind. What those of FLAT ones had come to is directly inside it.
+        if self.has_left_branches_behind(inner) {
             return Ok(());
         }
         let open: Vec<_> = self.history().open_inside(begun.place.id).collect();
         self.refuse_without(Missed::of(&open, Some(begun)))
+    }
+
+    fn has_left_branches_behind(&self, batch: ScopeId) -> bool {
+        let Some(id) = self.scopes[batch.0].batch else { return false };
+        let schedule = self.schedule(id);
+        let mut admitted = schedule.branches().iter().filter_map(|branch| branch.status());
+        schedule.reason().is_none() || admitted.any(|status| !status.is_terminal())
     }
 
     fn refuse_without(&mut self, missed: Option<Missed>) -> Result<(), Refusal> {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use perdure_core::branches::Branches;
 use perdure_core::call::{Begun, Call};
 use perdure_core::checkpoint::{Role, Ticket};
+use perdure_core::completion::Policy;
 use perdure_core::decision::{Decision, Look};
 use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
@@ -387,19 +389,45 @@ fn what_a_context_holds_that_is_over_or_was_broken_off_is_not_missed() {
 }
 
 #[test]
-fn so_does_the_function_of_a_context_but_not_a_batch_to_all_of_its_branches() {
+fn so_does_the_function_of_a_context() {
     let id = OperationId::at(None, 1);
     for (sub_type, status, is_missed) in [
         ("RunInChildContext", Status::Started, true),
         ("ParallelBranch", Status::Pending, true),
         ("RunInChildContext", Status::Succeeded, false),
-        ("Map", Status::Started, false),
-        ("Parallel", Status::Started, false),
     ] {
         let around = recorded(1, Kind::Context, sub_type, Status::Started);
         let mut engine = invocation([around, inside(7, status, id)]);
         let around = begin(&mut engine, ROOT, &Call::Child { name: None, sub_type }).expect("nothing refuses it");
-        assert_eq!(engine.conclude_context(&around).is_err(), is_missed, "{sub_type} {status:?}");
+        let inner = engine.open_context(around.place, false);
+        assert_eq!(engine.conclude_context(inner, &around).is_err(), is_missed, "{sub_type} {status:?}");
+        engine.end(inner);
         assert_eq!(step_at(&mut engine, ROOT).is_err(), is_missed, "it sticks");
+    }
+}
+
+#[test]
+fn so_does_a_batch_unless_it_leaves_branches_behind() {
+    let id = OperationId::at(None, 1);
+    for (ended, is_missed) in [(0, false), (1, false), (2, true)] {
+        let around = recorded(1, Kind::Context, "Map", Status::Started);
+        let mut engine = invocation([around, inside(7, Status::Started, id)]);
+        let map = Call::Child { name: None, sub_type: "Map" };
+        let around = begin(&mut engine, ROOT, &map).expect("nothing refuses it");
+        let inner = engine.open_context(around.place, false);
+        let policy = Policy {
+            total: 2,
+            min_successful: Some(ended.max(1)),
+            tolerated_failures: None,
+            tolerated_percentage: None,
+            custom: false,
+        };
+        let batch = engine.new_batch(inner, policy, None);
+        engine.open_batch(batch, &Branches::Flat, false);
+        for index in 0..ended {
+            engine.change_batch(batch, &Branches::Flat, |schedule| schedule.next(0));
+            engine.finish_branch(batch, &Branches::Flat, index, true).expect("it is at work");
+        }
+        assert_eq!(engine.conclude_context(inner, &around).is_err(), is_missed, "{ended}");
     }
 }
