@@ -13,6 +13,9 @@ from perdure.exceptions import ExecutionError, ValidationError
 _ASYNC = 0x80 | 0x200
 """The flags of the code of coroutine functions and of asynchronous generators."""
 
+_VARARGS = 0x04
+"""The flag of the code of functions with ``*args``."""
+
 _USES = {
     "durable_step": "context.step({}(...))",
     "durable_with_child_context": "context.run_in_child_context({}(...))",
@@ -64,6 +67,27 @@ def check_function(function: Any, operation: str, takes: str, takes_async: bool 
     if callable(function):
         raise ValidationError(f"{name} is an async function. {_NO_ASYNC}")
     raise ValidationError(f"{operation} takes a function of {takes}, not {name}: pass the function, not what it gives")
+
+
+def check_arguments(function: Any, operation: str, takes: str, count: int) -> None:
+    """Refuse a plain function that cannot be called with so many arguments; of any other it is not known.
+
+    Raises:
+        ValidationError: It would raise a TypeError for each branch.
+
+    """
+    if type(function) is not FunctionType:
+        return
+    code = function.__code__
+    least = code.co_argcount - len(function.__defaults__ or ())
+    needs_more = code.co_kwonlyargcount > len(function.__kwdefaults__ or ())
+    if least <= count and not needs_more and (count <= code.co_argcount or code.co_flags & _VARARGS):
+        return
+    name = function.__dict__.get("durable_name") or function.__name__
+    raise ValidationError(
+        f"{operation} calls its function with {takes}, and {name} does not take that: "
+        f"give it {count} parameter{'s' * (count > 1)}"
+    )
 
 
 def refuse_awaitable(result: Any, who: str = "the function of an operation") -> None:

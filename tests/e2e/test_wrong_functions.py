@@ -287,6 +287,17 @@ def test_a_limit_that_is_no_whole_number(limit: Any) -> None:
         assert (kind, "max_concurrency must be a whole number" in words) == ("ValidationError", True)
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_limits_beyond_all_branches_are_none(count: int) -> None:
+    @durable_execution
+    def handler(_event: Any, context: DurableContext) -> Any:
+        completion = CompletionConfig(tolerated_failure_count=2**64)
+        batch = context.map([1] * count, lambda *_: 1, max_concurrency=2**64, completion_config=completion)
+        return batch.get_results()
+
+    assert LocalService().register("f", handler).run("f").value == [1] * count
+
+
 @pytest.mark.parametrize("name", ["min_successful", "tolerated_failure_count", "tolerated_failure_percentage"])
 def test_a_threshold_that_is_no_number(name: str) -> None:
     with pytest.raises(ValidationError, match=f"{name} must be .* not '2'|{name} must be .*: '2'"):
@@ -377,3 +388,47 @@ def test_a_mock_that_has_a_name_of_its_operation_is_a_function() -> None:
         return [child, context.step(Mock(return_value=2), "step")]
 
     assert invoke(handler)[0] == succeeded("[1, 2]")
+
+
+@durable_step
+def _added(_step: Any, one: int) -> int:
+    return one + 1
+
+
+def _of_two(_context: Any, _item: Any) -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    "function", [_added(1), _of_two, lambda: 1, lambda _a, _b, _c, _d, _e: 1, lambda _a, _b, _c, _d, *, _e: 1]
+)
+def test_a_function_that_takes_something_else_than_map_gives(function: Any) -> None:
+    kind, words = failure(lambda context: context.map([1, 2], function))
+    assert kind == "ValidationError"
+    assert "map calls its function with a DurableContext, the item, its index and all items" in words
+    assert "give it 4 parameters" in words
+
+
+@pytest.mark.parametrize("function", [lambda: 1, lambda _a, _b: 1, lambda *, _a: 1])
+def test_a_branch_that_takes_something_else(function: Any) -> None:
+    kind, words = failure(lambda context: context.parallel([lambda _: 1, function]))
+    assert (kind, "give it 1 parameter" in words) == ("ValidationError", True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda *_: 1,
+        lambda _a, _b=1, _c=2, _d=3: 1,
+        lambda _a, *_rest: 1,
+        lambda _a, _b, _c, _d, _e=1, *, _f=2, **_: 1,
+        functools.partial(lambda _a, _b, _c, _d, _e: 1, 0),
+        max,
+    ],
+)
+def test_a_function_that_can_be_called_so_is(function: Any) -> None:
+    @durable_execution
+    def handler(_event: Any, context: DurableContext) -> Any:
+        return context.map([1], function).total_count
+
+    assert LocalService().register("f", handler).run("f").value == 1

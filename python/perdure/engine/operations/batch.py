@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name
-from perdure._functions import check_function
+from perdure._functions import check_arguments, check_function
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
     BatchItem,
@@ -170,9 +170,13 @@ def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options) ->
         return func(inner, inputs[index], index, inputs)
 
     def check(takes_async: bool) -> None:
-        check_function(func, "map", "a DurableContext, the item, its index and all items", takes_async)
+        check_function(func, "map", _OF_MAP, takes_async)
+        check_arguments(func, "map", _OF_MAP, 4)
 
     return Plan(len(inputs), body, names, check, options, MAP)
+
+
+_OF_MAP = "a DurableContext, the item, its index and all items"
 
 
 def of_parallel(functions: Sequence[Callable[[Any], Any] | ParallelBranch[Any]], options: Options) -> Plan:
@@ -191,6 +195,7 @@ def of_parallel(functions: Sequence[Callable[[Any], Any] | ParallelBranch[Any]],
         for branch in branches:
             function = branch.func if isinstance(branch, ParallelBranch) else branch
             check_function(function, "a branch of parallel", "a DurableContext", takes_async)
+            check_arguments(function, "a branch of parallel", "a DurableContext", 1)
 
     return Plan(len(branches), body, names, check, options, PARALLEL)
 
@@ -314,9 +319,9 @@ class Branches:
         schedule = Batch(
             context.scope,
             plan.total,
-            options.max_concurrency,
+            _at_most(plan.total, options.max_concurrency),
             completion.min_successful,
-            completion.tolerated_failure_count,
+            _at_most(plan.total, completion.tolerated_failure_count),
             completion.tolerated_failure_percentage,
             completion.should_complete is not None,
             [] if options.flat else names,
@@ -511,6 +516,11 @@ class Branches:
             else:
                 items.append(make_item(index, _STARTED, None, None))
         return BatchResult(items, CompletionReason(self.schedule.reason))
+
+
+def _at_most(total: int, limit: int | None) -> int | None:
+    """Give a limit that lies beyond all branches as one that the core can hold."""
+    return None if limit is None else min(limit, max(total, 1))
 
 
 def _item_error(error: Exception) -> ErrorObject:
