@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import aws_durable_execution_sdk_python as official
@@ -143,3 +144,34 @@ def test_nothing_is_kept_of_executions_that_have_ended(caplog: pytest.LogCapture
     for _ in range(3):
         service.run("f")
     assert (log.failed, log._known) == (3, {})
+
+
+class Deciding:
+    """An observer that knows when the first branch is recorded as failed."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def operation(self, _handle: Any, operation: Any) -> None:
+        if operation["Status"] == "FAILED":
+            self.over.set()
+
+    def invocation(self, *_: Any) -> None:
+        """Ignore invocations."""
+
+    def waiting(self, *_: Any, **__: Any) -> None:
+        """Ignore time."""
+
+
+def test_branches_that_came_too_late_are_not_counted() -> None:
+    deciding = Deciding()
+
+    def item(_inner: Any, _item: int, index: int, _items: Any) -> None:
+        assert index == 0 or deciding.over.wait(60)
+        raise ValueError(index)
+
+    handler = durable_execution(lambda _event, context: context.map(range(4), item).failure_count)
+    service = LocalService().register("f", handler)
+    service.observers.append(deciding)
+    log = service.log_branches()
+    assert service.run("f").value == log.failed == 1

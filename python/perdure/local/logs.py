@@ -47,10 +47,15 @@ class BranchLog:
     """An observer of a service, and its `hooks`, which hand its invocations what they tell it by."""
 
     def __init__(self) -> None:
-        self.failed = 0
-        """How many branches have failed."""
-        self._known: dict[str, set[str]] = {}
+        self._failed = 0  # of executions that are over
+        self._known: dict[str, tuple[ExecutionHandle, set[str]]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def failed(self) -> int:
+        """How many branches have failed, and count as such in the record: not those that came too late."""
+        with self._lock:
+            return self._failed + sum(_recorded(*known) for known in self._known.values())
 
     def hooks(self, handle: ExecutionHandle) -> Hooks:
         """Give an invocation of an execution something to tell its failing branches by."""
@@ -59,11 +64,10 @@ class BranchLog:
     def tell(self, handle: ExecutionHandle, operation_id: str, name: str | None, what: str) -> None:
         """Log the failure of a branch, unless it is known."""
         with self._lock:
-            known = self._known.setdefault(handle.arn, set())
+            _, known = self._known.setdefault(handle.arn, (handle, set()))
             if operation_id in known:
                 return
             known.add(operation_id)
-            self.failed += 1
         function = handle.machine.function_arn.split(":")[-2]
         _LOG.warning("%s/%s: branch %s failed%s", function, handle.name, name or operation_id[:8], what)
 
@@ -76,13 +80,19 @@ class BranchLog:
             self.tell(handle, operation["Id"], operation.get("Name"), f". {_told(error)}")
         elif operation["Type"] == "EXECUTION" and handle.terminal:
             with self._lock:
-                self._known.pop(handle.arn, None)
+                self._failed += _recorded(*self._known.pop(handle.arn, (handle, set())))
 
     def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:
         """Ignore invocations."""
 
     def waiting(self, seconds: float, *, skipped: bool) -> None:
         """Ignore time."""
+
+
+def _recorded(handle: ExecutionHandle, failed: set[str]) -> int:
+    """Count those that are recorded as failed; FLAT ones have no record."""
+    operations = handle.machine.operations
+    return sum(found is None or found["Status"] == "FAILED" for found in map(operations.get, failed))
 
 
 class _Telling(Hooks):
