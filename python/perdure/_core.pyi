@@ -207,6 +207,12 @@ class Execution:
         `Scope.enter` and `Operation.enter` mark the thread of control, by a context variable.
         """
 
+    def observe(self, observer: Callable[[Operation], object]) -> None:
+        """Have each operation shown that code comes to and that is not simply replayed, before it is given.
+
+        So are callbacks whose answer is asked for, once it is there. What the observer raises, whoever came raises.
+        """
+
     def set_deadline(self, seconds: float) -> None:
         """Begin no work once so many seconds have passed, provided that something new was recorded before.
 
@@ -368,6 +374,13 @@ class Scope:
     def operation_id(self) -> str | None:
         """The id of the context's operation; None at the root."""
 
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the recorded context that its operations are in; None at the root."""
+
+    def id_at(self, index: int | None = None, /) -> str:
+        """Give the id of the operation that the context has come to last, or of its branch of this index."""
+
     def step(
         self, name: str | None, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False, /
     ) -> Any | Operation:
@@ -505,6 +518,18 @@ class Operation:
     @property
     def name(self) -> str | None:
         """Its name; None for none."""
+
+    @property
+    def kind(self) -> str:
+        """The service's kind, as the wire spells it."""
+
+    @property
+    def sub_type(self) -> str:
+        """Its subtype."""
+
+    @property
+    def parent_id(self) -> str | None:
+        """The recorded context that it is in; None at the root."""
 
     @property
     def decision(self) -> int:

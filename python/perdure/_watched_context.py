@@ -1,4 +1,4 @@
-"""The contexts of an invocation that has hooks, which hear of each operation that is asked for, replayed or not."""
+"""The contexts of an invocation whose hooks hear of each operation, replayed or not, before it begins and after it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.context import DurableContext
+from perdure.engine.operations.common import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,21 +15,29 @@ if TYPE_CHECKING:
 
 
 def _announced(method: Method) -> Method:
-    """Tell the hooks of an operation before it begins."""
+    """Tell the hooks of an operation before it begins and after it."""
     name = method.__name__
 
     @wraps(method)
     def begin(context: DurableContext, *given: Any, **named: Any) -> Any:
         hooks = context.invocation.hooks
-        if hooks is not None:
-            hooks.before_operation(name)
-        return method(context, *given, **named)
+        if hooks is None:
+            return method(context, *given, **named)
+        hooks.before_operation(name)
+        try:
+            result = method(context, *given, **named)
+        except Exception as error:
+            if not isinstance(error, REFUSALS):
+                hooks.after_operation(context.scope)
+            raise
+        hooks.after_operation(context.scope)
+        return result
 
     return begin  # type: ignore[return-value]
 
 
 class WatchedContext(DurableContext):
-    """A context whose operations are told of before they begin."""
+    """A context whose operations are told of before they begin and after they have ended."""
 
     __slots__ = ()
 

@@ -621,7 +621,9 @@ class DurableContext:
                 is_virtual = config.is_virtual if is_virtual is None else is_virtual
             if is_virtual:
                 check_function(func, *_A_CHILD, self.takes_async)
-                return self.drive(_child.run_virtual(self, self.scope.open_virtual(), func, serdes))  # type: ignore[no-any-return]
+                called = name or None, sub_type or "RunInChildContext"
+                inner = self.scope.open_virtual()
+                return self.drive(_child.run_virtual(self, inner, func, serdes, called))  # type: ignore[no-any-return]
             sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
             found = self.scope.child(name, sub_type, serdes is not None)
             if type(found) is not Operation:

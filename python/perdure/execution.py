@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -33,7 +34,7 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from perdure._duration import DurationLike
     from perdure._invocation_input import (
@@ -54,10 +55,12 @@ if TYPE_CHECKING:
         Operation,
         OperationUpdate,
     )
+    from perdure.plugin import DurableInstrumentationPluginFactory
     from perdure.state import ExecutionState
     from perdure.types import DurableHandler, LambdaContext
 
     Handler = Callable[[Any, DurableContext], Any]
+    Factories = Sequence[DurableInstrumentationPluginFactory]
 
 T = TypeVar("T")
 
@@ -113,7 +116,7 @@ def durable_execution(
     func: Callable[[Any, DurableContext], T],
     *,
     boto3_client: Any | None = None,
-    plugins: list[Any] | None = None,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> DurableHandler[T]: ...
 @overload
@@ -121,14 +124,14 @@ def durable_execution(
     func: None = None,
     *,
     boto3_client: Any | None = None,
-    plugins: list[Any] | None = None,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> Callable[[Callable[[Any, DurableContext], T]], DurableHandler[T]]: ...
 def durable_execution(
     func: Handler | None = None,
     *,
     boto3_client: Any | None = None,
-    plugins: list[Any] | None = None,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> Callable[..., Any]:
     """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
@@ -137,7 +140,8 @@ def durable_execution(
         func: The function; the decorator works with and without parentheses.
         boto3_client: A boto3 Lambda client to use; by default one is made with the first call to the service and kept
             for the life of the process.
-        plugins: Must be empty: plugins come in a later version.
+        plugins: Factories of plugins, each of which makes one for each invocation; see `perdure.plugin`. Those that the
+            environment variable ``DURABLE_EXECUTION_PLUGINS`` names come after them.
         deadline_reserve: How much time before the invocation's timeout new operations stop to begin, so that the
             invocation ends in good order: at most this much (a `Duration`, a `timedelta` or seconds), and at most a
             fifth of the time that the invocation started with. Once it has recorded something new, the invocation then
@@ -149,6 +153,7 @@ def durable_execution(
 
     Raises:
         TypeError: If the function is an ``async`` one.
+        PluginLoadError: If one of the plugins is no factory, cannot be loaded, or excludes another.
 
     Example:
         >>> @durable_execution
@@ -156,16 +161,18 @@ def durable_execution(
         ...     return context.step(lambda step: "done")
 
     """
-    _refuse_plugins(plugins)
     if func is None:
-        return functools.partial(durable_execution, boto3_client=boto3_client, deadline_reserve=deadline_reserve)
+        return functools.partial(
+            durable_execution, boto3_client=boto3_client, plugins=plugins, deadline_reserve=deadline_reserve
+        )
     _refuse_async(func)
+    factories = _factories(plugins)
     client = None if boto3_client is None else BotoClient(boto3_client)
     reserve = _reserve(deadline_reserve)
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return _invoke(event, context, func, client, reserve)
+        return _invoke(event, context, func, client, reserve, factories)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
@@ -186,7 +193,7 @@ def run_durable_handler(
     handler: Handler,
     *,
     boto3_client: Any | None = None,
-    plugins: list[Any] | None = None,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
 ) -> dict[str, Any]:
     """Run one invocation of a durable handler, for callers that cannot decorate it.
@@ -196,7 +203,7 @@ def run_durable_handler(
         context: The Lambda context.
         handler: Takes the user's event and a `DurableContext`.
         boto3_client: A boto3 Lambda client to use.
-        plugins: Must be empty: plugins come in a later version.
+        plugins: As for `durable_execution`.
         deadline_reserve: As for `durable_execution`.
 
     Returns:
@@ -205,11 +212,12 @@ def run_durable_handler(
     Raises:
         ExecutionError: If the event is not of a durable execution.
         InvocationError: For trouble that passes, so that Lambda repeats the invocation.
+        PluginLoadError: As for `durable_execution`.
 
     """
-    _refuse_plugins(plugins)
+    factories = _factories(plugins)
     client = None if boto3_client is None else BotoClient(boto3_client)
-    return _invoke(event, context, handler, client, _reserve(deadline_reserve))
+    return _invoke(event, context, handler, client, _reserve(deadline_reserve), factories)
 
 
 def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
@@ -230,12 +238,13 @@ def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
     return DurableExecutionInvocationOutput(InvocationStatus.FAILED, error=ErrorObject.from_exception(error))
 
 
-def _refuse_plugins(plugins: list[Any] | None) -> None:
-    if plugins:
-        raise ExecutionError(
-            "plugins are not supported by this version of perdure: remove plugins=, or stay with the official SDK "
-            "for this function"
-        )
+def _factories(plugins: Sequence[DurableInstrumentationPluginFactory] | None) -> Factories:
+    """Give the plugin factories of a handler: those that it is given, and those that the environment names."""
+    if not plugins and not os.environ.get("DURABLE_EXECUTION_PLUGINS"):
+        return ()
+    from perdure.plugin_discovery import load_configured_plugins  # noqa: PLC0415  only where there are any
+
+    return load_configured_plugins(plugins)
 
 
 def _reserve(given: DurationLike | None) -> float | None:
@@ -252,11 +261,16 @@ def _reserve(given: DurationLike | None) -> float | None:
 
 
 def _invoke(
-    event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
+    event: Any,
+    lambda_context: Any,
+    handler: Handler,
+    client: Client | None,
+    reserve: float | None,
+    factories: Factories,
 ) -> dict[str, Any]:
     """Run one invocation, in a copy of the caller's context variables: what it sets there is gone with it."""
     try:
-        return copy_context().run(_run, event, lambda_context, handler, client, reserve)
+        return copy_context().run(_run, event, lambda_context, handler, client, reserve, factories)
     except Exception as error:
         try:
             str(error).encode()
@@ -267,7 +281,12 @@ def _invoke(
 
 
 def _run(
-    event: Any, lambda_context: Any, handler: Handler, client: Client | None, reserve: float | None
+    event: Any,
+    lambda_context: Any,
+    handler: Handler,
+    client: Client | None,
+    reserve: float | None,
+    factories: Factories,
 ) -> dict[str, Any]:
     host = hooks = None
     if type(event) is not dict and isinstance(event, HostedEvent):
@@ -295,10 +314,21 @@ def _run(
     if reserve is not None:
         _set_deadline(invocation, reserve)
     user_event = read_input(payload)
+    if not factories:
+        return _carry_out(invocation, handler, user_event, host)
+    from perdure.engine.plugins import Plugins  # noqa: PLC0415  only where there are any
+
+    plugins = Plugins(invocation, factories, event, user_event)
+    return plugins.around(functools.partial(_carry_out, invocation, handler, user_event, host))
+
+
+def _carry_out(invocation: Invocation, handler: Handler, user_event: Any, host: HostedEvent | None) -> dict[str, Any]:
+    """Call the handler, and give the response to its invocation."""
     result: Any = None
     error: BaseException | None = None
+    checkpoints = invocation.checkpoints
     try:
-        if len(operations) <= 1 and not marker:
+        if checkpoints.used <= 1:
             # An execution's first invocation has nothing to replay, and so is all but sure to make calls. A later one
             # may end without any, as one that returns what it waited for, and must not pay for a connection.
             checkpoints.begin()
@@ -330,11 +360,9 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
 
 def _kind_of_context(hooks: Hooks) -> type[DurableContext]:
     """Give the class of the contexts of an invocation with hooks: a plain one, unless they hear of each call."""
-    from perdure.engine.hooks import Hooks as Silent  # noqa: PLC0415  only for those who look inside
-
-    if type(hooks).before_operation is Silent.before_operation:
+    if not hooks.watches_operations():
         return DurableContext
-    from perdure._watched_context import WatchedContext  # noqa: PLC0415  the same
+    from perdure._watched_context import WatchedContext  # noqa: PLC0415  only for those who look inside
 
     return WatchedContext
 

@@ -13,7 +13,12 @@ from botocore.stub import ANY, Stubber
 
 import perdure.engine.client
 from perdure import DurableContext, durable_execution, run_durable_handler
-from perdure.exceptions import CheckpointError, DurableApiErrorCategory, ExecutionError, GetExecutionStateError
+from perdure.exceptions import (
+    CheckpointError,
+    DurableApiErrorCategory,
+    GetExecutionStateError,
+    PluginLoadError,
+)
 from perdure.execution import (
     DurableExecutionInvocationInput,
     DurableExecutionInvocationInputWithClient,
@@ -313,12 +318,21 @@ def test_the_client_says_who_it_is(own_client: list[Any]) -> None:
     assert options["config"].user_agent_extra == f"perdure/{version('perdure')}"
 
 
-def test_plugins_are_refused_with_advice() -> None:
-    with pytest.raises(ExecutionError, match="plugins are not supported"):
-        durable_execution(plugins=[object()])
+def test_what_is_no_plugin_factory_is_refused_at_decoration() -> None:
+    nothing: Any = object()
+    with pytest.raises(PluginLoadError, match=r"plugins\[0\] is an instance of builtins.object"):
+        durable_execution(plugins=[nothing])(double)
     assert durable_execution(plugins=[])(double)
-    with pytest.raises(ExecutionError, match="plugins are not supported"):
-        run_durable_handler(event(), None, double, plugins=[object()])  # type: ignore[arg-type]
+    with pytest.raises(PluginLoadError, match="must be a plugin factory"):
+        run_durable_handler(event(), LambdaContext(), double, plugins=[nothing])  # type: ignore[arg-type]
+
+
+def test_the_environment_names_plugins_for_handlers_decorated_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURABLE_EXECUTION_PLUGINS", "nobody-registers-this")
+    with pytest.raises(PluginLoadError, match="nobody-registers-this"):
+        durable_execution(double)
+    with pytest.raises(PluginLoadError, match="nobody-registers-this"):
+        run_durable_handler(event(), LambdaContext(), double)  # type: ignore[arg-type]
 
 
 def test_the_decorated_handler_keeps_its_name_and_shows_its_own_signature() -> None:

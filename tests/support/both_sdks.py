@@ -176,21 +176,21 @@ class Seen:
             ("note", self.notes, other.notes),
         ):
             for key in mine.keys() | others.keys():
-                found += [f"{what} {key}{place}" for place in _places(mine.get(key), others.get(key))]
+                found += [f"{what} {key}{place}" for place in places(mine.get(key), others.get(key))]
         found += [f"update sent by the first only ({n}x): {key}" for key, n in (self.updates - other.updates).items()]
         found += [f"update sent by the second only ({n}x): {key}" for key, n in (other.updates - self.updates).items()]
         return found
 
 
-def _places(mine: Any, others: Any) -> list[str]:
+def places(mine: Any, others: Any) -> list[str]:
     """Say where two things differ, going into what has the same shape."""
     if mine == others:
         return []
     if isinstance(mine, dict) and isinstance(others, dict) and mine.keys() == others.keys():
-        return [f".{key}{place}" for key in mine for place in _places(mine[key], others[key])]
+        return [f".{key}{place}" for key in mine for place in places(mine[key], others[key])]
     if isinstance(mine, (list, tuple)) and isinstance(others, (list, tuple)) and len(mine) == len(others):
         pairs = enumerate(zip(mine, others, strict=True))
-        return [f"[{index}]{place}" for index, (one, other) in pairs for place in _places(one, other)]
+        return [f"[{index}]{place}" for index, (one, other) in pairs for place in places(one, other)]
     return [f":\n    {mine}\n    {others}"]
 
 

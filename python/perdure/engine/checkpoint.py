@@ -62,12 +62,12 @@ class Checkpointer:
         "_arn",
         "_client",
         "_core",
-        "_hooks",
         "_now",
         "_patience",
         "_prefix",
         "_stop",
         "failure",
+        "hooks",
         "threads",
         "told",
         "used",
@@ -88,7 +88,7 @@ class Checkpointer:
         self._arn = arn
         self._now = now
         self._patience = patience
-        self._hooks = hooks
+        self.hooks = hooks
         # The lock that the watching thread waits for, to end; and what tells of the ends of such threads.
         self._stop = allocate_lock()
         self._stop.acquire()
@@ -139,7 +139,7 @@ class Checkpointer:
             seconds the one at which the service was asked, and how long the call took.
 
         """
-        hooks = self._hooks
+        hooks = self.hooks
         watch = stopwatch if hooks is None else hooks.stopwatch
         asked_at = self._now()
         sent_at = watch()
@@ -149,6 +149,8 @@ class Checkpointer:
         if marker and next_token:  # what nobody goes on from need not be known
             told += self.pages(next_token, marker)
         self.told += told
+        if hooks is not None:
+            hooks.heard()
         self._count(updates)
         return next_token, told, int(self._now() * 1000), asked_at, took
 
@@ -156,7 +158,7 @@ class Checkpointer:
 
     def watch(self) -> None:
         """See to it that what was queued without a waiter leaves before long."""
-        hooks = self._hooks
+        hooks = self.hooks
         if (hooks is None or hooks.has_flusher()) and self._core.watch():
             try:
                 (_threads.start if hooks is None else hooks.start_thread)(self.threads, self._flusher)
@@ -288,8 +290,8 @@ class Checkpointer:
 
     def _chance_and_sleep(self) -> tuple[Callable[[], float], Callable[[float], None]]:
         """Give what spreads the calls of a repetition, and what waits between them."""
-        if self._hooks is not None:
-            return self._hooks.random, self._hooks.sleep
+        if self.hooks is not None:
+            return self.hooks.random, self.hooks.sleep
         from random import random  # noqa: PLC0415  only in trouble
 
         return random, sleep

@@ -19,7 +19,7 @@ from perdure.engine import threads as _threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Batch, Execution, Operation, Updates
+    from perdure._core import Batch, Execution, Operation, Scope, Updates
     from perdure.concurrency.models import BatchResult
 
 Kind: TypeAlias = Literal["step", "condition", "context"]
@@ -90,6 +90,9 @@ class Hooks:
 
     # ---- calls to the service
 
+    def heard(self) -> None:
+        """See that an answer of the service has been noted, in the thread that made the call."""
+
     def before_call(self, updates: Updates | None) -> None:
         """See a call to the service about to be made. What this raises is as if the call had raised it.
 
@@ -111,6 +114,38 @@ class Hooks:
             method: The method's name.
 
         """
+
+    def watches_operations(self) -> bool:
+        """Whether there is anything in `before_operation` or `after_operation`, which else are not called."""
+        kind = type(self)
+        return kind.before_operation is not Hooks.before_operation or kind.after_operation is not Hooks.after_operation
+
+    def after_operation(self, scope: Scope, index: int | None = None) -> None:
+        """See that an operation has given its result or raised its failure, replayed or not; not one that unwinds.
+
+        Args:
+            scope: Whose operation it was: ``scope.id_at(index)`` is its id.
+            index: Of a branch.
+
+        """
+
+    def trace_id(self, operation: Operation, function_name: str) -> str | None:  # noqa: ARG002  the same
+        """Give the trace header that goes along with an invoke which is about to be recorded; None for none."""
+        return None
+
+    def virtual_function(self, inner: Scope, called: tuple[str | None, str], function: Any) -> Any:  # noqa: ARG002
+        """Give what a context of which nothing is recorded is to call: its own function, or one around it.
+
+        Args:
+            inner: The context's scope.
+            called: What it is called: its name and its subtype.
+            function: What it was given.
+
+        """
+        return function
+
+    def virtual_ended(self, inner: Scope, called: tuple[str | None, str], error: Exception | None) -> None:
+        """See what came of a context of which nothing is recorded: a result, or what it fails with."""
 
     def function(self, kind: Kind, operation: Operation, function: Any) -> Any:  # noqa: ARG002  for those who override
         """Give what an operation that is not simply replayed is to call: its own function, or one around it.
@@ -178,3 +213,26 @@ class Hooks:
             result: What it gives.
 
         """
+
+
+def _passed_on(name: str) -> Callable[..., Any]:
+    def pass_on(self: Around, *given: Any, **named: Any) -> Any:
+        return getattr(self.inner, name)(*given, **named)
+
+    return pass_on
+
+
+class Around(Hooks):
+    """Hooks around others: what a class of them does not override is as the others say.
+
+    Args:
+        inner: The others.
+
+    """
+
+    __slots__ = ("inner",)
+
+    vars().update((name, _passed_on(name)) for name, own in vars(Hooks).items() if callable(own) and name[0] != "_")
+
+    def __init__(self, inner: Hooks) -> None:
+        self.inner = inner

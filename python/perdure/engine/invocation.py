@@ -74,6 +74,10 @@ class Invocation:
         if given is not None:
             core.set_end(given - self._margin)
 
+    def add(self, hooks: Hooks) -> None:
+        """Have hooks called from now on, which are around those that there were."""
+        self.hooks = self.checkpoints.hooks = hooks
+
     def remaining_seconds(self) -> float | None:
         """Give the seconds that Lambda leaves the invocation; None if the context does not say."""
         return remaining_seconds(self.lambda_context)
@@ -96,20 +100,20 @@ class Invocation:
         """
         self.checkpoints.close()
         if self.threads:
-            self._join(
+            self.join(
                 self.threads,
                 "%d branch threads still ran user code when the invocation ran out of time; they were given up. "
                 "Give long calls inside map and parallel branches timeouts of their own.",
             )
         if self.checkpoints.threads:
-            self._join(
+            self.join(
                 self.checkpoints.threads,
                 "%d calls to the service had not returned when the invocation ran out of time; they were given up. "
                 "Give the client shorter timeouts (botocore.config.Config).",
             )
         self.checkpoints.settle()
 
-    def _join(self, threads: list[Any], given_up: str) -> None:
+    def join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""
         remaining = self.remaining_seconds()
         until = None if remaining is None else time.monotonic() + max(0.0, remaining - self._margin)

@@ -87,6 +87,7 @@ def as_dicts(operations: Operations) -> list[Wire]:
     return operations if isinstance(operations, list) else in_milliseconds(decode_json(operations.json))
 
 
+_OWN_MOMENTS = ("StartTimestamp", "EndTimestamp")
 _MOMENTS = (("StepDetails", "NextAttemptTimestamp"), ("WaitDetails", "ScheduledEndTimestamp"))
 
 
@@ -95,12 +96,19 @@ def in_milliseconds(operations: list[Wire]) -> list[Wire]:
     for operation in operations:
         if not isinstance(operation, dict):
             continue
+        for member in _OWN_MOMENTS:
+            if member in operation:
+                _in_milliseconds(operation, member)
         for details, member in _MOMENTS:
             if details in operation and isinstance(inside := operation[details], dict) and member in inside:
-                moment = inside[member]
-                if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment * 1000)):
-                    inside[member] = round(moment * 1000)
+                _in_milliseconds(inside, member)
     return operations
+
+
+def _in_milliseconds(inside: Wire, member: str) -> None:
+    moment = inside[member]
+    if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment * 1000)):
+        inside[member] = round(moment * 1000)
 
 
 def _operations(state: Any, source: str, what: str) -> tuple[list[Wire], str | None]:

@@ -197,6 +197,17 @@ impl<P: Payload, W> Engine<P, W> {
         self.refuse(Mismatch::new(place.id, position, recorded, Some(called)))
     }
 
+    /// The recorded context that the operations of `scope` are in.
+    pub fn parent(&self, scope: ScopeId) -> Option<OperationId> {
+        self.scopes[scope.0].parent
+    }
+
+    /// The id of the operation that `scope` has come to last, or of the one that takes the place of an index there.
+    pub fn id_at(&self, scope: ScopeId, index: Option<u64>) -> OperationId {
+        let inside = &self.scopes[scope.0];
+        OperationId::at(inside.prefix.as_ref(), index.unwrap_or(inside.counter))
+    }
+
     fn tried_now(&self, scope: ScopeId) -> Option<Seat> {
         if self.trials == 0 { None } else { self.tried(scope) }
     }

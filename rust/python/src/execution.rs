@@ -76,6 +76,11 @@ impl Execution {
         Ok(Scope::new(Arc::clone(&self.shared), scope))
     }
 
+    fn observe(&self, observer: Bound<'_, PyAny>) {
+        let observer = Object::new(observer);
+        self.shared.lock().observer = Some(observer);
+    }
+
     fn set_deadline(&self, seconds: f64) {
         let mut state = self.shared.lock();
         let deadline = state.clock.now().saturating_add(duration(seconds));

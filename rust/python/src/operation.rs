@@ -134,6 +134,21 @@ impl Operation {
     }
 
     #[getter]
+    fn kind(&self) -> &'static str {
+        self.begun.kind().as_str()
+    }
+
+    #[getter]
+    fn sub_type(&self) -> &str {
+        self.begun.sub_type.as_str()
+    }
+
+    #[getter]
+    fn parent_id(&self) -> Option<String> {
+        self.begun.place.parent.map(|parent| parent.to_string())
+    }
+
+    #[getter]
     fn status(&self) -> Option<&'static str> {
         self.status.map(Status::as_str)
     }

@@ -87,9 +87,21 @@ impl Scope {
         }
         let (begun, ticket) = (arrival.begun(call), arrival.ticket());
         let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
+        let observer = state.observer.as_ref().map(|observer| observer.get(py));
         drop(state);
-        Ok(Bound::new(py, operation)?.into_any())
+        shown(Bound::new(py, operation)?, observer).map(Bound::into_any)
     }
+}
+
+/// An operation, once the invocation's observer has seen it.
+fn shown<'py>(
+    operation: Bound<'py, Operation>,
+    observer: Option<Bound<'py, PyAny>>,
+) -> Result<Bound<'py, Operation>, Error> {
+    if let Some(observer) = observer {
+        observer.call1((&operation,))?;
+    }
+    Ok(operation)
 }
 
 #[pymethods]
@@ -127,10 +139,14 @@ impl Scope {
         self.come(py, &Call::Callback { name: text(name)?, sub_type, timeout, heartbeat }, None)
     }
 
-    fn callback_result(&self, py: Python<'_>, id: &str) -> Result<Operation, Error> {
+    fn callback_result<'py>(&self, py: Python<'py>, id: &str) -> Result<Bound<'py, Operation>, Error> {
         let mut state = self.shared.lock();
         let (begun, decision) = state.engine.callback_result(self.id, OperationId::parse(id))?;
-        Ok(Operation::new(py, &self.shared, begun, None, decision))
+        let is_over = !matches!(decision, Decision::Pending(_));
+        let operation = Operation::new(py, &self.shared, begun, None, decision);
+        let observer = state.observer.as_ref().filter(|_| is_over).map(|observer| observer.get(py));
+        drop(state);
+        shown(Bound::new(py, operation)?, observer)
     }
 
     fn invoke<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool) -> Found<'py> {
@@ -206,6 +222,16 @@ impl Scope {
         if exhausted {
             self.shared.lock().engine.exhaust();
         }
+    }
+
+    #[pyo3(signature = (index = None, /))]
+    fn id_at(&self, index: Option<u64>) -> String {
+        self.shared.lock().engine.id_at(self.id, index).to_string()
+    }
+
+    #[getter]
+    fn parent_id(&self) -> Option<String> {
+        self.shared.lock().engine.parent(self.id).map(|id| id.to_string())
     }
 
     #[getter]

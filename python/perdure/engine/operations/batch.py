@@ -365,7 +365,17 @@ class Branches:
     def flat(self, index: int, gate: Callable[[], bool] | None) -> Flow[Any]:
         """Come to a branch that leaves no record, and give its flow."""
         inner = self.schedule.open_flat(index, gate)
-        return child.run_virtual(self.context, inner, self._body(index), self.plan.options.item_serdes, index)
+        own = self._names[index] if self._names else None
+        name = f"{self.plan.kind.branch_prefix}{index}" if own is None else own or None
+        called = name, self.plan.kind.branch_sub_type
+        serdes = self.plan.options.item_serdes
+        return child.run_virtual(self.context, inner, self._body(index), serdes, called, index)
+
+    def recorded(self, index: int) -> None:
+        """Show a branch whose result is recorded to whoever looks into the invocation."""
+        hooks = self.context.invocation.hooks
+        if hooks is not None:
+            hooks.after_operation(self.context.scope, index)
 
     def nested(self, index: int, operation: Operation) -> Flow[Any]:
         """Give the flow of a branch that was come to by `Batch.come`."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perdure._core import Operation, Scope
     from perdure.engine.contexts import Context
     from perdure.engine.flows import Flow
+    from perdure.engine.hooks import Hooks
     from perdure.exceptions import DurableOperationError
     from perdure.serdes import SerDes
 
@@ -147,6 +148,7 @@ def run_virtual(
     inner: Scope,
     func: Callable[[Any], Any],
     serdes: SerDes[Any] | None,
+    called: tuple[str | None, str],
     index: int | None = None,
 ) -> Flow[Any]:
     """Run a function in a context of which nothing is recorded.
@@ -158,9 +160,20 @@ def run_virtual(
         inner: The context itself.
         func: Called with it.
         serdes: Of the result; None for the default.
+        called: Its name, if it has one, and its subtype, for those who look inside.
         index: Of a branch of a map or parallel.
 
     """
+    hooks = context.invocation.hooks
+    if hooks is None:
+        return _run_virtual(context, inner, func, serdes, index)
+    func = hooks.virtual_function(inner, called, func)
+    return _seen_virtual(hooks, inner, called, _run_virtual(context, inner, func, serdes, index))
+
+
+def _run_virtual(
+    context: Context, inner: Scope, func: Callable[[Any], Any], serdes: SerDes[Any] | None, index: int | None
+) -> Flow[Any]:
     try:
         inner.enter()
         result = yield func, (context.child(inner, is_virtual=True),)
@@ -184,6 +197,18 @@ def run_virtual(
         raise failure(ChildContextError, recorded, None, failed)
     finally:
         del failed  # whose traceback holds this frame
+
+
+def _seen_virtual(hooks: Hooks, inner: Scope, called: tuple[str | None, str], flow: Flow[Any]) -> Flow[Any]:
+    """Show what the flow of a context gives, or what it fails with, of which nothing is recorded."""
+    try:
+        value = yield from flow
+    except Exception as error:
+        if not passes_through(error):
+            hooks.virtual_ended(inner, called, error)
+        raise
+    hooks.virtual_ended(inner, called, None)
+    return value
 
 
 def _round_trip(context: Context, inner: Scope, serdes: SerDes[Any] | None, value: Any) -> Any:

@@ -30,7 +30,9 @@ def run(
         at_work.enter()
         if operation.decision == START:
             text = serialise(context, serdes_payload or DEFAULT_JSON_SERDES, payload, operation.id, operation.name)
-            yield operation.start_invoke(text, function_name, tenant_id, None)
+            hooks = context.invocation.hooks
+            trace_id = None if hooks is None else hooks.trace_id(operation, function_name)
+            yield operation.start_invoke(text, function_name, tenant_id, trace_id)
             operation = operation.again()
         operation = yield from settled(context.scope, operation)
         if operation.decision == FAILED:
