@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -59,3 +60,51 @@ def test_a_factory_given_by_hand_must_know_perdures_classes(first: str, fits: bo
 def test_each_package_imports(package: str) -> None:
     said = run(f"import perdure.compat, aws_durable_execution_sdk_python_{package}, perdure; print('fine')")
     assert said.stdout == "fine\n", said.stderr
+
+
+def made(sdk: str, plugin: str) -> Any:
+    said = subprocess.run(
+        [sys.executable, "-m", "support.traced_program", sdk, plugin],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout, said.stderr
+    return json.loads(said.stdout)
+
+
+def tree(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give spans so that two executions' compare: each by its name and how many of that name have ended before."""
+    count: Counter[str] = Counter()
+    names = {}
+    for span in spans:
+        names[span["id"]] = f"{span['name']} #{count[span['name']]}"
+        count[span["name"]] += 1
+    return [
+        {
+            **span,
+            "id": names[span["id"]],
+            "parent": names.get(span["parent"], span["parent"]),
+            "links": [names.get(link, link) for link in span["links"]],
+        }
+        for span in spans
+    ]
+
+
+@pytest.mark.parametrize("view", ["execution", "invocation"])
+def test_one_trace_an_execution_with_the_spans_that_the_official_sdk_makes(view: str) -> None:
+    theirs, ours = made("official", view), made("perdure", view)
+    assert len({span["trace"] for span in ours["made"]}) == 1
+    assert ours["invocations"] > 1
+    assert tree(ours["made"]) == tree(theirs["made"])
+
+
+def test_the_records_of_the_exporter_are_those_under_the_official_sdk() -> None:
+    theirs, ours = made("official", "telemetry"), made("perdure", "telemetry")
+    assert [settled(record) for record in ours["made"]] == [settled(record) for record in theirs["made"]]
+
+
+def settled(record: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the exporter reads off the clock of the machine."""
+    return {key: value for key, value in record.items() if key not in ("emittedAt", "endTime", "durationMs")}
