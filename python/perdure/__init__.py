@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         continue_batch,
     )
     from perdure.retries import WithRetryConfig, with_retry
+    from perdure.sagas import CompensationError, Saga
 
 _MODULES = frozenset(
     {
@@ -83,11 +84,13 @@ _LAZY = {
     "BatchCompletionError": "concurrency.models",
     "BatchItemStatus": "config",
     "BatchResult": "concurrency.models",
+    "CompensationError": "sagas",
     "CompletionDecision": "config",
     "CompletionItemStatus": "config",
     "CompletionOutcome": "config",
     "CompletionStatus": "config",
     "ParallelBranch": "config",
+    "Saga": "sagas",
     "WithRetryConfig": "retries",
     "complete_batch": "config",
     "continue_batch": "config",
@@ -103,6 +106,7 @@ __all__ = [
     "CallbackSubmitterError",
     "CallbackTimeoutError",
     "ChildContextError",
+    "CompensationError",
     "CompletionDecision",
     "CompletionItemStatus",
     "CompletionOutcome",
@@ -116,6 +120,7 @@ __all__ = [
     "ParallelBranch",
     "PluginLoadError",
     "RetryableSerDesError",
+    "Saga",
     "SerDesError",
     "StepContext",
     "StepError",

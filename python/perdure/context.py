@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from perdure.lambda_service import OperationSubType, OperationType
     from perdure.logger import Logger, LogInfo
     from perdure.retries import RetryDecision
+    from perdure.sagas import CleanUp, Saga
     from perdure.serdes import PASS_THROUGH_SERDES, PassThroughSerDes, SerDes, deserialize
     from perdure.state import ExecutionState
     from perdure.types import ContextLogger, LambdaContext
@@ -742,6 +743,50 @@ class DurableContext:
         except RecursionError:
             self.scope.is_exhausted = True
             raise
+
+    # ---- what is built on them
+
+    def saga(self, name: str | None = None) -> Saga:
+        """Undo what was done when what follows fails: ``with context.saga() as saga: saga.step(…, undo=…)``.
+
+        Args:
+            name: Of the saga; the context in which it undoes is named ``{name}-compensation``.
+
+        Returns:
+            The saga: its undos run, last in first out, when an exception leaves the block.
+
+        Raises:
+            CompensationError: At the end of the block, if undos failed. The error that left the block is its cause.
+
+        Example:
+            >>> with context.saga("trip") as saga:
+            ...     hotel = saga.step(book("hotel"), undo=cancel)
+            ...     saga.step(book("flight"), undo=cancel)
+
+        """
+        from perdure.sagas import Saga  # noqa: PLC0415  only for handlers that use it
+
+        return Saga(self, name)
+
+    def finally_(
+        self, func: Callable[..., Any], *args: Any, name: str | None = None, retry: RetryStrategy | None = None
+    ) -> CleanUp:
+        """Clean up after a block, however it ends: ``with context.finally_(release, key): …``.
+
+        The clean-up is a step of this context. It runs when the block has ended or failed, and not when the block is
+        suspended, or the invocation ends. If it fails for good, its error goes on in the place of the block's.
+
+        Args:
+            func: A function of a step, plain or decorated with `durable_step`: called with a `StepContext` and the
+                arguments.
+            args: Its further arguments.
+            name: Of the step; by default the function's.
+            retry: Decides whether and when a failed attempt is repeated; default `RetryPresets.default()`.
+
+        """
+        from perdure.sagas import CleanUp  # noqa: PLC0415  only for handlers that use it
+
+        return CleanUp(self, func, args, name, retry)
 
 
 def _seconds(duration: Any, what: str, name: str | None = None) -> int:

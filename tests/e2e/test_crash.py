@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, StepContext, durable_execution
+from perdure import CompensationError, DurableContext, StepContext, durable_execution
 from perdure.config import CompletionConfig, NestingType, StepSemantics
 from perdure.engine import checkpoint
 from perdure.local import InvocationCut, LocalService, client_error
@@ -247,6 +247,20 @@ def caught_failures(c: DurableContext, j: Journal) -> Any:
     return caught
 
 
+def saga(c: DurableContext, j: Journal) -> Any:
+    """It is undone over several invocations; one undo is repeated, one fails for good."""
+    try:
+        with c.finally_(j.body("release"), name="release"), c.saga("trip") as trip:
+            for n, fails in enumerate((0, 2, 9, 0)):
+                undo = j.body(f"undo{n}", fails=fails)
+                retry = ONCE_A_SECOND if fails == 2 else RetryPresets.none()
+                trip.step(j.body(f"s{n}", n), f"s{n}", undo=lambda step, _, undo=undo: undo(step), undo_retry=retry)
+                c.wait(1)
+            raise OSError("too late")
+    except CompensationError as error:
+        return [str(error), c.step(j.body("after"), "after")]
+
+
 CORPUS: dict[str, Workflow] = {
     workflow.__name__: workflow
     for workflow in (
@@ -270,6 +284,7 @@ CORPUS: dict[str, Workflow] = {
         large,
         retried_block,
         caught_failures,
+        saga,
     )
 }
 

@@ -42,6 +42,7 @@ RESULTS: dict[str, tuple[Any, Any]] = {
         {"sold_out": "car"},
         {"booked": [], "undone": ["hotel-4711 cancelled", "flight-4711 cancelled"], "because": "no car left"},
     ),
+    "saga": ({"missing": "van"}, {"reserved": [], "because": "no van to be had"}),
     "render": ({}, {"job": "job-metropolis", "percent": 100}),
 }
 

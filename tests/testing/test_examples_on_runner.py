@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ORDER = json.loads((EXAMPLES / "order.json").read_text(encoding="utf-8"))
-NAMES = ("approval", "order", "render", "shops", "trip", "warehouse")
+NAMES = ("approval", "order", "render", "saga", "shops", "trip", "warehouse")
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +100,7 @@ CASES: list[tuple[str, Any, dict[str, Any]]] = [
     ("approval", {}, {}),
     ("trip", {}, {}),
     ("trip", {"sold_out": "hotel"}, {}),
+    ("saga", {"missing": "van"}, {}),
     ("render", {}, {}),
     ("shops", {"shops": 5}, {}),
     ("order", ORDER, {"answers": {"dispatch": {"tracking": "PX-1"}}}),
