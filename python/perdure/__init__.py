@@ -47,6 +47,7 @@ from perdure.execution import durable_execution, run_durable_handler
 from perdure.types import StepContext
 
 if TYPE_CHECKING:
+    from perdure.batching import ItemBatcher
     from perdure.concurrency.models import BatchCompletionError, BatchResult
     from perdure.config import (
         BatchItemStatus,
@@ -89,6 +90,7 @@ _LAZY = {
     "CompletionItemStatus": "config",
     "CompletionOutcome": "config",
     "CompletionStatus": "config",
+    "ItemBatcher": "batching",
     "ParallelBranch": "config",
     "Saga": "sagas",
     "WithRetryConfig": "retries",
@@ -117,6 +119,7 @@ __all__ = [
     "ExecutionError",
     "InvocationError",
     "InvokeError",
+    "ItemBatcher",
     "ParallelBranch",
     "PluginLoadError",
     "RetryableSerDesError",

@@ -7,7 +7,7 @@ else is in `perdure.engine.operations`.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from perdure._core import START, Operation, check_sub_type
 from perdure._decorators import (
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
+    from perdure.batching import Batches, ItemBatcher
     from perdure.concurrency.models import BatchResult, envelope_summary_generator
     from perdure.config import (
         CallbackConfig,
@@ -635,6 +636,7 @@ class DurableContext:
             self.scope.is_exhausted = True
             raise
 
+    @overload
     def map(
         self,
         inputs: Sequence[U],
@@ -649,7 +651,60 @@ class DurableContext:
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
         item_namer: Callable[[U, int], str] | None = None,
-    ) -> BatchResult[T]:
+    ) -> BatchResult[T]: ...
+    @overload
+    def map(
+        self,
+        inputs: Sequence[U],
+        func: Callable[[DurableContext, list[U], int, Sequence[U]], Sequence[T]],
+        name: str | None = None,
+        config: MapConfig[Any] | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        item_namer: Callable[[list[U], int], str] | None = None,
+        batcher: ItemBatcher,
+        per_batch: Literal[False] = False,
+    ) -> BatchResult[T]: ...
+    @overload
+    def map(
+        self,
+        inputs: Sequence[U],
+        func: Callable[[DurableContext, list[U], int, Sequence[U]], T],
+        name: str | None = None,
+        config: MapConfig[Any] | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        item_namer: Callable[[list[U], int], str] | None = None,
+        batcher: ItemBatcher,
+        per_batch: Literal[True],
+    ) -> BatchResult[T]: ...
+    def map(
+        self,
+        inputs: Sequence[Any],
+        func: Callable[[DurableContext, Any, int, Sequence[Any]], Any],
+        name: str | None = None,
+        config: MapConfig[Any] | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        item_namer: Callable[[Any, int], str] | None = None,
+        batcher: ItemBatcher | None = None,
+        per_batch: bool = False,
+    ) -> BatchResult[Any]:
         """Run a function for each item, concurrently.
 
         Args:
@@ -664,6 +719,9 @@ class DurableContext:
             summary_generator: Makes the summary that is recorded along with a large result.
             nesting_type: ``FLAT`` records nothing of the items themselves.
             item_namer: Names the items' operations; default ``map-item-{index}``.
+            batcher: Puts items together, a branch a batch: ``func`` is called with a list of items and the index of the
+                first, and returns a list with a result for each. Limits and policies count batches.
+            per_batch: With a ``batcher``: ``func`` returns one value for its batch.
 
         Returns:
             The items' results and errors; ``throw_if_error()`` raises the first error.
@@ -674,6 +732,13 @@ class DurableContext:
 
             if not name:
                 name = getattr(func, "durable_name", None)
+            batches: Batches | None = None
+            if batcher is not None or per_batch:
+                from perdure.batching import Batches  # noqa: PLC0415  only for handlers that use it
+
+                item_namer = item_namer or getattr(config, "item_namer", None)
+                batches = Batches(inputs, func, batcher, per_batch, item_namer, self.takes_async)
+                inputs, func, item_namer = batches.inputs, batches.run, batches.name
             options = batch.Options(
                 config,
                 max_concurrency=max_concurrency,
@@ -686,9 +751,9 @@ class DurableContext:
             )
             plan = batch.of_map(inputs, func, options)
             found = batch.come(self, name, plan)
-            if type(found) is not Operation:
-                return found  # type: ignore[no-any-return]
-            return self.drive(batch.run(self, found, plan))
+            if type(found) is Operation:
+                found = self.drive(batch.run(self, found, plan))
+            return found if batches is None else batches.result(found)
         except RecursionError:
             self.scope.is_exhausted = True
             raise

@@ -30,6 +30,7 @@ from perdure.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Self
 
     from perdure.retries import RetryDecision
     from perdure.types import DurableContext, StepContext
@@ -179,7 +180,7 @@ class Saga:
         self._check_open()
         self._compensate(None)
 
-    def __enter__(self) -> Saga:
+    def __enter__(self) -> Self:
         """Begin the block."""
         self._check_open()
         return self

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import CompensationError, DurableContext, StepContext, durable_execution
+from perdure import CompensationError, DurableContext, ItemBatcher, StepContext, durable_execution
 from perdure.config import CompletionConfig, NestingType, StepSemantics
 from perdure.engine import checkpoint
 from perdure.local import InvocationCut, LocalService, client_error
@@ -108,6 +108,15 @@ def mapped(c: DurableContext, j: Journal) -> Any:
         return first + k.step(j.body(f"j{n}", 10 * n), f"j{n}")
 
     return c.map(range(4), item, "map").get_results()
+
+
+def batched(c: DurableContext, j: Journal) -> Any:
+    def work(k: DurableContext, batch: list[int], first: int, _: Any) -> Any:
+        done = k.step(j.body(f"b{first}", [10 * n for n in batch]), f"b{first}")
+        k.wait(1 + first)
+        return done
+
+    return c.map(range(5), work, "map", batcher=ItemBatcher(2)).get_results()
 
 
 def serial_parallel(c: DurableContext, j: Journal) -> Any:
@@ -271,6 +280,7 @@ CORPUS: dict[str, Workflow] = {
         callbacks,
         children,
         mapped,
+        batched,
         serial_parallel,
         flat,
         early_success,
