@@ -11,7 +11,7 @@ from perdure.concurrency.models import BatchItemStatus, BatchResult
 from perdure.exceptions import NonDeterministicExecutionError, SerDesError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 R = TypeVar("R")
 
@@ -122,7 +122,16 @@ class Batches:
     def run(self, context: Any, batch: list[Any], index: int, _batches: Any) -> Any:
         """Do the work of a branch."""
         result = self._func(context, batch, self._firsts[index], self._items)
-        if self._per_batch or hasattr(type(result), "__await__"):  # an awaitable is refused where those of others are
+        if not hasattr(type(result), "__await__"):
+            return self._checked(result, batch, index)
+        return self._awaited(result, batch, index) if context.takes_async else result  # which is refused
+
+    async def _awaited(self, result: Any, batch: list[Any], index: int) -> Any:
+        return self._checked(await result, batch, index)
+
+    def _checked(self, result: Any, batch: list[Any], index: int) -> Any:
+        """Refuse other than a result for each item."""
+        if self._per_batch:
             return result
         if not isinstance(result, (list, tuple)):
             raise ValidationError(
@@ -140,6 +149,10 @@ class Batches:
         """Name a branch."""
         first = self._firsts[index]
         return f"map-item-{first}" if self._namer is None else self._namer(batch, first)
+
+    def after(self, flow: Generator[Any, Any, BatchResult[Any]]) -> Generator[Any, Any, BatchResult[Any]]:
+        """Give the flow of a map with what the map returns at its end."""
+        return self.result((yield from flow))
 
     def result(self, found: BatchResult[Any]) -> BatchResult[Any]:
         """Give what the map returns, of what its branches gave or what is recorded of them.

@@ -752,7 +752,8 @@ class DurableContext:
             plan = batch.of_map(inputs, func, options)
             found = batch.come(self, name, plan)
             if type(found) is Operation:
-                found = self.drive(batch.run(self, found, plan))
+                flow = batch.run(self, found, plan)
+                return self.drive(flow if batches is None else batches.after(flow))  # type: ignore[no-any-return]
             return found if batches is None else batches.result(found)
         except RecursionError:
             self.scope.is_exhausted = True
