@@ -753,7 +753,7 @@ class DurableContext:
             found = batch.come(self, name, plan)
             if type(found) is Operation:
                 flow = batch.run(self, found, plan)
-                return self.drive(flow if batches is None else batches.after(flow))  # type: ignore[no-any-return]
+                return self.drive(flow if batches is None else batches.after(flow))
             return found if batches is None else batches.result(found)
         except RecursionError:
             self.scope.is_exhausted = True
