@@ -16,13 +16,13 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perdure._core import Updates
+from perdure._core import Operation, Scope, Updates
 from perdure.engine import native_client
 from support.updates import sent
 from support.wire import Request, lambda_environment, scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
 # What Python's strings may hold and JSON, headers and paths have to carry; a lone surrogate cannot be sent at all.
@@ -96,7 +96,9 @@ def test_the_calls_are_those_of_boto3(native: Any, server: tuple[str, list[Reque
         ours.checkpoint(ARN, "token", updates, "client token")
         return updates.dicts()
 
-    updates = sent(lambda step: step.retry(3, {"ErrorMessage": "né"}, '{"t": "é\\n😀"}'), call, 'a "step"')
+    updates = sent(
+        lambda step: step.retry(3, {"ErrorMessage": "né"}, '{"t": "é\\n😀"}'), call, lambda root: root.step('a "step"')
+    )
     assert [update["Action"] for update in updates] == ["START", "RETRY"]
     ours.state(ARN, "to/ken", "mark er")
     boto = boto3.Session().client(
@@ -117,6 +119,62 @@ def test_the_calls_are_those_of_boto3(native: Any, server: tuple[str, list[Reque
         for name in ("host", "content-type", "x-amz-security-token"):
             assert one.headers.get(name) == other.headers.get(name), name
         assert one.headers["user-agent"].startswith("perdure/")
+
+
+ANY_TEXT = st.text(max_size=40) | st.text('"\\\n\ud800\udc00 né😀\x7f', max_size=20)
+NAMES = st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20)
+ERRORS = st.fixed_dictionaries(
+    {"ErrorMessage": ANY_TEXT}, optional={"ErrorType": ANY_TEXT, "StackTrace": st.lists(ANY_TEXT, max_size=2)}
+)
+
+
+@st.composite
+def written_updates(draw: st.DrawFn) -> tuple[Callable[[Operation], object], Callable[[Scope], object]]:
+    """Give an operation to begin, and an update of it to queue."""
+    name, payload, error, seconds = draw(NAMES), draw(st.none() | ANY_TEXT), draw(ERRORS), draw(st.integers(1, 99))
+    step, child = (lambda root: root.step(name)), (lambda root: root.child(name, "RunInChildContext", True))
+    invoke, wait = (lambda root: root.invoke(name, True)), (lambda root: root.wait(name, seconds))
+    callback = lambda root: root.callback(name, "Mine", 7, 0)  # noqa: E731  one of several
+    texts = (draw(ANY_TEXT), draw(st.none() | ANY_TEXT), draw(st.none() | ANY_TEXT))
+    cases: list[tuple[Callable[[Any], object], Callable[[Any], object]]] = [
+        (lambda operation: operation.succeed(payload), step),
+        (lambda operation: operation.fail(error), step),
+        (lambda operation: operation.retry(3, error, None), step),
+        (lambda operation: operation.retry(30, None, payload), lambda root: root.condition(name, True)),
+        (lambda operation: operation.succeed_context(operation.open(False), payload, True), child),
+        (lambda operation: operation.fail_context(operation.open(False), error), child),
+        (lambda operation: operation.start_invoke(payload, *texts), invoke),
+        (lambda _: None, wait),
+        (lambda _: None, callback),
+    ]
+    return draw(st.sampled_from(cases))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(update=written_updates(), token=ANY_TEXT)
+def test_a_body_is_what_json_would_write_of_the_wires_dicts(
+    native: Any,
+    server: tuple[str, list[Request]],
+    update: tuple[Callable[[Operation], object], Callable[[Scope], object]],
+    token: str,
+) -> None:
+    write, begin = update
+
+    def call(updates: Updates) -> list[dict[str, Any]]:
+        native().checkpoint(ARN, token, updates, "ct")
+        assert len(updates) == len(updates.dicts())
+        return updates.dicts()
+
+    updates = sent(write, call, begin)
+    expected = json.dumps({"CheckpointToken": token, "Updates": updates, "ClientToken": "ct"})
+    assert server[1][-1].body == expected.encode()
+
+
+def test_updates_are_lent_for_as_long_as_the_call_lasts() -> None:
+    kept = sent(lambda step: step.succeed("1"), lambda updates: (updates, updates.sizes()))
+    assert kept[1] == (1, 1)
+    assert kept[0].dicts() == []
+    assert len(kept[0]) == 0
 
 
 @pytest.mark.parametrize("name", ["shop", "a b/c#d\r\nX-Evil: yes", "!$%&'*+-.^_`|~,", "ä"])

@@ -11,18 +11,22 @@ from support.invocations import NOW, execution
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Updates
+    from perdure._core import Scope, Updates
 
 T = TypeVar("T")
 
 
-def sent(write: Callable[[Operation], object], send: Callable[[Updates], T], name: str | None = None) -> T:
-    """Begin a step, let ``write`` queue an update of it, and send both; give what ``send`` gives."""
+def sent(
+    write: Callable[[Operation], object],
+    send: Callable[[Updates], T],
+    begin: Callable[[Scope], object] = lambda root: root.step(None),
+) -> T:
+    """Begin an operation, let ``write`` queue an update of it, and send both; give what ``send`` gives."""
     core = Execution("token")
     core.load([execution()])
-    step = core.root().step(name)
-    assert isinstance(step, Operation)
-    write(step)
+    operation = begin(core.root())
+    assert isinstance(operation, Operation)
+    write(operation)
     given: list[T] = []
 
     def driven(_token: Any, updates: Updates, _number: int) -> Any:

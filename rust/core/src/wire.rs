@@ -346,15 +346,16 @@ fn place(json: &mut Jiter<'_>) -> Read<Option<Range<usize>>> {
 /// How many characters the text has whose JSON this is.
 fn length(json: &str) -> usize {
     let mut length = json.chars().count() - 2;
-    let mut rest = json.split_once('\\').map(|(_, rest)| rest);
-    while let Some(escape) = rest {
-        let (escaped, taken) = match escape.strip_prefix('u').and_then(|unit| unit.get(..4)) {
+    let mut rest = json.as_bytes();
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        let (escape, taken) = match &rest[at + 1..] {
             // The second half of a pair is no character.
-            Some(unit) => (5, usize::from(matches!(unit.as_bytes(), [b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..]))),
-            None => (1, 0),
+            [b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..] => (6, 6),
+            [b'u', ..] => (6, 5),
+            _ => (2, 1),
         };
-        length = length.saturating_sub(escaped + taken);
-        rest = escape.get(escaped..).and_then(|rest| rest.split_once('\\')).map(|(_, rest)| rest);
+        length -= taken;
+        rest = rest.get(at + escape..).unwrap_or_default();
     }
     length
 }
