@@ -75,6 +75,13 @@ pub struct Update<P> {
 trait Sink<P> {
     /// JSON as it stands.
     fn raw(&mut self, json: &str);
+    /// A word of the wire, which needs no escape.
+    #[inline]
+    fn word(&mut self, word: &str) {
+        self.raw("\"");
+        self.raw(word);
+        self.raw("\"");
+    }
     /// A text, to be put in quotes.
     fn text(&mut self, text: &str);
     fn id(&mut self, id: &OperationId);
@@ -182,10 +189,10 @@ impl<P> Update<P> {
         let mut object = Object::open(sink);
         match &self.subject {
             Subject::Operation(id) => object.member("Id").id(id),
-            subject @ Subject::Execution(_) => object.member("Id").text(&subject.to_string()),
+            subject @ Subject::Execution(_) => object.member("Id").word(&subject.to_string()),
         }
-        object.member("Type").text(self.kind.as_str());
-        object.member("Action").text(self.action.as_str());
+        object.member("Type").word(self.kind.as_str());
+        object.member("Action").word(self.action.as_str());
         if let Some(sub_type) = &self.sub_type {
             object.member("SubType").text(sub_type.as_str());
         }

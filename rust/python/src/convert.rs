@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::member::{Member, member, odd, required};
-use crate::text::{Text, Value};
+use crate::text::Text;
 
 /// Reads one operation. An EXECUTION's input stands in its `result`.
 ///
@@ -74,7 +74,7 @@ fn details(operation: &mut Operation<Text>, details: &Bound<'_, PyDict>) -> PyRe
 }
 
 /// An update as the API takes it.
-pub fn update<'py>(py: Python<'py>, update: &Update<Value<Bound<'py, PyAny>>>) -> PyResult<Bound<'py, PyDict>> {
+pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item(intern!(py, "Id"), update.subject.to_string())?;
     dict.set_item(intern!(py, "Type"), PyString::intern(py, update.kind.as_str()))?;

@@ -199,7 +199,7 @@ impl<'py> Caller<'_, 'py> {
         let token = token.map(|token| token.object(py)).transpose()?;
         let updates = Bound::new(py, Updates::lent(mem::take(&mut turn.batch)))?;
         let answer = self.driver.call_method1(intern!(py, "send"), (token, &updates, turn.number));
-        turn.batch = updates.get().give_back();
+        turn.batch = updates.get().give_back(py);
         let (token, operations, now, asked_at, took): Answered<'_> = answer?.extract()?;
         let token = token.as_ref().map(Text::outgoing);
         let operations = read_parts(&operations, "the answer to a checkpoint")?;

@@ -55,12 +55,46 @@ impl Text {
         Ok(Self::Error(Object::new(error.clone().into_any()), Arc::new(json)))
     }
 
+    /// The same once more.
+    pub fn again(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Object(object, length) => Self::Object(Object::new(object.get(py)), *length),
+            Self::Error(object, json) => Self::Error(Object::new(object.get(py)), Arc::clone(json)),
+            Self::Piece(piece) => Self::Piece(piece.clone()),
+        }
+    }
+
+    /// It as an object of Python's.
+    pub fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Object(object, _) | Self::Error(object, _) => Ok(object.get(py)),
+            Self::Piece(piece) => made(py, piece),
+        }
+    }
+
+    /// Appends it as JSON.
+    pub fn write(&self, py: Python<'_>, out: &mut Vec<u8>) -> PyResult<()> {
+        match self {
+            Self::Object(object, _) => perdure_codec::write_json(out, &object.get(py))?,
+            Self::Error(_, json) => out.extend_from_slice(json.as_bytes()),
+            Self::Piece(piece) => out.extend_from_slice(piece.json().as_bytes()),
+        }
+        Ok(())
+    }
+
+    /// How many characters a string has; anything else has none.
+    pub fn len(&self, py: Python<'_>) -> usize {
+        match self {
+            Self::Object(object, _) => object.get(py).cast::<PyString>().map_or(0, |text| text.len().unwrap_or(0)),
+            Self::Error(..) | Self::Piece(_) => 0,
+        }
+    }
+
     /// What it holds, to be looked at without a lock: no Python object is made of it here.
     #[inline]
     pub fn share<'py>(&self, py: Python<'py>) -> Value<Bound<'py, PyAny>> {
         match self {
-            Self::Object(object, _) => Value::Object(object.get(py)),
-            Self::Error(object, json) => Value::Error(object.get(py), Arc::clone(json)),
+            Self::Object(object, _) | Self::Error(object, _) => Value::Object(object.get(py)),
             Self::Piece(piece) => Value::Piece(piece.clone()),
         }
     }
@@ -77,7 +111,6 @@ fn string_len(text: &Bound<'_, PyString>) -> usize {
 /// What a [`Text`] holds, by itself.
 pub enum Value<O = Py<PyAny>> {
     Object(O),
-    Error(O, Arc<String>),
     Piece(Piece),
 }
 
@@ -85,7 +118,7 @@ impl Value {
     /// It as an object of Python's.
     pub fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Object(object) | Self::Error(object, _) => Ok(object.bind(py).clone()),
+            Self::Object(object) => Ok(object.bind(py).clone()),
             Self::Piece(piece) => made(py, piece),
         }
     }
@@ -96,7 +129,6 @@ impl<'py> Value<Bound<'py, PyAny>> {
     pub fn unbind(self) -> Value {
         match self {
             Self::Object(object) => Value::Object(object.unbind()),
-            Self::Error(object, json) => Value::Error(object.unbind(), json),
             Self::Piece(piece) => Value::Piece(piece),
         }
     }
@@ -104,7 +136,7 @@ impl<'py> Value<Bound<'py, PyAny>> {
     /// It as an object of Python's.
     pub fn object(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Object(object) | Self::Error(object, _) => Ok(object.clone()),
+            Self::Object(object) => Ok(object.clone()),
             Self::Piece(piece) => made(py, piece),
         }
     }
@@ -114,26 +146,7 @@ impl<'py> Value<Bound<'py, PyAny>> {
     pub fn decode(&self, py: Python<'py>, decode: Decode) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Object(object) => decode(Source::String(object.cast::<PyString>()?)),
-            Self::Error(_, json) => decode(Source::Text(py, json)),
             Self::Piece(piece) => decode(Source::Quoted(py, piece.json())),
-        }
-    }
-
-    /// Appends it as JSON.
-    pub fn write(&self, out: &mut Vec<u8>) -> PyResult<()> {
-        match self {
-            Self::Object(object) => perdure_codec::write_json(out, object)?,
-            Self::Error(_, json) => out.extend_from_slice(json.as_bytes()),
-            Self::Piece(piece) => out.extend_from_slice(piece.json().as_bytes()),
-        }
-        Ok(())
-    }
-
-    /// How many characters a string has; anything else has none.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Object(object) => object.cast::<PyString>().map_or(0, |text| text.len().unwrap_or(0)),
-            Self::Error(..) | Self::Piece(_) => 0,
         }
     }
 }

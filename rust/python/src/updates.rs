@@ -1,34 +1,33 @@
 //! `Updates`: what one call to the service is to record. It is lent the leader's batch for as long as the call lasts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use perdure_core::update::{Action, Update};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
 use crate::convert;
-use crate::text::{Text, Value};
+use crate::text::Text;
 
-/// Under its lock references are counted up and nothing else is done with Python's objects.
+/// Its lock guards who holds the batch, and nothing is done with Python's objects while it is held.
 #[pyclass(frozen, module = "perdure._core")]
-pub struct Updates(Mutex<Vec<Update<Text>>>);
+pub struct Updates(Mutex<Arc<Vec<Update<Text>>>>);
 
 impl Updates {
-    pub const fn lent(batch: Vec<Update<Text>>) -> Self {
-        Self(Mutex::new(batch))
+    pub fn lent(batch: Vec<Update<Text>>) -> Self {
+        Self(Mutex::new(Arc::new(batch)))
     }
 
-    /// Ends the loan.
-    pub fn give_back(&self) -> Vec<Update<Text>> {
-        std::mem::take(&mut self.lock())
+    /// Ends the loan. Whoever looks at the batch at this very moment, in another thread, keeps it; then this is another.
+    pub fn give_back(&self, py: Python<'_>) -> Vec<Update<Text>> {
+        let batch = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Arc::try_unwrap(batch)
+            .unwrap_or_else(|batch| batch.iter().map(|update| update.map(|text| text.again(py))).collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Update<Text>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn share<'py>(&self, py: Python<'py>) -> Vec<Update<Value<Bound<'py, PyAny>>>> {
-        self.lock().iter().map(|update| update.map(|text| text.share(py))).collect()
+    fn batch(&self) -> Arc<Vec<Update<Text>>> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The body of the call.
@@ -37,11 +36,12 @@ impl Updates {
         out.extend_from_slice(b"{\"CheckpointToken\": ");
         perdure_codec::write_json(&mut out, token)?;
         out.extend_from_slice(b", \"Updates\": [");
-        for (index, update) in self.share(token.py()).iter().enumerate() {
+        let py = token.py();
+        for (index, update) in self.batch().iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(b", ");
             }
-            update.write(&mut out, |out, value| value.write(out))?;
+            update.write(&mut out, |out, text| text.write(py, out))?;
         }
         out.extend_from_slice(b"], \"ClientToken\": ");
         perdure_json::quote(&mut out, client_token);
@@ -53,31 +53,31 @@ impl Updates {
 #[pymethods] // documented in _core.pyi
 impl Updates {
     #[new]
-    const fn none() -> Self {
+    fn none() -> Self {
         Self::lent(Vec::new())
     }
 
     fn dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let updates = PyList::empty(py);
-        for update in self.share(py) {
-            updates.append(convert::update(py, &update)?)?;
+        for update in self.batch().iter() {
+            updates.append(convert::update(py, update)?)?;
         }
         Ok(updates)
     }
 
     fn sizes(&self, py: Python<'_>) -> (usize, usize) {
         let (mut started, mut written) = (0, 0);
-        for update in self.lock().iter() {
+        for update in self.batch().iter() {
             if update.action == Action::Start {
                 started += 1;
             } else if let Some(payload) = &update.payload {
-                written += payload.share(py).len();
+                written += payload.len(py);
             }
         }
         (started, written)
     }
 
     fn __len__(&self) -> usize {
-        self.lock().len()
+        self.batch().len()
     }
 }
