@@ -333,3 +333,19 @@ def test_others_go_on_until_they_are_told_that_the_stack_of_one_has_ended() -> N
     assert response["Error"]["ErrorType"] == "RecursionError"
     done = [update for update in client.updates if update["Type"] == "STEP" and update["Action"] == "SUCCEED"]
     assert len(done) == 2, "the step at the end, and the one before"
+
+
+def test_operations_inside_of_one_another_end_before_the_native_stack_does() -> None:
+    """Also where somebody has raised the limit of recursion, which then ends nothing."""
+    limit = sys.getrecursionlimit()
+    outcome: list[Any] = []
+    sys.setrecursionlimit(100_000)
+    try:
+        thread = threading.Thread(target=lambda: outcome.append(invoke(virtual_children)))
+        thread.start()
+        thread.join()
+    finally:
+        sys.setrecursionlimit(limit)
+    response, _ = outcome[0]
+    assert response["Status"] == "FAILED"
+    assert TOO_DEEP in response["Error"]["ErrorMessage"]

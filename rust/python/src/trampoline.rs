@@ -4,8 +4,10 @@
 //! Python code may be interrupted between any two of its bytecodes. In here nothing is: whatever a request comes to,
 //! an interrupt that strikes meanwhile included, the flow hears of it where it stands.
 
+use std::cell::Cell;
+
 use perdure_core::checkpoint::Ticket;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
@@ -13,6 +15,36 @@ use pyo3::types::{PyInt, PyIterator, PyTuple};
 
 use crate::line::{Caller, Stood};
 use crate::shared::Shared;
+
+/// How many operations may be at work inside of one another in a thread: more than an execution may have. Each takes some
+/// of the native stack, which Python 3.11 does not watch where somebody has raised its recursion limit.
+const DEEPEST: usize = 3_200;
+
+const TOO_DEEP: &str = "maximum recursion depth exceeded: operations are at work inside of one another without end";
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// That this thread drives one flow more.
+struct Level;
+
+impl Level {
+    fn enter() -> PyResult<Self> {
+        let depth = DEPTH.get();
+        if depth >= DEEPEST {
+            return Err(PyRecursionError::new_err(TOO_DEEP));
+        }
+        DEPTH.set(depth + 1);
+        Ok(Self)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
 
 /// A driver that blocks.
 pub struct Trampoline<'a, 'py> {
@@ -24,6 +56,7 @@ pub struct Trampoline<'a, 'py> {
 impl<'py> Trampoline<'_, 'py> {
     /// Runs a flow to its end; gives what it returns.
     pub fn run(&self, flow: &Bound<'py, PyIterator>) -> PyResult<Bound<'py, PyAny>> {
+        let _level = Level::enter()?;
         let mut answer = Ok(self.driver.py().None().into_bound(self.driver.py()));
         loop {
             let next = match answer {
