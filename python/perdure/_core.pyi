@@ -519,6 +519,9 @@ class Operation:
     def name(self) -> str | None:
         """Its name; None for none."""
 
+    def facts(self) -> tuple[str, str, str, str | None, str | None]:
+        """Give its id, the service's kind, its subtype, its name, and the id of the recorded context that it is in."""
+
     @property
     def kind(self) -> str:
         """The service's kind, as the wire spells it."""

@@ -147,6 +147,10 @@ class Hooks:
     def virtual_ended(self, inner: Scope, called: tuple[str | None, str], error: Exception | None) -> None:
         """See what came of a context of which nothing is recorded: a result, or what it fails with."""
 
+    def steers(self) -> bool:
+        """Whether they may change what happens, by `strategy` or `random`; plugins only hear of it."""
+        return True
+
     def function(self, kind: Kind, operation: Operation, function: Any) -> Any:  # noqa: ARG002  for those who override
         """Give what an operation that is not simply replayed is to call: its own function, or one around it.
 

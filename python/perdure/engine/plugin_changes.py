@@ -51,10 +51,11 @@ class Changes:
                 _threads.start(self._threads, self._work)
             except RuntimeError:
                 logger.warning("the system has no thread for on_operation_change: it is called at the invocation's end")
-        try:
-            self._bell.release()
-        except RuntimeError:  # it has been rung already
-            return
+        if self._bell.locked():
+            try:
+                self._bell.release()
+            except RuntimeError:  # another thread has rung it
+                return
 
     def close(self) -> BaseException | None:
         """Tell what is left to be told; return when that is done, and the thread has ended.

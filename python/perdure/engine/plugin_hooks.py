@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from _thread import allocate_lock
-from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import RUN
-from perdure.engine.hooks import Around
+from perdure.engine.hooks import Around, Hooks
 from perdure.engine.operations.common import wire_error
 from perdure.engine.plugin_changes import Changes
 from perdure.engine.told import TERMINAL, info_of
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from perdure._core import Operation, Scope
-    from perdure.engine.hooks import Hooks, Kind
+    from perdure.engine.hooks import Kind
     from perdure.engine.invocation import Invocation
     from perdure.engine.plugin_listeners import Listeners
     from perdure.engine.received import Wire
@@ -47,6 +46,8 @@ _CHANGE, _PROPAGATE = "on_operation_change", "provide_propagation_metadata"
 
 OF_OPERATIONS = frozenset({_START, _END, _FUNCTION_START, _FUNCTION_END, _CHANGE, _PROPAGATE})
 """The hooks of which an invocation must be looked into."""
+
+_moment, _UTC = dt.datetime.fromtimestamp, dt.UTC
 
 _KINDS = {kind.value: kind for kind in OperationType}
 
@@ -71,8 +72,10 @@ class PluginHooks(Around):
         "_has_functions",
         "_has_starts",
         "_invocation",
+        "_is_watched",
         "_listeners",
         "_lock",
+        "_time",
         "_told",
         "_unread",
         "_within",
@@ -82,7 +85,9 @@ class PluginHooks(Around):
         self, invocation: Invocation, inner: Hooks, told: Told, listeners: Listeners, updated: Collection[str]
     ) -> None:
         super().__init__(inner)
+        self._is_watched = type(inner) is not Hooks
         self._invocation = invocation
+        self._time = invocation.clock.time
         self._told = told
         self._listeners = listeners
         self._has_starts = listeners.any_of({_START})
@@ -159,9 +164,19 @@ class PluginHooks(Around):
 
     def after_operation(self, scope: Scope, index: int | None = None) -> None:
         """Tell of the end of the operation that a context has come to last, or of a branch."""
-        self.inner.after_operation(scope, index)
+        if self._is_watched:
+            self.inner.after_operation(scope, index)
         if self._has_ends and self._is_news():
             self._tell_if_ended(scope.id_at(index))
+
+    def steers(self) -> bool:
+        """Whether the hooks inside do."""
+        return self._is_watched and self.inner.steers()
+
+    def before_operation(self, method: str) -> None:
+        """Have the hooks inside hear of it."""
+        if self._is_watched:
+            self.inner.before_operation(method)
 
     def watches_operations(self) -> bool:
         """Whether contexts are to say what their code comes to."""
@@ -208,43 +223,32 @@ class PluginHooks(Around):
                     pass
 
     def _now(self) -> dt.datetime:
-        return dt.datetime.fromtimestamp(self._invocation.clock.time(), dt.UTC)
+        return _moment(self._time(), _UTC)
 
     # ---- the user's functions
 
     def function(self, kind: Kind, operation: Operation, function: Any) -> Any:
         """Give a function that tells of its beginning and its end."""
-        function = self.inner.function(kind, operation, function)
+        if self._is_watched:
+            function = self.inner.function(kind, operation, function)
         is_again = not operation.write
         if not callable(function) or not (self._has_functions or (is_again and self._has_ends)):
             return function
         attempt = 1 if operation.id in self._fresh else None
         self._fresh.discard(operation.id)
         base = {**_plain(operation), "attempt": attempt, "is_replay_children": is_again}
-        return self._around(base, function, has_attempts=kind != "context")
+        return _Told(self, function, base, has_attempts=kind != "context")
 
-    def _around(self, base: dict[str, Any], function: Any, *, has_attempts: bool = False) -> Any:
-        def call(*given: Any) -> Any:
-            known = {**base, "start_time": self._now()}
-            if has_attempts:
-                known["attempt"] = given[-1].attempt  # what a step or a check is handed knows it
-            self._listeners.tell(_FUNCTION_START, made(UserFunctionStartInfo, known))
-            outcome, failed = UserFunctionOutcome.INCOMPLETE, None
-            try:
-                result = function(*given)
-                outcome = UserFunctionOutcome.SUCCEEDED
-            except Exception as error:
-                outcome, failed = UserFunctionOutcome.FAILED, _error(error)
-                raise
-            finally:
-                self._tell_function_end(known, outcome, failed)
-            return result
+    def start_function(self, base: dict[str, Any], given: tuple[Any, ...], *, has_attempts: bool) -> dict[str, Any]:
+        """Tell of a function that is about to be called; give what is known of it."""
+        known = {**base, "start_time": self._now()}
+        if has_attempts:
+            known["attempt"] = given[-1].attempt  # what a step or a check is handed knows it
+        self._listeners.tell(_FUNCTION_START, made(UserFunctionStartInfo, known))
+        return known
 
-        return update_wrapper(call, function)
-
-    def _tell_function_end(
-        self, known: dict[str, Any], outcome: UserFunctionOutcome, error: ErrorObject | None
-    ) -> None:
+    def end_function(self, known: dict[str, Any], outcome: UserFunctionOutcome, error: ErrorObject | None) -> None:
+        """Tell of a function that has ended."""
         end = {**known, "end_time": self._now(), "outcome": outcome, "error": error}
         self._listeners.tell(_FUNCTION_END, made(UserFunctionEndInfo, end))
 
@@ -252,12 +256,14 @@ class PluginHooks(Around):
 
     def operation_gave(self, operation: Operation, value: Any, *, by_default: bool) -> None:
         """Tell of the end of a step, a condition or a context."""
-        self.inner.operation_gave(operation, value, by_default=by_default)
+        if self._is_watched:
+            self.inner.operation_gave(operation, value, by_default=by_default)
         self._tell_outcome(operation, None)
 
     def operation_raised(self, operation: Operation, error: Exception, *, by_default: bool) -> None:
         """Tell of the end of a step, a condition or a context, that has failed."""
-        self.inner.operation_raised(operation, error, by_default=by_default)
+        if self._is_watched:
+            self.inner.operation_raised(operation, error, by_default=by_default)
         self._tell_outcome(operation, error)
 
     def _tell_outcome(self, operation: Operation, error: Exception | None) -> None:
@@ -273,7 +279,8 @@ class PluginHooks(Around):
         function = self.inner.virtual_function(inner, called, function)
         if not self._has_functions:
             return function
-        return self._around({**_plain_virtual(inner, called), "attempt": 1, "is_replay_children": False}, function)
+        base = {**_plain_virtual(inner, called), "attempt": 1, "is_replay_children": False}
+        return _Told(self, function, base, has_attempts=False)
 
     def virtual_ended(self, inner: Scope, called: tuple[str | None, str], error: Exception | None) -> None:
         """Tell of the end of a context of which nothing is recorded."""
@@ -308,31 +315,54 @@ class PluginHooks(Around):
         return trace_id
 
 
+class _Told:
+    """A function around one of the user's, which it passes for: it tells of its beginning and of its end."""
+
+    __slots__ = ("_base", "_function", "_has_attempts", "_hooks")
+
+    def __init__(self, hooks: PluginHooks, function: Any, base: dict[str, Any], *, has_attempts: bool) -> None:
+        self._hooks = hooks
+        self._function = function
+        self._base = base
+        self._has_attempts = has_attempts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def __call__(self, *given: Any) -> Any:
+        hooks = self._hooks
+        known = hooks.start_function(self._base, given, has_attempts=self._has_attempts)
+        outcome, failed = UserFunctionOutcome.INCOMPLETE, None
+        try:
+            result = self._function(*given)
+            outcome = UserFunctionOutcome.SUCCEEDED
+        except Exception as error:
+            outcome, failed = UserFunctionOutcome.FAILED, _error(error)
+            raise
+        finally:
+            hooks.end_function(known, outcome, failed)
+        return result
+
+
 def _plain(operation: Operation) -> dict[str, Any]:
     """Give the fields of an info of an operation that is at work."""
-    return {
-        "operation_id": operation.id,
-        "operation_type": _KINDS[operation.kind],
-        "sub_type": operation.sub_type,
-        "name": operation.name,
-        "parent_id": operation.parent_id,
-        "start_time": None,
-        "is_replayed": False,
-        "status": OperationStatus.STARTED,
-        "end_time": None,
-        "result": None,
-        "error": None,
-        "attempt": None,
-    }
+    operation_id, kind, sub_type, name, parent_id = operation.facts()
+    return _fields(operation_id, _KINDS[kind], sub_type, name, parent_id)
 
 
 def _plain_virtual(inner: Scope, called: tuple[str | None, str]) -> dict[str, Any]:
+    return _fields(inner.operation_id, OperationType.CONTEXT, called[1], called[0], inner.parent_id)
+
+
+def _fields(
+    operation_id: str | None, kind: OperationType, sub_type: str, name: str | None, parent_id: str | None
+) -> dict[str, Any]:
     return {
-        "operation_id": inner.operation_id,
-        "operation_type": OperationType.CONTEXT,
-        "sub_type": called[1],
-        "name": called[0],
-        "parent_id": inner.parent_id,
+        "operation_id": operation_id,
+        "operation_type": kind,
+        "sub_type": sub_type,
+        "name": name,
+        "parent_id": parent_id,
         "start_time": None,
         "is_replayed": False,
         "status": OperationStatus.STARTED,

@@ -46,7 +46,18 @@ class Listeners:
 
     def tell(self, hook: str, info: Any) -> None:
         """Call a hook. What is no `Exception` is raised, and nobody after that is called."""
-        self.ask(hook, info)
+        within, thread = self._within, get_ident()
+        is_outermost = thread not in within
+        within.add(thread)
+        try:
+            for method in self._methods[hook]:
+                try:
+                    method(info)
+                except Exception as error:  # noqa: BLE001  whatever a plugin raises is logged
+                    _log(hook, method, error)
+        finally:
+            if is_outermost:
+                within.discard(thread)
 
     def ask(self, hook: str, info: Any) -> list[Any]:
         """Call a hook; give what each plugin answers, None where it failed."""
@@ -58,8 +69,8 @@ class Listeners:
             for method in self._methods[hook]:
                 try:
                     answers.append(method(info))
-                except Exception:
-                    logger.exception("the hook %s of the plugin %r failed", hook, getattr(method, "__self__", method))
+                except Exception as error:  # noqa: BLE001  whatever a plugin raises is logged
+                    _log(hook, method, error)
                     answers.append(None)
         finally:
             if is_outermost:
@@ -76,13 +87,12 @@ class Listeners:
                 try:
                     method(info)
                 except BaseException as raised:
-                    logger.error(  # noqa: TRY400  with what was raised, which need not be an Exception
-                        "the hook %s of the plugin %r failed",
-                        hook,
-                        getattr(method, "__self__", method),
-                        exc_info=raised,
-                    )
+                    _log(hook, method, raised)
                     last = last if isinstance(raised, Exception) else raised
         finally:
             within.discard(thread)
         return last
+
+
+def _log(hook: str, method: Any, error: BaseException) -> None:
+    logger.error("the hook %s of the plugin %r failed", hook, getattr(method, "__self__", method), exc_info=error)

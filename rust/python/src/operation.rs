@@ -133,6 +133,12 @@ impl Operation {
         self.begun.name.as_deref()
     }
 
+    fn facts(&self) -> (String, &'static str, &str, Option<&str>, Option<String>) {
+        let begun = &self.begun;
+        let parent = begun.place.parent.map(|parent| parent.to_string());
+        (begun.place.id.to_string(), begun.kind().as_str(), begun.sub_type.as_str(), begun.name.as_deref(), parent)
+    }
+
     #[getter]
     fn kind(&self) -> &'static str {
         self.begun.kind().as_str()

@@ -46,7 +46,8 @@ def run(
     from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
 
     check = hooks.function("condition", operation, check)
-    wait_strategy = watched.strategy_of(hooks, operation, wait_strategy)
+    if hooks.steers():
+        wait_strategy = watched.strategy_of(hooks, operation, wait_strategy)
     flow = _run(context, operation, check, wait_strategy, initial_state, serdes)
     return watched.seen(hooks, operation, flow, by_default=serdes is None)
 

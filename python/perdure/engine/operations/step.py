@@ -54,8 +54,9 @@ def run(
     from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
 
     func = hooks.function("step", operation, func)
-    retry_strategy = retry_strategy or context.invocation.default_retry_strategy()
-    retry_strategy = watched.strategy_of(hooks, operation, retry_strategy)
+    if hooks.steers():
+        retry_strategy = retry_strategy or context.invocation.default_retry_strategy()
+        retry_strategy = watched.strategy_of(hooks, operation, retry_strategy)
     flow = _run(context, operation, func, retry_strategy, serdes)
     return watched.seen(hooks, operation, flow, by_default=serdes is None)
 
