@@ -7,12 +7,15 @@ operation, and that of the invocation. What `on_operation_change` tells may come
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
 
 from support.both_sdks import OFFICIAL, PERDURE, Answer, Sdk, Stage, World, normal_message, normal_payload, places
-from support.plugged import Told, play
+from support.plugged import HOOKS, Told, play, recording
+from support.workflows import WORKFLOWS, WORLD, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,3 +333,98 @@ def test_what_was_awaited_in_a_virtual_child_is_told_of_as_anywhere() -> None:
     assert names(told, "w") == ["operation_start"]
     assert names(told, "w", 1) == ["operation_end"]
     assert names(told, "v", 1) == ["user_function_start", "user_function_end", "operation_end"]
+
+
+# ---- several plugins, and plugins that fail
+
+
+def failing(hook: str) -> Callable[[Sdk, Told], list[Any]]:
+    def factories(sdk: Sdk, told: Told) -> list[Any]:
+        def refuse(_info: Any) -> Any:
+            raise LookupError(hook)
+
+        return [recording(sdk, told, lambda _told: {hook: refuse})]
+
+    return factories
+
+
+def of_both(hooks: list[tuple[str, Any, str]]) -> list[tuple[str, Any]]:
+    """Give what is told of a sequential workflow, in order."""
+    return [(hook, info.get("name")) for hook, info, _ in hooks if hook != "on_operation_change"]
+
+
+def test_plugins_hear_of_everything_one_after_the_other_in_their_order() -> None:
+    for body in (a_step_and_a_wait, an_invoke, a_child):
+        seen = []
+        for sdk in (OFFICIAL, PERDURE):
+            order: list[tuple[str, str]] = []
+
+            def named(sdk: Sdk, name: str, order: list[tuple[str, str]] = order) -> Any:
+                def note(hook: str) -> Callable[[Any, Any], None]:
+                    return lambda _self, _info: order.append((name, hook))
+
+                own = {hook: note(hook) for hook in (*HOOKS, "provide_propagation_metadata")}
+                own.pop("on_operation_change")
+                plugin = type("Named", (sdk.plugin.DurableInstrumentationPlugin,), own)
+                return type("Factory", (), {"create_plugin": lambda _self, _info: plugin()})()
+
+            play(body, sdk, world(), lambda sdk, _told: [named(sdk, "first"), named(sdk, "second")])
+            seen.append(order)
+        assert seen[0] == seen[1]
+        assert [name for name, _ in seen[1]] == ["first", "second"] * (len(seen[1]) // 2)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("body", [a_step_and_a_wait, a_child, a_callback], ids=lambda body: body.__name__)
+def test_what_a_hook_raises_changes_nothing(body: Callable[[Stage], Any], hook: str) -> None:
+    handle, told = play(body, PERDURE, world(), failing(hook))
+    calm, well = play(body, PERDURE, world())
+    assert (handle.status, handle.result) == (calm.status, calm.result) == ("SUCCEEDED", calm.result)
+    _, theirs = play(body, OFFICIAL, world(), failing(hook))
+    for mine, others, unharmed in zip(told.invocations, theirs.invocations, well.invocations, strict=True):
+        assert of_both(mine) == of_both(others) == of_both(unharmed)
+
+
+def test_the_first_trace_header_that_a_plugin_gives_goes_along_with_an_invoke() -> None:
+    sent = []
+    for sdk in (OFFICIAL, PERDURE):
+        made: list[str] = []
+
+        def header(sdk: Sdk, made: list[str] = made) -> Callable[[Any], Any]:
+            def give(_info: Any) -> Any:
+                made.append(f"Root=1-{len(made)}")
+                return sdk.plugin.PropagationMetadata(x_amzn_trace_id=made[-1])
+
+            return give
+
+        def factories(sdk: Sdk, told: Told) -> list[Any]:
+            silent = recording(sdk, told)
+            return [silent, *(_with_header(sdk, told, header(sdk)) for _ in range(2))]
+
+        handle, _ = play(an_invoke, sdk, world(), factories)
+        options = [update["ChainedInvokeOptions"] for update in handle.updates if update["Type"] == "CHAINED_INVOKE"]
+        sent.append([{key: value for key, value in each.items() if value is not None} for each in options])
+    assert sent[0] == sent[1] == [{"FunctionName": "echo", "XAmznTraceId": "Root=1-0"}]
+
+
+def _with_header(sdk: Sdk, told: Told, give: Callable[[Any], Any]) -> Any:
+    return recording(sdk, told, lambda _told: {"provide_propagation_metadata": give})
+
+
+# ---- workflows that hypothesis writes
+
+
+def _within_bounds(node: Any) -> Any:
+    """Give a workflow without what the official SDK takes for the end of the recorded history: see `workflows`."""
+    if isinstance(node, tuple):
+        return tuple(map(_within_bounds, node))
+    if not is_dataclass(node) or isinstance(node, type):
+        return node
+    changes: dict[str, Any] = {one.name: _within_bounds(getattr(node, one.name)) for one in fields(node)}
+    simple = {"virtual": False, "flat": False, "between": ()}
+    return replace(node, **{**changes, **{name: value for name, value in simple.items() if name in changes}})
+
+
+@given(WORKFLOWS.map(_within_bounds))
+def test_both_sdks_tell_the_same_of_a_workflow(workflow: Workflow) -> None:
+    compare(workflow, WORLD)

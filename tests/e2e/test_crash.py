@@ -23,10 +23,12 @@ from perdure.local import InvocationCut, LocalService, client_error
 from perdure.local.event_forms import to_event_operation
 from perdure.retries import RetryDecision, RetryPresets, WithRetryConfig, with_retry
 from perdure.waits import WaitForConditionDecision
+from support.ledger import Ledger
 from support.wired import WAYS as WIRE_WAYS
 from support.wired import Wire, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -306,6 +308,7 @@ class World:
         workflow: From the corpus.
         hurt: Called with the number of each API call (from 1) and "before" or "after"; raises to hurt.
         wire: Puts the handler's calls on a wire to the service, which a client is at the other end of.
+        plugins: Of the handler.
 
     """
 
@@ -314,13 +317,14 @@ class World:
         workflow: Workflow,
         hurt: Callable[[int, str], None] = lambda *_: None,
         wire: Callable[[LocalService], AbstractContextManager[Wire]] | None = None,
+        plugins: Sequence[Any] = (),
     ) -> None:
         self.calls = 0
         self.journal = journal = Journal()
         self._hurt = hurt
         self._lock = threading.Lock()
 
-        @durable_execution
+        @durable_execution(plugins=plugins)
         def handler(_event: Any, context: DurableContext) -> Any:
             return workflow(context, journal)
 
@@ -442,6 +446,26 @@ def test_a_run_hurt_at_any_call_ends_the_same(name: str, way: str) -> None:
         # One invocation died: at most the steps whose end was in flight ran once more.
         assert all(journal.begun[step] <= count + 1 for step, count in calm.begun.items()), f"call {k}"
         assert completed_once(world), f"call {k}"
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_plugins_hear_of_what_happens_once_wherever_a_run_dies(name: str) -> None:
+    workflow = CORPUS[name]
+    expected, calls, _ = undisturbed(workflow)
+    for k in range(1, 2 * calls + 2):
+        hits: list[int] = []
+
+        def hurt(number: int, at: str, k: int = k, hits: list[int] = hits) -> None:
+            if number == k and at == "after" and not hits:
+                hits.append(number)
+                raise InvocationCut
+
+        ledger = Ledger()
+        world = World(workflow, hurt, plugins=[ledger])
+        check(world, expected, exact_attempts=workflow is not at_most_once)
+        ledger.check(len(world.handle.invocations))
+        if not hits:
+            break
 
 
 @pytest.mark.parametrize("transport", ["http", "https"])

@@ -86,7 +86,7 @@ class Listeners:
             for method in self._methods[hook]:
                 try:
                     method(info)
-                except BaseException as raised:
+                except BaseException as raised:  # noqa: BLE001  told to the caller, or logged
                     _log(hook, method, raised)
                     last = last if isinstance(raised, Exception) else raised
         finally:

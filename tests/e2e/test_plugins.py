@@ -1,0 +1,379 @@
+"""Plugins in the engine: what the official SDK cannot be asked about, and what the engine promises besides."""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.invocations import NOW, LambdaContext, Recorder, event, op, op_id, succeeded
+
+from perdure import DurableContext, durable_execution, run_durable_handler
+from perdure.engine.hooks import Hooks
+from perdure.engine.hosted import HostedEvent
+from perdure.plugin import DurableInstrumentationPlugin, InvocationStatus
+from support.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 30
+SEEN: ContextVar[str] = ContextVar("seen", default="")
+
+
+class Made:
+    """A factory of plugins whose methods are given by name."""
+
+    def __init__(self, **hooks: Callable[[Any], Any]) -> None:
+        def method(hook: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+            return lambda _self, info: hook(info)
+
+        own = {name: method(hook) for name, hook in hooks.items()}
+        self._plugin = type("Plugin", (DurableInstrumentationPlugin,), own)
+
+    def create_plugin(self, _info: Any) -> DurableInstrumentationPlugin:
+        return self._plugin()
+
+
+def one_step(_event: Any, context: DurableContext) -> Any:
+    return context.step(lambda _: 1, "a")
+
+
+_DETAILS = {
+    "STEP": "StepDetails",
+    "CONTEXT": "ContextDetails",
+    "CALLBACK": "CallbackDetails",
+}
+_STATUSES = {"START": "STARTED", "SUCCEED": "SUCCEEDED", "FAIL": "FAILED"}
+
+
+def echo(updates: list[Any]) -> list[Any]:
+    """Answer as the service does: with what the updates have made of the operations."""
+    told: dict[str, dict[str, Any]] = {}
+    for update in updates:
+        one = told.setdefault(update["Id"], {**_told(update), "StartTimestamp": NOW})
+        one["Status"] = _STATUSES[update["Action"]]
+        if update["Action"] == "SUCCEED":
+            one |= {"EndTimestamp": NOW, _DETAILS[update["Type"]]: {"Result": update.get("Payload")}}
+    return list(told.values())
+
+
+def _told(update: Any) -> dict[str, Any]:
+    return {key: update[key] for key in ("Id", "Type", "SubType", "Name", "ParentId") if key in update}
+
+
+def run(handler: Any, *plugins: Any, operations: tuple[Any, ...] = (), updated: Any = (), **members: Any) -> Any:
+    given = {**event(*operations), "UpdatedOperationIds": updated, **members}
+    return run_durable_handler(given, LambdaContext(), handler, boto3_client=Recorder(echo), plugins=list(plugins))
+
+
+# ---- who is told
+
+
+def test_a_plugin_that_overrides_nothing_is_not_looked_at() -> None:
+    contexts = []
+
+    def handler(_event: Any, context: DurableContext) -> int:
+        contexts.append((type(context), context.invocation.hooks))
+        return 1
+
+    assert run(handler, Made()) == succeeded("1")
+    assert run(handler, Made(on_invocation_start=id, on_invocation_end=id)) == succeeded("1")
+    assert contexts == [(DurableContext, None)] * 2
+
+
+def test_hooks_of_an_instance_count() -> None:
+    told: list[str] = []
+
+    class Late(DurableInstrumentationPlugin):
+        def __init__(self) -> None:
+            self.on_operation_end = lambda info: told.append(info.name)  # type: ignore[method-assign]
+
+    class Factory:
+        def create_plugin(self, _info: Any) -> Late:
+            return Late()
+
+    run(one_step, Factory())
+    assert told == ["a"]
+
+
+@pytest.mark.parametrize("given", [None, 5, Made()], ids=["nothing", "a number", "a factory"])
+def test_what_is_no_plugin_is_left_out_and_named(given: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Odd:
+        def create_plugin(self, _info: Any) -> Any:
+            return given
+
+    ledger = Ledger()
+    assert run(one_step, Odd(), ledger) == succeeded("1")
+    ledger.check(1)
+    assert "no DurableInstrumentationPlugin" in caplog.text
+
+
+def test_a_factory_that_fails_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing:
+        def create_plugin(self, _info: Any) -> Any:
+            raise LookupError("no plugin today")
+
+    ledger = Ledger()
+    assert run(one_step, Failing(), ledger) == succeeded("1")
+    ledger.check(1)
+    assert "no plugin today" in caplog.text
+
+
+def test_a_failing_hook_is_logged_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(_info: Any) -> None:
+        raise LookupError("not this one")
+
+    assert run(one_step, Made(on_operation_start=refuse)) == succeeded("1")
+    assert "on_operation_start" in caplog.text
+    assert "not this one" in caplog.text
+    assert all(record.levelno == logging.ERROR for record in caplog.records)
+
+
+# ---- what must not be swallowed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize(
+    "hook", ["on_invocation_start", "on_operation_start", "on_user_function_start", "on_user_function_end"]
+)
+def test_what_is_no_exception_goes_on_and_the_end_is_told(hook: str, error: type[BaseException]) -> None:
+    ends: list[Any] = []
+
+    def stop(_info: Any) -> None:
+        raise error
+
+    with pytest.raises(error):
+        run(one_step, Made(**{hook: stop, "on_invocation_end": ends.append}))
+    assert [info.status for info in ends] == [InvocationStatus.RETRY]
+    assert ends[0].error.type == error.__name__
+
+
+def test_an_interrupt_in_the_end_of_one_that_nobody_read_stops_no_other() -> None:
+    ends: list[str] = []
+
+    def stop(info: Any) -> None:
+        ends.append(info.name)
+        raise KeyboardInterrupt
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        for name in ("one", "two"):
+            context.create_callback(name)
+        context.step(lambda _: 1, "a")
+
+    def answer(updates: list[Any]) -> list[Any]:
+        if all(update["Type"] != "STEP" for update in updates):
+            return [_callback(update, "STARTED") for update in updates]
+        step = next(update for update in updates if update["Action"] == "SUCCEED")
+        done = {"Id": step["Id"], "Type": "STEP", "Status": "STARTED", "StartTimestamp": NOW}
+        return [done, *(_callback({"Id": op_id(number), "Name": name}, "SUCCEEDED") for number, name in NAMES)]
+
+    last: list[Any] = []
+    plugin = Made(on_operation_end=stop, on_invocation_end=last.append)
+    with pytest.raises(KeyboardInterrupt):
+        run_durable_handler(event(), LambdaContext(), handler, boto3_client=Recorder(answer), plugins=[plugin])
+    assert sorted(ends) == ["one", "two"]
+    assert len(last) == 1
+
+
+NAMES = ((1, "one"), (2, "two"))
+
+
+def _callback(update: Any, status: str) -> dict[str, Any]:
+    told = {"Id": update["Id"], "Type": "CALLBACK", "SubType": "Callback", "Name": update["Name"], "Status": status}
+    return {**told, "StartTimestamp": NOW, "CallbackDetails": {"CallbackId": f"id-{update['Name']}"}}
+
+
+# ---- views
+
+
+def test_mappings_are_of_their_moment_and_are_read_only() -> None:
+    kept: list[Any] = []
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        for name in ("a", "b", "c"):
+            context.step(lambda _: 1, name)
+
+    run(handler, Made(on_invocation_start=kept.append, on_operation_change=kept.append, on_invocation_end=kept.append))
+    first, last = kept[0].operations, kept[-1].operations
+    assert [operation.operation_type.value for operation in first.values()] == ["EXECUTION"]
+    assert [operation.name for operation in last.values()] == [None, "a", "b", "c"]
+    assert len(first) == 1
+    assert op_id(1) not in first
+    assert last[op_id(1)].status.value == "SUCCEEDED"
+    with pytest.raises(TypeError):
+        last[op_id(1)] = None
+    changed = [operation.name for info in kept[1:-1] for operation in info.updated_operations.values()]
+    assert changed == ["a", "b", "c"]
+    assert len(last) == 4
+    assert repr(first) == repr(dict(first))
+
+
+def test_the_event_says_what_is_new() -> None:
+    ended, begun = [], []
+    operations = (
+        op("STEP", "SUCCEEDED", 1, Name="a", details={"Result": "1", "Attempt": 1}, EndTimestamp=NOW),
+        op("WAIT", "SUCCEEDED", 2, Name="w", details={}, EndTimestamp=NOW),
+    )
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        context.step(lambda _: 1, "a")
+        context.wait(5, "w")
+
+    plugin = Made(on_invocation_start=begun.append, on_operation_end=ended.append)
+    for updated, told in (([op_id(2)], ["w"]), ([op_id(1), "of another"], ["a"]), (None, []), ("odd", [])):
+        run(handler, plugin, operations=operations, updated=updated)
+        assert [info.name for info in ended] == told
+        assert list(begun[-1].updated_operations) == [op_id(1 + (name == "w")) for name in told]
+        assert not begun[-1].is_first_invocation
+        ended.clear()
+
+
+# ---- threads and context variables
+
+
+def test_nothing_outlives_the_invocation() -> None:
+    def branch(context: DurableContext, item: int, *_: Any) -> int:
+        return context.step(lambda _: item)
+
+    def handler(_event: Any, context: DurableContext) -> int:
+        return len(context.map(range(20), branch).get_results())
+
+    for _ in range(5):
+        before = _thread._count()
+        ledger = Ledger()
+        assert run(handler, ledger) == succeeded("20")
+        ledger.check(1)
+        assert _thread._count() == before
+
+
+def test_answers_that_come_while_a_plugin_is_told_are_told_together() -> None:
+    goes_on, told = threading.Event(), []
+
+    def hear(info: Any) -> None:
+        told.append([operation.name for operation in info.updated_operations.values()])
+        assert goes_on.wait(PATIENCE)
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        for name in "abcdef":
+            context.step(lambda _: 1, name)
+        goes_on.set()
+
+    run(handler, Made(on_operation_change=hear))
+    assert [name for names in told for name in names] == list("abcdef")
+    assert len(told) <= 3
+
+
+def test_an_interrupt_in_the_thread_of_changes_is_carried_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    def stop(_info: Any) -> None:
+        raise KeyboardInterrupt
+
+    others: list[Any] = []
+    assert run(one_step, Made(on_operation_change=stop), Made(on_operation_change=others.append)) == succeeded("1")
+    assert others
+    assert "on_operation_change" in caplog.text
+
+
+def test_without_a_thread_changes_are_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("perdure.engine.plugin_changes._threads.start", none_left)
+    ledger = Ledger()
+    assert run(one_step, ledger) == succeeded("1")
+    ledger.check(1)
+    assert ledger.invocations[0].changed == {op_id(1): "SUCCEEDED"}
+
+
+def test_what_start_hooks_set_is_seen_by_the_code_that_follows() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def add(letter: str) -> Callable[[Any], None]:
+        return lambda _info: SEEN.set(SEEN.get() + letter) and None
+
+    def look(place: str) -> str:
+        seen.append((place, SEEN.get()))
+        return place
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        look("handler")
+        context.step(lambda _: look("step"), "a")
+        context.map([1, 2], lambda _context, item, *_: look(f"branch {item}"))
+
+    plugin = Made(on_invocation_start=add("I"), on_operation_start=add("O"), on_user_function_start=add("U"))
+    run(handler, plugin)
+    assert sorted(seen) == [
+        ("branch 1", "IOUOUOU"),
+        ("branch 2", "IOUOUOU"),
+        ("handler", "I"),
+        ("step", "IOU"),
+    ]
+    assert SEEN.get() == ""
+
+
+def test_a_callback_that_two_branches_read_is_told_of_once_and_first() -> None:
+    told, order = threading.Barrier(2), []
+
+    def hear(info: Any) -> None:
+        if info.operation_type.value == "CALLBACK":
+            order.append("told")
+
+    def handler(_event: Any, context: DurableContext) -> int:
+        callback = context.create_callback("cb")
+
+        def read(_context: DurableContext) -> Any:
+            told.wait(PATIENCE)
+            value = callback.result()
+            order.append("read")
+            return value
+
+        return len(context.parallel([read, read]).get_results())
+
+    known = op("CALLBACK", "SUCCEEDED", 1, Name="cb", details={"CallbackId": "x", "Result": "y"}, EndTimestamp=NOW)
+    assert run(handler, Made(on_operation_end=hear), operations=(known,), updated=[op_id(1)]) == succeeded("2")
+    assert order == ["told", "read", "read"]
+
+
+def test_a_read_within_a_hook_tells_of_nothing() -> None:
+    told: list[Any] = []
+    callbacks: list[Any] = []
+
+    def hear(info: Any) -> None:
+        told.append(info.name)
+        if info.name == "a":
+            callbacks[0].result()
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        callbacks.append(context.create_callback("cb"))
+        context.step(lambda _: 1, "a")
+
+    known = op("CALLBACK", "SUCCEEDED", 1, Name="cb", details={"CallbackId": "x", "Result": "y"}, EndTimestamp=NOW)
+    run(handler, Made(on_operation_end=hear), operations=(known,))
+    assert told == ["a"]
+
+
+# ---- beside a tool
+
+
+def test_plugins_and_the_hooks_of_a_tool_both_hear() -> None:
+    heard: list[str] = []
+
+    class Tool(Hooks):
+        def before_operation(self, method: str) -> None:
+            heard.append(method)
+
+        def function(self, kind: str, operation: Any, function: Any) -> Any:
+            heard.append(f"{kind} {operation.name}")
+            return function
+
+        def after_operation(self, scope: Any, index: int | None = None) -> None:
+            heard.append(f"after {scope.id_at(index)[:4]}")
+
+    ledger = Ledger()
+    handler = durable_execution(one_step, plugins=[ledger])
+    assert handler(HostedEvent(event(), Recorder(echo), hooks=Tool()), LambdaContext()) == succeeded("1")  # type: ignore[arg-type]
+    ledger.check(1)
+    assert heard == ["step", "step a", f"after {op_id(1)[:4]}"]
