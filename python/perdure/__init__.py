@@ -48,6 +48,7 @@ from perdure.types import StepContext
 
 if TYPE_CHECKING:
     from perdure.batching import ItemBatcher
+    from perdure.combinators import AllFailedError
     from perdure.concurrency.models import BatchCompletionError, BatchResult
     from perdure.config import (
         BatchItemStatus,
@@ -82,6 +83,7 @@ _MODULES = frozenset(
 )
 
 _LAZY = {
+    "AllFailedError": "combinators",
     "BatchCompletionError": "concurrency.models",
     "BatchItemStatus": "config",
     "BatchResult": "concurrency.models",
@@ -100,6 +102,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "AllFailedError",
     "BatchCompletionError",
     "BatchItemStatus",
     "BatchResult",

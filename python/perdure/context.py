@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from perdure._core import Scope
     from perdure._duration import DurationLike
     from perdure.batching import Batches, ItemBatcher
-    from perdure.concurrency.models import BatchResult, envelope_summary_generator
+    from perdure.concurrency.models import BatchItem, BatchResult, envelope_summary_generator
     from perdure.config import (
         CallbackConfig,
         ChildConfig,
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 
 _ENDLESS = 2**62
 _A_CHILD = ("run_in_child_context", "a DurableContext")
@@ -853,6 +854,134 @@ class DurableContext:
         from perdure.sagas import CleanUp  # noqa: PLC0415  only for handlers that use it
 
         return CleanUp(self, func, args, name, retry)
+
+    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+    def all(
+        self,
+        functions: tuple[Callable[[DurableContext], T]],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> tuple[T]: ...
+    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+    def all(
+        self,
+        functions: tuple[Callable[[DurableContext], T], Callable[[DurableContext], U]],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> tuple[T, U]: ...
+    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+    def all(
+        self,
+        functions: tuple[Callable[[DurableContext], T], Callable[[DurableContext], U], Callable[[DurableContext], V]],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> tuple[T, U, V]: ...
+    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+    def all(
+        self,
+        functions: tuple[Callable[[DurableContext], T] | ParallelBranch[T], ...],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> tuple[T, ...]: ...
+    @overload
+    def all(
+        self,
+        functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> list[T]: ...
+    def all(self, functions: Sequence[Any], name: str | None = None, *, max_concurrency: int | None = None) -> Any:
+        """Run functions concurrently, and give the values of all, or the first failure.
+
+        Args:
+            functions: Each called with a context of its own; a `ParallelBranch` gives it a name.
+            name: Of the operation, a parallel.
+            max_concurrency: How many may be in flight; all by default.
+
+        Returns:
+            Their values in order: a tuple if ``functions`` is one, else a list.
+
+        Raises:
+            ChildContextError: The first failure. Those that have not ended then are left behind.
+
+        """
+        from perdure import combinators  # noqa: PLC0415  only for handlers that use it
+
+        return combinators.all_of(self._until(name, max_concurrency), functions)
+
+    def any(
+        self,
+        functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> T:
+        """Run functions concurrently, and give the value of the first that succeeds.
+
+        Args:
+            functions: As for `all`.
+            name: As for `all`.
+            max_concurrency: As for `all`.
+
+        Raises:
+            AllFailedError: If none did: with the errors of all.
+
+        """
+        from perdure import combinators  # noqa: PLC0415  only for handlers that use it
+
+        return combinators.any_of(self._until(name, max_concurrency), functions)  # type: ignore[no-any-return]
+
+    def race(
+        self, functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]], name: str | None = None
+    ) -> T:
+        """Run functions concurrently, and give the value of the first that ends, or its failure.
+
+        Args:
+            functions: As for `all`. ``lambda inner: inner.wait(60)`` among them is a time limit.
+            name: As for `all`.
+
+        Raises:
+            ChildContextError: If it failed.
+
+        """
+        from perdure import combinators  # noqa: PLC0415  only for handlers that use it
+
+        return combinators.race(self._until(name, None), functions)  # type: ignore[no-any-return]
+
+    def all_settled(
+        self,
+        functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+    ) -> list[BatchItem[T]]:
+        """Run functions concurrently to their ends, however these are.
+
+        Args:
+            functions: As for `all`.
+            name: As for `all`.
+            max_concurrency: As for `all`.
+
+        Returns:
+            What came of each, in order: with ``status``, ``result`` and ``error``.
+
+        """
+        from perdure import combinators  # noqa: PLC0415  only for handlers that use it
+
+        return combinators.all_settled(self._until(name, max_concurrency), functions)
+
+    def _until(self, name: str | None, max_concurrency: int | None) -> Callable[[Any, CompletionConfig], Any]:
+        """Give what runs functions until a policy says that they are done."""
+
+        def parallel(functions: Any, policy: CompletionConfig) -> Any:
+            return self.parallel(functions, name, max_concurrency=max_concurrency, completion_config=policy)
+
+        return parallel
 
 
 def _seconds(duration: Any, what: str, name: str | None = None) -> int:

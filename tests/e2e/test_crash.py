@@ -121,6 +121,24 @@ def batched(c: DurableContext, j: Journal) -> Any:
     return c.map(range(5), work, "map", batcher=ItemBatcher(2)).get_results()
 
 
+def combined(c: DurableContext, j: Journal) -> Any:
+    def member(name: str, seconds: int) -> Callable[[DurableContext], Any]:
+        return lambda k: (k.wait(seconds), k.step(j.body(name), name))[1]
+
+    both = c.all((member("a", 2), member("b", 1)), "all")
+    settled = [each.result for each in c.all_settled([member("c", 1), member("d", 2)])]
+    return [both, settled, c.step(j.body("after"), "after")]
+
+
+def early_race(c: DurableContext, j: Journal) -> Any:
+    def bad(k: DurableContext) -> Any:
+        k.wait(1)
+        raise ValueError("bad")
+
+    won = c.any([bad, _waits(j, "a", 3), _waits(j, "never", 60)], "any")
+    return [won, c.race([_waits(j, "b", 1), _waits(j, "never", 60)], "race")]
+
+
 def serial_parallel(c: DurableContext, j: Journal) -> Any:
     def failing(_k: DurableContext) -> Any:
         raise ValueError("branch")
@@ -283,6 +301,8 @@ CORPUS: dict[str, Workflow] = {
         children,
         mapped,
         batched,
+        combined,
+        early_race,
         serial_parallel,
         flat,
         early_success,

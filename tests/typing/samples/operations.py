@@ -8,6 +8,7 @@ from typing import Any, assert_type
 from perdure import (
     BatchResult,
     DurableContext,
+    ItemBatcher,
     ParallelBranch,
     StepContext,
     WithRetryConfig,
@@ -131,3 +132,30 @@ def surroundings(context: DurableContext) -> None:
     assert_type(context.is_replaying(), bool)
     assert_type(context.lambda_context.get_remaining_time_in_millis(), int)
     assert_type(context.execution_context.durable_execution_arn, str)
+
+
+def built_on_them(context: DurableContext, items: list[int]) -> None:
+    def number(_inner: DurableContext) -> int:
+        return 1
+
+    def text(_inner: DurableContext) -> str:
+        return ""
+
+    def cancel(_step: StepContext, booking: int) -> None: ...
+
+    def lists(_inner: DurableContext, batch: list[int], _index: int, _items: Sequence[int]) -> list[str]:
+        return [str(item) for item in batch]
+
+    assert_type(context.all((number, text)), tuple[int, str])
+    assert_type(context.all((number, text, number)), tuple[int, str, int])
+    assert_type(context.all([number, number]), list[int])
+    assert_type(context.any([number, number]), int)
+    assert_type(context.race([text, text]), str)
+    assert_type(context.all_settled([text]), list[BatchItem[str]])
+    with context.saga("trip") as saga:
+        assert_type(saga.step(add(1, 2), undo=cancel), int)
+    with context.finally_(cancel, 1):
+        pass
+    assert_type(context.map(items, lists, batcher=ItemBatcher(10)), BatchResult[str])
+    assert_type(context.map(items, lists, batcher=ItemBatcher(10), per_batch=True), BatchResult[list[str]])
+    context.map(items, lists)  # E
