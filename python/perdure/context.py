@@ -855,32 +855,32 @@ class DurableContext:
 
         return CleanUp(self, func, args, name, retry)
 
-    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
-    def all(
+    @overload
+    def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
         self,
         functions: tuple[Callable[[DurableContext], T]],
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
     ) -> tuple[T]: ...
-    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
-    def all(
+    @overload
+    def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
         self,
         functions: tuple[Callable[[DurableContext], T], Callable[[DurableContext], U]],
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
     ) -> tuple[T, U]: ...
-    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
-    def all(
+    @overload
+    def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
         self,
         functions: tuple[Callable[[DurableContext], T], Callable[[DurableContext], U], Callable[[DurableContext], V]],
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
     ) -> tuple[T, U, V]: ...
-    @overload  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
-    def all(
+    @overload
+    def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
         self,
         functions: tuple[Callable[[DurableContext], T] | ParallelBranch[T], ...],
         name: str | None = None,
