@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _OF_A_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "aws_request_id", "tenant_id"}
+_TRACE = 5  # below DEBUG, where libraries have it that have one
 _FIRST = ("executionArn", "operationId", "operationName", "attempt", "parentId")
 
 
@@ -100,7 +101,7 @@ def log_as_json(level: int | str | None = None) -> None:
 
 def _named(level: str) -> int | None:
     """Give the level of a name as Lambda has them."""
-    names = {"TRACE": logging.DEBUG, "FATAL": logging.CRITICAL, **logging.getLevelNamesMapping()}
+    names = {**logging.getLevelNamesMapping(), "TRACE": _TRACE, "FATAL": logging.CRITICAL}
     return names.get(level.strip().upper())
 
 

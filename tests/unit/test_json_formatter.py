@@ -142,7 +142,7 @@ def test_where_lambda_writes_json_its_formatters_stay(root: logging.Logger, monk
     [
         ("", None, logging.WARNING),
         ("DEBUG", None, logging.DEBUG),
-        ("trace", None, logging.DEBUG),
+        ("trace", None, 5),
         ("FATAL", None, logging.CRITICAL),
         ("loud", None, logging.WARNING),
         ("DEBUG", "ERROR", logging.ERROR),

@@ -51,7 +51,7 @@ def targets(node: ast.AST) -> Iterator[ast.expr]:
 def defined(tree: ast.Module) -> Iterator[str]:
     """Give the private names that a file defines, as names or as attributes; of slots, too."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         for target in targets(node):
             if isinstance(target, ast.Name):
