@@ -7,6 +7,7 @@ recorded is what a program would record that wrote them out.
 from __future__ import annotations
 
 import inspect
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,6 +23,7 @@ from perdure.exceptions import (
     SerDesError,
     StepError,
     ValidationError,
+    WrongContextError,
     operation_error,
     wire_error_type,
     wire_text,
@@ -99,7 +101,7 @@ class Saga:
 
     """
 
-    __slots__ = ("_context", "_is_over", "_name", "_undos")
+    __slots__ = ("_context", "_here", "_is_over", "_name", "_undos")
 
     def __init__(self, context: DurableContext, name: str | None = None) -> None:
         self._context = context
@@ -107,6 +109,7 @@ class Saga:
         check_name(self._name)
         self._undos: list[_Act] = []
         self._is_over = False
+        self._here = _here()
 
     def step(
         self,
@@ -164,6 +167,7 @@ class Saga:
 
         Raises:
             ValidationError: For an undo that could not be called.
+            WrongContextError: In another function than the saga was made in.
 
         """
         self._check_open()
@@ -196,6 +200,12 @@ class Saga:
     def _check_open(self) -> None:
         if self._is_over:
             raise InvalidStateError("the saga's block has ended: nothing would be undone any more")
+        if _here() is not self._here:
+            raise WrongContextError(
+                "a saga was used in another function than it was made in, such as that of a step, a branch or a child "
+                "context: that does not run again once it is recorded, and what the saga is told there would be "
+                "forgotten. Make a saga of its own inside, or return what is to be undone and add it outside"
+            )
 
     def _compensate(self, error: BaseException | None) -> None:
         undos, self._undos = self._undos[::-1], []
@@ -246,6 +256,11 @@ class CleanUp:
         """End the block: clean up, unless the invocation ends."""
         if error is None or _is_failure(error):
             self._act.run(self._context)
+
+
+def _here() -> object:
+    """Give the mark of the function that is at work, which the core keeps in a context variable."""
+    return next((mark for variable, mark in copy_context().items() if variable.name == "perdure_here"), None)
 
 
 def _is_failure(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import CompensationError, DurableContext, Saga, StepContext, StepError, durable_execution, durable_step
+from perdure.config import CompletionConfig
 from perdure.exceptions import ExecutionError, InvalidStateError, InvocationError, SerDesError, ValidationError
 from perdure.local import LocalService, VirtualClock
 from perdure.retries import RetryPresets
@@ -395,6 +396,47 @@ def test_a_clean_up_that_fails_is_told_in_the_place_of_the_block() -> None:
             return [error.error_type, str(error.__context__)]
 
     assert run(handler).value == ["OSError", "block"]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda c, use: c.run_in_child_context(lambda _: use()),
+        lambda c, use: c.run_in_child_context(lambda _: use(), is_virtual=True),
+        lambda c, use: c.step(lambda _: use()),
+        lambda c, use: c.parallel([lambda _: use()], completion_config=CompletionConfig.all_completed()),
+    ],
+)
+def test_a_saga_is_refused_where_what_it_is_told_would_be_forgotten(inside: Any) -> None:
+    def handler(_event: Any, context: DurableContext) -> Any:
+        with context.saga() as saga:
+            saga.add(lambda _: None)
+            inside(context, lambda: saga.add(lambda _: None))
+
+    handle = run(handler)
+    assert handle.status == "FAILED"
+    assert handle.error["ErrorType"].endswith("WrongContextError")
+    assert "a saga was used in another function" in handle.error["ErrorMessage"]
+
+
+def test_a_saga_is_used_on_in_its_function_after_whatever_ran_inside() -> None:
+    trip = Trip()
+
+    def handler(_event: Any, context: DurableContext) -> Any:
+        def child(inner: DurableContext) -> None:
+            with inner.saga("inner") as saga:
+                trip.add(saga, "flight")
+                inner.map([1, 2], lambda k, *_: k.wait(1))
+                trip.add(saga, "train")
+
+        with context.saga("outer") as saga:
+            trip.add(saga, "hotel")
+            context.run_in_child_context(child)
+            context.wait(1)
+            trip.add(saga, "car")
+        return "home"
+
+    assert run(handler).value == "home"
 
 
 # ---- whatever happens inside
