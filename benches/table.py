@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from peers import bars as memory_bars
 from peers import report, works
+from peers.contenders import OFFICIAL, PERDURE
 from peers.processes import processes
 from peers.race import Effort, parse_cost, race
 from peers.results import machine, of_processes, of_work, warn_of_debug
@@ -145,6 +146,8 @@ def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
         lambda: [works.fresh(20, 0.0)],
         lambda: [works.fresh(200, 0.0)],
         lambda: [works.fresh(20, 0.005, weight=4)],
+        lambda: [works.plugged(3000)],
+        lambda: [works.plugged(300, (PERDURE, OFFICIAL))],
         lambda: [works.map_replay(parent_open=True, count=100)],
         lambda: [works.map_replay(parent_open=True)],
         lambda: [works.map_fresh(None, 0.005, weight=2)],

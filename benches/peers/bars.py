@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from peers.results import difference, ratio, seconds
+from peers.results import difference, fastest, ratio, seconds
 
 if TYPE_CHECKING:
     from peers.results import Results
@@ -66,6 +66,19 @@ def bars(results: Results) -> list[Bar]:
     def at_most(title: str, measured: float | None, limit: float, unit: str) -> Bar:
         return Bar(title, measured, limit, unit, at_least=False)
 
+    def as_long(title: str, work: str, contender: str, limit: float) -> Bar:
+        found, least = fastest(results, work, contender), fastest(results, work, "perdure")
+        measured = None if found is None or least is None else found / least
+        return at_most(title, measured, limit, "times as long as without")
+
+    def for_each(work: str) -> float | None:
+        found = fastest(results, work, "perdure-all")
+        return None if found is None else found / results["works"][work]["operations"]
+
+    few, many = for_each("plugin-300"), for_each("plugin-3000")
+    silent, alls = "perdure-silent", "perdure-all"
+    idle = fastest(results, "plugin-300", "official-all")
+    ours_idle = fastest(results, "plugin-300", alls)
     processes = results["processes"]["perdure"]
     empty = seconds(results, "empty", "perdure")
     loop = seconds(results, "fresh-20-5ms", "json")
@@ -89,6 +102,21 @@ def bars(results: Results) -> list[Bar]:
             None if ours is None or loop is None else (ours / loop - 1) * 100,
             8,
             "% more",
+        ),
+        as_long("3,000 fresh steps, a plugin that overrides nothing", "plugin-3000", silent, 1.02),
+        as_long("3,000 fresh steps, a plugin that overrides all", "plugin-3000", alls, 4.5),
+        at_most(
+            "a step with a plugin, 3,000 against 300",
+            None if few is None or many is None else many / few,
+            1.2,
+            "times as long",
+        ),
+        Bar(
+            "300 fresh steps, a plugin that overrides all",
+            None if idle is None or ours_idle is None else idle / ours_idle,
+            20,
+            TIMES,
+            at_least=True,
         ),
         faster("map of 1,000, all done, still open", "map-open-1000-none", 15),
         faster("map of 1,000, fresh, unlimited, 5 ms service", "map-fresh-none-5ms", 2.5),

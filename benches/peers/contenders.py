@@ -64,10 +64,19 @@ class Sdk:
         """Import one of its modules: both have them under the same names."""
         return importlib.import_module(f"{self.package}.{name}")
 
-    def durable(self, body: Callable[[Any, Any], Any], client: Any) -> Callable[[Any, Any], Any]:
+    def durable(
+        self, body: Callable[[Any, Any], Any], client: Any, plugins: list[Any] | None = None
+    ) -> Callable[[Any, Any], Any]:
         """Make a durable handler that talks to ``client``."""
         decorate = self.module("execution").durable_execution
-        return decorate(boto3_client=client)(body)  # type: ignore[no-any-return]
+        return decorate(boto3_client=client, plugins=plugins)(body)  # type: ignore[no-any-return]
+
+    def plugin(self, *, overrides: bool) -> Any:
+        """Make a factory of plugins that do nothing, and override every hook or none."""
+        base = self.module("plugin").DurableInstrumentationPlugin
+        hooks = [name for name in vars(base) if not name.startswith("_")] if overrides else []
+        plugin = type("Idle", (base,), dict.fromkeys(hooks, lambda _self, _info: None))
+        return type("Factory", (), {"create_plugin": lambda _self, _info: plugin()})()
 
     def map_config(self, concurrency: int | None) -> Any:
         """Give the configuration of a map."""

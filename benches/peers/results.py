@@ -94,6 +94,12 @@ def seconds(results: Results, work: str, contender: str) -> float | None:
     return None if found is None else found["median"]
 
 
+def fastest(results: Results, work: str, contender: str) -> float | None:
+    """Give the minimum of a contender in a work, which other load disturbs least; None if it was not measured."""
+    found = results["works"].get(work, {}).get("contenders", {}).get(contender)
+    return None if found is None else found["min"]
+
+
 def ratio(results: Results, work: str, contender: str) -> float | None:
     """Give how many times as long as perdure a contender takes."""
     ours, theirs = seconds(results, work, "perdure"), seconds(results, work, contender)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -124,12 +125,13 @@ def sdk_entries(
     operations: list[Wire] | None = None,
     pages: list[list[Wire]] | None = None,
     sdks: tuple[Sdk, ...] = SDKS,
+    plugins: Callable[[Sdk], list[Any]] = lambda _sdk: [],
 ) -> list[Entry]:
     """Give the SDKs' part in a work."""
 
     def entry(sdk: Sdk) -> Entry:
         service, seen = Service(latency), Seen()
-        handler = sdk.durable(make(sdk, seen), service)
+        handler = sdk.durable(make(sdk, seen), service, plugins(sdk))
 
         def prepare() -> Call:
             service.reset([dict(operation) for operation in operations or ()], pages)
@@ -315,6 +317,25 @@ def fresh(count: int, latency: float, *, weight: float = 1.0) -> Work:
         operations=count,
         weight=weight,
     )
+
+
+def plugged(count: int, sdks: tuple[Sdk, ...] = (PERDURE,)) -> Work:
+    """Run steps that were never run, without a plugin, with one that overrides nothing, and one that overrides all."""
+    text = text_of(event_of([]))
+    wanted = [small(number) for number in range(count)]
+
+    def entries(plugins: Callable[[Sdk], list[Any]], suffix: str, sdks: tuple[Sdk, ...] = sdks) -> list[Entry]:
+        made = sdk_entries(
+            lambda _sdk, seen: steps_body(count, small, seen), text, wanted, count, sdks=sdks, plugins=plugins
+        )
+        return [replace(entry, name=f"{entry.name}{suffix}") for entry in made]
+
+    contenders = [
+        *entries(lambda _sdk: [], "", (PERDURE,)),
+        *entries(lambda sdk: [sdk.plugin(overrides=False)], "-silent", (PERDURE,)),
+        *entries(lambda sdk: [sdk.plugin(overrides=True)], "-all"),
+    ]
+    return Work(f"plugin-{count}", f"{count:,} fresh steps, 0 ms service, plugins", contenders, operations=count)
 
 
 def _bare_fresh(bare: Bare, count: int, value: Value, wanted: list[Any], latency: float) -> Entry:

@@ -99,8 +99,7 @@ class PluginHooks(Around):
         self._begun: set[str] = set()
         self._fresh: set[str] = set()
         # What had ended when the invocation began, and is new: told of when somebody reads it.
-        states = [(key, told.latest(key)) for key in updated]
-        self._unread: dict[str, Wire] = {key: raw for key, raw in states if raw and raw["Status"] in TERMINAL}
+        self._unread: dict[str, Wire] = _ended(told, updated) if self._has_ends else {}
         # Ends that are being told, with a lock that is held meanwhile.
         self._within: dict[str, Any] = {}
         self._lock = allocate_lock()
@@ -109,6 +108,7 @@ class PluginHooks(Around):
         """Be told from now on."""
         self._invocation.add(self)
         if self._has_starts or self._has_ends or self._has_functions:
+            self._told.read()
             self._invocation.core.observe(self.operation_found)
 
     def end(self) -> BaseException | None:
@@ -206,6 +206,11 @@ class PluginHooks(Around):
             for inner, state in tuple(ended.items()):
                 if self._told.is_inside(state, key):
                     self._tell_end(inner, state)
+        if raw is not None and raw["Type"] != "CALLBACK":  # which one thread alone can have asked for
+            mine = ended.pop(key, None) or self._unread.pop(key, None)
+            if mine is not None:
+                self._listeners.tell(_END, info_of(OperationEndInfo, mine))
+            return
         own = allocate_lock()
         with own:
             with self._lock:
@@ -342,6 +347,14 @@ class _Told:
         finally:
             hooks.end_function(known, outcome, failed)
         return result
+
+
+def _ended(told: Told, keys: Collection[str]) -> dict[str, Wire]:
+    """Give those of the operations that have ended."""
+    if keys:
+        told.read()
+    states = [(key, told.latest(key)) for key in keys]
+    return {key: raw for key, raw in states if raw and raw["Status"] in TERMINAL}
 
 
 def _plain(operation: Operation) -> dict[str, Any]:

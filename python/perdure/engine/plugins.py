@@ -45,15 +45,14 @@ class Plugins:
         self._invocation = invocation
         self._told = told = Told(invocation.checkpoints.told)
         self._hooks: PluginHooks | None = None
-        parts = told.read()
+        parts = told.size()
         named = event.get("UpdatedOperationIds")
-        ids = named if isinstance(named, (list, tuple)) else ()
-        updated = {key: None for key in ids if isinstance(key, str) and told.at(key, parts) is not None}
+        updated = dict.fromkeys(filter(_is_text, named if isinstance(named, (list, tuple)) else ()))
         execution = told.execution() or {}
         self._begun = InvocationStartInfo(
             request_id=getattr(invocation.lambda_context, "aws_request_id", None),
             execution_arn=invocation.durable_execution_arn,
-            is_first_invocation=told.count(parts) <= 1,
+            is_first_invocation=invocation.checkpoints.used <= 1,
             execution_start_time=moment(execution.get("StartTimestamp")),
             execution_input=user_event,
             operations=View(told, parts),
@@ -94,7 +93,7 @@ class Plugins:
                 is_first_invocation=begun.is_first_invocation,
                 execution_start_time=begun.execution_start_time,
                 execution_input=begun.execution_input,
-                operations=View(told, told.read()),
+                operations=View(told, told.size()),
                 status=status,
                 error=None if error is None else ErrorObject.from_dict(error),
                 execution_result=result,
@@ -102,6 +101,10 @@ class Plugins:
             last = self._listeners.tell_all("on_invocation_end", info) or last
         if last is not None:
             raise last
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _made(

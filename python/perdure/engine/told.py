@@ -61,6 +61,10 @@ class Told:
         self.ended: dict[str, Wire] = {}
         """Operations that have ended since, until somebody takes them out."""
 
+    def size(self) -> int:
+        """Give how many parts there are, read or not."""
+        return len(self._parts)
+
     def read(self) -> int:
         """Read what has come; give how many parts there are."""
         counts, parts = self._counts, self._parts
@@ -122,8 +126,9 @@ class Told:
         return found
 
     def execution(self) -> Wire | None:
-        """Give the operation that is the execution itself."""
-        return next((raw for each in self._states.values() if (raw := each[-1])["Type"] == "EXECUTION"), None)
+        """Give the operation that is the execution itself, as it was at first; nearly always the first of all."""
+        first = (raw for part in self._parts[: self.at_first] for raw in as_dicts(part))
+        return next((raw for raw in first if raw["Type"] == "EXECUTION"), None)
 
     def is_inside(self, raw: Wire, operation_id: str) -> bool:
         """Tell whether an operation is inside a context, however deep."""
@@ -157,16 +162,22 @@ class View(Mapping[str, OperationInfo]):
         self._only = only
 
     def __getitem__(self, operation_id: str) -> OperationInfo:
+        self._told.read()
         raw = self._told.at(operation_id, self._parts)
         if raw is None or (self._only is not None and operation_id not in self._only):
             raise KeyError(operation_id)
         return info_of(OperationInfo, raw)
 
+    def _known(self, only: Collection[str]) -> list[str]:
+        return [key for key in only if self._told.at(key, self._parts) is not None]
+
     def __iter__(self) -> Iterator[str]:
-        return self._told.ids(self._parts) if self._only is None else iter(self._only)
+        self._told.read()
+        return self._told.ids(self._parts) if self._only is None else iter(self._known(self._only))
 
     def __len__(self) -> int:
-        return self._told.count(self._parts) if self._only is None else len(self._only)
+        self._told.read()
+        return self._told.count(self._parts) if self._only is None else len(self._known(self._only))
 
     def __repr__(self) -> str:
         return repr(dict(self))
