@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def start(example: str, event: Any) -> tuple[LocalService, ExecutionHandle]:
 
 def test_every_example_is_tested() -> None:
     files = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert files == {"warehouse", *RESULTS}
+    assert files == {"warehouse", "order_trace", *RESULTS}
 
 
 @pytest.mark.parametrize("example", RESULTS)
@@ -153,3 +154,14 @@ def test_a_trip_without_trouble_is_booked_whole() -> None:
     _, handle = start("trip", {})
     handle.drive()
     assert handle.value == {"booked": ["flight-4711", "hotel-4711", "car-4711"], "undone": [], "because": None}
+
+
+def test_the_picture_of_the_orders_trace_shows_the_order(tmp_path: Path) -> None:
+    picture = tmp_path / "trace.svg"
+    subprocess.run([sys.executable, "order_trace.py", picture], cwd=EXAMPLES, check=True, timeout=100)
+    spans, shown = (
+        sorted(re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8")))
+        for path in (picture, EXAMPLES.parent / "docs" / "order-trace.svg")
+    )
+    assert spans == shown
+    assert {"Workflow", "charge attempt 3", "time-to-reconsider", "pick-teapot"} <= set(spans)
