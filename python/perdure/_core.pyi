@@ -378,8 +378,9 @@ class Scope:
     def parent_id(self) -> str | None:
         """The id of the recorded context that its operations are in; None at the root."""
 
-    def id_at(self, index: int | None = None, /) -> str:
-        """Give the id of the operation that the context has come to last, or of its branch of this index."""
+    @property
+    def latest_id(self) -> str:
+        """The id of the operation that the context has come to last."""
 
     def step(
         self, name: str | None, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False, /

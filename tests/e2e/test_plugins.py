@@ -232,6 +232,20 @@ def test_the_event_says_what_is_new() -> None:
         ended.clear()
 
 
+@pytest.mark.parametrize("odd", [{}, {"Id": 5}, {"Id": "x", "Type": [], "Status": "STARTED"}, "text"], ids=repr)
+def test_an_odd_answer_ends_the_execution_as_without_plugins(odd: Any) -> None:
+    def outcome(*plugins: Any) -> Any:
+        client = Recorder(lambda updates: [*echo(updates), odd])
+        try:
+            return run_durable_handler(event(), LambdaContext(), one_step, boto3_client=client, plugins=[*plugins])
+        except Exception as error:  # noqa: BLE001 - to be compared
+            return repr(error)
+
+    ledger = Ledger()
+    assert outcome(ledger) == outcome()
+    assert ledger.invocations[0].hooks[-1][0] == "end"
+
+
 # ---- threads and context variables
 
 
@@ -369,8 +383,8 @@ def test_plugins_and_the_hooks_of_a_tool_both_hear() -> None:
             heard.append(f"{kind} {operation.name}")
             return function
 
-        def after_operation(self, scope: Any, index: int | None = None) -> None:
-            heard.append(f"after {scope.id_at(index)[:4]}")
+        def after_operation(self, scope: Any) -> None:
+            heard.append(f"after {scope.latest_id[:4]}")
 
     ledger = Ledger()
     handler = durable_execution(one_step, plugins=[ledger])

@@ -185,7 +185,6 @@ class BranchThreads(Branches):
             return self.context.drive(self.flat(index, gate))
         found = self.schedule.come(index)
         if type(found) is not Operation:
-            self.recorded(index)
             return found
         if found.decision == RUN:
             self._start_worker()

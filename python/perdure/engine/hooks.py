@@ -120,12 +120,11 @@ class Hooks:
         kind = type(self)
         return kind.before_operation is not Hooks.before_operation or kind.after_operation is not Hooks.after_operation
 
-    def after_operation(self, scope: Scope, index: int | None = None) -> None:
+    def after_operation(self, scope: Scope) -> None:
         """See that an operation has given its result or raised its failure, replayed or not; not one that unwinds.
 
         Args:
-            scope: Whose operation it was: ``scope.id_at(index)`` is its id.
-            index: Of a branch.
+            scope: Whose operation it was: ``scope.latest_id`` is its id.
 
         """
 

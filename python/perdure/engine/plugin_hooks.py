@@ -162,12 +162,12 @@ class PluginHooks(Around):
             info = info_of(OperationStartInfo, raw, is_replayed=True, attempt=None, error=None, result=None)
         self._listeners.tell(_START, info)
 
-    def after_operation(self, scope: Scope, index: int | None = None) -> None:
-        """Tell of the end of the operation that a context has come to last, or of a branch."""
+    def after_operation(self, scope: Scope) -> None:
+        """Tell of the end of the operation that a context has come to last."""
         if self._is_watched:
-            self.inner.after_operation(scope, index)
+            self.inner.after_operation(scope)
         if self._has_ends and self._is_news():
-            self._tell_if_ended(scope.id_at(index))
+            self._tell_if_ended(scope.latest_id)
 
     def steers(self) -> bool:
         """Whether the hooks inside do."""

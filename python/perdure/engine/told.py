@@ -78,12 +78,11 @@ class Told:
     def _take(self, number: int, operations: list[Wire]) -> None:
         """Note what an answer tells. One that has ended stays so; what there are no names for yet is left out."""
         states, is_news = self._states, number >= self.at_first
+        named = [raw for raw in operations if _is_named(raw)]
         if is_news:
-            self._keys.append([raw["Id"] for raw in operations])
-        for raw in operations:
+            self._keys.append([raw["Id"] for raw in named])
+        for raw in named:
             key, status = raw["Id"], raw["Status"]
-            if status not in _STATUSES or raw["Type"] not in _TYPES:
-                continue
             known = states.get(key)
             if known is None:
                 states[key] = [number, raw]
@@ -128,7 +127,7 @@ class Told:
     def execution(self) -> Wire | None:
         """Give the operation that is the execution itself, as it was at first; nearly always the first of all."""
         first = (raw for part in self._parts[: self.at_first] for raw in as_dicts(part))
-        return next((raw for raw in first if raw["Type"] == "EXECUTION"), None)
+        return next((raw for raw in first if _is_named(raw) and raw["Type"] == "EXECUTION"), None)
 
     def is_inside(self, raw: Wire, operation_id: str) -> bool:
         """Tell whether an operation is inside a context, however deep."""
@@ -141,6 +140,14 @@ class Told:
             if around is None:
                 break
             raw = around
+        return False
+
+
+def _is_named(raw: Any) -> bool:
+    """Whether an operation is one that there are names for. What is odd about others is for the core to say."""
+    try:
+        return isinstance(raw["Id"], str) and raw["Status"] in _STATUSES and raw["Type"] in _TYPES
+    except (TypeError, LookupError):
         return False
 
 

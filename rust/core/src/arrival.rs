@@ -202,10 +202,10 @@ impl<P: Payload, W> Engine<P, W> {
         self.scopes[scope.0].parent
     }
 
-    /// The id of the operation that `scope` has come to last, or of the one that takes the place of an index there.
-    pub fn id_at(&self, scope: ScopeId, index: Option<u64>) -> OperationId {
+    /// The id of the operation that `scope` has come to last.
+    pub fn latest(&self, scope: ScopeId) -> OperationId {
         let inside = &self.scopes[scope.0];
-        OperationId::at(inside.prefix.as_ref(), index.unwrap_or(inside.counter))
+        OperationId::at(inside.prefix.as_ref(), inside.counter)
     }
 
     fn tried_now(&self, scope: ScopeId) -> Option<Seat> {

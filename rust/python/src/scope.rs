@@ -224,9 +224,9 @@ impl Scope {
         }
     }
 
-    #[pyo3(signature = (index = None, /))]
-    fn id_at(&self, index: Option<u64>) -> String {
-        self.shared.lock().engine.id_at(self.id, index).to_string()
+    #[getter]
+    fn latest_id(&self) -> String {
+        self.shared.lock().engine.latest(self.id).to_string()
     }
 
     #[getter]

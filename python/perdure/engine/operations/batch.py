@@ -371,12 +371,6 @@ class Branches:
         serdes = self.plan.options.item_serdes
         return child.run_virtual(self.context, inner, self._body(index), serdes, called, index)
 
-    def recorded(self, index: int) -> None:
-        """Show a branch whose result is recorded to whoever looks into the invocation."""
-        hooks = self.context.invocation.hooks
-        if hooks is not None:
-            hooks.after_operation(self.context.scope, index)
-
     def nested(self, index: int, operation: Operation) -> Flow[Any]:
         """Give the flow of a branch that was come to by `Batch.come`."""
         return child.run(self.context, operation, self._body(index), self.plan.options.item_serdes, None, branch=True)
