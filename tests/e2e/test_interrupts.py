@@ -195,7 +195,7 @@ SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
 LINE = [Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
 TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
 WATCH = [Checkpointer.watch, Checkpointer._flusher]
-END = [Checkpointer.close, Invocation.end, Invocation._join, Checkpointer.flush]
+END = [Checkpointer.close, Invocation.end, Invocation.join, Checkpointer.flush]
 
 RUN = BranchThreads
 
