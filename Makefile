@@ -52,7 +52,7 @@ bench: $(STAMPS)/release $(STAMPS)/dev ## Measure perdure against the official S
 
 soak: $(STAMPS)/built $(STAMPS)/dev ## The long runs: deep property tests, repeated loads
 	PROPTEST_CASES=200000 cargo test --locked --quiet --release -p perdure-client
-	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or not soak" $(PYTEST_ARGS)
+	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or hypothesis" $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 600
 

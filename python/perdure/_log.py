@@ -17,6 +17,10 @@ class Log:
     def __init__(self, name: str) -> None:
         self._target = logging.getLogger(name)
 
+    def has_debug(self) -> bool:
+        """Whether anybody wants lines at DEBUG."""
+        return self._target.isEnabledFor(logging.DEBUG)
+
     def debug(self, msg: str, *args: object, **keywords: Any) -> None:
         """Log at DEBUG."""
         self._log(logging.DEBUG, msg, args, keywords)

@@ -314,6 +314,10 @@ def _run(
     if reserve is not None:
         _set_deadline(invocation, reserve)
     user_event = read_input(payload)
+    if logger.has_debug():
+        from perdure.engine import debug_log  # noqa: PLC0415  only for those who want to see it
+
+        factories = debug_log.listen(invocation, factories)
     if not factories:
         return _carry_out(invocation, handler, user_event, host)
     from perdure.engine.plugins import Plugins  # noqa: PLC0415  only where there are any

@@ -16,6 +16,7 @@ from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._core import MAX_OPERATIONS, MAX_WRITTEN
+from perdure._log import Log
 from perdure.engine import threads as _threads
 from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError, GetExecutionStateError
 
@@ -42,6 +43,7 @@ _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
 sleep = time.sleep
+logger = Log("perdure")
 stopwatch = time.perf_counter
 
 
@@ -141,10 +143,12 @@ class Checkpointer:
         """
         hooks = self.hooks
         watch = stopwatch if hooks is None else hooks.stopwatch
-        asked_at = self._now()
+        count, asked_at = len(updates), self._now()
         sent_at = watch()
         next_token, operations, marker = self._checkpoint(token or "", updates, number)
         took = watch() - sent_at
+        if logger.has_debug():
+            logger.debug("a checkpoint of %d updates took %.1f ms", count, took * 1e3)
         told = [operations] if operations else []
         if marker and next_token:  # what nobody goes on from need not be known
             told += self.pages(next_token, marker)
