@@ -32,6 +32,7 @@ from perdure.engine.batch import BranchThreads
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.invocation import Invocation
 from perdure.engine.operations import batch, child, common, step, wait
+from perdure.local.foreign_threads import frames
 from support.interrupts import Interrupt, Interrupter, each_place, traced
 from support.invocations import NOW, PENDING, LambdaContext, Recorder, event, op
 
@@ -57,8 +58,7 @@ class Crowd(Recorder):
     def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
         waiting = driver.run.__code__  # in which they are while they run no other code of Python's
         for _ in range(20 if len(self.calls) < 2 else 0):
-            frames = sys._current_frames().values()
-            if sum(frame.f_code is waiting for frame in frames) >= BRANCHES - 1:
+            if sum(frame.f_code is waiting for frame in frames()) >= BRANCHES - 1:
                 break
             time.sleep(0.0001)
         return super().checkpoint_durable_execution(**call)
@@ -135,7 +135,7 @@ def timers(context: DurableContext) -> Any:
 
     def at_work(_step: StepContext) -> int:
         until = time.monotonic() + 0.02
-        while time.monotonic() < until and all(f.f_code is not keeping for f in sys._current_frames().values()):
+        while time.monotonic() < until and all(f.f_code is not keeping for f in frames()):
             time.sleep(0.0002)
         return 1
 

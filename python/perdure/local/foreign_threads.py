@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 _AT_REST = {("_worker", "concurrent.futures.thread"): "work_queue", ("get", "queue"): "self"}
 
 
+# Only one thread at a time turns garbage collection off, and on again.
+_looking = threading.Lock()
+
+
+def frames() -> list[FrameType]:
+    """Give the frames in which threads are now; see `frame_of`."""
+    return list(_frames().values())
+
+
 def frame_of(thread_id: int | None) -> FrameType | None:
     """Give the frame in which a thread is now; None if there is no such thread.
 
@@ -21,13 +30,18 @@ def frame_of(thread_id: int | None) -> FrameType | None:
     are made, and to collect a `threading.local` takes that lock, too, so that the process would stand still for ever
     (CPython's issue 106883).
     """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        return sys._current_frames().get(thread_id or 0)  # noqa: SLF001  documented, and all there is
-    finally:
-        if collects:
-            gc.enable()
+    return _frames().get(thread_id or 0)
+
+
+def _frames() -> dict[int, FrameType]:
+    with _looking:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames()  # noqa: SLF001  documented, and all there is
+        finally:
+            if collects:
+                gc.enable()
 
 
 def at_rest(thread: threading.Thread) -> bool:

@@ -6,7 +6,6 @@ handler's own may keep a hand from coming to either: then, after a while, anothe
 
 from __future__ import annotations
 
-import sys
 import threading
 from _thread import allocate_lock, get_ident, start_new_thread
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine import threads as _threads
+from perdure.local.foreign_threads import frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,7 +229,7 @@ class Hands:
 
     def _place(self) -> Any:
         """Tell where the hand that has the turn is: it is held up if it does not move from there."""
-        frame = sys._current_frames().get(self._holder.ident) if self._holder is not None else None  # noqa: SLF001
+        frame = frame_of(self._holder.ident) if self._holder is not None else None
         return frame, frame.f_lasti if frame is not None else None
 
     def _take_over(self, me: _Hand) -> None:
