@@ -158,5 +158,7 @@ def test_the_level_is_lambdas(
 
 
 def test_a_logger_without_handlers_gets_one(root: logging.Logger) -> None:
+    root.handlers.clear()  # of pytest's own, which serves all tests
     log_as_json()
+    assert len(root.handlers) == 1
     assert isinstance(root.handlers[0].formatter, JsonFormatter)
