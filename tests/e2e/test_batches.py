@@ -16,6 +16,7 @@ from perdure.engine import batch as executor
 from perdure.exceptions import InvalidStateError, ValidationError
 from perdure.local import InvocationCut, LocalService
 from perdure.retries import RetryPresets
+from support.executions import run
 from support.invocations import PENDING, Recorder, error, invoke, op, op_id, succeeded
 
 if TYPE_CHECKING:
@@ -34,18 +35,6 @@ def facts(batch: Any) -> Any:
     """Give what a result says: the items, by their statuses and results, and why the batch is done."""
     items = [[item.status.value, item.result] for item in batch.all]
     return [items, batch.total_count, batch.completion_reason.value]
-
-
-def run(handler: Callable[[DurableContext], Any], **options: Any) -> Any:
-    """Run an execution to its end on the embedded service."""
-
-    @durable_execution
-    def durable(_event: Any, context: DurableContext) -> Any:
-        return handler(context)
-
-    handle = LocalService(**options).register("f", durable).run("f")
-    assert handle.status == "SUCCEEDED", handle.error
-    return handle
 
 
 def branches_of(handle: Any) -> list[dict[str, Any]]:

@@ -3,64 +3,26 @@
 from __future__ import annotations
 
 import threading
-import time
-from _thread import _count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, StepContext, durable_execution
 from perdure._core import hands_at_work
 from perdure.config import CompletionConfig, NestingType
 from perdure.engine import batch as executor
-from perdure.local import Limits, LocalService
+from perdure.local import Limits
 from perdure.retries import RetryPresets
+from support.executions import run
 from support.invocations import invoke, op, succeeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from perdure import DurableContext, StepContext
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
 
 BOTH = pytest.mark.parametrize("nesting", [NestingType.NESTED, NestingType.FLAT], ids=["nested", "flat"])
 ALL = CompletionConfig.all_completed()
-
-
-def thread_count() -> int:
-    """Count the threads once those that have nothing left to do are gone."""
-    for _ in range(200):
-        count = _count()
-        if count <= AT_REST:
-            break
-        time.sleep(0.001)
-    return _count()
-
-
-AT_REST = _count()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    global AT_REST  # noqa: PLW0603  what a test begins with
-    AT_REST = _count()
-    named = set(threading.enumerate())
-    yield
-    assert thread_count() == AT_REST
-    assert set(threading.enumerate()) == named
-    assert hands_at_work() == 0
-
-
-def run(handler: Callable[[DurableContext], Any], **options: Any) -> Any:
-    """Run an execution to its end on the embedded service."""
-
-    @durable_execution
-    def durable(_event: Any, context: DurableContext) -> Any:
-        return handler(context)
-
-    handle = LocalService(**options).register("f", durable).run("f")
-    assert handle.status == "SUCCEEDED", handle.error
-    return handle
 
 
 # ---- load

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from _thread import _count
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perdure import DurableContext, InvocationError, StepContext, run_durable_handler
-from perdure._core import hands_at_work
 from perdure.config import NestingType
 from perdure.engine import checkpoint
 from perdure.engine.hosted import HostedEvent
@@ -19,35 +17,11 @@ from perdure.local import VirtualClock
 from support.invocations import PENDING, LambdaContext, Recorder, event, invoke, succeeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
 
 BOTH = pytest.mark.parametrize("nesting", [NestingType.NESTED, NestingType.FLAT], ids=["nested", "flat"])
-
-
-def thread_count() -> int:
-    """Count the threads once those that have nothing left to do are gone."""
-    for _ in range(200):
-        count = _count()
-        if count <= AT_REST:
-            break
-        time.sleep(0.001)
-    return _count()
-
-
-AT_REST = _count()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    global AT_REST  # noqa: PLW0603  what a test begins with
-    AT_REST = _count()
-    named = set(threading.enumerate())
-    yield
-    assert thread_count() == AT_REST
-    assert set(threading.enumerate()) == named
-    assert hands_at_work() == 0
 
 
 class StandingClock(VirtualClock):
