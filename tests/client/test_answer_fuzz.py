@@ -28,6 +28,12 @@ BODIES = [
     *("hello", "", "hel", "hello again", "5\r\nhello\r\n0\r\n\r\n", "5;x=y\r\nhello\r\n0\r\nT: r\r\n\r\n"),
     *("05\r\nhello\r\n00\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "5\nhello\n0\n\n", "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
     *("5\r\nhello0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n", "5\r\nhello\r\n"),
+    *("5;x=y;z\t\r\nhello\r\n0;\r\n\r\n", " 5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n\n0\r\n\r\n"),
+]
+CHUNKS = ["5", "hello", "0"]
+TRAILERS = [
+    *("T: r", "T:", "T : r", ": r", "T", " T: r", "\tfolded", "T: r\x00", "T: \x7f", "T\xe9: r", "T: \xe9"),
+    *("T: r\nU: s", "T: r\rU: s", "Content-Length: 5", "content-length: x", "Transfer-Encoding: gzip", "\n"),
 ]
 
 
@@ -37,11 +43,17 @@ def answers(draw: st.DrawFn) -> bytes:
     text = ""
     for _ in range(draw(st.integers(1, 2))):
         lines = draw(st.lists(st.sampled_from(LINES), max_size=3))
-        text += "\r\n".join([draw(st.sampled_from(BEGINNINGS)), *lines, "", ""]) + draw(st.sampled_from(BODIES))
+        trailer = st.lists(st.sampled_from(TRAILERS), max_size=3).map(
+            lambda lines: "\r\n".join([*CHUNKS, *lines, "", ""])
+        )
+        body = draw(st.sampled_from(BODIES) | trailer)
+        text += "\r\n".join([draw(st.sampled_from(BEGINNINGS)), *lines, "", ""]) + body
     spoiled = bytearray(text.encode("latin-1"))
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, max(0, len(spoiled) - 1)))
-        damage = draw(st.sampled_from([b"", b"\r", b"\n", b" ", b"\0", b",", b"0", b"\xff"]))
+        damage = draw(
+            st.sampled_from([b"", b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b",", b":", b";", b"0", b"\xff"])
+        )
         spoiled[at : at + draw(st.integers(0, 2))] = damage
     return bytes(spoiled)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
+import socket
+import termios
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,9 +22,11 @@ from perdure.engine.received import as_dicts
 from perdure.exceptions import CheckpointError
 from support.invocations import LambdaContext, event, op_id
 from support.wire import OK, Connection, answer, lambda_environment, scripted
+from support.wired import authority, certified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/name/execution-id"
 
@@ -122,6 +128,99 @@ def test_no_content_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(CheckpointError, match="204"):
             run_durable_handler(event(), LambdaContext(), lambda _, c: c.step(lambda _: 1))
     assert len(requests) == 1
+
+
+def in_chunks(trailer: bytes = b"\r\n", line: bytes = b"%x") -> bytes:
+    """Give an answer in one chunk, with these lines before and after it."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + line % len(OK) + b"\r\n" + OK + b"\r\n0\r\n" + trailer
+
+
+ODD_CHUNKS = {
+    "another answer for a trailer": in_chunks(answer()),
+    "no colon": in_chunks(b"Trailer\r\n\r\n"),
+    "no name": in_chunks(b": x\r\n\r\n"),
+    "a space before the colon": in_chunks(b"T : x\r\n\r\n"),
+    "a folded line": in_chunks(b"T: x\r\n y\r\n\r\n"),
+    "a line that begins with a space": in_chunks(b" T: x\r\n\r\n"),
+    "a newline alone": in_chunks(b"T: x\nU: y\r\n\r\n"),
+    "a newline alone at the end": in_chunks(b"T: x\r\n\n"),
+    "a carriage return alone": in_chunks(b"T: x\rU: y\r\n\r\n"),
+    "a null": in_chunks(b"T: \0\r\n\r\n"),
+    "another length": in_chunks(b"content-length: 2\r\n\r\n"),
+    "another coding": in_chunks(b"Transfer-Encoding: gzip\r\n\r\n"),
+    "too many lines": in_chunks(b"T: x\r\n" * 65 + b"\r\n"),
+    "a line too long": in_chunks(b"T: %b\r\n\r\n" % (b"x" * 2**17)),
+    "no end": in_chunks(b"T: x\r\n"),
+    "a newline before a size": in_chunks(line=b"\n%x"),
+    "a space before a size": in_chunks(line=b" %x"),
+    "a newline behind a size": in_chunks(line=b"%x\n"),
+    "a newline in an extension": in_chunks(line=b"%x;x\ny"),
+}
+
+
+@pytest.mark.parametrize("case", ODD_CHUNKS)
+def test_a_connection_whose_answer_is_odd_is_not_used_again(
+    case: str, native: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+
+    def script(connection: Connection) -> None:
+        while connection.request() is not None:
+            called.append(connection.number)
+            connection.send(ODD_CHUNKS[case] if connection.number == 0 else answer())
+            if case == "no end":
+                return
+
+    with scripted(script) as (port, _):
+        lambda_environment(monkeypatch, f"http://127.0.0.1:{port}")
+        client = native()
+        with pytest.raises(ConnectionError):
+            client.checkpoint(ARN, "t", Updates(), "ct")
+        assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
+    assert called == [0, 1]
+
+
+def arrived(connection: Connection) -> None:
+    """Wait until the other end has all that was sent."""
+    left = array.array("i", [1])
+    while left[0]:
+        fcntl.ioctl(connection.peer, termios.TIOCOUTQ, left)
+
+
+@pytest.mark.parametrize("transport", ["http", "https"])
+@pytest.mark.parametrize(
+    "more", [answer(b'{"CheckpointToken": "of nobody"}'), b"\r\n", b""], ids=["answer", "line", "end"]
+)
+def test_what_comes_after_an_answer_is_no_answer_to_the_next_request(
+    transport: str, more: bytes, native: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called: list[int] = []
+    answered, sent = threading.Event(), threading.Event()
+
+    def script(connection: Connection) -> None:
+        while connection.request() is not None:
+            called.append(connection.number)
+            connection.send(answer())
+            if connection.number == 0:
+                assert answered.wait(30)
+                connection.send(more)
+                arrived(connection)
+                if not more:
+                    connection.peer.shutdown(socket.SHUT_RDWR)
+                sent.set()
+
+    is_safe = transport == "https"
+    authority().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with scripted(script, certified() if is_safe else None) as (port, _):
+        url = f"https://localhost:{port}" if is_safe else f"http://127.0.0.1:{port}"
+        lambda_environment(monkeypatch, url, AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
+        client = native()
+        for _ in range(3):
+            assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
+            answered.set()
+            assert sent.wait(30)
+    assert called == [0, 1, 1]
 
 
 SOUND_ANSWERS = {

@@ -99,6 +99,7 @@ def operations(draw: st.DrawFn) -> Any:
         "Name": st.sampled_from(NAMES if is_odd else ["a", None]),
         "ParentId": st.sampled_from([None, op_id(7), "", 3]) if is_odd else st.none(),
         "StartTimestamp": numbers,
+        "EndTimestamp": numbers,
         own: details if is_odd else usual_details,
     }
     return draw(pairs(**members))

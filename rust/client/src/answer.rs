@@ -14,6 +14,11 @@ const MAX_HEADERS: usize = 64;
 const MAX_INTERIM: usize = 8;
 const READ: usize = 16 * 1024;
 
+const CONNECTION: &str = "connection";
+const CONTENT_ENCODING: &str = "content-encoding";
+const CONTENT_LENGTH: &str = "content-length";
+const TRANSFER_ENCODING: &str = "transfer-encoding";
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -159,9 +164,13 @@ impl<R: Read> Reader<R> {
     }
 
     fn chunks(&mut self) -> Result<Vec<u8>, Unread> {
-        let mut body = Vec::new();
+        let (mut body, mut extensions) = (Vec::new(), 0);
         loop {
-            let size = self.chunk_size()?;
+            let (size, extension) = self.chunk_size()?;
+            extensions += extension;
+            if extensions > MAX_HEAD {
+                return malformed("what its chunks say of themselves does not end");
+            }
             if size == 0 {
                 return self.trailer().map(|()| body);
             }
@@ -175,32 +184,52 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn chunk_size(&mut self) -> Result<usize, Unread> {
+    /// The size of the next chunk, and how long the rest of its line is, which says nothing here.
+    fn chunk_size(&mut self) -> Result<(usize, usize), Unread> {
         let line = self.line()?;
-        let digits = line.split(';').next().unwrap_or_default().trim_ascii();
+        let size = line.split(|&byte| byte == b';').next().unwrap_or_default();
+        let is_text = line.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
+        // There may be space before what follows the size, and some have it where nothing does.
+        let digits = str::from_utf8(size).map_or("", |size| size.trim_end_matches([' ', '\t']));
         let is_hex = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         match usize::from_str_radix(digits, 16) {
-            Ok(size) if is_hex => Ok(size),
+            Ok(chunk) if is_hex && is_text => Ok((chunk, line.len() - size.len())),
             _ => malformed("a chunk has no size"),
         }
     }
 
-    /// What stands behind the last chunk, up to an empty line.
+    /// What stands behind the last chunk: lines like those of a head, up to an empty one. They say nothing here, and must
+    /// not say what a head says of the body.
     fn trailer(&mut self) -> Result<(), Unread> {
-        for _ in 0..=MAX_HEADERS {
-            if self.line()?.is_empty() {
-                return Ok(());
+        loop {
+            let here = &self.buffer[self.at..];
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            match httparse::parse_headers(here, &mut headers) {
+                Ok(httparse::Status::Complete((length, headers))) => {
+                    if let Some(header) = headers.iter().find(|header| is_heeded(header.name)) {
+                        return malformed(format!("its trailer has {}, which belongs into a head", header.name));
+                    }
+                    if has_bare_newline(&here[..length]) {
+                        return malformed("a line of its trailer does not end where it should");
+                    }
+                    self.at += length;
+                    return Ok(());
+                }
+                Ok(httparse::Status::Partial) if here.len() <= MAX_HEAD => self.more()?,
+                Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                    return malformed("its trailer does not end");
+                }
+                Err(error) => return malformed(format!("its trailer cannot be read ({error})")),
             }
         }
-        malformed("its trailer does not end")
     }
 
-    fn line(&mut self) -> Result<String, Unread> {
+    fn line(&mut self) -> Result<Vec<u8>, Unread> {
         const LONGEST: usize = 4096;
         loop {
             let here = &self.buffer[self.at..];
             if let Some(end) = here.windows(2).take(LONGEST).position(|pair| pair == b"\r\n") {
-                let line = String::from_utf8_lossy(&here[..end]).into_owned();
+                let line = here[..end].to_vec();
                 self.at += end + 2;
                 return Ok(line);
             }
@@ -241,8 +270,11 @@ impl Head {
         let (Some(status), Some(version)) = (response.code, response.version) else {
             return malformed("it has no status");
         };
-        let says = |word: &str| tokens(&headers, "connection").any(|token| token.eq_ignore_ascii_case(word));
-        let keeps_alive = if version == 0 { says("keep-alive") } else { !says("close") };
+        let says = |word: &str| tokens(&headers, CONNECTION).any(|token| token.eq_ignore_ascii_case(word));
+        // An old server that sends chunks is something else, or passes on what it does not understand.
+        let is_old = version == 0;
+        let is_faulty = is_old && headers.iter().any(|(name, _)| name == TRANSFER_ENCODING);
+        let keeps_alive = !says("close") && !is_faulty && (!is_old || says("keep-alive"));
         Ok(Self { status, reason: response.reason.unwrap_or_default().to_owned(), headers, keeps_alive })
     }
 }
@@ -261,14 +293,26 @@ fn tokens<'a>(headers: &'a [(String, String)], name: &'a str) -> impl Iterator<I
     values.flat_map(|value| value.split(',')).map(str::trim_ascii)
 }
 
+/// Whether a header says something of the body or of the connection.
+fn is_heeded(name: &str) -> bool {
+    [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING]
+        .iter()
+        .any(|heeded| name.eq_ignore_ascii_case(heeded))
+}
+
+/// Whether a line ends with a newline alone.
+fn has_bare_newline(lines: &[u8]) -> bool {
+    lines.iter().enumerate().any(|(at, &byte)| byte == b'\n' && (at == 0 || lines[at - 1] != b'\r'))
+}
+
 fn framing(head: &Head) -> Result<Framing, Unread> {
-    let mut lengths = tokens(&head.headers, "content-length");
+    let mut lengths = tokens(&head.headers, CONTENT_LENGTH);
     let length = lengths.next();
     if lengths.any(|other| Some(other) != length) {
         return malformed("it has two lengths");
     }
-    let codings: Vec<&str> = tokens(&head.headers, "transfer-encoding").collect();
-    if tokens(&head.headers, "content-encoding").any(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    let codings: Vec<&str> = tokens(&head.headers, TRANSFER_ENCODING).collect();
+    if tokens(&head.headers, CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return malformed("it is compressed, which nobody asked for");
     }
     let framing = match (codings.as_slice(), length) {
@@ -321,6 +365,13 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\n{}", 200, "{}", false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200, "{}", false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: x, Keep-Alive\r\n\r\n{}", 200, "{}", true),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, close\r\n\r\n{}", 200, "{}", false),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n",
+                200,
+                "",
+                false,
+            ),
             ("HTTP/1.1 400 Bad\r\nX: y\r\n\r\ngone", 400, "gone", false),
             ("HTTP/1.1 204 No\r\n\r\n", 204, "", true),
             (
@@ -380,6 +431,139 @@ mod tests {
         assert!(read(interim.as_bytes(), 100_000).is_err());
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(2 * MAX_HEAD));
         assert!(matches!(read(endless.as_bytes(), 100_000), Err(Unread::Malformed(_))));
+    }
+
+    /// How many bytes may come at a time; what is long is read anew with each.
+    fn steps(text: &str) -> impl Iterator<Item = usize> {
+        let most = text.len();
+        [1, 7, 100_000].into_iter().filter(move |step| most < 2_000 || *step > 7)
+    }
+
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    #[test]
+    fn what_chunks_and_trailers_say_besides_is_stepped_over() {
+        let lines = "a: b\r\n".repeat(MAX_HEADERS);
+        for (chunks, body) in [
+            ("5\r\nhello\r\n0\r\n\r\n", "hello"),
+            ("5 \t\r\nhello\r\n0 ;a=b;c\r\n\r\n", "hello"),
+            ("5;a=\"\u{e9}\tx\"\r\nhello\r\n0\r\n\r\n", "hello"),
+            ("2\r\n\r\n\r\n0\r\nX:\r\nY: \u{e9}\tz \r\n\r\n", "\r\n"),
+            (format!("0\r\n{lines}\r\n").as_str(), ""),
+            (format!("0\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD / 2)).as_str(), ""),
+        ] {
+            let text = format!("{CHUNKED}{chunks}");
+            for step in steps(&text) {
+                let answer = read(text.as_bytes(), step).expect(chunks);
+                assert_eq!((&*answer.body, answer.keeps_alive), (body.as_bytes(), true), "{chunks}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trailer_is_held_to_what_a_head_is_held_to() {
+        let (lines, long) = ("a: b\r\n".repeat(MAX_HEADERS + 1), "x".repeat(2 * MAX_HEAD));
+        for trailer in [
+            "",
+            "\r",
+            "T: r\r\n",
+            "T: r\r\n\r",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            "no colon\r\n\r\n",
+            ": no name\r\n\r\n",
+            "T : r\r\n\r\n",
+            "T\t: r\r\n\r\n",
+            "T\0: r\r\n\r\n",
+            "T(x): r\r\n\r\n",
+            "T\u{e9}: r\r\n\r\n",
+            " T: r\r\n\r\n",
+            "T: r\r\n folded\r\n\r\n",
+            "T: r\r\n\tfolded\r\n\r\n",
+            "T: \0\r\n\r\n",
+            "T: \u{7f}\r\n\r\n",
+            "T: r\rX: y\r\n\r\n",
+            "T: r\r\rX: y\r\n\r\n",
+            "T: r\nX: y\r\n\r\n",
+            "T: r\n\n",
+            "T: r\n\r\n",
+            "T: r\r\n\n",
+            "\n",
+            "\r\r\n",
+            "Content-Length: 5\r\n\r\n",
+            "content-length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n",
+            "Content-Encoding: identity\r\n\r\n",
+            "Connection: close\r\n\r\n",
+            format!("{lines}\r\n").as_str(),
+            lines.as_str(),
+            format!("T: {long}\r\n\r\n").as_str(),
+            format!("T: {long}").as_str(),
+            format!("{long}: T\r\n\r\n").as_str(),
+        ] {
+            let text = format!("{CHUNKED}5\r\nhello\r\n0\r\n{trailer}");
+            for step in steps(&text) {
+                assert!(read(text.as_bytes(), step).is_err(), "{trailer:.40?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_s_line_is_a_size_and_text() {
+        for line in [
+            "",
+            " ",
+            " 5",
+            "\t5",
+            "\n5",
+            "\r5",
+            "\u{b}5",
+            "5\n",
+            "5\n;x",
+            "5\r",
+            "5\0",
+            "5\u{c}",
+            "5;x\ny",
+            "5;x\ry",
+            "5;\0",
+            "5 5",
+            "5,5",
+            "5x",
+            "0x5",
+            "+5",
+            "-5",
+            "5.",
+            "\u{665}",
+            ";5",
+            "000000005",
+            "5;\u{7f}",
+        ] {
+            for step in [1, 7, 100_000] {
+                let text = format!("{CHUNKED}{line}\r\nhello\r\n0\r\n\r\n");
+                assert!(read(text.as_bytes(), step).is_err(), "{line:?}");
+            }
+        }
+        let endless = "1;".to_owned() + &"x".repeat(4_000) + "\r\n1\r\n";
+        let text = format!("{CHUNKED}{}0\r\n\r\n", endless.repeat(2 * MAX_HEAD / 4_000));
+        assert!(
+            matches!(read(text.as_bytes(), 100_000), Err(Unread::Malformed(reason)) if reason.ends_with("not end"))
+        );
+    }
+
+    #[test]
+    fn with_more_behind_the_answer_the_connection_is_not_kept() {
+        for more in ["\r\n", "x", "0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"] {
+            for answer in [
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: r\r\n\r\n",
+                "HTTP/1.1 204 No\r\n\r\n",
+            ] {
+                let alone = read(answer.as_bytes(), 100_000).expect(answer);
+                let answer = read(format!("{answer}{more}").as_bytes(), 100_000).expect(answer);
+                assert_eq!((alone.keeps_alive, answer.keeps_alive), (true, false), "{more:?}");
+                assert_eq!(answer, Answer { keeps_alive: false, ..alone });
+            }
+        }
     }
 
     proptest! {

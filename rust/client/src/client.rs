@@ -187,7 +187,7 @@ impl Client {
         let credentials = state.credentials.get(present.credentials?, until)?;
         let request = self.request(call, &credentials, present.trace.as_deref(), now());
         self.settle();
-        let kept = lock(&state.idle).take().filter(Connection::is_fresh);
+        let kept = lock(&state.idle).take().filter(Connection::is_fresh).and_then(Connection::if_silent);
         if let Some(connection) = kept {
             match self.exchange(connection, &request, until) {
                 // It had ended unnoticed, as connections do while a sandbox is frozen: nobody has seen the request.

@@ -144,6 +144,13 @@ impl Connection {
         self.last_used.elapsed().is_ok_and(|idle| idle < IDLE)
     }
 
+    /// The connection, if nothing has come on it since its last answer. An answer that nobody asked for would be taken for
+    /// that to the next request; and whoever has hung up hears no request.
+    pub fn if_silent(mut self) -> Option<Self> {
+        // Before the first answer, a server has things to say of its own: tickets of TLS.
+        if self.used && self.stream.has_more().unwrap_or(true) { None } else { Some(self) }
+    }
+
     /// Sends a request and reads its answer.
     pub fn exchange(&mut self, request: &[u8], until: Instant) -> Result<Answer, Failed> {
         let used = std::mem::replace(&mut self.used, true);
@@ -172,6 +179,30 @@ impl Connection {
             Unread::Io(error) => ended(&self.address, error),
         };
         Failed { stale: silent && matches!(error, Error::Lost { .. }), error }
+    }
+}
+
+impl Stream {
+    /// Whether anything has come for whoever reads next, the end of the connection included.
+    fn has_more(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Plain(timed) => timed.at_once(|socket| socket.peek(&mut [0])).map(|got| got.is_some()),
+            Self::Tls(tls) => {
+                let StreamOwned { conn, sock } = &mut **tls;
+                loop {
+                    let state = conn.process_new_packets().map_err(io::Error::other)?;
+                    if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
+                        return Ok(true);
+                    }
+                    // What is TLS's own is for nobody else.
+                    match sock.at_once(|socket| conn.read_tls(socket))? {
+                        None => return Ok(false),
+                        Some(0) => return Ok(true),
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -205,6 +236,19 @@ impl Timed {
     fn allowance(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.min(READ)) }
+    }
+}
+
+impl Timed {
+    /// What can be done with the socket without waiting; None if that would be needed.
+    fn at_once<T>(&mut self, action: impl FnOnce(&mut TcpStream) -> io::Result<T>) -> io::Result<Option<T>> {
+        self.socket.set_nonblocking(true)?;
+        let done = action(&mut self.socket);
+        self.socket.set_nonblocking(false)?;
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            done => done.map(Some),
+        }
     }
 }
 
@@ -327,4 +371,71 @@ fn handshake(mut timed: Timed, endpoint: &Endpoint, config: &Arc<ClientConfig>) 
         })?;
     }
     Ok(Stream::Tls(Box::new(StreamOwned::new(tls, timed))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+    /// A connection that has carried a call, and the other end of it.
+    fn used() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = listener.local_addr().expect("it is bound").port();
+        let endpoint = Endpoint::parse(&format!("http://127.0.0.1:{port}")).expect("an address");
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut connection = Connection::open(&endpoint, None, None, until).expect("somebody listens");
+        let (mut peer, _) = listener.accept().expect("a connection");
+        peer.write_all(OK).expect("somebody reads");
+        assert!(connection.exchange(REQUEST, until).is_ok_and(|answer| answer.keeps_alive));
+        hear(&mut peer);
+        (connection, peer)
+    }
+
+    fn hear(peer: &mut TcpStream) {
+        peer.read_exact(&mut [0; REQUEST.len()]).expect("a request");
+    }
+
+    fn arrived(connection: &Connection) {
+        let Stream::Plain(timed) = &connection.stream else { panic!("it is no TLS") };
+        timed.socket.peek(&mut [0]).expect("it comes");
+    }
+
+    #[test]
+    fn a_connection_on_which_nothing_has_come_may_be_used_again() {
+        let (connection, mut peer) = used();
+        let mut connection = connection.if_silent().expect("it is silent");
+        // Whoever reads next waits as before.
+        let server = thread::spawn(move || {
+            hear(&mut peer);
+            peer.write_all(OK).expect("somebody reads");
+            peer
+        });
+        let until = Instant::now() + Duration::from_secs(60);
+        assert!(connection.exchange(REQUEST, until).is_ok());
+        let _peer = server.join().expect("it answers");
+        assert!(connection.if_silent().is_some());
+    }
+
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_request() {
+        for more in [OK, b"\r\n"] {
+            let (connection, mut peer) = used();
+            peer.write_all(more).expect("somebody is there");
+            arrived(&connection);
+            assert!(connection.if_silent().is_none());
+        }
+    }
+
+    #[test]
+    fn a_connection_that_has_ended_is_not_used_again() {
+        let (connection, peer) = used();
+        drop(peer);
+        arrived(&connection);
+        assert!(connection.if_silent().is_none());
+    }
 }

@@ -44,7 +44,7 @@ const BEGINNINGS: [&str; 8] = [
     "HTTP/1.1  200 OK",
     "HTTP/1.1 2000 OK",
 ];
-const BODIES: [&str; 12] = [
+const BODIES: [&str; 18] = [
     "hello",
     "",
     "5\r\nhello\r\n0\r\n\r\n",
@@ -57,6 +57,12 @@ const BODIES: [&str; 12] = [
     "ffffffffffffffff5\r\nhello\r\n0\r\n\r\n",
     "5\r\nhello0\r\n\r\n",
     "-5\r\nhello\r\n0\r\n\r\n",
+    " 5\r\nhello\r\n\n0\r\n\r\n",
+    "5;\n\r\nhello\r\n0;x\r\n\r\n",
+    "0\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "0\r\nT: r\r\n folded\r\n\r\n",
+    "0\r\nT: r\nU: s\r\n\r\n",
+    "0\r\nContent-Length: 2\r\n\r\n{}",
 ];
 const NEWLINES: [&str; 4] = ["\r\n", "\r\n", "\r\n", "\n"];
 
