@@ -1,27 +1,34 @@
 """Batches whose branches end one after another, as Hypothesis writes them: who is in the result, and why it is over.
 
-A branch waits, so that its end has a moment of its own, and then succeeds or fails. What must come out is told by a
-small model, in which branches are no threads. The official SDK may take a recorded success for one that has not ended,
-by chance; what it does take for ended must have ended.
+A branch waits, so that its end has a moment of its own, and then succeeds or fails: by a step, after a callback, or
+without anything, so that a FLAT one leaves no trace of its end. What must come out is told by a small model, in which
+branches are no threads. The official SDK may take a recorded success for one that has not ended, by chance; what it
+does take for ended must have ended. Without a trace, who has ended is chance there, and so is the reason: it gets none
+of those branches.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from support.both_sdks import OFFICIAL, PERDURE, USER, Sdk, Stage, play
+from support.both_sdks import OFFICIAL, PERDURE, USER, Answer, Sdk, Stage, World, play
+
+REPLIES = {True: "yes", False: "no"}
+WORLD = World(answers={"yes": Answer(), "no": Answer("failure", error={"ErrorMessage": USER + "no"})})
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Waits so many seconds, one after another; then succeeds or fails."""
+    """Waits so many seconds, one after another; then succeeds or fails: by a step, an answer, or nothing."""
 
     waits: tuple[int, ...]
     succeeds: bool
+    last: str = "step"
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,10 @@ class Course:
         def run(inner: Any, branch: Branch, index: int, _all: Any) -> int:
             for seconds in branch.waits:
                 inner.wait(stage.seconds(seconds))
-            inner.step(lambda _: index)  # a FLAT branch without operations would leave no trace of its end
+            if branch.last == "step":
+                inner.step(lambda _: index)
+            elif branch.last == "answer":
+                inner.create_callback(REPLIES[branch.succeeds]).result()
             if not branch.succeeds:
                 raise ValueError(USER + str(index))
             return index
@@ -92,11 +102,12 @@ def _reason(course: Course, ended: dict[int, bool]) -> str | None:
 
 
 @st.composite
-def courses(draw: st.DrawFn) -> Course:
+def courses(draw: st.DrawFn, lasts: tuple[str, ...]) -> Course:
     branch = st.builds(
         Branch,
         st.lists(st.integers(1, 2_000), max_size=2).map(tuple),
         st.sampled_from([True, True, False]),
+        st.sampled_from(lasts),
     )
     branches = draw(st.lists(branch, min_size=1, max_size=8).map(tuple))
     thresholds = st.fixed_dictionaries(
@@ -115,15 +126,25 @@ MANY = settings(max_examples=settings.default.max_examples * 3)
 
 
 @MANY
-@given(courses())
+@given(courses(("step", "answer", "nothing")))
 def test_who_is_in_a_batch_follows_from_the_record_and_the_policy(course: Course) -> None:
     expected = foretell(course)
-    handle, _ = play(course, PERDURE)
+    handle, _ = play(course, PERDURE, WORLD)
     assert handle.value == expected
 
 
+@pytest.mark.parametrize("last", ["answer", "nothing"])
+@pytest.mark.parametrize("waits", [(9, 1), (8, 9, 5)], ids=["one at a time", "two at a time"])
+def test_a_failure_without_a_trace_comes_before_what_it_let_begin(waits: tuple[int, ...], last: str) -> None:
+    *failing, well = (Branch((seconds,), succeeds=False, last=last) for seconds in waits)
+    branches = (*failing, replace(well, succeeds=True))
+    handle, _ = play(Course(branches, len(failing), {"min_successful": 1}, "FLAT"), PERDURE, WORLD)
+    items = [[index, "FAILED"] for index, _ in enumerate(failing)]
+    assert handle.value == [[*items, [len(failing), "SUCCEEDED"]], "ALL_COMPLETED"]
+
+
 @MANY
-@given(courses(), st.lists(st.sampled_from([OFFICIAL, PERDURE]), min_size=1, max_size=6))
+@given(courses(("step",)), st.lists(st.sampled_from([OFFICIAL, PERDURE]), min_size=1, max_size=6))
 def test_what_the_official_sdk_takes_for_ended_has_ended(course: Course, turns: list[Sdk]) -> None:
     expected, reason = foretell(course)
     handle, _ = play(course, turns)

@@ -568,6 +568,13 @@ def early_and_serial(nesting: NestingType, context: DurableContext) -> Any:
     return facts(context.parallel(branches, max_concurrency=1, completion_config=rule, nesting_type=nesting))
 
 
+def early_after_ends_without_a_trace(nesting: NestingType, context: DurableContext) -> Any:
+    """FLAT, those who let the next one begin have failed without recording it."""
+    branches = [late_bad, late_bad, instant(1), instant(2)]
+    rule = CompletionConfig(min_successful=1)
+    return facts(context.parallel(branches, max_concurrency=1, completion_config=rule, nesting_type=nesting))
+
+
 def early_by_a_predicate(nesting: NestingType, context: DurableContext) -> Any:
     rule = CompletionConfig(
         should_complete=lambda status: complete_batch() if status.success_count == 2 else continue_batch()
@@ -590,7 +597,14 @@ def early_inside_early(nesting: NestingType, context: DurableContext) -> Any:
     return facts(found)
 
 
-EARLY = [early_by_successes, early_by_a_failure, early_and_serial, early_by_a_predicate, early_inside_early]
+EARLY = [
+    early_by_successes,
+    early_by_a_failure,
+    early_and_serial,
+    early_after_ends_without_a_trace,
+    early_by_a_predicate,
+    early_inside_early,
+]
 
 
 def in_record(handle: Any) -> list[tuple[Any, ...]]:

@@ -102,6 +102,13 @@ class Stage:
         with self.lock:
             self.notes.setdefault(label, []).append(show(what))
 
+    def note_change(self, label: str, what: Any) -> None:
+        """Take down what differs from the last; of perdure all, since only the official SDK may repeat itself."""
+        with self.lock:
+            told, shown = self.notes.setdefault(label, []), show(what)
+            if self.sdk is not OFFICIAL or told[-1:] != [shown]:
+                told.append(shown)
+
     def see(self, label: str, action: Callable[[], Any]) -> Any:
         """Take down what an operation returns or raises."""
         try:

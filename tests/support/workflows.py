@@ -402,7 +402,7 @@ class _Player:
 
     def _predicate(self, rule: str, place: str) -> Callable[[Any], Any]:
         def predicate(status: Any) -> Any:
-            self.stage.note(f"{place} asked", status)
+            self.stage.note_change(f"{place} asked", status)
             if rule == "two" and status.completed_count >= 2:
                 return self.config.complete_batch(self.config.CompletionOutcome.FAILED)
             if rule == "success" and status.success_count:

@@ -9,7 +9,8 @@
 //! says which have ended. Those that leave none are tried: each runs up to its end, its suspension, or the first
 //! operation that is new ([`Batch::hold`]), where it is held until all have been counted. One that came to its end after
 //! an operation that the outside has completed has, as far as the record goes, only now ended ([`Batch::finish_late`]): it
-//! counts afterwards, as the first thing that goes on.
+//! counts afterwards, as the first thing that goes on, in the order in which the outside acted. Where the record has more
+//! branches than the limit allows, somebody had ended by then: so many of those count at once ([`Batch::admit_more`]).
 //!
 //! Of outcomes that are recorded, the order of the record counts: with the one that satisfies the policy the batch is
 //! decided, and no further one is recorded ([`Batch::is_decided`]). So the result is what the record says, whoever reports
@@ -354,15 +355,23 @@ impl Batch {
         self.settling.is_some() && !self.aborted
     }
 
-    /// Whether all who were admitted are counted: it is time to [`Batch::settle`], or to [`Batch::admit_one`] more.
+    /// Whether all who were admitted are counted: it is time to [`Batch::settle`], or to [`Batch::admit_more`].
     pub fn is_counted(&self) -> bool {
         let settling = self.settling.as_ref();
         !self.aborted && !self.asking && settling.is_some_and(|settling| settling.counted == self.admitted)
     }
 
-    /// Admits one more, whatever the policy says: the record has more of them.
-    pub fn admit_one(&mut self) {
-        if self.admitted < self.policy.total {
+    /// The record has more branches than are admitted. An end let them in: the earliest of those that left no trace
+    /// counts as such. Where there is none, one more is admitted, whatever the policy says.
+    pub fn admit_more(&mut self) {
+        if self.admitted == self.policy.total {
+            return;
+        }
+        let unnoticed = self.settling.as_mut().and_then(|settling| settling.late.pop_first());
+        if let Some(((_, index), well)) = unnoticed {
+            self.count(index, Fate::Ended { well });
+            self.changed();
+        } else {
             self.admit();
             self.go_on();
         }
@@ -892,7 +901,7 @@ mod tests {
         assert_eq!(seen, [(0, (0, 0)), (2, (1, 0)), (3, (1, 1))]);
         // What it said stands, and what the record has more is counted all the same.
         assert!(batch.is_counted());
-        batch.admit_one();
+        batch.admit_more();
         assert_eq!(take(&mut batch), [3]);
         finish(&mut batch, 3, true);
         assert!(!batch.is_asking());
@@ -967,6 +976,58 @@ mod tests {
     }
 
     #[test]
+    fn who_let_others_in_had_ended_before_them() {
+        let enough = Policy { min_successful: Some(1), ..policy(3) };
+        // 0 failed after something outside, which let 1 in; 1 has done something, which the record shows.
+        let mut batch = opened(enough, Some(1), Record::Silent);
+        assert_eq!(take(&mut batch), [0]);
+        batch.finish_late(0, false, 20).expect("it is at work");
+        assert!(batch.is_counted());
+        batch.admit_more();
+        assert_eq!((batch.counts(), batch.admitted(), take(&mut batch)), ((0, 1), 2, vec![1]));
+        // That it succeeded comes after the failure, whether its end left a trace or not.
+        let (mut noticed, mut unnoticed) = (batch, opened(enough, Some(1), Record::Silent));
+        finish(&mut noticed, 1, true);
+        noticed.settle();
+        assert_eq!(noticed.branches(), [Branch::Failed, Branch::Succeeded, Branch::Waiting]);
+        assert_eq!(take(&mut unnoticed), [0]);
+        unnoticed.finish_late(0, false, Millis::MAX).expect("it is at work");
+        unnoticed.admit_more();
+        assert_eq!(take(&mut unnoticed), [1]);
+        unnoticed.finish_late(1, true, 10).expect("it is at work");
+        unnoticed.settle();
+        assert_eq!(unnoticed.branches(), noticed.branches());
+        assert_eq!(unnoticed.next(0), Next::Done(Reason::MinSuccessfulReached));
+    }
+
+    #[test]
+    fn of_those_who_ended_unnoticed_the_earliest_let_others_in() {
+        let mut batch = opened(lenient(5), Some(3), Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1, 2]);
+        suspend(&mut batch, 0, None, 0);
+        batch.finish_late(1, false, 20).expect("it is at work");
+        batch.finish_late(2, true, 10).expect("it is at work");
+        batch.admit_more();
+        assert_eq!((batch.counts(), batch.admitted()), ((1, 0), 4));
+        assert_eq!(take(&mut batch), [3]);
+        batch.hold(3);
+        batch.settle();
+        assert_eq!((batch.counts(), batch.admitted()), ((1, 1), 5));
+    }
+
+    #[test]
+    fn a_predicate_is_asked_about_who_let_others_in() {
+        let mut batch = opened(custom(2), Some(1), Record::Silent);
+        batch.decide(Verdict::Continue);
+        assert_eq!(take(&mut batch), [0]);
+        batch.finish_late(0, true, 10).expect("it is at work");
+        batch.admit_more();
+        assert_eq!((batch.is_asking(), batch.is_counted(), batch.admitted()), (true, false, 1));
+        batch.decide(Verdict::Continue);
+        assert_eq!((batch.admitted(), take(&mut batch)), (2, vec![1]));
+    }
+
+    #[test]
     fn a_predicate_is_asked_about_each_who_ends_only_now() {
         let mut batch = opened(custom(3), None, Record::Silent);
         batch.decide(Verdict::Continue);
@@ -1021,8 +1082,8 @@ mod tests {
     fn more_than_the_limit_may_be_admitted_but_no_more_are_begun() {
         let mut batch = opened(lenient(4), Some(1), Record::Ended(vec![false; 4]));
         assert!(batch.is_counted());
-        batch.admit_one();
-        batch.admit_one();
+        batch.admit_more();
+        batch.admit_more();
         batch.settle();
         assert_eq!((batch.admitted(), take(&mut batch)), (3, vec![0]));
         suspend(&mut batch, 0, None, 0);

@@ -86,8 +86,17 @@ pub(crate) struct AtWork {
     scope: ScopeId,
     /// How many branches the record knows to be admitted.
     recorded: usize,
-    /// Which branches that are tried came last to an operation that the outside completes, and when it does.
-    outside: HashMap<usize, Millis>,
+    /// What branches that are tried came to that the outside completes, by index.
+    outside: HashMap<usize, Outside>,
+}
+
+/// What a branch came to that the outside completes.
+#[derive(Debug, Default)]
+struct Outside {
+    /// When the last of it was completed, as far as is known.
+    latest: Option<Millis>,
+    /// Whether the branch came to nothing else after it.
+    is_last: bool,
 }
 
 impl<P: Payload, W> Engine<P, W> {
@@ -118,7 +127,8 @@ impl<P: Payload, W> Engine<P, W> {
         index: usize,
         succeeded: bool,
     ) -> Result<bool, NotAtWork> {
-        let moment = self.batches[id.0].outside.get(&index).copied();
+        let outside = self.batches[id.0].outside.get(&index).filter(|outside| outside.is_last);
+        let moment = outside.map(|outside| outside.latest.unwrap_or(Millis::MAX));
         let (result, started) = self.change_batch(id, branches, |batch| match moment {
             Some(moment) => batch.finish_late(index, succeeded, moment),
             None => batch.finish(index, succeeded),
@@ -163,7 +173,7 @@ impl<P: Payload, W> Engine<P, W> {
         let result = change(schedule);
         while self.schedule(id).is_counted() {
             if self.knows_of_more(id, branches) {
-                self.schedule_mut(id).admit_one();
+                self.schedule_mut(id).admit_more();
             } else {
                 self.schedule_mut(id).settle();
             }
@@ -227,11 +237,14 @@ impl<P: Payload, W> Engine<P, W> {
     /// Notes which operation a branch that is tried came to last, and whether it went on from there once the outside had
     /// completed it.
     pub(crate) fn note(&mut self, seat: Seat, entry: usize, is_outside: bool) {
-        let outside = &mut self.batches[seat.batch.0].outside;
+        let known = &mut self.batches[seat.batch.0].outside;
         if is_outside {
-            outside.insert(seat.index, self.history.at(entry).due.unwrap_or(Millis::MAX));
-        } else {
-            outside.remove(&seat.index);
+            let outside = known.entry(seat.index).or_default();
+            // What was completed earlier may be asked for later.
+            outside.latest = outside.latest.max(self.history.at(entry).due);
+            outside.is_last = true;
+        } else if let Some(outside) = known.get_mut(&seat.index) {
+            outside.is_last = false;
         }
     }
 

@@ -225,7 +225,8 @@ pub struct Operation<P> {
     pub parent: Option<OperationId>,
     /// Attempts that have ended so far (steps only).
     pub attempt: u32,
-    /// When the service will next act: the end of a wait, the next attempt of a step.
+    /// When the service will next act: the end of a wait, the next attempt of a step. Of what the outside has completed,
+    /// when it did.
     pub due: Option<Millis>,
     /// The recorded result; the polled state of a condition.
     pub result: Option<P>,
@@ -274,6 +275,11 @@ impl<P> Operation<P> {
     /// Whether an error among its details is of any use.
     pub fn may_have_failed(&self) -> bool {
         self.status != Status::Succeeded && self.kind != Kind::Execution
+    }
+
+    /// Whether the outside has completed it, at a moment of which the record tells.
+    pub fn is_completed_outside(&self) -> bool {
+        matches!(self.kind, Kind::Wait | Kind::Callback | Kind::ChainedInvoke) && self.status.is_terminal()
     }
 
     /// The operation in a few words, for a message.

@@ -140,6 +140,7 @@ struct Head {
 fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operation<P>, usize)> {
     let mut head = Head::default();
     let mut found: Option<(Kind, Details)> = None;
+    let mut end = None;
     object(json, |json, key| match key {
         Key::Id => fill(&mut head.id, said(json, OperationId::parse)?),
         Key::Type => fill(&mut head.kind, said(json, Kind::spelled)?),
@@ -154,6 +155,10 @@ fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operati
         Key::Details(kind) => {
             let details = Details::read(json)?;
             fill(&mut found, Some((kind, details)))
+        }
+        Key::EndTimestamp => {
+            fill(&mut end, Some(json.current_index()))?;
+            skip(json)
         }
         _ => skip(json),
     })?;
@@ -170,6 +175,11 @@ fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operati
         if kind == operation.kind {
             details.complete(&mut operation, |place| Piece::of(body, &place).map(P::from));
         }
+    }
+    if let Some(end) = end.filter(|_| operation.is_completed_outside()) {
+        // An odd one tells nothing, as if it were not there.
+        let at = moment(&mut Jiter::new(&body.as_bytes()[end..])).ok().flatten();
+        operation.due = at.or(operation.due);
     }
     Ok((operation, written))
 }
@@ -247,6 +257,7 @@ enum Key {
     Attempt,
     NextAttemptTimestamp,
     ScheduledEndTimestamp,
+    EndTimestamp,
     CallbackId,
     ReplayChildren,
     Other,
@@ -267,6 +278,7 @@ impl Key {
             "InputPayload" => Self::InputPayload,
             "NextAttemptTimestamp" => Self::NextAttemptTimestamp,
             "ScheduledEndTimestamp" => Self::ScheduledEndTimestamp,
+            "EndTimestamp" => Self::EndTimestamp,
             "CallbackId" => Self::CallbackId,
             "ReplayChildren" => Self::ReplayChildren,
             "CheckpointToken" => Self::CheckpointToken,
@@ -516,6 +528,30 @@ mod tests {
             assert_eq!(failed.callback_id.as_deref(), (kind == Kind::Callback).then_some(r#""c""#));
             assert_eq!(failed.replay_children, kind == Kind::Context);
         }
+    }
+
+    #[test]
+    fn of_what_the_outside_has_completed_the_moment_is_known_when_it_did() {
+        for (kind, due) in [("WAIT", Some(3_000)), ("CALLBACK", None), ("CHAINED_INVOKE", None), ("STEP", None)] {
+            let at = |end: &str, status: &str| {
+                let details = r#""WaitDetails": {"ScheduledEndTimestamp": 3}"#;
+                read(&format!(
+                    r#"{{"Id": "a", {end} "Type": "{kind}", "Status": "{status}", "StartTimestamp": 1, {details}}}"#
+                ))
+                .map(|operation| operation.due)
+            };
+            let completed = if kind == "STEP" { due } else { Some(4_500) };
+            for status in ["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "CANCELLED"] {
+                assert_eq!(at(r#""EndTimestamp": 4.5,"#, status), Ok(completed), "{kind} {status}");
+                for nothing in ["", "null", r#""soon""#, "true", "1e999", "[4.5]", "-99999999999"] {
+                    let end = if nothing.is_empty() { String::new() } else { format!(r#""EndTimestamp": {nothing},"#) };
+                    assert_eq!(at(&end, status), Ok(due), "{kind} {status} {nothing}");
+                }
+            }
+            assert_eq!(at(r#""EndTimestamp": 4.5,"#, "STARTED"), Ok(due), "{kind}");
+        }
+        let twice = r#"{"Id": "a", "EndTimestamp": 1, "EndTimestamp": 2, "Type": "WAIT", "Status": "SUCCEEDED"}"#;
+        assert_eq!(read(twice).err(), Some(Unusual));
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub fn operation(raw: &Bound<'_, PyAny>) -> PyResult<Operation<Text>> {
     if let Some(details) = member(raw, details)? {
         self::details(&mut operation, details.as_dict()?)?;
     }
+    if operation.is_completed_outside()
+        && let Some(end) = member(raw, intern!(py, "EndTimestamp"))?
+    {
+        // An odd one tells nothing, as if it were not there.
+        operation.due = end.moment()?.or(operation.due);
+    }
     Ok(operation)
 }
 

@@ -86,12 +86,15 @@ impl<'py> Member<'_, 'py> {
 
     /// A moment: Unix milliseconds in an event, a datetime in a response.
     pub fn as_moment(&self) -> PyResult<Millis> {
-        self.moment()?
-            .filter(|moment| MOMENTS.contains(moment))
-            .ok_or_else(|| self.odd("moment (Unix milliseconds, or a datetime)"))
+        self.moment()?.ok_or_else(|| self.odd("moment (Unix milliseconds, or a datetime)"))
     }
 
-    fn moment(&self) -> PyResult<Option<Millis>> {
+    /// The same, where an odd one tells nothing.
+    pub fn moment(&self) -> PyResult<Option<Millis>> {
+        Ok(self.milliseconds()?.filter(|moment| MOMENTS.contains(moment)))
+    }
+
+    fn milliseconds(&self) -> PyResult<Option<Millis>> {
         if self.value.is_instance_of::<PyInt>() {
             return Ok(self.as_int());
         }
