@@ -464,6 +464,26 @@ class Scope:
     def open_virtual(self) -> Scope:
         """Come to a context of which nothing is recorded, and open it."""
 
+    def draw(self, execution: str) -> bytes:
+        """Draw 32 bytes that are the same whenever code of this execution (its ARN) comes to this place.
+
+        Raises:
+            WrongContextError: If the context is not for the caller to use. And as all operations do.
+
+        """
+
+    def now(self) -> tuple[str, str | None, str | None]:
+        """Tell which recorded moment is now: which of its timestamps, of which operation, and a callback's end.
+
+        Returns:
+            ``"EndTimestamp"`` or ``"StartTimestamp"``, the operation (None for the execution), and the callback whose
+            answer was asked for last, if any: the later of the two counts.
+
+        Raises:
+            WrongContextError: If the context is not for the caller to use. And as all operations do.
+
+        """
+
     def enter(self) -> None:
         """Say that the function which this context was handed to begins to run in this thread of control."""
 

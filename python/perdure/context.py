@@ -42,6 +42,9 @@ from perdure.types import LoggerInterface, StepContext, WaitForCallbackContext, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from random import Random
+    from uuid import UUID
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
@@ -854,6 +857,50 @@ class DurableContext:
         from perdure.sagas import CleanUp  # noqa: PLC0415  only for handlers that use it
 
         return CleanUp(self, func, args, name, retry)
+
+    def uuid(self) -> UUID:
+        """Give an id that is the same on every replay: derived from the execution and this place in it.
+
+        Nothing is recorded, and no call is made. As an operation, it is for the function that the context was handed
+        to: not for one of a step, which would draw it when it runs and not on replay.
+
+        Returns:
+            A UUID of version 4.
+
+        """
+        from perdure.engine.operations import values  # noqa: PLC0415  only for handlers that use it
+
+        return values.uuid(self.scope, self.invocation.durable_execution_arn)
+
+    def random(self) -> Random:
+        """Give a source of random numbers that are the same on every replay, as `uuid` is.
+
+        Each call gives a source of its own. Draw from it outside of steps: what a step draws, its replay does not.
+
+        Example:
+            >>> sample = context.random().sample(range(1000), 10)
+
+        """
+        from perdure.engine.operations import values  # noqa: PLC0415  only for handlers that use it
+
+        return values.random(self.scope, self.invocation.durable_execution_arn)
+
+    def now(self) -> datetime:
+        """Give a time that is the same on every replay: when the last operation of this context ended.
+
+        It is what the service has recorded; before the first operation, when the context began. Code between two
+        operations takes no time by it. A callback counts once its result was asked for.
+
+        Returns:
+            The moment in UTC, to the millisecond.
+
+        Raises:
+            ExecutionError: If the service has not told it.
+
+        """
+        from perdure.engine.operations import values  # noqa: PLC0415  only for handlers that use it
+
+        return self.drive(values.now(self))
 
     @overload
     def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too

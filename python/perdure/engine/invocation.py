@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from perdure._core import Execution
     from perdure.engine.client import Client
     from perdure.engine.hooks import Hooks
+    from perdure.engine.told import Told
     from perdure.retries import RetryDecision
 
 logger = Log("perdure")
@@ -39,6 +40,7 @@ class Invocation:
 
     __slots__ = (
         "_margin",
+        "_told",
         "checkpoints",
         "clock",
         "core",
@@ -64,6 +66,7 @@ class Invocation:
         self.clock = clock
         self.threads: list[Any] = []
         self.hooks = hooks
+        self._told: Told | None = None
         self.given_seconds = given = remaining_seconds(lambda_context)
         self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         if hooks is not None:
@@ -77,6 +80,14 @@ class Invocation:
     def add(self, hooks: Hooks) -> None:
         """Have hooks called from now on, which are around those that there were."""
         self.hooks = self.checkpoints.hooks = hooks
+
+    def told(self) -> Told:
+        """Give what the service has told of the operations, by id."""
+        if self._told is None:
+            from perdure.engine.told import Told  # noqa: PLC0415  only for those who look
+
+            self._told = Told(self.checkpoints.told)
+        return self._told
 
     def remaining_seconds(self) -> float | None:
         """Give the seconds that Lambda leaves the invocation; None if the context does not say."""

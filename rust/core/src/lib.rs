@@ -28,6 +28,7 @@ pub mod retry;
 pub mod scope;
 pub mod step;
 pub mod update;
+pub mod values;
 pub mod wait;
 pub mod wire;
 pub mod wrong_context;

@@ -7,6 +7,7 @@ use crate::branches::{BatchId, Seat};
 use crate::custody::Body;
 use crate::id::OperationId;
 use crate::operation::Millis;
+use crate::values::Drawn;
 
 /// Which scope; scopes are never removed during an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub struct Scope {
     pub(crate) parent: Option<OperationId>,
     /// How many operations have begun.
     pub(crate) counter: u64,
+    /// The values that were drawn since.
+    pub(crate) drawn: Drawn,
+    /// The callback inside whose answer was asked for last, and was there.
+    pub(crate) answered: Option<OperationId>,
     /// Whether an operation inside was new.
     pub(crate) fresh: bool,
     /// Whether its operation had ended before: its code runs again only to give its result again.
@@ -63,6 +68,8 @@ impl Scope {
             prefix: None,
             parent: None,
             counter: 0,
+            drawn: Drawn { after: 0, count: 0 },
+            answered: None,
             fresh: false,
             ended: false,
             inner: None,

@@ -97,6 +97,7 @@ pub(crate) fn plain(identity: &Identity) -> String {
     let sub_type = identity.sub_type.as_ref().map_or("", |sub_type| sub_type.as_str());
     let noun = match (identity.kind, sub_type) {
         (Kind::Step, "WaitForCondition") => "wait_for_condition",
+        (Kind::Step, "replay-safe value") => "replay-safe value (uuid, random or now)",
         (Kind::Step, _) => "step",
         (Kind::Wait, _) => "wait",
         (Kind::Callback, _) => "callback",
@@ -114,7 +115,7 @@ pub(crate) fn plain(identity: &Identity) -> String {
     };
     match (&identity.name, sub_type) {
         (Some(name), _) => format!("{noun} {name:?}"),
-        (None, "virtual context" | "flat branch") => format!("a {noun}"),
+        (None, "virtual context" | "flat branch" | "replay-safe value") => format!("a {noun}"),
         (None, _) => format!("the unnamed {noun}"),
     }
 }

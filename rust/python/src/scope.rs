@@ -12,8 +12,9 @@ use perdure_core::operation::Millis;
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
+use perdure_core::values::Moment;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::custody::{self, Mark};
 use crate::errors::{self, Error};
@@ -140,10 +141,15 @@ impl Scope {
     }
 
     fn callback_result<'py>(&self, py: Python<'py>, id: &str) -> Result<Bound<'py, Operation>, Error> {
+        let caller = custody::caller(py, &self.shared)?;
+        let callback = OperationId::parse(id);
         let mut state = self.shared.lock();
-        let (begun, decision) = state.engine.callback_result(self.id, OperationId::parse(id))?;
+        let (begun, decision) = state.engine.callback_result(self.id, callback)?;
         let is_over = !matches!(decision, Decision::Pending(_));
         let operation = Operation::new(py, &self.shared, begun, None, decision);
+        if is_over {
+            state.engine.answered(self.id, callback, caller);
+        }
         let observer = state.observer.as_ref().filter(|_| is_over).map(|observer| observer.get(py));
         drop(state);
         shown(Bound::new(py, operation)?, observer)
@@ -172,6 +178,28 @@ impl Scope {
         let scope = open().map_err(|error| custody::located(py, &self.shared, error))?;
         let gate = self.gate.as_ref().map(|gate| gate.clone_ref(py));
         Ok(Self::with_gate(Arc::clone(&self.shared), scope, gate))
+    }
+
+    fn draw<'py>(&self, py: Python<'py>, execution: &str) -> Result<Bound<'py, PyBytes>, Error> {
+        let draw = || {
+            let caller = custody::caller(py, &self.shared)?;
+            Ok(self.shared.lock().engine.draw(self.id, caller, execution)?)
+        };
+        let drawn = draw().map_err(|error| custody::located(py, &self.shared, error))?;
+        Ok(PyBytes::new(py, &drawn))
+    }
+
+    fn now(&self, py: Python<'_>) -> Result<(&'static str, Option<String>, Option<String>), Error> {
+        let now = || {
+            let caller = custody::caller(py, &self.shared)?;
+            Ok(self.shared.lock().engine.now(self.id, caller)?)
+        };
+        let now = now().map_err(|error| custody::located(py, &self.shared, error))?;
+        let (member, id) = match now.moment {
+            Moment::End(id) => ("EndTimestamp", Some(id)),
+            Moment::Start(id) => ("StartTimestamp", id),
+        };
+        Ok((member, id.map(|id| id.to_string()), now.answered.map(|id| id.to_string())))
     }
 
     fn enter(slf: &Bound<'_, Self>) -> PyResult<()> {
