@@ -33,6 +33,7 @@ from perdure.exceptions import (
     ChildContextError,
     DurableExecutionsError,
     DurableOperationError,
+    ErrorMappingError,
     ExecutionError,
     InvocationError,
     InvokeError,
@@ -48,7 +49,7 @@ from perdure.types import StepContext
 
 if TYPE_CHECKING:
     from perdure.batching import ItemBatcher
-    from perdure.combinators import AllFailedError
+    from perdure.combinators import AllFailedError, CombinatorTimeoutError
     from perdure.concurrency.models import BatchCompletionError, BatchResult
     from perdure.config import (
         BatchItemStatus,
@@ -87,6 +88,7 @@ _LAZY = {
     "BatchCompletionError": "concurrency.models",
     "BatchItemStatus": "config",
     "BatchResult": "concurrency.models",
+    "CombinatorTimeoutError": "combinators",
     "CompensationError": "sagas",
     "CompletionDecision": "config",
     "CompletionItemStatus": "config",
@@ -111,6 +113,7 @@ __all__ = [
     "CallbackSubmitterError",
     "CallbackTimeoutError",
     "ChildContextError",
+    "CombinatorTimeoutError",
     "CompensationError",
     "CompletionDecision",
     "CompletionItemStatus",
@@ -119,6 +122,7 @@ __all__ = [
     "DurableContext",
     "DurableExecutionsError",
     "DurableOperationError",
+    "ErrorMappingError",
     "ExecutionError",
     "InvocationError",
     "InvokeError",

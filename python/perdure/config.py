@@ -133,6 +133,7 @@ class ParallelConfig:
         item_serdes: For the branches' results.
         summary_generator: What to record of a result that is too large to record.
         nesting_type: Whether branches have records of their own.
+        error_mapper: What an exception is recorded and raised as, given it; see the guide.
 
     Raises:
         ValidationError: For a ``max_concurrency`` below 1.
@@ -145,6 +146,7 @@ class ParallelConfig:
     item_serdes: SerDes[Any] | None = None
     summary_generator: SummaryGenerator[Any] | None = None
     nesting_type: NestingType = NestingType.NESTED
+    error_mapper: Callable[[Exception], Exception] | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         _validate_concurrency(self.max_concurrency)
@@ -183,6 +185,7 @@ class MapConfig(Generic[T]):
         summary_generator: What to record of a result that is too large to record.
         nesting_type: Whether items have records of their own.
         item_namer: Names an item, from the item and its index; by default ``map-item-{index}``.
+        error_mapper: What an exception is recorded and raised as, given it; see the guide.
 
     Raises:
         ValidationError: For a ``max_concurrency`` below 1.
@@ -196,6 +199,7 @@ class MapConfig(Generic[T]):
     summary_generator: SummaryGenerator[Any] | None = None
     nesting_type: NestingType = NestingType.NESTED
     item_namer: Callable[[T, int], str] | None = None
+    error_mapper: Callable[[Exception], Exception] | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         _validate_concurrency(self.max_concurrency)
@@ -247,6 +251,7 @@ class ChildConfig(Generic[T]):
         sub_type: Recorded instead of ``RunInChildContext``; changing it breaks running executions.
         summary_generator: What to record of a result over 262,144 characters; replay then runs the child again.
         is_virtual: Record only the operations inside, nothing of the context itself.
+        error_mapper: What an exception is recorded and raised as, given it; see the guide.
 
     Raises:
         ValidationError: For a subtype that the service does not take.
@@ -257,6 +262,7 @@ class ChildConfig(Generic[T]):
     sub_type: str | None = None
     summary_generator: SummaryGenerator[Any] | None = None
     is_virtual: bool = False
+    error_mapper: Callable[[Exception], Exception] | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         validate_sub_type(self.sub_type)

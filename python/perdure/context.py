@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
 
+    from perdure import combinators
     from perdure._core import Scope
     from perdure._duration import DurationLike
     from perdure.batching import Batches, ItemBatcher
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from perdure.types import ContextLogger, LambdaContext
     from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 
+    ErrorMapper = Callable[[Exception], Exception]
     RetryStrategy = Callable[[Exception, int], RetryDecision]
 
 T = TypeVar("T")
@@ -597,6 +599,7 @@ class DurableContext:
         sub_type: str | None = None,
         summary_generator: Callable[[T], str] | None = None,
         is_virtual: bool | None = None,
+        map_error: ErrorMapper | None = None,
     ) -> T:
         """Run a function with a context of its own: operations grouped under one, whose result is recorded.
 
@@ -609,6 +612,8 @@ class DurableContext:
             summary_generator: Makes the summary that is recorded in place of a result of over 262,144 characters, which
                 replay rebuilds by running the function again.
             is_virtual: Record nothing of the context itself; its operations count as this context's.
+            map_error: Given the exception of the function, gives the one that is recorded and raised in its place. It
+                must be deterministic. If it raises, an `ErrorMappingError` tells of both.
 
         Returns:
             The function's result, as it reads back from the record.
@@ -625,8 +630,11 @@ class DurableContext:
                 sub_type = sub_type or config.sub_type
                 summary_generator = summary_generator or config.summary_generator
                 is_virtual = config.is_virtual if is_virtual is None else is_virtual
+                map_error = map_error or config.error_mapper
             if is_virtual:
                 check_function(func, *_A_CHILD, self.takes_async)
+                if map_error is not None:
+                    func = _mapped(func, map_error)
                 called = name or None, sub_type or "RunInChildContext"
                 inner = self.scope.open_virtual()
                 return self.drive(_child.run_virtual(self, inner, func, serdes, called))  # type: ignore[no-any-return]
@@ -635,6 +643,8 @@ class DurableContext:
             if type(found) is not Operation:
                 return found  # type: ignore[no-any-return]
             check_function(func, *_A_CHILD, self.takes_async)
+            if map_error is not None:
+                func = _mapped(func, map_error)
             return self.drive(_child.run(self, found, func, serdes, summary_generator))  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True
@@ -655,6 +665,7 @@ class DurableContext:
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
         item_namer: Callable[[U, int], str] | None = None,
+        map_error: ErrorMapper | None = None,
     ) -> BatchResult[T]: ...
     @overload
     def map(
@@ -671,6 +682,7 @@ class DurableContext:
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
         item_namer: Callable[[list[U], int], str] | None = None,
+        map_error: ErrorMapper | None = None,
         batcher: ItemBatcher,
         per_batch: Literal[False] = False,
     ) -> BatchResult[T]: ...
@@ -689,6 +701,7 @@ class DurableContext:
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
         item_namer: Callable[[list[U], int], str] | None = None,
+        map_error: ErrorMapper | None = None,
         batcher: ItemBatcher,
         per_batch: Literal[True],
     ) -> BatchResult[T]: ...
@@ -706,6 +719,7 @@ class DurableContext:
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
         item_namer: Callable[[Any, int], str] | None = None,
+        map_error: ErrorMapper | None = None,
         batcher: ItemBatcher | None = None,
         per_batch: bool = False,
     ) -> BatchResult[Any]:
@@ -723,6 +737,7 @@ class DurableContext:
             summary_generator: Makes the summary that is recorded along with a large result.
             nesting_type: ``FLAT`` records nothing of the items themselves.
             item_namer: Names the items' operations; default ``map-item-{index}``.
+            map_error: As for `run_in_child_context`, of each item.
             batcher: Puts items together, a branch a batch: ``func`` is called with a list of items and the index of the
                 first, and returns a list with a result for each. Limits and policies count batches.
             per_batch: With a ``batcher``: ``func`` returns one value for its batch.
@@ -752,6 +767,7 @@ class DurableContext:
                 summary_generator=summary_generator,
                 nesting_type=nesting_type,
                 item_namer=item_namer,
+                map_error=map_error,
             )
             plan = batch.of_map(inputs, func, options)
             found = batch.come(self, name, plan)
@@ -775,6 +791,7 @@ class DurableContext:
         item_serdes: SerDes[Any] | None = None,
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
+        map_error: ErrorMapper | None = None,
     ) -> BatchResult[T]:
         """Run functions concurrently.
 
@@ -788,6 +805,7 @@ class DurableContext:
             item_serdes: Of each branch's result.
             summary_generator: Makes the summary that is recorded along with a large result.
             nesting_type: ``FLAT`` records nothing of the branches themselves.
+            map_error: As for `run_in_child_context`, of each branch.
 
         Returns:
             The branches' results and errors; ``throw_if_error()`` raises the first error.
@@ -804,6 +822,7 @@ class DurableContext:
                 item_serdes=item_serdes,
                 summary_generator=summary_generator,
                 nesting_type=nesting_type,
+                map_error=map_error,
             )
             plan = batch.of_parallel(functions, options)
             found = batch.come(self, name, plan)
@@ -909,6 +928,7 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> tuple[T]: ...
     @overload
     def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
@@ -917,6 +937,7 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> tuple[T, U]: ...
     @overload
     def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
@@ -925,6 +946,7 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> tuple[T, U, V]: ...
     @overload
     def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
@@ -933,6 +955,7 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> tuple[T, ...]: ...
     @overload
     def all(
@@ -941,25 +964,36 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> list[T]: ...
-    def all(self, functions: Sequence[Any], name: str | None = None, *, max_concurrency: int | None = None) -> Any:
+    def all(
+        self,
+        functions: Sequence[Any],
+        name: str | None = None,
+        *,
+        max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
+    ) -> Any:
         """Run functions concurrently, and give the values of all, or the first failure.
 
         Args:
             functions: Each called with a context of its own; a `ParallelBranch` gives it a name.
             name: Of the operation, a parallel.
             max_concurrency: How many may be in flight; all by default.
+            timeout: How long they may take: a `Duration`, a `datetime.timedelta`, or seconds. It is a wait that is
+                recorded as a member, the first.
 
         Returns:
             Their values in order: a tuple if ``functions`` is one, else a list.
 
         Raises:
             ChildContextError: The first failure. Those that have not ended then are left behind.
+            CombinatorTimeoutError: If the timeout came first.
 
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.all_of(self._until(name, max_concurrency), functions)
+        return combinators.all_of(self._until(name, max_concurrency, timeout), functions)
 
     def any(
         self,
@@ -967,6 +1001,7 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> T:
         """Run functions concurrently, and give the value of the first that succeeds.
 
@@ -974,31 +1009,39 @@ class DurableContext:
             functions: As for `all`.
             name: As for `all`.
             max_concurrency: As for `all`.
+            timeout: As for `all`.
 
         Raises:
             AllFailedError: If none did: with the errors of all.
+            CombinatorTimeoutError: If the timeout came first.
 
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.any_of(self._until(name, max_concurrency), functions)  # type: ignore[no-any-return]
+        return combinators.any_of(self._until(name, max_concurrency, timeout), functions)  # type: ignore[no-any-return]
 
     def race(
-        self, functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]], name: str | None = None
+        self,
+        functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
+        name: str | None = None,
+        *,
+        timeout: DurationLike | None = None,
     ) -> T:
         """Run functions concurrently, and give the value of the first that ends, or its failure.
 
         Args:
-            functions: As for `all`. ``lambda inner: inner.wait(60)`` among them is a time limit.
+            functions: As for `all`.
             name: As for `all`.
+            timeout: As for `all`.
 
         Raises:
             ChildContextError: If it failed.
+            CombinatorTimeoutError: If the timeout came first.
 
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.race(self._until(name, None), functions)  # type: ignore[no-any-return]
+        return combinators.race(self._until(name, None, timeout), functions)  # type: ignore[no-any-return]
 
     def all_settled(
         self,
@@ -1006,6 +1049,7 @@ class DurableContext:
         name: str | None = None,
         *,
         max_concurrency: int | None = None,
+        timeout: DurationLike | None = None,
     ) -> list[BatchItem[T]]:
         """Run functions concurrently to their ends, however these are.
 
@@ -1013,6 +1057,7 @@ class DurableContext:
             functions: As for `all`.
             name: As for `all`.
             max_concurrency: As for `all`.
+            timeout: As for `all`; those that have not ended then are ``STARTED``.
 
         Returns:
             What came of each, in order: with ``status``, ``result`` and ``error``.
@@ -1020,15 +1065,27 @@ class DurableContext:
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.all_settled(self._until(name, max_concurrency), functions)
+        return combinators.all_settled(self._until(name, max_concurrency, timeout), functions)
 
-    def _until(self, name: str | None, max_concurrency: int | None) -> Callable[[Any, CompletionConfig], Any]:
-        """Give what runs functions until a policy says that they are done."""
+    def _until(
+        self, name: str | None, max_concurrency: int | None, timeout: DurationLike | None
+    ) -> combinators.Members:
+        """Give what runs functions until a rule says that they are done."""
+        from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        def parallel(functions: Any, policy: CompletionConfig) -> Any:
-            return self.parallel(functions, name, max_concurrency=max_concurrency, completion_config=policy)
+        seconds = None if timeout is None else _seconds(timeout, "the timeout", name)
 
-        return parallel
+        def parallel(functions: Any, policy: CompletionConfig, more: int) -> Any:
+            limit = None if max_concurrency is None else max_concurrency + more
+            return self.parallel(functions, name, max_concurrency=limit, completion_config=policy)
+
+        return combinators.Members(parallel, seconds)
+
+
+def _mapped(func: Callable[..., Any], mapper: ErrorMapper) -> Callable[..., Any]:
+    from perdure.engine.operations.error_mapping import mapped  # noqa: PLC0415  only for handlers that use it
+
+    return mapped(func, mapper)
 
 
 def _seconds(duration: Any, what: str, name: str | None = None) -> int:

@@ -64,6 +64,7 @@ __all__ = [
     "DurableApiErrorCategory",
     "DurableExecutionsError",
     "DurableOperationError",
+    "ErrorMappingError",
     "ExecutionError",
     "GetExecutionStateError",
     "InvalidStateError",
@@ -243,6 +244,13 @@ class SerDesError(DurableExecutionsError):
         self.error_type = error_type or _class_name(type(self))
         self.data = data
         self.stack_trace = stack_trace
+
+
+class ErrorMappingError(DurableExecutionsError):
+    """A ``map_error`` raised, or gave no exception; the message tells of that and of the error that it was asked about.
+
+    Its ``__cause__`` is the error that it was asked about.
+    """
 
 
 class BackgroundThreadError(BaseException):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure import AllFailedError, BatchItemStatus, DurableContext, ParallelBranch, durable_execution
+from perdure import (
+    AllFailedError,
+    BatchItemStatus,
+    CombinatorTimeoutError,
+    DurableContext,
+    ParallelBranch,
+    durable_execution,
+)
 from perdure.exceptions import ChildContextError, ValidationError
 from perdure.local import LocalService, VirtualClock
 from perdure.testing import explore
@@ -43,6 +51,8 @@ def outcome(combine: Callable[[], Any]) -> Any:
         found = combine()
     except AllFailedError as error:
         return ["all failed", str(error), [str(each) for each in error.failures]]
+    except TimeoutError as error:
+        return ["late", str(error)]
     except ChildContextError as error:
         return ["failed", error.error_type, str(error)]
     if isinstance(found, list) and found and hasattr(found[0], "status"):
@@ -99,6 +109,68 @@ def test_a_combinator_gives_the_same_on_the_first_run_and_on_replay(combine: Any
     assert found == expected
     assert type(found) is type(expected)
     assert [each["SubType"] for each in handle.operations if not each.get("ParentId")] == ["Parallel", "Wait", "Step"]
+
+
+SLOW = ends("slow", 90)
+
+
+@pytest.mark.parametrize(
+    ("combine", "expected"),
+    [
+        (lambda c: c.all([ends(1), ends("b", 2)], timeout=60), [1, "b"]),
+        (lambda c: c.all((ends(1, 3), ends(None)), timeout=60), (1, None)),
+        (lambda c: c.all([], timeout=60), []),
+        (lambda c: c.all([ends(1), SLOW], timeout=60), ["late", "only 1 of 2 had succeeded within 60 s"]),
+        (lambda c: c.all([ends(1), SLOW, SLOW], timeout=60, max_concurrency=1), ["late", "only 1 of 3 had succeeded"]),
+        (lambda c: c.all([SLOW, ends(BAD, 1), ends(WORSE, 2)], timeout=60), ["failed", "ValueError", "bad"]),
+        (lambda c: c.any([ends(BAD), SLOW, ends("soon", 3)], timeout=60), "soon"),
+        (lambda c: c.any([ends(BAD), SLOW], timeout=60), ["late", "none of 2 had succeeded (ValueError: bad)"]),
+        (lambda c: c.any([SLOW], timeout=timedelta(minutes=1)), ["late", "none of 1 had succeeded (none had failed)"]),
+        (
+            lambda c: c.any([ends(BAD, 2), ends(WORSE)], timeout=60),
+            ["all failed", "none of 2 succeeded (ValueError: bad; OSError: worse)", ["bad", "worse"]],
+        ),
+        (lambda c: c.race([SLOW, ends("soon", 3), ends(BAD, 5)], timeout=60), "soon"),
+        (lambda c: c.race([SLOW, ends(BAD, 3)], timeout=60), ["failed", "ValueError", "bad"]),
+        (lambda c: c.race([SLOW, SLOW], timeout=60), ["late", "none of 2 had ended within 60 s"]),
+        (
+            lambda c: c.all_settled([ends(1, 5), ends(BAD), SLOW], timeout=60),
+            [["SUCCEEDED", 1, None], ["FAILED", None, "bad"], ["STARTED", None, None]],
+        ),
+        (lambda c: c.all_settled([ends(1, 5)], timeout=60), [["SUCCEEDED", 1, None]]),
+    ],
+)
+def test_a_timeout_ends_what_is_not_done_the_first_time_as_on_replay(combine: Any, expected: Any) -> None:
+    found, handle = twice(combine)
+    if found and isinstance(found, list) and found[0] == "late":
+        assert found[1].startswith(expected[1])
+    else:
+        assert found == expected
+        assert type(found) is type(expected)
+    assert [each["SubType"] for each in handle.operations if not each.get("ParentId")] == ["Parallel", "Wait", "Step"]
+
+
+def test_a_timeout_changes_no_name_and_no_number_of_a_member() -> None:
+    def handler(_event: Any, context: DurableContext) -> Any:
+        items = context.all_settled([ends(1), ParallelBranch(ends(2), "two"), SLOW], timeout=60)
+        return [item.index for item in items]
+
+    handle = run(handler)
+    assert handle.value == [0, 1, 2]
+    branches = [each["Name"] for each in handle.operations if each["SubType"] == "ParallelBranch"]
+    assert branches == ["timeout", "parallel-branch-0", "two", "parallel-branch-2"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 367 * 86_400, 2**70])
+def test_a_timeout_that_the_service_does_not_take_is_refused(timeout: int) -> None:
+    def handler(_event: Any, context: DurableContext) -> Any:
+        for combine in (context.all, context.any, context.race, context.all_settled):
+            with pytest.raises(ValidationError):
+                combine([ends(1)], timeout=timeout)
+        return "refused"
+
+    handle = run(handler)
+    assert (handle.value, handle.operations) == ("refused", handle.operations[:0])
 
 
 def test_members_and_the_whole_have_their_names() -> None:
@@ -180,6 +252,7 @@ def test_the_explorer_finds_no_difference() -> None:
             outcome(lambda: context.any([ends(BAD), ends(WORSE, 1)])),
             context.race([ends("late", 9), ends("soon", 1)]),
             outcome(lambda: context.all_settled([ends(1), ends(BAD, 1)])),
+            outcome(lambda: context.all([ends(1), ends(2, 9)], timeout=3)),
         ]
 
     explore(durable_execution(handler), orders=2, max_schedules=60).assert_ok()
@@ -227,5 +300,46 @@ def test_either_sdk_goes_on_with_the_combinators_of_the_other(turn: int) -> None
     replay_writes_nothing(combined, handle, alone)
     for turns in ([OFFICIAL] * turn + [PERDURE], [PERDURE] * turn + [OFFICIAL]):
         swapped, seen = play(combined, turns)
+        assert swapped.value == handle.value
+        assert seen.operations.keys() == alone.operations.keys()
+
+
+def limited(stage: Stage) -> Any:
+    """A combinator with a timeout under perdure, and what it is made of under the official SDK."""
+
+    def slow(inner: Any) -> str:
+        inner.wait(stage.seconds(300))
+        return "slow"
+
+    def timer(inner: Any) -> None:
+        inner.wait(stage.seconds(4))
+
+    if stage.sdk is PERDURE:
+        with pytest.raises(CombinatorTimeoutError):
+            stage.ctx.any([slow, slow], "any", timeout=stage.seconds(4))
+    else:
+        config = stage.sdk.config
+        branches = [config.ParallelBranch(each, name) for each, name in zip((timer, slow, slow), NAMES, strict=True)]
+
+        def is_over(status: Any) -> Any:
+            done = status.items[0].status is not None and status.items[0].status.value == "SUCCEEDED"
+            return config.complete_batch(config.CompletionOutcome.SUCCEEDED) if done else config.continue_batch()
+
+        policy = config.CompletionConfig(should_complete=is_over)
+        stage.ctx.parallel(branches, "any", config.ParallelConfig(completion_config=policy))
+    stage.ctx.wait(stage.seconds(2), "after")
+    return "late"
+
+
+NAMES = ("timeout", "parallel-branch-0", "parallel-branch-1")
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_either_sdk_goes_on_with_a_timeout_of_the_other(turn: int) -> None:
+    handle, alone = play(limited, PERDURE)
+    assert handle.value == "late"
+    replay_writes_nothing(limited, handle, alone)
+    for turns in ([OFFICIAL] * turn + [PERDURE], [PERDURE] * turn + [OFFICIAL]):
+        swapped, seen = play(limited, turns)
         assert swapped.value == handle.value
         assert seen.operations.keys() == alone.operations.keys()

@@ -83,6 +83,7 @@ class Options:
 
     __slots__ = (
         "completion",
+        "error_mapper",
         "flat",
         "item_namer",
         "item_serdes",
@@ -102,6 +103,7 @@ class Options:
         summary_generator: Callable[[Any], str] | None,
         nesting_type: NestingType | None,
         item_namer: Callable[[Any, int], str] | None = None,
+        map_error: Callable[[Exception], Exception] | None = None,
     ) -> None:
         def either(given: Any, name: str) -> Any:
             """Give a keyword argument, which wins, or what the config object has."""
@@ -115,6 +117,7 @@ class Options:
         self.summary_generator: Any = either(summary_generator, "summary_generator")
         self.flat = either(nesting_type, "nesting_type") is NestingType.FLAT
         self.item_namer: Callable[[Any, int], str] | None = either(item_namer, "item_namer")
+        self.error_mapper: Callable[[Exception], Exception] | None = either(map_error, "error_mapper")
 
     def check(self, total: int) -> None:
         """Refuse what cannot be met."""
@@ -131,6 +134,10 @@ class Options:
         limit = self.max_concurrency
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise ValidationError(f"max_concurrency must be a whole number of at least 1, not {limit!r}")
+        if self.error_mapper is not None:
+            from perdure.engine.operations.error_mapping import check_mapper  # noqa: PLC0415  only for batches that use it
+
+            check_mapper(self.error_mapper)
 
 
 class Plan(NamedTuple):
@@ -376,12 +383,16 @@ class Branches:
         return child.run(self.context, operation, self._body(index), self.plan.options.item_serdes, None, branch=True)
 
     def _body(self, index: int) -> Callable[[Context], Any]:
-        body = self.plan.body
+        body, mapper = self.plan.body, self.plan.options.error_mapper
 
         def branch(inner: Context) -> Any:
             return body(inner, index)
 
-        return branch
+        if mapper is None:
+            return branch
+        from perdure.engine.operations.error_mapping import mapped  # noqa: PLC0415  only for batches that use it
+
+        return mapped(branch, mapper)
 
     def returned(self, index: int, result: Any) -> None:
         """Report a branch that has returned."""
