@@ -79,6 +79,8 @@ def bars(results: Results) -> list[Bar]:
     silent, alls = "perdure-silent", "perdure-all"
     idle = fastest(results, "plugin-300", "official-all")
     ours_idle = fastest(results, "plugin-300", alls)
+    item_by_item = seconds(results, "map-items-3000-5ms", "perdure")
+    in_batches = seconds(results, "map-items-3000-5ms", "perdure-in batches of 100")
     processes = results["processes"]["perdure"]
     empty = seconds(results, "empty", "perdure")
     loop = seconds(results, "fresh-20-5ms", "json")
@@ -120,6 +122,13 @@ def bars(results: Results) -> list[Bar]:
         ),
         faster("map of 1,000, all done, still open", "map-open-1000-none", 15),
         faster("map of 1,000, fresh, unlimited, 5 ms service", "map-fresh-none-5ms", 2.5),
+        Bar(
+            "map of 3,000 items in batches of 100, against a branch an item",
+            None if item_by_item is None or in_batches is None else item_by_item / in_batches,
+            8,
+            TIMES,
+            at_least=True,
+        ),
         faster("large structured result, first run", "structured-first", 15),
         faster("large structured result, replay", "structured-replay", 15),
         at_most(f"import, median of {processes['rounds']}", processes["import_median"] * 1e3, 15, "ms"),

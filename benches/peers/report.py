@@ -65,7 +65,8 @@ def summary(results: Results) -> str:
 
 def full(results: Results) -> str:
     """Give all tables."""
-    return "\n\n".join((_all(results), _differences(results), _processes(results), _bars(results), NOTES))
+    parts = (_all(results), _differences(results), _variants(results), _processes(results), _bars(results), NOTES)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _headline(results: Results, works: Results) -> str:
@@ -149,6 +150,29 @@ def _differences(results: Results) -> str:
         f"{TIMES} no waits",
     )
     return table(head, rows)
+
+
+def _variants(results: Results) -> str:
+    """Give the works that perdure was given in several ways."""
+    rows = []
+    for work in results["works"].values():
+        found = work["contenders"]
+        for name, variant in found.items():
+            sdk, _, way = name.partition("-")
+            if sdk == "perdure" and way:
+                alone, official = found["perdure"]["median"], found.get(f"official-{way}", found.get("official"))
+                rows.append(
+                    (
+                        work["title"],
+                        way,
+                        shown_seconds(alone),
+                        shown_seconds(variant["median"]),
+                        f"{variant['median'] / alone:.2f}",
+                        "" if official is None else shown_seconds(official["median"]),
+                    )
+                )
+    head = ("in another way", "which", "perdure", "perdure, so", "so / without", "official")
+    return table(head, rows) if rows else ""
 
 
 def _processes(results: Results) -> str:

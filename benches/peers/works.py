@@ -379,6 +379,44 @@ def map_fresh(concurrency: int | None, latency: float = 0.0, *, weight: float = 
     )
 
 
+def map_in_batches(count: int, size: int, latency: float, *, weight: float = 1.0) -> Work:
+    """Run a map of small items from the start: a branch an item, and, with perdure alone, a branch for many."""
+    text = text_of(event_of([]))
+    wanted = [small(number) for number in range(count)]
+    items = list(range(count))
+
+    def of_items(_sdk: Sdk, seen: Seen) -> Body:
+        def body(_event: Any, context: Any) -> int:
+            seen.values = context.map(items, lambda _inner, item, *_: small(item), name="orders").get_results()
+            return len(seen.values)
+
+        return body
+
+    def of_batches(_sdk: Sdk, seen: Seen) -> Body:
+        from perdure import ItemBatcher  # noqa: PLC0415
+
+        def body(_event: Any, context: Any) -> int:
+            batch = context.map(
+                items, lambda _inner, some, *_: [small(item) for item in some], batcher=ItemBatcher(max_items=size)
+            )
+            seen.values = batch.get_results()
+            return len(seen.values)
+
+        return body
+
+    (batched,) = sdk_entries(of_batches, text, wanted, count, latency=latency, sdks=(PERDURE,))
+    return Work(
+        f"map-items-{count}-{latency * 1000:g}ms",
+        f"map of {count:,} items without steps, fresh, {latency * 1000:g} ms service",
+        [
+            *sdk_entries(of_items, text, wanted, count, latency=latency),
+            replace(batched, name=f"perdure-in batches of {size}"),
+        ],
+        operations=count,
+        weight=weight,
+    )
+
+
 def _shown(concurrency: int | None) -> str:
     return "unlimited" if concurrency is None else f"concurrency {concurrency}"
 
