@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import socket
+import ssl
 import termios
 import threading
 import time
@@ -221,6 +222,30 @@ def test_what_comes_after_an_answer_is_no_answer_to_the_next_request(
             answered.set()
             assert sent.wait(30)
     assert called == [0, 1, 1]
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_what_tls_says_for_itself_keeps_no_connection_from_being_used(
+    version: str, native: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server that has the client's handshake sends tickets, before the first answer or after."""
+    called: list[int] = []
+
+    def script(connection: Connection) -> None:
+        while connection.request() is not None:
+            called.append(connection.number)
+            connection.send(answer())
+
+    context = certified()
+    context.maximum_version = ssl.TLSVersion[version]
+    authority().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with scripted(script, context) as (port, _):
+        lambda_environment(monkeypatch, f"https://localhost:{port}", AWS_CA_BUNDLE=str(tmp_path / "ca.pem"))
+        client = native()
+        assert client.prepare()
+        for _ in range(3):
+            assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
+    assert called == [0, 0, 0]
 
 
 SOUND_ANSWERS = {

@@ -144,11 +144,11 @@ impl Connection {
         self.last_used.elapsed().is_ok_and(|idle| idle < IDLE)
     }
 
-    /// The connection, if nothing has come on it since its last answer. An answer that nobody asked for would be taken for
-    /// that to the next request; and whoever has hung up hears no request.
+    /// The connection, if nothing has come on it while no request was under way. An answer that nobody asked for (servers
+    /// send a 408 before they hang up) would be taken for that to the next request; and whoever has hung up hears none.
     pub fn if_silent(mut self) -> Option<Self> {
-        // Before the first answer, a server has things to say of its own: tickets of TLS.
-        if self.used && self.stream.has_more().unwrap_or(true) { None } else { Some(self) }
+        let is_silent = self.stream.has_more().is_ok_and(|has_more| !has_more);
+        is_silent.then_some(self)
     }
 
     /// Sends a request and reads its answer.
@@ -382,18 +382,26 @@ mod tests {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
-    /// A connection that has carried a call, and the other end of it.
-    fn used() -> (Connection, TcpStream) {
+    /// A connection that is new, and the other end of it.
+    fn new() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let port = listener.local_addr().expect("it is bound").port();
         let endpoint = Endpoint::parse(&format!("http://127.0.0.1:{port}")).expect("an address");
-        let until = Instant::now() + Duration::from_secs(60);
-        let mut connection = Connection::open(&endpoint, None, None, until).expect("somebody listens");
-        let (mut peer, _) = listener.accept().expect("a connection");
+        let connection = Connection::open(&endpoint, None, None, soon()).expect("somebody listens");
+        (connection, listener.accept().expect("a connection").0)
+    }
+
+    /// One that has carried a call.
+    fn used() -> (Connection, TcpStream) {
+        let (mut connection, mut peer) = new();
         peer.write_all(OK).expect("somebody reads");
-        assert!(connection.exchange(REQUEST, until).is_ok_and(|answer| answer.keeps_alive));
+        assert!(connection.exchange(REQUEST, soon()).is_ok_and(|answer| answer.keeps_alive));
         hear(&mut peer);
         (connection, peer)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
     }
 
     fn hear(peer: &mut TcpStream) {
@@ -407,6 +415,8 @@ mod tests {
 
     #[test]
     fn a_connection_on_which_nothing_has_come_may_be_used_again() {
+        let (connection, _peer) = new();
+        assert!(connection.if_silent().is_some());
         let (connection, mut peer) = used();
         let mut connection = connection.if_silent().expect("it is silent");
         // Whoever reads next waits as before.
@@ -415,27 +425,28 @@ mod tests {
             peer.write_all(OK).expect("somebody reads");
             peer
         });
-        let until = Instant::now() + Duration::from_secs(60);
-        assert!(connection.exchange(REQUEST, until).is_ok());
+        assert!(connection.exchange(REQUEST, soon()).is_ok());
         let _peer = server.join().expect("it answers");
         assert!(connection.if_silent().is_some());
     }
 
     #[test]
     fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_request() {
-        for more in [OK, b"\r\n"] {
-            let (connection, mut peer) = used();
-            peer.write_all(more).expect("somebody is there");
-            arrived(&connection);
-            assert!(connection.if_silent().is_none());
+        for more in [OK, b"HTTP/1.1 408 Too late\r\n\r\n", b"\r\n"] {
+            for (connection, mut peer) in [new(), used()] {
+                peer.write_all(more).expect("somebody is there");
+                arrived(&connection);
+                assert!(connection.if_silent().is_none());
+            }
         }
     }
 
     #[test]
     fn a_connection_that_has_ended_is_not_used_again() {
-        let (connection, peer) = used();
-        drop(peer);
-        arrived(&connection);
-        assert!(connection.if_silent().is_none());
+        for (connection, peer) in [new(), used()] {
+            drop(peer);
+            arrived(&connection);
+            assert!(connection.if_silent().is_none());
+        }
     }
 }
