@@ -44,6 +44,17 @@ RESULTS: dict[str, tuple[Any, Any]] = {
         {"booked": [], "undone": ["hotel-4711 cancelled", "flight-4711 cancelled"], "because": "no car left"},
     ),
     "saga": ({"missing": "van"}, {"reserved": [], "because": "no van to be had"}),
+    "fan_out": (
+        {"articles": 250},
+        {
+            "list": "list-4",
+            "rate": 1.1,
+            "prices": 150,
+            "missing": ["no price: article 137"],
+            "headline": "STARTED",
+            "took": 602,
+        },
+    ),
     "render": ({}, {"job": "job-metropolis", "percent": 100}),
 }
 
