@@ -56,6 +56,7 @@ __all__ = [
     "YIELD",
     "Answer",
     "Batch",
+    "Errand",
     "Execution",
     "NativeClient",
     "Operation",
@@ -526,6 +527,19 @@ class Scope:
         """End the context: what still runs inside is an orphan, and its next operation raises."""
 
 @final
+class Errand:
+    """A function of an operation in a thread of its own, for which the operation need not wait to the end."""
+
+    def carry(self) -> None:
+        """Mark this thread of control as the function's."""
+
+    def give_up(self) -> None:
+        """Say that the operation waits for it no more: from now on every operation that it calls is refused.
+
+        With an `OrphanedChildException`, and of nobody else.
+        """
+
+@final
 class Operation:
     """An operation that is not simply replayed, until its outcome is queued. `Scope` makes them.
 
@@ -603,6 +617,9 @@ class Operation:
 
     def leave(self) -> None:
         """Say that they have ended, or take back that they would begin."""
+
+    def errand(self) -> Errand:
+        """Give what marks the thread of a function that runs in one of its own, after `enter`."""
 
     def again(self) -> Operation:
         """Look once more, after the START or RETRY that was queued has become durable. Raises as `Scope.check` does."""

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, to_duration
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable
+
+RetryableErrors: TypeAlias = "Iterable[type[BaseException] | str | re.Pattern[str]] | type[BaseException]"
+"""Errors by class, by a text in their message, or by a compiled pattern of it."""
 
 
 @dataclass

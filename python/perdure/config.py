@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from perdure._duration import DurationField
     from perdure._protocols import SummaryGenerator
-    from perdure._retry_decision import RetryDecision
+    from perdure._retry_decision import RetryableErrors, RetryDecision
     from perdure.serdes import SerDes
 
 __all__ = [
@@ -227,6 +227,9 @@ class StepConfig:
         step_semantics: How often one attempt may run.
         serdes: For the result.
         sub_type: Recorded instead of ``Step``; changing it breaks running executions.
+        timeout: How long one attempt may take; see `DurableContext.step`.
+        retry_if: Says of an error whether it is worth another attempt; see `DurableContext.step`.
+        retryable_errors: Which errors are; see `DurableContext.step`.
 
     Raises:
         ValidationError: For a subtype that the service does not take.
@@ -237,6 +240,9 @@ class StepConfig:
     step_semantics: StepSemantics = StepSemantics.AT_LEAST_ONCE_PER_RETRY
     serdes: SerDes[Any] | None = None
     sub_type: str | None = field(default=None, kw_only=True)
+    timeout: DurationLike | None = field(default=None, kw_only=True, repr=False)
+    retry_if: Callable[[Exception], bool] | None = field(default=None, kw_only=True, repr=False)
+    retryable_errors: RetryableErrors | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         validate_sub_type(self.sub_type)

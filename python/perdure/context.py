@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from random import Random
+    from typing import Unpack
     from uuid import UUID
 
     from perdure import combinators
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     )
     from perdure.engine.invocation import Invocation
     from perdure.engine.operations.batch import Branches
+    from perdure.engine.operations.step import StepOptions
     from perdure.identifier import OperationIdentifier, OperationIdNamespace
     from perdure.lambda_service import OperationSubType, OperationType
     from perdure.logger import Logger, LogInfo
@@ -320,10 +322,9 @@ class DurableContext:
         config: StepConfig | None = None,
         *,
         retry: RetryStrategy | None = None,
-        retry_strategy: RetryStrategy | None = None,
         step_semantics: StepSemantics | None = None,
         serdes: SerDes[Any] | None = None,
-        sub_type: str | None = None,
+        **options: Unpack[StepOptions],
     ) -> T:
         """Run a function once and record its result.
 
@@ -333,10 +334,18 @@ class DurableContext:
                 with `durable_step`.
             config: The options below in one object.
             retry: Decides whether and when a failed attempt is repeated; default `RetryPresets.default()`.
-            retry_strategy: The same, by the name it has in `StepConfig`.
             step_semantics: How often one attempt may run; default `StepSemantics.AT_LEAST_ONCE_PER_RETRY`.
             serdes: Of the result; default `ExtendedTypeSerDes`.
-            sub_type: Recorded in place of ``"Step"``.
+            **options: What is seldom needed, so that no other step pays for it:
+
+                * ``timeout``: how long one attempt may take, a `Duration`, a `timedelta` or seconds, of real time. One
+                  that takes longer fails with a `StepTimeoutError`. The function runs in a thread of its own, where it
+                  goes on after that, since it cannot be stopped; what it gives is dropped.
+                * ``retry_if``: says of an error whether the retry strategy is asked about it; if not, the step fails.
+                * ``retryable_errors``: the retry strategy is asked about these errors alone: exception classes, texts
+                  in their messages, or compiled patterns.
+                * ``retry_strategy``: the same as ``retry``, by the name it has in `StepConfig`.
+                * ``sub_type``: recorded in place of ``"Step"``.
 
         Returns:
             The result, as it reads back from the record.
@@ -354,22 +363,28 @@ class DurableContext:
         try:
             if not name:
                 name = getattr(func, "durable_name", None)
-            if retry_strategy is not None:
-                retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
-            if config is None and step_semantics is None and serdes is None and sub_type is None:
+            bounds: _step.Bounds | None = None
+            if config is None and step_semantics is None and serdes is None and not options:
                 found = self.scope.step(name)
             else:
+                sub_type: str | None = None
+                if options:
+                    retry_strategy, sub_type, bounds = _step.unpacked(options)
+                    retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
                 if config is not None:
                     retry = retry or config.retry_strategy
                     step_semantics = step_semantics or config.step_semantics
                     serdes = serdes or config.serdes
                     sub_type = sub_type or config.sub_type
+                    bounds = _step.bounds_of(config, bounds)
                 at_most_once = step_semantics is not None and step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
                 found = self.scope.step(
                     name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None
                 )
             if type(found) is not Operation:
                 return found  # type: ignore[no-any-return]
+            if bounds is not None:
+                func, retry = _step.bounded(self, found, func, retry, bounds)
             return self.drive(_step.run(self, found, func, retry, serdes))  # type: ignore[no-any-return]
         except RecursionError:
             self.scope.is_exhausted = True

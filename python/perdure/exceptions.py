@@ -78,6 +78,7 @@ __all__ = [
     "SerDesError",
     "StepError",
     "StepInterruptedError",
+    "StepTimeoutError",
     "SuspendExecution",
     "TerminationReason",
     "TimedSuspendExecution",
@@ -191,6 +192,13 @@ class DurableOperationError(DurableExecutionsError):
 
 class StepError(DurableOperationError):
     """A step failed, and its retry strategy gave up."""
+
+
+class StepTimeoutError(DurableExecutionsError, TimeoutError):
+    """An attempt of a step took longer than the step's ``timeout=``.
+
+    It goes to the step's retry strategy and is recorded as any other error, so that the handler sees a `StepError`.
+    """
 
 
 class InvokeError(DurableOperationError):

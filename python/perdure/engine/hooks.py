@@ -70,6 +70,10 @@ class Hooks:
         """Whether an update that nobody waits for gets a thread to leave with, if no call takes it along before."""
         return True
 
+    def has_timeouts(self) -> bool:
+        """Whether the function of a step with a timeout gets a thread, and no more than its time."""
+        return True
+
     def start_thread(self, threads: list[Any], function: Callable[..., None], *args: Any) -> None:
         """Start a thread of the engine's, that runs branches or sends what nobody waits for.
 

@@ -106,15 +106,17 @@ class Invocation:
     def end(self) -> None:
         """Return when nothing of the invocation runs any more.
 
-        Threads that still run user code (branches whose batch is done) end with their next operation. Past the time
+        Threads that still run user code (branches whose batch is done, functions of steps that took too long) end
+        with their next operation. Past the time
         that Lambda leaves, they are given up.
         """
         self.checkpoints.close()
         if self.threads:
             self.join(
                 self.threads,
-                "%d branch threads still ran user code when the invocation ran out of time; they were given up. "
-                "Give long calls inside map and parallel branches timeouts of their own.",
+                "%d threads still ran user code when the invocation ran out of time; they were given up. "
+                "Give long calls inside branches of map and parallel, and inside steps with a timeout, timeouts of "
+                "their own.",
             )
         if self.checkpoints.threads:
             self.join(

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::call::{Begun, Call, Place};
 use crate::engine::Engine;
+use crate::id::OperationId;
 use crate::operation::Payload;
 use crate::refusal::{Identity, Refusal};
 use crate::scope::{Scope, ScopeId};
@@ -36,6 +37,16 @@ pub struct Caller {
     pub spot: Option<Spot>,
     /// A number that no other thread has.
     pub thread: u64,
+    /// The operation whose function it is, if that operation has given up waiting for it.
+    pub given_up: Option<OperationId>,
+}
+
+impl Caller {
+    /// Refuses a function that nobody waits for any more, as what is left of a batch that is over. It alone is refused:
+    /// when it calls is chance, and the execution must not depend on that.
+    fn check(self) -> Result<(), Refusal> {
+        self.given_up.map_or(Ok(()), |id| Err(Refusal::Orphaned(id)))
+    }
 }
 
 /// What an invocation knows of the threads in it.
@@ -85,6 +96,7 @@ impl<P: Payload, W> Engine<P, W> {
     /// Refuses an operation of `scope` that is not for the caller to call. From then on nothing goes on.
     pub fn admit(&mut self, scope: ScopeId, call: &Call<'_>, caller: Caller) -> Result<(), Refusal> {
         call.check()?;
+        caller.check()?;
         if self.gate.is_some() {
             return Ok(()); // which says why, whatever is called
         }
@@ -143,11 +155,18 @@ impl<P: Payload, W> Engine<P, W> {
     }
 
     /// The context in which a thread of control stands: the handler's if it is not known.
-    pub fn whereabouts(&self, caller: Caller) -> ScopeId {
-        match caller.spot.filter(|spot| self.is_at_work(*spot)) {
+    pub fn whereabouts(&self, caller: Caller) -> Result<ScopeId, Refusal> {
+        caller.check()?;
+        Ok(match caller.spot.filter(|spot| self.is_at_work(*spot)) {
             Some(Spot::Inside(scope) | Spot::Beside(scope, _)) => scope,
             None => ScopeId::ROOT,
-        }
+        })
+    }
+
+    /// A function of an operation goes on in a thread of its own, and nobody waits for it: from now on every caller is
+    /// looked at.
+    pub fn crowd(&mut self) {
+        self.custody.is_crowded = true;
     }
 
     fn come_to_work(&mut self, scope: ScopeId, begun: Arc<Begun>, caller: Caller) -> u64 {

@@ -32,7 +32,7 @@ fn new() -> Invocation {
 }
 
 fn at(spot: Option<Spot>, thread: u64) -> Caller {
-    Caller { spot, thread }
+    Caller { spot, thread, given_up: None }
 }
 
 fn inside(scope: ScopeId, thread: u64) -> Caller {
@@ -233,9 +233,27 @@ fn a_mark_of_what_has_ended_says_nothing() {
     assert_eq!(misuse(&mut engine, ROOT, &STEP, at(Some(spot), OTHER)), None);
     let child = opened(&mut engine, ROOT, &CHILD, OTHER);
     engine.leave_context(child);
-    assert_eq!(engine.whereabouts(inside(child, OTHER)), ROOT);
+    assert_eq!(engine.whereabouts(inside(child, OTHER)), Ok(ROOT));
     let caller = inside(child, FURTHER);
     assert_eq!(misuse(&mut engine, ROOT, &STEP, caller), Some(AtOnce), "the operation of the context is at work yet");
+}
+
+#[test]
+fn a_function_that_was_given_up_is_refused_and_nobody_else() {
+    let mut engine = new();
+    let begun = begin(&mut engine, ROOT, &STEP);
+    let number = engine.enter(&begun, inside(ROOT, MAIN));
+    let in_time = at(Some(Spot::Beside(ROOT, number)), OTHER);
+    let late = Caller { given_up: Some(begun.place.id), ..in_time };
+    engine.crowd();
+    engine.leave(ROOT, number);
+    assert!(engine.is_contested(ROOT, &STEP), "another thread may call");
+    let orphaned = Refusal::Orphaned(begun.place.id);
+    assert_eq!(engine.admit(ROOT, &STEP, late), Err(orphaned.clone()));
+    assert_eq!(engine.admit_virtual(ROOT, late), Err(orphaned.clone()));
+    assert_eq!(engine.whereabouts(late), Err(orphaned));
+    assert_eq!(misuse(&mut engine, ROOT, &STEP, inside(ROOT, MAIN)), None);
+    assert_eq!(engine.check(ROOT), Ok(()));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use perdure_core::values::{Moment, Now};
 type Invocation = Engine<String, u32>;
 
 const ROOT: ScopeId = ScopeId::ROOT;
-const ALONE: Caller = Caller { spot: None, thread: 1 };
+const ALONE: Caller = Caller { spot: None, thread: 1, given_up: None };
 const STEP: Call<'static> = Call::Step { name: None, sub_type: "Step", semantics: Semantics::AtLeastOnce };
 const CHILD: Call<'static> = Call::Child { name: None, sub_type: "RunInChildContext" };
 const CALLBACK: Call<'static> = Call::Callback { name: None, sub_type: "Callback", timeout: 0, heartbeat: 0 };
@@ -72,7 +72,7 @@ fn now_is_the_end_of_the_last_operation_that_has_surely_ended() {
     come(&mut engine, ROOT, &CALLBACK);
     come(&mut engine, ROOT, &CALLBACK);
     assert_eq!(engine.now(ROOT, ALONE), Ok(Now { moment: Moment::End(root(1)), answered: None }));
-    engine.answered(ROOT, root(3), Caller { spot: Some(Spot::Beside(ROOT, 1)), thread: 2 });
+    engine.answered(ROOT, root(3), Caller { spot: Some(Spot::Beside(ROOT, 1)), thread: 2, given_up: None });
     assert_eq!(engine.now(ROOT, ALONE).map(|now| now.answered), Ok(None), "others ask by chance");
     engine.answered(ROOT, root(3), ALONE);
     assert_eq!(engine.now(ROOT, ALONE), Ok(Now { moment: Moment::End(root(1)), answered: Some(root(3)) }));

@@ -1,13 +1,16 @@
 //! The mark of a thread of control: a context variable that holds the scope whose function runs, or the operation that
-//! runs another function. Where user code copies context variables into a thread or a task, the mark goes along.
+//! runs another function, or the errand that such a function is on in a thread of its own. Where user code copies context
+//! variables into a thread or a task, the mark goes along.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use perdure_core::custody::{Caller, Spot};
+use perdure_core::id::OperationId;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::IntoPyDict;
 
+use crate::errand::Errand;
 use crate::errors::Error;
 use crate::operation::Operation;
 use crate::scope::Scope;
@@ -33,14 +36,18 @@ fn here(py: Python<'_>) -> PyResult<&Here> {
 /// Who calls, as far as that is of this invocation.
 pub fn caller(py: Python<'_>, shared: &Arc<Shared>) -> PyResult<Caller> {
     let mark = here(py)?.get.bind(py).call0()?;
-    Ok(Caller { spot: spot(&mark, shared), thread: thread_number() })
+    let (spot, given_up) = spot(&mark, shared);
+    Ok(Caller { spot, thread: thread_number(), given_up })
 }
 
-fn spot(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> Option<Spot> {
+fn spot(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> (Option<Spot>, Option<OperationId>) {
     if let Ok(scope) = mark.cast_exact::<Scope>() {
-        return scope.get().spot(shared);
+        (scope.get().spot(shared), None)
+    } else if let Ok(operation) = mark.cast_exact::<Operation>() {
+        (operation.get().spot(shared), None)
+    } else {
+        mark.cast_exact::<Errand>().map_or((None, None), |errand| errand.get().spot(shared))
     }
-    mark.cast_exact::<Operation>().ok().and_then(|operation| operation.get().spot(shared))
 }
 
 /// A number that no other thread has: the address of something that each has of its own.

@@ -72,7 +72,7 @@ impl Execution {
 
     fn here(&self, py: Python<'_>) -> PyResult<Scope> {
         let caller = custody::caller(py, &self.shared)?;
-        let scope = self.shared.lock().engine.whereabouts(caller);
+        let scope = self.shared.lock().engine.whereabouts(caller).map_err(Error::from)?;
         Ok(Scope::new(Arc::clone(&self.shared), scope))
     }
 

@@ -7,6 +7,7 @@ mod client;
 mod codes;
 mod convert;
 mod custody;
+mod errand;
 mod errors;
 mod execution;
 mod hand;
@@ -43,8 +44,8 @@ mod _core {
     use super::threads::start_thread;
     #[pymodule_export]
     use super::{
-        answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, execution::Execution,
-        operation::Operation, scope::Scope, updates::Updates,
+        answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,
+        execution::Execution, operation::Operation, scope::Scope, updates::Updates,
     };
 
     #[pymodule_init]

@@ -18,6 +18,7 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::codes::{FAILED, INTERRUPTED, PENDING, RECORDED, RUN, START};
 use crate::custody::{self, Mark};
+use crate::errand::Errand;
 use crate::errors::Error;
 use crate::scope::Scope;
 use crate::shared::{Shared, State};
@@ -180,6 +181,11 @@ impl Operation {
         let number = this.shared.lock().engine.enter(&this.begun, caller);
         this.at_work.store(number, Ordering::Relaxed);
         this.mark.set(slf)
+    }
+
+    fn errand(&self) -> Errand {
+        let place = self.begun.place;
+        Errand::new(&self.shared, place.scope, place.id, self.at_work.load(Ordering::Relaxed))
     }
 
     fn leave(&self, py: Python<'_>) -> PyResult<()> {

@@ -62,7 +62,11 @@ def steps(context: DurableContext) -> None:
     context.step(lambda: 1)  # E
     context.step(3)  # E
     context.step(add(1, 2), name=3)  # E
-    context.step(add(1, 2), timeout=3)  # E
+    context.step(add(1, 2), heartbeat=3)  # E
+    context.step(add(1, 2), timeout="3 s")  # E
+    context.step(add(1, 2), retry_if=add)  # E
+    context.step(add(1, 2), retryable_errors=(int,))  # E
+    StepConfig(timeout="3 s")  # E
     context.step(add(1, 2), config=CompletionConfig())  # E
     total: str = context.step(add(1, 2))  # E
     del total

@@ -1,6 +1,7 @@
 """What a type checker makes of the operations."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, assert_type
@@ -82,6 +83,14 @@ def steps(context: DurableContext) -> None:
         dict[str, int],
     )
     assert_type(RetryPresets.critical(), Callable[[Exception, int], RetryDecision])
+
+
+def bounded_steps(context: DurableContext) -> None:
+    assert_type(context.step(add(1, 2), timeout=0.5, retry_if=lambda error: str(error) == "again"), int)
+    assert_type(context.step(add(1, 2), timeout=timedelta(minutes=1), retryable_errors=(OSError, "again")), int)
+    assert_type(context.step(add(1, 2), timeout=Duration(30), retryable_errors=TimeoutError), int)
+    config = StepConfig(timeout=30, retry_if=lambda error: "5" in str(error), retryable_errors=[re.compile("5..")])
+    assert_type(context.step(add(1, 2), config=config), int)
 
 
 def waits(context: DurableContext) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, RUN
 from perdure._functions import PLAIN, ask, check_function, check_result
@@ -27,8 +27,12 @@ from perdure.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypedDict
 
     from perdure._core import Operation
+    from perdure._duration import DurationLike
+    from perdure._retry_decision import RetryableErrors
+    from perdure.config import StepConfig
     from perdure.engine.contexts import Context
     from perdure.engine.flows import Flow
     from perdure.retries import RetryDecision
@@ -37,7 +41,92 @@ if TYPE_CHECKING:
 
     RetryStrategy = Callable[[Exception, int], RetryDecision]
 
+    class StepOptions(TypedDict, total=False):
+        """Keyword arguments of a step that are seldom given."""
+
+        retry_strategy: RetryStrategy | None
+        sub_type: str | None
+        timeout: DurationLike | None
+        retry_if: Callable[[Exception], bool] | None
+        retryable_errors: RetryableErrors | None
+
+
 _A_STEP = ("a step", "a StepContext")
+
+
+class Bounds(NamedTuple):
+    """What bounds the attempts of a step.
+
+    Args:
+        timeout: How long one may take.
+        retry_if: Says of an error whether it is worth another.
+        retryable_errors: Those that are.
+
+    """
+
+    timeout: DurationLike | None = None
+    retry_if: Callable[[Exception], bool] | None = None
+    retryable_errors: RetryableErrors | None = None
+
+
+def unpacked(options: StepOptions) -> tuple[RetryStrategy | None, str | None, Bounds | None]:
+    """Give the strategy, the subtype and the bounds that are among a step's options.
+
+    Raises:
+        TypeError: If there are others.
+
+    """
+    unknown = options.keys() - _OPTIONS
+    if unknown:
+        raise TypeError(f"DurableContext.step() got an unexpected keyword argument {min(unknown)!r}")
+    bounds = _bounds(options.get("timeout"), options.get("retry_if"), options.get("retryable_errors"))
+    return options.get("retry_strategy"), options.get("sub_type"), bounds
+
+
+_OPTIONS = frozenset({"retry_strategy", "sub_type", *Bounds._fields})
+
+
+def bounds_of(config: StepConfig, given: Bounds | None) -> Bounds | None:
+    """Give what bounds a step by its config, but for what it was given besides."""
+    timeout, retry_if, errors = given or Bounds()
+    return _bounds(
+        config.timeout if timeout is None else timeout,
+        config.retry_if if retry_if is None else retry_if,
+        config.retryable_errors if errors is None else errors,
+    )
+
+
+def _bounds(timeout: Any, retry_if: Any, errors: Any) -> Bounds | None:
+    return None if timeout is None and retry_if is None and errors is None else Bounds(timeout, retry_if, errors)
+
+
+def bounded(
+    context: Context,
+    operation: Operation,
+    func: Callable[[StepContext], Any],
+    retry: RetryStrategy | None,
+    bounds: Bounds,
+) -> tuple[Callable[[StepContext], Any], RetryStrategy | None]:
+    """Give a step's function and retry strategy within its bounds.
+
+    Raises:
+        ValidationError: If these are none.
+
+    """
+    whose = f"step {operation.name or operation.id}"
+    if bounds.retry_if is not None or bounds.retryable_errors is not None:
+        from perdure.engine.operations.retryable import Narrowed  # noqa: PLC0415  seldom needed
+
+        retry = context.invocation.default_retry_strategy() if retry is None else retry
+        narrowed = Narrowed(retry, whose, bounds.retry_if, bounds.retryable_errors)
+        retry = narrowed if callable(retry) else retry  # what is none is refused in words where it is asked
+    if bounds.timeout is not None:
+        from perdure.engine.operations.timeout import Timed, seconds_of  # noqa: PLC0415  the same
+
+        seconds = seconds_of(bounds.timeout, whose)
+        check_function(func, *_A_STEP, context.takes_async)
+        func = Timed(context.invocation, operation, func, seconds)
+    return func, retry
 
 
 def run(

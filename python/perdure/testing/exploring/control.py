@@ -107,6 +107,10 @@ class ControlledInvocation(Hooks):
         """Let what nobody waits for go along with what somebody does."""
         return False
 
+    def has_timeouts(self) -> bool:
+        """Let every function have the time that it takes, where it is called: how long that is, is chance."""
+        return False
+
     def start_thread(self, threads: list[Any], function: Callable[..., None], *args: Any) -> None:
         """Start one more hand; a thread of the handler's own, which is none, starts one as without hooks."""
         if not self._fault.is_here:
