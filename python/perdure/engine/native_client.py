@@ -23,6 +23,7 @@ PAGE = 1000
 """How many operations one page may hold, the most the service gives."""
 
 _OK = 200
+_SERVER_ERROR = 500
 
 
 class ServiceError(Exception):
@@ -126,16 +127,28 @@ def _json(body: bytes) -> dict[str, Any] | None:
 
 def _error(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
     """Give a refusal the shape that botocore gives it."""
-    found = _json(body) or {}
-    code = headers.get("x-amzn-errortype") or found.get("code") or found.get("__type") or status
-    code = str(code).partition(":")[0].rpartition("#")[2]
-    message = found.get("message") or found.get("Message") or ""
+    metadata: dict[str, Any] = {"HTTPStatusCode": status, "HTTPHeaders": headers, "RetryAttempts": 0}
+    if "x-amzn-requestid" in headers:
+        metadata["RequestId"] = headers["x-amzn-requestid"]
+    return {"Error": _code_and_message(status, body, headers), "ResponseMetadata": metadata}
+
+
+def _code_and_message(status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    found = _json(body)
+    if found is None:  # whatever stands between us and the service may answer by text, too
+        found = {"message": _text(status, body)}
+    code = headers.get("x-amzn-errortype") or found.get("code") or found.get("Code") or found.get("__type") or status
     return {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {
-            "RequestId": headers.get("x-amzn-requestid"),
-            "HTTPStatusCode": status,
-            "HTTPHeaders": headers,
-            "RetryAttempts": 0,
-        },
+        "Code": str(code).partition(":")[0].rpartition("#")[2],
+        "Message": found.get("message", found.get("Message", "")),
     }
+
+
+def _text(status: int, body: bytes) -> str:
+    """Give what a refusal says that is no JSON object; a page in HTML says no more than its status does."""
+    text = body.decode(errors="replace")
+    if status >= _SERVER_ERROR and (not text.strip() or text.lstrip().startswith("<html>")):
+        from http import HTTPStatus  # noqa: PLC0415  hardly ever
+
+        return {known.value: known.phrase for known in HTTPStatus}.get(status, "")
+    return text

@@ -107,8 +107,21 @@ def in_milliseconds(operations: list[Wire]) -> list[Wire]:
 
 def _in_milliseconds(inside: Wire, member: str) -> None:
     moment = inside[member]
+    if isinstance(moment, str):
+        moment = _seconds(moment)
     if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment * 1000)):
         inside[member] = round(moment * 1000)
+
+
+def _seconds(moment: str) -> float | None:
+    """Give the Unix seconds of a moment by the calendar, the other form that answers may have; None if it is none."""
+    from datetime import UTC, datetime  # noqa: PLC0415  hardly ever
+
+    try:
+        found = datetime.fromisoformat(moment)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _operations(state: Any, source: str, what: str) -> tuple[list[Wire], str | None]:

@@ -312,7 +312,8 @@ fn framing(head: &Head) -> Result<Framing, Unread> {
         return malformed("it has two lengths");
     }
     let codings: Vec<&str> = tokens(&head.headers, TRANSFER_ENCODING).collect();
-    if tokens(&head.headers, CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    let is_none = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("identity");
+    if !tokens(&head.headers, CONTENT_ENCODING).all(is_none) {
         return malformed("it is compressed, which nobody asked for");
     }
     let framing = match (codings.as_slice(), length) {
@@ -373,6 +374,7 @@ mod tests {
                 false,
             ),
             ("HTTP/1.1 400 Bad\r\nX: y\r\n\r\ngone", 400, "gone", false),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: \r\nContent-Length: 2\r\n\r\n{}", 200, "{}", true),
             ("HTTP/1.1 204 No\r\n\r\n", 204, "", true),
             (
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n01\r\nd\r\n0\r\nT: r\r\n\r\n",

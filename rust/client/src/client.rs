@@ -20,6 +20,8 @@ use crate::uri;
 use crate::{lookup, tls};
 
 const SERVICE: &str = "lambda";
+/// What some say who close a connection that has lain idle.
+const REQUEST_TIMEOUT: u16 = 408;
 const API: &str = "/2025-12-01/durable-executions/";
 
 /// One client a process; calls may come from any thread.
@@ -107,7 +109,7 @@ impl Client {
             }
             _ => Ok(None),
         };
-        let trace = std::env::var("_X_AMZN_TRACE_ID").ok().filter(|trace| is_header(trace));
+        let trace = std::env::var("_X_AMZN_TRACE_ID").ok().filter(|trace| environment::is_header(trace));
         Present { credentials, trace }
     }
 
@@ -190,8 +192,9 @@ impl Client {
         let kept = lock(&state.idle).take().filter(Connection::is_fresh).and_then(Connection::if_silent);
         if let Some(connection) = kept {
             match self.exchange(connection, &request, until) {
-                // It had ended unnoticed, as connections do while a sandbox is frozen: nobody has seen the request.
-                Err(Failed { stale: true, .. }) => {}
+                // It had ended unnoticed, as connections do while a sandbox is frozen: nobody has seen the request. Or its
+                // other end says so, of the time in which there was none, and this one has crossed it.
+                Err(Failed { silent: true, .. }) | Ok(Answer { status: REQUEST_TIMEOUT, .. }) => {}
                 Err(failed) => return Err(failed.error),
                 Ok(answer) => return Ok(answer),
             }
@@ -265,11 +268,6 @@ fn path(arn: &str, action: &str) -> String {
 /// Whether a character may stand in a word of a user agent, as botocore has it.
 fn is_of_a_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~,".contains(c)
-}
-
-/// Whether text may stand in a header, where a line break would begin another one.
-fn is_header(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn now() -> Moment {

@@ -31,7 +31,6 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct Connection {
     stream: Stream,
     address: String,
-    used: bool,
     last_used: SystemTime,
 }
 
@@ -49,8 +48,8 @@ struct Timed {
 /// Why an exchange failed.
 pub struct Failed {
     pub error: Error,
-    /// Whether the connection had been used before and died without a byte of an answer: it had ended unnoticed.
-    pub stale: bool,
+    /// Whether the connection died without a byte of an answer. One that had lain idle had ended unnoticed.
+    pub silent: bool,
 }
 
 /// That nobody waits for a connection any more, which a thread opens ahead of any call.
@@ -136,7 +135,7 @@ impl Connection {
         if withdrawal.is_some_and(Withdrawal::came_first) {
             return Err(lost(io::ErrorKind::ConnectionAborted.into()));
         }
-        Ok(Self { stream, address, used: false, last_used: SystemTime::now() })
+        Ok(Self { stream, address, last_used: SystemTime::now() })
     }
 
     /// Whether it may be used again: not after it has lain for long.
@@ -153,7 +152,6 @@ impl Connection {
 
     /// Sends a request and reads its answer.
     pub fn exchange(&mut self, request: &[u8], until: Instant) -> Result<Answer, Failed> {
-        let used = std::mem::replace(&mut self.used, true);
         self.timed().until = until;
         let (answer, began) = match self.stream.write_all(request).and_then(|()| self.stream.flush()) {
             Ok(()) => {
@@ -163,7 +161,7 @@ impl Connection {
             Err(error) => (Err(error.into()), false),
         };
         self.last_used = SystemTime::now();
-        answer.map_err(|unread| self.failed(unread, used && !began))
+        answer.map_err(|unread| self.failed(unread, !began))
     }
 
     fn timed(&mut self) -> &mut Timed {
@@ -178,7 +176,7 @@ impl Connection {
             Unread::Malformed(reason) => Error::Protocol { address: self.address.clone(), reason },
             Unread::Io(error) => ended(&self.address, error),
         };
-        Failed { stale: silent && matches!(error, Error::Lost { .. }), error }
+        Failed { silent: silent && matches!(error, Error::Lost { .. }), error }
     }
 }
 
@@ -194,7 +192,7 @@ impl Stream {
                     if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
                         return Ok(true);
                     }
-                    // What is TLS's own is for nobody else.
+                    // What is TLS's own, such as tickets for later sessions, is for nobody else.
                     match sock.at_once(|socket| conn.read_tls(socket))? {
                         None => return Ok(false),
                         Some(0) => return Ok(true),

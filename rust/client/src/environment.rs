@@ -140,8 +140,7 @@ pub fn credentials(environment: &impl Environment) -> Result<Option<Credentials>
         None => environment.get("AWS_SECURITY_TOKEN")?.filter(|token| !token.is_empty()),
     };
     for (name, value) in [("AWS_ACCESS_KEY_ID", &key), ("AWS_SESSION_TOKEN", &token)] {
-        // In a header, a line break would begin another one.
-        if value.as_ref().is_some_and(|value| !value.bytes().all(|byte| matches!(byte, b' '..=b'~'))) {
+        if !value.as_deref().is_none_or(is_header) {
             return Err(Reason::NotText(name.to_owned()));
         }
     }
@@ -149,6 +148,11 @@ pub fn credentials(environment: &impl Environment) -> Result<Option<Credentials>
         (Some(key), Some(secret)) => Some(Credentials::new(&key, &secret, token.as_deref())),
         _ => None,
     })
+}
+
+/// Whether text may stand in a header, where a line break would begin another one.
+pub(crate) fn is_header(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn refuse_config_file(environment: &impl Environment) -> Result<(), Reason> {

@@ -29,6 +29,8 @@ pub enum Error {
     Interrupted { address: String },
     #[error("the credentials cannot be had: {0}")]
     Credentials(String),
+    #[error("the credentials cannot be had now: {0}")]
+    CredentialsForNow(String),
 }
 
 impl Error {
@@ -46,7 +48,7 @@ impl Error {
             Self::Proxy { .. } => "ProxyConnectionError",
             Self::Lost { .. } | Self::Protocol { .. } | Self::Interrupted { .. } => "ConnectionClosedError",
             Self::Timeout { .. } => "ReadTimeoutError",
-            Self::Credentials(_) => "CredentialRetrievalError",
+            Self::Credentials(_) | Self::CredentialsForNow(_) => "CredentialRetrievalError",
         }
     }
 }

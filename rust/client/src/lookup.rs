@@ -7,16 +7,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jiter::JsonValue;
 use zeroize::Zeroizing;
 
-use crate::answer::Answer;
 use crate::connection::Connection;
 use crate::credentials::{self, Container, ContainerToken, Source};
 use crate::date;
+use crate::environment;
 use crate::error::Error;
 
-/// How long before their end credentials are renewed, and how much of their time must be left to use them all the same
-/// if that fails.
-const RENEW: Duration = Duration::from_secs(600);
-const LAST: Duration = Duration::from_secs(60);
+/// How many seconds before their end credentials are renewed, and how many must be left to use them all the same if that
+/// fails.
+const RENEW: u64 = 600;
+const LAST: u64 = 60;
+/// How many seconds nobody asks again who has others to use: each call would wait for a service in trouble.
+const REST: u64 = 5;
 /// How long one request for credentials may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,11 +33,22 @@ struct Kept {
     credentials: credentials::Credentials,
     /// Unix seconds; none for credentials without an end.
     expires: Option<u64>,
+    /// From when on others are asked for.
+    renewed_from: u64,
 }
 
 impl Kept {
-    fn lasts(&self, for_: Duration, now: u64) -> bool {
-        self.expires.is_none_or(|expires| expires > now + for_.as_secs())
+    fn new(credentials: credentials::Credentials, expires: Option<u64>) -> Self {
+        Self { credentials, expires, renewed_from: expires.map_or(u64::MAX, |expires| expires.saturating_sub(RENEW)) }
+    }
+
+    fn lasts(&self, seconds: u64, now: u64) -> bool {
+        self.expires.is_none_or(|expires| expires > now.saturating_add(seconds))
+    }
+
+    /// Has nobody ask for others for a while.
+    fn rest(&mut self, now: u64) {
+        self.renewed_from = now.saturating_add(REST);
     }
 }
 
@@ -62,15 +75,23 @@ impl Credentials {
     fn renewed(&self, ask: impl FnOnce() -> Result<Kept, Error>, now: u64) -> Result<credentials::Credentials, Error> {
         // Held while asking: one asks, and the others take what it gets.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.lasts(RENEW, now)) {
+        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.renewed_from && kept.lasts(LAST, now)) {
             return Ok(kept.credentials.clone());
         }
-        match (ask(), kept.as_ref()) {
+        let found = ask().and_then(|new| if new.lasts(0, now) { Ok(new) } else { Err(expired()) });
+        match (found, kept.as_mut()) {
             (Ok(new), _) => Ok(kept.insert(new).credentials.clone()),
-            (Err(_), Some(old)) if old.lasts(LAST, now) => Ok(old.credentials.clone()),
+            (Err(_), Some(old)) if old.lasts(LAST, now) => {
+                old.rest(now);
+                Ok(old.credentials.clone())
+            }
             (Err(error), _) => Err(error),
         }
     }
+}
+
+fn expired() -> Error {
+    Error::CredentialsForNow("those that the service beside the function gives have expired".to_owned())
 }
 
 fn unix_now() -> u64 {
@@ -104,77 +125,121 @@ fn ask(container: &Container, until: Instant) -> Result<Kept, Error> {
     }
     request.push_str("\r\n");
     let tls = address.tls.then(|| crate::tls::config(None)).transpose()?;
-    let mut connection =
-        Connection::open(address, None, tls.as_ref(), until).map_err(|error| failed(error.to_string()))?;
-    let answer = connection.exchange(request.as_bytes(), until).map_err(|lost| failed(lost.error.to_string()))?;
-    read(&answer).map_err(|why| failed(why.to_owned()))
+    let for_now = |error: Error| Error::CredentialsForNow(format!("{address}: {error}"));
+    let mut connection = Connection::open(address, None, tls.as_ref(), until).map_err(for_now)?;
+    let answer = connection.exchange(request.as_bytes(), until).map_err(|lost| for_now(lost.error))?;
+    match answer.status {
+        200 => read(&answer.body).map_err(|why| failed(why.to_owned())),
+        status @ (429 | 500..) => Err(Error::CredentialsForNow(format!("{address}: it answered {status}"))),
+        status => Err(failed(format!("it answered {status}"))),
+    }
 }
 
-fn read(answer: &Answer) -> Result<Kept, &'static str> {
-    if answer.status != 200 {
-        return Err("it did not give any");
-    }
-    let Ok(JsonValue::Object(members)) = JsonValue::parse(&answer.body, false) else {
+fn read(body: &[u8]) -> Result<Kept, &'static str> {
+    let Ok(JsonValue::Object(members)) = JsonValue::parse(body, false) else {
         return Err("its answer is no JSON object");
     };
-    let (Some(key), Some(secret)) = (text(&members, "AccessKeyId"), text(&members, "SecretAccessKey")) else {
+    let (Some(key), Some(secret)) = (text(&members, "AccessKeyId")?, text(&members, "SecretAccessKey")?) else {
         return Err("its answer lacks AccessKeyId or SecretAccessKey");
     };
-    let expires = match text(&members, "Expiration") {
+    let token = text(&members, "Token")?;
+    if !environment::is_header(key) || !token.is_none_or(environment::is_header) {
+        return Err("its AccessKeyId or Token is no plain text");
+    }
+    let expires = match text(&members, "Expiration")? {
         None => None,
         Some(moment) => Some(date::parse(moment).ok_or("its Expiration is no moment")?),
     };
-    let credentials = credentials::Credentials::new(key, secret, text(&members, "Token"));
-    Ok(Kept { credentials, expires })
+    Ok(Kept::new(credentials::Credentials::new(key, secret, token), expires))
 }
 
-/// A member that is a text of some length.
-fn text<'a>(members: &'a [(Cow<'_, str>, JsonValue<'_>)], name: &str) -> Option<&'a str> {
-    members.iter().rev().find(|(key, _)| key == name).and_then(|(_, value)| match value {
-        JsonValue::Str(text) if !text.is_empty() => Some(text.as_ref()),
-        _ => None,
-    })
+/// A member that is a text of some length; none if it is not there.
+fn text<'a>(members: &'a [(Cow<'_, str>, JsonValue<'_>)], name: &str) -> Result<Option<&'a str>, &'static str> {
+    match members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value) {
+        None | Some(JsonValue::Null) => Ok(None),
+        Some(JsonValue::Str(text)) => Ok(Some(text.as_ref()).filter(|text| !text.is_empty())),
+        Some(_) => Err("a member of its answer is no text"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn kept(key: &str, expires: u64) -> Kept {
-        Kept { credentials: credentials::Credentials::new(key, "s", None), expires: Some(expires) }
+        Kept::new(credentials::Credentials::new(key, "s", None), Some(expires))
     }
 
     #[test]
     fn credentials_are_renewed_before_they_expire() {
         let source = Credentials::new(Source::Variables);
-        let lost = || Err(Error::Credentials("down".to_owned()));
+        let lost = || Err(Error::CredentialsForNow("down".to_owned()));
         assert!(source.renewed(lost, 0).is_err());
         let first = source.renewed(|| Ok(kept("first", 1_000)), 0).expect("it is given");
         assert_eq!(source.renewed(lost, 399).expect("it lasts"), first);
-        assert_eq!(source.renewed(lost, 939).expect("it still lasts"), first);
+        assert_eq!(source.renewed(lost, 934).expect("it still lasts"), first);
         assert!(source.renewed(lost, 940).is_err(), "it is about to end");
-        let second = source.renewed(|| Ok(kept("second", 5_000)), 900).expect("it is given");
+        let second = source.renewed(|| Ok(kept("second", 5_000)), 945).expect("it is given");
         assert_eq!(second.access_key(), "second");
     }
 
     #[test]
-    fn what_the_service_says_is_read_or_named() {
-        let answer = |status, body: &str| {
-            read(&Answer { status, headers: Vec::new(), body: body.as_bytes().to_vec(), keeps_alive: false })
+    fn a_service_in_trouble_is_not_asked_for_each_call() {
+        let source = Credentials::new(Source::Variables);
+        let asked = Cell::new(0);
+        let lost = || {
+            asked.set(asked.get() + 1);
+            Err(Error::CredentialsForNow("down".to_owned()))
         };
+        source.renewed(|| Ok(kept("first", 1_000)), 0).expect("it is given");
+        for now in 500..=510 {
+            source.renewed(lost, now).expect("it lasts");
+        }
+        assert_eq!(asked.get(), 3, "at 500, 505 and 510");
+        assert!(source.renewed(lost, 941).is_err(), "it is about to end");
+        assert!(source.renewed(lost, 941).is_err(), "there are none to use");
+        assert_eq!(asked.get(), 5);
+    }
+
+    #[test]
+    fn credentials_that_last_for_a_short_time_only_are_used_and_expired_ones_are_not() {
+        let source = Credentials::new(Source::Variables);
+        let first = source.renewed(|| Ok(kept("first", 1_030)), 1_000).expect("it is given");
+        assert_eq!(first.access_key(), "first");
+        let second = source.renewed(|| Ok(kept("second", 1_300)), 1_001).expect("it is given");
+        assert_eq!(second.access_key(), "second");
+        for expires in [900, 1_299, 1_300] {
+            assert!(
+                matches!(source.renewed(|| Ok(kept("late", expires)), 1_300), Err(Error::CredentialsForNow(_))),
+                "the service would refuse what they sign, for good"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_service_says_is_read_or_named() {
         let full = r#"{"AccessKeyId":"a","SecretAccessKey":"s","Token":"t","Expiration":"2015-08-30T12:36:00Z","X":1}"#;
-        let kept = answer(200, full).expect("it is whole");
+        let kept = read(full.as_bytes()).expect("it is whole");
         assert_eq!(kept.expires, Some(1_440_938_160));
         assert_eq!(kept.credentials, credentials::Credentials::new("a", "s", Some("t")));
-        for (status, body) in [
-            (404, full),
-            (200, ""),
-            (200, "[]"),
-            (200, r#"{"AccessKeyId":"a"}"#),
-            (200, r#"{"AccessKeyId":1,"SecretAccessKey":"s"}"#),
-            (200, r#"{"AccessKeyId":"a","SecretAccessKey":"s","Expiration":"soon"}"#),
+        let endless = read(br#"{"AccessKeyId":"a","SecretAccessKey":"s","Token":null,"Expiration":null}"#);
+        assert_eq!(endless.expect("it is whole").expires, None);
+        for body in [
+            "",
+            "[]",
+            r#"{"AccessKeyId":"a"}"#,
+            r#"{"AccessKeyId":1,"SecretAccessKey":"s"}"#,
+            r#"{"AccessKeyId":"a","SecretAccessKey":"s","Token":1}"#,
+            r#"{"AccessKeyId":"a","SecretAccessKey":"s","Token":"t
+x: y"}"#,
+            r#"{"AccessKeyId":"a
+x: y","SecretAccessKey":"s"}"#,
+            r#"{"AccessKeyId":"a","SecretAccessKey":"s","Expiration":"soon"}"#,
+            r#"{"AccessKeyId":"a","SecretAccessKey":"s","Expiration":4102444800}"#,
         ] {
-            assert!(answer(status, body).is_err(), "{body}");
+            assert!(read(body.as_bytes()).is_err(), "{body}");
         }
     }
 }

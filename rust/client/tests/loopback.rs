@@ -127,6 +127,83 @@ fn a_kept_connection_that_has_ended_costs_no_failure() {
     assert_eq!(told.iter().take(2).count(), 2);
 }
 
+/// Waits for what a peer tells last: on loopback, what it has said before is there by then.
+fn done(told: &Receiver<String>) {
+    while told.recv().expect("the peer goes on") != "done" {}
+}
+
+#[test]
+fn what_nobody_asked_for_is_no_answer_to_the_next_call() {
+    let late: [fn(&mut Peer); 2] = [
+        |peer| {
+            peer.hear();
+            peer.say(OK);
+            peer.say("HTTP/1.1 418 Nobody's\r\nContent-Length: 0\r\n\r\n");
+            let _ = peer.tell.send("done".to_owned());
+        },
+        |peer| {
+            peer.hear();
+            peer.say(OK);
+            peer.say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            let _ = peer.tell.send("done".to_owned());
+        },
+    ];
+    for script in late {
+        let (port, told) = serve(vec![script, |peer| {
+            peer.hear();
+            peer.say(OK);
+        }]);
+        let client = client(port);
+        assert_eq!(checkpoint(&client).expect("an answer"), 200);
+        done(&told);
+        assert_eq!(checkpoint(&client).expect("an answer on a new connection"), 200);
+    }
+}
+
+#[test]
+fn an_idle_connection_whose_end_crosses_a_call_costs_no_failure() {
+    // It says so only when the call is there: nothing could be seen before.
+    let (port, told) = serve(vec![
+        |peer| {
+            peer.hear();
+            peer.say(OK);
+            peer.hear();
+            peer.say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        },
+        |peer| {
+            peer.hear();
+            peer.say(OK);
+        },
+    ]);
+    let client = client(port);
+    for _ in 0..2 {
+        assert_eq!(checkpoint(&client).expect("an answer"), 200);
+    }
+    assert_eq!(told.iter().take(3).count(), 3);
+    // On a new connection it is said of this very call.
+    let (port, _told) = serve(vec![|peer| {
+        peer.hear();
+        peer.say("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+    }]);
+    assert_eq!(checkpoint(&self::client(port)).expect("an answer"), 408);
+}
+
+#[test]
+fn a_prepared_connection_that_has_ended_costs_no_failure() {
+    let at_once: fn(&mut Peer) = |_| {};
+    let with_the_call: fn(&mut Peer) = Peer::hear;
+    for script in [at_once, with_the_call] {
+        let (port, _told) = serve(vec![script, |peer| {
+            peer.hear();
+            peer.say(OK);
+        }]);
+        let client = client(port);
+        assert!(client.prepare(soon()));
+        client.settle();
+        assert_eq!(checkpoint(&client).expect("an answer on a new connection"), 200);
+    }
+}
+
 #[test]
 fn a_call_whose_answer_began_is_not_repeated() {
     let (port, told) = serve(vec![|peer| {

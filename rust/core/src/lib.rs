@@ -21,6 +21,7 @@ pub mod history;
 pub mod id;
 pub mod invoke;
 pub mod limits;
+pub mod loan;
 pub mod operation;
 pub mod outcome;
 pub mod refusal;

@@ -1,8 +1,6 @@
 //! `Updates`: what one call to the service is to record. It is lent the leader's batch for as long as the call lasts.
 
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
-
+use perdure_core::loan::Loan;
 use perdure_core::update::{Action, Update};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -10,24 +8,17 @@ use pyo3::types::{PyList, PyString};
 use crate::convert;
 use crate::text::Text;
 
-/// Its lock guards who holds the batch, and nothing is done with Python's objects while it is held.
 #[pyclass(frozen, module = "perdure._core")]
-pub struct Updates(Mutex<Arc<Vec<Update<Text>>>>);
+pub struct Updates(Loan<Update<Text>>);
 
 impl Updates {
     pub fn lent(batch: Vec<Update<Text>>) -> Self {
-        Self(Mutex::new(Arc::new(batch)))
+        Self(Loan::new(batch))
     }
 
-    /// Ends the loan. Whoever looks at the batch at this very moment, in another thread, keeps it; then this is another.
+    /// Ends the loan.
     pub fn give_back(&self, py: Python<'_>) -> Vec<Update<Text>> {
-        let batch = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Arc::try_unwrap(batch)
-            .unwrap_or_else(|batch| batch.iter().map(|update| update.map(|text| text.again(py))).collect())
-    }
-
-    fn batch(&self) -> Arc<Vec<Update<Text>>> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.give_back(|update| update.map(|text| text.again(py)))
     }
 
     /// The body of the call.
@@ -37,7 +28,7 @@ impl Updates {
         perdure_codec::write_json(&mut out, token)?;
         out.extend_from_slice(b", \"Updates\": [");
         let py = token.py();
-        for (index, update) in self.batch().iter().enumerate() {
+        for (index, update) in self.0.look().iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(b", ");
             }
@@ -59,7 +50,7 @@ impl Updates {
 
     fn dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let updates = PyList::empty(py);
-        for update in self.batch().iter() {
+        for update in self.0.look().iter() {
             updates.append(convert::update(py, update)?)?;
         }
         Ok(updates)
@@ -67,7 +58,7 @@ impl Updates {
 
     fn sizes(&self, py: Python<'_>) -> (usize, usize) {
         let (mut started, mut written) = (0, 0);
-        for update in self.batch().iter() {
+        for update in self.0.look().iter() {
             if update.action == Action::Start {
                 started += 1;
             } else if let Some(payload) = &update.payload {
@@ -78,6 +69,6 @@ impl Updates {
     }
 
     fn __len__(&self) -> usize {
-        self.batch().len()
+        self.0.look().len()
     }
 }
