@@ -401,6 +401,8 @@ class _Player:
         return batch
 
     def _predicate(self, rule: str, place: str) -> Callable[[Any], Any]:
+        self.stage.note(f"{place} asked", "of a batch that begins here")
+
         def predicate(status: Any) -> Any:
             self.stage.note_change(f"{place} asked", status)
             if rule == "two" and status.completed_count >= 2:
