@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure._core import Updates
+from perdure.engine import native_client
 from support.invocations import LambdaContext
 from support.wire import Connection, answer, lambda_environment, scripted
 from support.wired import authority, certified
@@ -70,6 +71,29 @@ def test_a_handler_may_end_a_call(transport: str, native: Any, tmp_path: Path, m
             client.checkpoint(ARN, "t", Updates(), "ct")
         assert len(requests) == 1  # it is not made again by itself
         assert client.checkpoint(ARN, "t", Updates(), "ct")[0] == "next"
+
+
+def test_a_handler_may_end_a_call_that_waits_for_a_connection(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is opened ahead, whose handshake goes on: the call needs no signal of its own to wait for it."""
+    caught, numbers = threading.Event(), []
+
+    def stop(_number: int, frame: Any) -> None:
+        if frame.f_code is native_client.NativeClient.checkpoint.__code__ and not caught.is_set():
+            caught.set()
+            raise StoppedError
+
+    def silent(connection: Connection) -> None:
+        numbers.append(connection.number)
+        while not caught.wait(0.02):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    with scripted(silent) as (port, _), handled(stop):
+        lambda_environment(monkeypatch, f"https://localhost:{port}")
+        client = native(LambdaContext())
+        client.prepare()
+        with pytest.raises(StoppedError):
+            client.checkpoint(ARN, "t", Updates(), "ct")
+    assert numbers == [0]  # it has not opened one of its own, after 5 s
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["first", "renewed"])

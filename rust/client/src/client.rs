@@ -1,6 +1,8 @@
 //! The client: signs a call, sends it over a kept connection, and gives its answer.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -17,7 +19,7 @@ use crate::error::Error;
 use crate::process::PerProcess;
 use crate::sigv4::{self, Scope};
 use crate::uri;
-use crate::{lookup, tls};
+use crate::{interrupt, lookup, tls};
 
 const SERVICE: &str = "lambda";
 /// What some say who close a connection that has lain idle.
@@ -60,6 +62,8 @@ impl State {
 /// A thread that opens a connection, and what ends it early.
 struct Opening {
     thread: JoinHandle<Option<Connection>>,
+    /// Whose other end the thread has until its end.
+    running: Receiver<Infallible>,
     withdrawal: Arc<Withdrawal>,
 }
 
@@ -149,31 +153,40 @@ impl Client {
         let (endpoint, proxy, tls) = (self.config.endpoint.clone(), self.config.proxy.clone(), self.tls.clone());
         let withdrawal = Arc::new(Withdrawal::default());
         let watched = Arc::clone(&withdrawal);
-        let open = move || Connection::open_ahead(&endpoint, proxy.as_ref(), tls.as_ref(), until, &watched).ok();
+        let (alive, running) = mpsc::channel();
+        let open = move || {
+            let _alive = alive;
+            Connection::open_ahead(&endpoint, proxy.as_ref(), tls.as_ref(), until, &watched).ok()
+        };
         // Without a thread to spare, the call itself opens it.
         let thread = thread::Builder::new().name("perdure-connect".to_owned()).spawn(open).ok();
-        *opening = thread.map(|thread| Opening { thread, withdrawal });
+        *opening = thread.map(|thread| Opening { thread, running, withdrawal });
         opening.is_some()
     }
 
     /// Waits for what [`Client::prepare`] began.
     pub fn settle(&self) {
-        self.join(|_| ());
+        let _: Result<(), Infallible> = self.join(|_| Ok(()));
     }
 
     /// Ends what [`Client::prepare`] began, if it is not done yet: nobody waits for it any more. A connection that is open
     /// by now is kept.
     pub fn withdraw(&self) {
-        self.join(Withdrawal::withdraw);
+        let _: Result<(), ()> = self.join(|_| Err(()));
     }
 
-    fn join(&self, first: impl FnOnce(&Withdrawal)) {
+    /// Waits for it in some way, and withdraws it where that ends early.
+    fn join<E>(&self, wait: impl FnOnce(&Opening) -> Result<(), E>) -> Result<(), E> {
         let state = self.own();
-        let Some(opening) = lock(&state.opening).take() else { return };
-        first(&opening.withdrawal);
+        let Some(opening) = lock(&state.opening).take() else { return Ok(()) };
+        let waited = wait(&opening);
+        if waited.is_err() {
+            opening.withdrawal.withdraw();
+        }
         if let Ok(Some(connection)) = opening.thread.join() {
             *lock(&state.idle) = Some(connection);
         }
+        waited
     }
 
     fn call(&self, call: &Call<'_>, present: Present, until: Instant) -> Result<Answer, Error> {
@@ -188,7 +201,8 @@ impl Client {
         let state = self.own();
         let credentials = state.credentials.get(present.credentials?, until)?;
         let request = self.request(call, &credentials, present.trace.as_deref(), now());
-        self.settle();
+        self.join(|opening| interrupt::until_gone(&opening.running))
+            .map_err(|_| Error::Interrupted { address: self.config.endpoint.host_header() })?;
         let kept = lock(&state.idle).take().filter(Connection::is_fresh).and_then(Connection::if_silent);
         if let Some(connection) = kept {
             match self.exchange(connection, &request, until) {

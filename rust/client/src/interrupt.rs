@@ -1,7 +1,10 @@
 //! Signals that come while a call waits: whoever has handlers for them says whether the call goes on.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 /// Tells, in the thread that a signal has interrupted, whether its call is to be given up.
 pub type GivesUp = fn() -> bool;
@@ -23,13 +26,25 @@ pub(crate) fn again<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> 
     loop {
         match act() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                if ASKED.get().is_some_and(|gives_up| gives_up()) {
-                    return Err(io::Error::other(Interrupted));
-                }
+                go_on()?;
             }
             done => return done,
         }
     }
+}
+
+/// Waits until the other end of a channel is gone, unless the call is given up: no signal interrupts such a wait.
+pub(crate) fn until_gone(other: &Receiver<Infallible>) -> io::Result<()> {
+    const SLICE: Duration = Duration::from_millis(50);
+    while matches!(other.recv_timeout(SLICE), Err(RecvTimeoutError::Timeout)) {
+        go_on()?;
+    }
+    Ok(())
+}
+
+/// Asks whether the call goes on.
+fn go_on() -> io::Result<()> {
+    if ASKED.get().is_some_and(|gives_up| gives_up()) { Err(io::Error::other(Interrupted)) } else { Ok(()) }
 }
 
 /// Whether it is for that that something failed.
