@@ -74,6 +74,7 @@ __all__ = [
     "jittered_delay",
     "linear_delay",
     "start_thread",
+    "typed_of",
     "while_held",
     "whole_seconds",
 ]
@@ -384,24 +385,32 @@ class Scope:
         """The id of the operation that the context has come to last."""
 
     def step(
-        self, name: str | None, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False, /
+        self,
+        name: str | None,
+        of: Any = None,
+        sub_type: str = "Step",
+        at_most_once: bool = False,
+        raw: bool = False,
+        /,
     ) -> Any | Operation:
         """Come to a step.
 
         Args:
             name: Of the operation; None or empty for none.
+            of: The function, or whatever else `typed_of` takes: a value that is given is of its results' type.
             sub_type: Of the operation.
             at_most_once: Whether an attempt must not run unless its START is known to be durable.
             raw: Whether to give an `Operation` with the payload in place of the recorded value.
 
         """
 
-    def condition(self, name: str | None, raw: bool) -> Any | Operation:
+    def condition(self, name: str | None, raw: bool, of: Any = None, /) -> Any | Operation:
         """Come to a condition that is polled for. `Operation.payload` is the state of the last check.
 
         Args:
             name: Of the operation.
             raw: As for `step`.
+            of: As for `step`.
 
         """
 
@@ -433,32 +442,35 @@ class Scope:
 
         """
 
-    def invoke(self, name: str | None, raw: bool) -> Any | Operation:
+    def invoke(self, name: str | None, raw: bool, of: Any = None, /) -> Any | Operation:
         """Come to an invoke of another function, whose result is read as plain JSON unless ``raw``.
 
         Args:
             name: Of the operation.
             raw: As for `step`.
+            of: As for `step`.
 
         """
 
-    def child(self, name: str | None, sub_type: str, raw: bool) -> Any | Operation:
+    def child(self, name: str | None, sub_type: str, raw: bool, of: Any = None, /) -> Any | Operation:
         """Come to a child context.
 
         Args:
             name: Of the operation.
             sub_type: Of the operation.
             raw: As for `step`.
+            of: As for `step`.
 
         """
 
-    def batch(self, name: str | None, sub_type: str, raw: bool) -> Any | Operation:
+    def batch(self, name: str | None, sub_type: str, raw: bool, of: Any = None, /) -> Any | Operation:
         """Come to a map or parallel. If `Operation.starts`, its START is left to the caller.
 
         Args:
             name: Of the operation.
             sub_type: Of the operation.
             raw: As for `step`.
+            of: As for `step`.
 
         """
 
@@ -1015,6 +1027,17 @@ def while_held(lock: Any, function: Callable[..., _T], *args: Any) -> _T:
         lock: Is waited for.
         function: What to call.
         *args: What to call it with.
+
+    """
+
+def typed_of(function: Any, /) -> Any:
+    """Give what converts the results of a function to the type of its return annotation.
+
+    Args:
+        function: A function, a method, a partial, what can be called, or what converts; None for nothing.
+
+    Returns:
+        A serdes that writes and reads them; None if they need none.
 
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perdure._core import typed_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Concatenate, ParamSpec
@@ -19,9 +21,29 @@ C = TypeVar("C")
 """A context: whichever the function is written for."""
 
 
-def _named(call: Callable[..., T], func: Callable[..., Any]) -> Callable[..., T]:
-    """Let the operations know the name of the function that a call is made for."""
+class _Gives:
+    """What converts the results of a function, which is looked for with the first call, when all names are there."""
+
+    __slots__ = ("_func", "annotations")
+
+    annotations: dict[str, Any] | None
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self._func = func
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "annotations":
+            raise AttributeError(name)
+        typed = typed_of(self._func)
+        self.annotations = None if typed is None else {"return": typed}
+        return self.annotations
+
+
+def _named(call: Callable[..., T], func: Callable[..., Any], gives: _Gives) -> Callable[..., T]:
+    """Let the operations know the name of the function that a call is made for, and what its results are."""
     call.durable_name = getattr(func, "__name__", None)  # type: ignore[attr-defined]
+    if gives.annotations is not None:
+        call.__annotations__ = gives.annotations
     return call
 
 
@@ -54,12 +76,15 @@ def durable_step(
 
     @functools.wraps(func)
     def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[StepContext], T]:
-        def call(step_context: StepContext) -> T:
+        def call(step_context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  which would be its annotations
             return func(step_context, *args, **kwargs)
 
         call.durable_name = name  # type: ignore[attr-defined]
+        if gives.annotations is not None:
+            call.__annotations__ = gives.annotations
         return call
 
+    gives = _Gives(func)
     name = getattr(func, "__name__", None)
     return _uncalled(bind, "durable_step", func)
 
@@ -78,8 +103,9 @@ def durable_with_child_context(
 
     @functools.wraps(func)
     def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[C], T]:
-        return _named(lambda context: func(context, *args, **kwargs), func)
+        return _named(lambda context: func(context, *args, **kwargs), func, gives)
 
+    gives = _Gives(func)
     return _uncalled(bind, "durable_with_child_context", func)
 
 
@@ -97,7 +123,9 @@ def durable_wait_for_callback(
 
     @functools.wraps(func)
     def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
-        return _named(lambda callback_id, context: func(callback_id, context, *args, **kwargs), func)
+        call: Any = lambda callback_id, context: func(callback_id, context, *args, **kwargs)  # noqa: E731
+        call.durable_name = getattr(func, "__name__", None)
+        return call  # type: ignore[no-any-return]
 
     return _uncalled(bind, "durable_wait_for_callback", func)
 
@@ -126,7 +154,12 @@ def durable_parallel_branch(
         def bind(*args: Params.args, **kwargs: Params.kwargs) -> ParallelBranch[T]:
             from perdure.config import ParallelBranch  # noqa: PLC0415  brings dataclasses along
 
-            return ParallelBranch(lambda context: func(context, *args, **kwargs), name)
+            call: Any = lambda context: func(context, *args, **kwargs)  # noqa: E731
+            if gives.annotations is not None:
+                call.__annotations__ = gives.annotations
+            return ParallelBranch(call, name)
+
+        gives = _Gives(func)
 
         return _uncalled(bind, "durable_parallel_branch", func)
 

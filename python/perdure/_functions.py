@@ -26,6 +26,12 @@ _LONGEST_SHOWN = 80
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 """Types of results that tell of no mistake, as almost always: nobody need look at what gave them."""
 
+PLAIN_ANNOTATIONS: set[Any] = {
+    *(None, bool, int, float, str, bytes, list, tuple, dict, object),
+    *("None", "bool", "int", "float", "str", "bytes", "list", "tuple", "dict", "object", "Any", "dict[str, Any]"),
+}
+"""Annotations of results that need no converting: the core looks here, and `perdure._annotations` adds its own."""
+
 
 def is_async(function: Any) -> bool:
     """Tell whether a function's own code is asynchronous; `inspect` would take longer to import than all else here."""

@@ -339,7 +339,8 @@ class TypeCodec(Codec):
         else:
             raise SerDesError(
                 f"{type(obj)} cannot be serialised. A payload holds None, str, bool, int, float, bytes, UUID, Decimal, "
-                "datetime, date, list, tuple, dict and BatchResult: convert the value, or configure a serdes.",
+                "datetime, date, list, tuple, dict and BatchResult. For a dataclass, an enum, a set or a model, "
+                "annotate the function that returns it, or give returns=; or convert the value, or configure a serdes.",
             )
         return codec.encode(obj)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from perdure._core import START, Operation, check_sub_type
+from perdure._core import START, Operation, check_sub_type, typed_of
 from perdure._decorators import (
     durable_parallel_branch,
     durable_step,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from random import Random
+    from types import UnionType
     from typing import Unpack
     from uuid import UUID
 
@@ -315,6 +316,20 @@ class DurableContext:
     # is recorded (those of the user's functions are). So the invocation is told: by an assignment, since a call
     # might find no room.
 
+    @overload
+    def step(
+        self,
+        func: Callable[[StepContext], Any],
+        name: str | None = None,
+        config: StepConfig | None = None,
+        *,
+        retry: RetryStrategy | None = None,
+        step_semantics: StepSemantics | None = None,
+        serdes: SerDes[Any] | None = None,
+        returns: type[T],
+        **options: Unpack[StepOptions],
+    ) -> T: ...
+    @overload
     def step(
         self,
         func: Callable[[StepContext], T],
@@ -324,8 +339,21 @@ class DurableContext:
         retry: RetryStrategy | None = None,
         step_semantics: StepSemantics | None = None,
         serdes: SerDes[Any] | None = None,
+        returns: UnionType | None = None,
         **options: Unpack[StepOptions],
-    ) -> T:
+    ) -> T: ...
+    def step(
+        self,
+        func: Callable[[StepContext], Any],
+        name: str | None = None,
+        config: StepConfig | None = None,
+        *,
+        retry: RetryStrategy | None = None,
+        step_semantics: StepSemantics | None = None,
+        serdes: SerDes[Any] | None = None,
+        returns: Any = None,
+        **options: Unpack[StepOptions],
+    ) -> Any:
         """Run a function once and record its result.
 
         Args:
@@ -336,6 +364,8 @@ class DurableContext:
             retry: Decides whether and when a failed attempt is repeated; default `RetryPresets.default()`.
             step_semantics: How often one attempt may run; default `StepSemantics.AT_LEAST_ONCE_PER_RETRY`.
             serdes: Of the result; default `ExtendedTypeSerDes`.
+            returns: The type of the result, where the function has no annotation that says so: a dataclass, an enum, a
+                set, a model, …; see ``docs/typed.md``. ``Any`` leaves the result alone, whatever the annotation says.
             **options: What is seldom needed, so that no other step pays for it:
 
                 * ``timeout``: how long one attempt may take, a `Duration`, a `timedelta` or seconds, of real time. One
@@ -364,8 +394,9 @@ class DurableContext:
             if not name:
                 name = getattr(func, "durable_name", None)
             bounds: _step.Bounds | None = None
+            of = func if returns is None else _asked_for(returns)
             if config is None and step_semantics is None and serdes is None and not options:
-                found = self.scope.step(name)
+                found = self.scope.step(name, of)
             else:
                 sub_type: str | None = None
                 if options:
@@ -379,13 +410,14 @@ class DurableContext:
                     bounds = _step.bounds_of(config, bounds)
                 at_most_once = step_semantics is not None and step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
                 found = self.scope.step(
-                    name, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None
+                    name, of, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None
                 )
             if type(found) is not Operation:
-                return found  # type: ignore[no-any-return]
+                return found
+            serdes = typed_of(of) if serdes is None else _over(serdes, returns, of)
             if bounds is not None:
                 func, retry = _step.bounded(self, found, func, retry, bounds)
-            return self.drive(_step.run(self, found, func, retry, serdes))  # type: ignore[no-any-return]
+            return self.drive(_step.run(self, found, func, retry, serdes))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -411,6 +443,7 @@ class DurableContext:
             self.scope.is_exhausted = True
             raise
 
+    @overload
     def create_callback(
         self,
         name: str | None = None,
@@ -420,6 +453,30 @@ class DurableContext:
         heartbeat_timeout: DurationLike | None = None,
         serdes: SerDes[Any] | None = None,
         sub_type: str | None = None,
+        returns: type[T],
+    ) -> Callback[T]: ...
+    @overload
+    def create_callback(
+        self,
+        name: str | None = None,
+        config: CallbackConfig | None = None,
+        *,
+        timeout: DurationLike | None = None,
+        heartbeat_timeout: DurationLike | None = None,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+        returns: Any = None,
+    ) -> Callback[Any]: ...
+    def create_callback(
+        self,
+        name: str | None = None,
+        config: CallbackConfig | None = None,
+        *,
+        timeout: DurationLike | None = None,
+        heartbeat_timeout: DurationLike | None = None,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+        returns: Any = None,
     ) -> Callback[Any]:
         """Make a callback: an id for somebody outside to answer.
 
@@ -430,13 +487,14 @@ class DurableContext:
             heartbeat_timeout: Between signs of life, after which the callback fails; none by default.
             serdes: Reads the answer; by default it is the raw string.
             sub_type: Recorded in place of ``"Callback"``.
+            returns: The type of the answer, sent as JSON, or as what ``serdes`` reads; see ``docs/typed.md``.
 
         Returns:
             The callback; ask it for its `Callback.result`.
 
         """
         try:
-            options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type)
+            options = _callback_options(config, timeout, heartbeat_timeout, serdes, sub_type, returns)
             found = self.scope.callback(name, options.sub_type, options.timeout, options.heartbeat)
             if found.decision != START:
                 return _callback.recorded(self, found, options)
@@ -445,6 +503,7 @@ class DurableContext:
             self.scope.is_exhausted = True
             raise
 
+    @overload
     def wait_for_callback(
         self,
         submitter: Callable[[str, WaitForCallbackContext], Any],
@@ -456,6 +515,34 @@ class DurableContext:
         serdes: SerDes[Any] | None = None,
         retry: RetryStrategy | None = None,
         retry_strategy: RetryStrategy | None = None,
+        returns: type[T],
+    ) -> T: ...
+    @overload
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+        *,
+        timeout: DurationLike | None = None,
+        heartbeat_timeout: DurationLike | None = None,
+        serdes: SerDes[Any] | None = None,
+        retry: RetryStrategy | None = None,
+        retry_strategy: RetryStrategy | None = None,
+        returns: Any = None,
+    ) -> Any: ...
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+        *,
+        timeout: DurationLike | None = None,
+        heartbeat_timeout: DurationLike | None = None,
+        serdes: SerDes[Any] | None = None,
+        retry: RetryStrategy | None = None,
+        retry_strategy: RetryStrategy | None = None,
+        returns: Any = None,
     ) -> Any:
         """Make a callback, hand its id to a function, and suspend until it is answered.
 
@@ -468,6 +555,7 @@ class DurableContext:
             serdes: Reads the answer; by default it is the raw string.
             retry: Decides whether and when a failed submitter is repeated.
             retry_strategy: The same, by the name it has in `WaitForCallbackConfig`.
+            returns: The type of the answer, as for `create_callback`.
 
         Returns:
             The answer.
@@ -484,16 +572,17 @@ class DurableContext:
             strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
             if config is not None:
                 strategy = strategy or config.retry_strategy
-            options = _callback_options(config, timeout, heartbeat_timeout, serdes, None)
+            options = _callback_options(config, timeout, heartbeat_timeout, serdes, None, returns)
+            of = None if returns is None else _asked_for(returns)
             if name and len(name) > _callback.LONGEST_NAME:
                 raise ValidationError(
                     f"the name {name[:40]!r}… has {len(name)} characters: wait_for_callback takes at most "
                     f"{_callback.LONGEST_NAME}, since its operations are named after it"
                 )
-            found = self.scope.child(name, "WaitForCallback", False)
+            found = self.scope.child(name, "WaitForCallback", False, of)
             if type(found) is not Operation:
                 return found
-            return self.drive(_callback.run(self, found, submitter, name, options, strategy))
+            return self.drive(_callback.run(self, found, submitter, name, options, strategy, of))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -504,6 +593,8 @@ class DurableContext:
         check: Callable[[T, WaitForConditionCheckContext], T],
         config: WaitForConditionConfig[T],
         name: str | None = None,
+        *,
+        returns: type[T] | UnionType | None = None,
     ) -> T: ...
     @overload
     def wait_for_condition(
@@ -514,6 +605,7 @@ class DurableContext:
         wait_strategy: Callable[[T, int], WaitForConditionDecision],
         initial_state: T,
         serdes: SerDes[Any] | None = None,
+        returns: type[T] | UnionType | None = None,
     ) -> T: ...
     def wait_for_condition(
         self,
@@ -524,6 +616,7 @@ class DurableContext:
         wait_strategy: Callable[[Any, int], WaitForConditionDecision] | None = None,
         initial_state: Any = None,
         serdes: SerDes[Any] | None = None,
+        returns: Any = None,
     ) -> Any:
         """Poll until a condition is met, suspended between checks.
 
@@ -536,6 +629,7 @@ class DurableContext:
                 `create_wait_strategy`.
             initial_state: What the first check is called with.
             serdes: Of the state; default `ExtendedTypeSerDes`.
+            returns: The type of the state, where the check has no annotation that says so; as for `step`.
 
         Returns:
             The state that met the condition.
@@ -551,14 +645,17 @@ class DurableContext:
                 serdes = serdes or config.serdes
             if wait_strategy is None:
                 raise ValidationError("wait_for_condition needs a wait strategy: give config= or wait_strategy=")
-            found = self.scope.condition(name, serdes is not None)
+            of = check if returns is None else _asked_for(returns)
+            found = self.scope.condition(name, serdes is not None, of)
             if type(found) is not Operation:
                 return found
+            serdes = typed_of(of) if serdes is None else _over(serdes, returns, of)
             return self.drive(_condition.run(self, found, check, wait_strategy, initial_state, serdes))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
 
+    @overload
     def invoke(
         self,
         function_name: str,
@@ -569,6 +666,32 @@ class DurableContext:
         serdes_payload: SerDes[Any] | None = None,
         serdes_result: SerDes[Any] | None = None,
         tenant_id: str | None = None,
+        returns: type[T],
+    ) -> T: ...
+    @overload
+    def invoke(
+        self,
+        function_name: str,
+        payload: Any,
+        name: str | None = None,
+        config: InvokeConfig[Any, Any] | None = None,
+        *,
+        serdes_payload: SerDes[Any] | None = None,
+        serdes_result: SerDes[Any] | None = None,
+        tenant_id: str | None = None,
+        returns: Any = None,
+    ) -> Any: ...
+    def invoke(
+        self,
+        function_name: str,
+        payload: Any,
+        name: str | None = None,
+        config: InvokeConfig[Any, Any] | None = None,
+        *,
+        serdes_payload: SerDes[Any] | None = None,
+        serdes_result: SerDes[Any] | None = None,
+        tenant_id: str | None = None,
+        returns: Any = None,
     ) -> Any:
         """Invoke another Lambda function, durable or not, and suspend until it has ended.
 
@@ -580,6 +703,7 @@ class DurableContext:
             serdes_payload: Of the payload; default JSON.
             serdes_result: Of the result; default JSON.
             tenant_id: Of a function with tenant isolation.
+            returns: The type of the result; see ``docs/typed.md``.
 
         Returns:
             What the function returned.
@@ -595,6 +719,10 @@ class DurableContext:
                 serdes_payload = serdes_payload or config.serdes_payload
                 serdes_result = serdes_result or config.serdes_result
                 tenant_id = tenant_id or config.tenant_id
+            if returns is not None:
+                from perdure._typed import Sent, sent_as  # noqa: PLC0415  only for handlers that use it
+
+                serdes_result = Sent(sent_as(returns), serdes_result)
             found = self.scope.invoke(name, serdes_result is not None)
             if type(found) is not Operation:
                 return found
@@ -604,6 +732,21 @@ class DurableContext:
             self.scope.is_exhausted = True
             raise
 
+    @overload
+    def run_in_child_context(
+        self,
+        func: Callable[[DurableContext], Any],
+        name: str | None = None,
+        config: ChildConfig[Any] | None = None,
+        *,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        is_virtual: bool | None = None,
+        map_error: ErrorMapper | None = None,
+        returns: type[T],
+    ) -> T: ...
+    @overload
     def run_in_child_context(
         self,
         func: Callable[[DurableContext], T],
@@ -615,7 +758,21 @@ class DurableContext:
         summary_generator: Callable[[T], str] | None = None,
         is_virtual: bool | None = None,
         map_error: ErrorMapper | None = None,
-    ) -> T:
+        returns: UnionType | None = None,
+    ) -> T: ...
+    def run_in_child_context(
+        self,
+        func: Callable[[DurableContext], Any],
+        name: str | None = None,
+        config: ChildConfig[T] | None = None,
+        *,
+        serdes: SerDes[Any] | None = None,
+        sub_type: str | None = None,
+        summary_generator: Callable[[T], str] | None = None,
+        is_virtual: bool | None = None,
+        map_error: ErrorMapper | None = None,
+        returns: Any = None,
+    ) -> Any:
         """Run a function with a context of its own: operations grouped under one, whose result is recorded.
 
         Args:
@@ -629,6 +786,7 @@ class DurableContext:
             is_virtual: Record nothing of the context itself; its operations count as this context's.
             map_error: Given the exception of the function, gives the one that is recorded and raised in its place. It
                 must be deterministic. If it raises, an `ErrorMappingError` tells of both.
+            returns: The type of the result, where the function has no annotation that says so; as for `step`.
 
         Returns:
             The function's result, as it reads back from the record.
@@ -646,25 +804,48 @@ class DurableContext:
                 summary_generator = summary_generator or config.summary_generator
                 is_virtual = config.is_virtual if is_virtual is None else is_virtual
                 map_error = map_error or config.error_mapper
+            of = func if returns is None else _asked_for(returns)
             if is_virtual:
+                serdes = typed_of(of) if serdes is None else _over(serdes, returns, of)
                 check_function(func, *_A_CHILD, self.takes_async)
                 if map_error is not None:
                     func = _mapped(func, map_error)
                 called = name or None, sub_type or "RunInChildContext"
                 inner = self.scope.open_virtual()
-                return self.drive(_child.run_virtual(self, inner, func, serdes, called))  # type: ignore[no-any-return]
+                return self.drive(_child.run_virtual(self, inner, func, serdes, called))
             sub_type = _sub_type(sub_type) if sub_type else "RunInChildContext"
-            found = self.scope.child(name, sub_type, serdes is not None)
+            found = self.scope.child(name, sub_type, serdes is not None, of)
             if type(found) is not Operation:
-                return found  # type: ignore[no-any-return]
+                return found
+            serdes = typed_of(of) if serdes is None else _over(serdes, returns, of)
             check_function(func, *_A_CHILD, self.takes_async)
             if map_error is not None:
                 func = _mapped(func, map_error)
-            return self.drive(_child.run(self, found, func, serdes, summary_generator))  # type: ignore[no-any-return]
+            return self.drive(_child.run(self, found, func, serdes, summary_generator))
         except RecursionError:
             self.scope.is_exhausted = True
             raise
 
+    @overload
+    def map(
+        self,
+        inputs: Sequence[Any],
+        func: Callable[[DurableContext, Any, int, Sequence[Any]], Any],
+        name: str | None = None,
+        config: MapConfig[Any] | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        item_namer: Callable[[Any, int], str] | None = None,
+        batcher: ItemBatcher | None = None,
+        per_batch: bool = False,
+        map_error: ErrorMapper | None = None,
+        returns: type[T],
+    ) -> BatchResult[T]: ...
     @overload
     def map(
         self,
@@ -681,6 +862,7 @@ class DurableContext:
         nesting_type: NestingType | None = None,
         item_namer: Callable[[U, int], str] | None = None,
         map_error: ErrorMapper | None = None,
+        returns: UnionType | None = None,
     ) -> BatchResult[T]: ...
     @overload
     def map(
@@ -700,6 +882,7 @@ class DurableContext:
         map_error: ErrorMapper | None = None,
         batcher: ItemBatcher,
         per_batch: Literal[False] = False,
+        returns: UnionType | None = None,
     ) -> BatchResult[T]: ...
     @overload
     def map(
@@ -719,6 +902,7 @@ class DurableContext:
         map_error: ErrorMapper | None = None,
         batcher: ItemBatcher,
         per_batch: Literal[True],
+        returns: UnionType | None = None,
     ) -> BatchResult[T]: ...
     def map(
         self,
@@ -737,6 +921,7 @@ class DurableContext:
         map_error: ErrorMapper | None = None,
         batcher: ItemBatcher | None = None,
         per_batch: bool = False,
+        returns: Any = None,
     ) -> BatchResult[Any]:
         """Run a function for each item, concurrently.
 
@@ -756,6 +941,7 @@ class DurableContext:
             batcher: Puts items together, a branch a batch: ``func`` is called with a list of items and the index of the
                 first, and returns a list with a result for each. Limits and policies count batches.
             per_batch: With a ``batcher``: ``func`` returns one value for its batch.
+            returns: The type of an item's result, where the function has no annotation that says so; as for `step`.
 
         Returns:
             The items' results and errors; ``throw_if_error()`` raises the first error.
@@ -767,12 +953,15 @@ class DurableContext:
             if not name:
                 name = getattr(func, "durable_name", None)
             batches: Batches | None = None
+            of = func
             if batcher is not None or per_batch:
                 from perdure.batching import Batches  # noqa: PLC0415  only for handlers that use it
 
                 item_namer = item_namer or getattr(config, "item_namer", None)
                 batches = Batches(inputs, func, batcher, per_batch, item_namer, self.takes_async)
                 inputs, func, item_namer = batches.inputs, batches.run, batches.name
+                if returns is not None and not per_batch:
+                    returns = list[returns]
             options = batch.Options(
                 config,
                 max_concurrency=max_concurrency,
@@ -783,8 +972,9 @@ class DurableContext:
                 nesting_type=nesting_type,
                 item_namer=item_namer,
                 map_error=map_error,
+                returns=returns,
             )
-            plan = batch.of_map(inputs, func, options)
+            plan = batch.of_map(inputs, func, options, of)
             found = batch.come(self, name, plan)
             if type(found) is Operation:
                 flow = batch.run(self, found, plan)
@@ -794,6 +984,23 @@ class DurableContext:
             self.scope.is_exhausted = True
             raise
 
+    @overload
+    def parallel(
+        self,
+        functions: Sequence[Callable[[DurableContext], Any] | ParallelBranch[Any]],
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        map_error: ErrorMapper | None = None,
+        returns: type[T],
+    ) -> BatchResult[T]: ...
+    @overload
     def parallel(
         self,
         functions: Sequence[Callable[[DurableContext], T] | ParallelBranch[T]],
@@ -807,7 +1014,23 @@ class DurableContext:
         summary_generator: Callable[[Any], str] | None = None,
         nesting_type: NestingType | None = None,
         map_error: ErrorMapper | None = None,
-    ) -> BatchResult[T]:
+        returns: UnionType | None = None,
+    ) -> BatchResult[T]: ...
+    def parallel(
+        self,
+        functions: Sequence[Callable[[DurableContext], Any] | ParallelBranch[Any]],
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+        *,
+        max_concurrency: int | None = None,
+        completion_config: CompletionConfig | None = None,
+        serdes: SerDes[Any] | None = None,
+        item_serdes: SerDes[Any] | None = None,
+        summary_generator: Callable[[Any], str] | None = None,
+        nesting_type: NestingType | None = None,
+        map_error: ErrorMapper | None = None,
+        returns: Any = None,
+    ) -> BatchResult[Any]:
         """Run functions concurrently.
 
         Args:
@@ -821,6 +1044,7 @@ class DurableContext:
             summary_generator: Makes the summary that is recorded along with a large result.
             nesting_type: ``FLAT`` records nothing of the branches themselves.
             map_error: As for `run_in_child_context`, of each branch.
+            returns: The type of a branch's result, where its function has no annotation that says so; as for `step`.
 
         Returns:
             The branches' results and errors; ``throw_if_error()`` raises the first error.
@@ -838,6 +1062,7 @@ class DurableContext:
                 summary_generator=summary_generator,
                 nesting_type=nesting_type,
                 map_error=map_error,
+                returns=returns,
             )
             plan = batch.of_parallel(functions, options)
             found = batch.come(self, name, plan)
@@ -1111,7 +1336,7 @@ def _seconds(duration: Any, what: str, name: str | None = None) -> int:
 
 
 def _callback_options(
-    config: CallbackConfig | None, timeout: Any, heartbeat: Any, serdes: Any, sub_type: str | None
+    config: CallbackConfig | None, timeout: Any, heartbeat: Any, serdes: Any, sub_type: str | None, returns: Any
 ) -> _callback.Options:
     if config is not None:
         timeout = config.timeout if timeout is None else timeout
@@ -1123,7 +1348,23 @@ def _callback_options(
         0 if timeout is None else _seconds(timeout, "the timeout of a callback"),
         0 if heartbeat is None else _seconds(heartbeat, "the heartbeat timeout of a callback"),
         serdes,
+        returns,
     )
+
+
+def _asked_for(returns: Any) -> Any:
+    from perdure._typed import asked_for  # noqa: PLC0415  only for handlers that use it
+
+    return asked_for(returns)
+
+
+def _over(serdes: SerDes[Any], returns: Any, typed: Any) -> SerDes[Any]:
+    """Give what writes values by a serdes of the user's: as the type that is asked for, if one is."""
+    if returns is None or typed is None:
+        return serdes
+    from perdure._typed import Over  # noqa: PLC0415  only for handlers that use both
+
+    return Over(typed, serdes)
 
 
 def _sub_type(text: str) -> str:

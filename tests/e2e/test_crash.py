@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -290,10 +290,37 @@ def saga(c: DurableContext, j: Journal) -> Any:
         return [str(error), c.step(j.body("after"), "after")]
 
 
+class Receipt(NamedTuple):
+    amount: int
+    tags: set[str]
+
+
+def typed(c: DurableContext, j: Journal) -> Any:
+    """Results have types of their own, in all places where one may stand."""
+
+    def work(k: DurableContext, n: int, *_: Any) -> Receipt:
+        return k.step(j.body(f"item{n}", Receipt(n, {"a"})), f"item{n}", returns=Receipt)
+
+    def check(state: Receipt, _check: Any) -> Receipt:
+        return Receipt(state.amount + 1, state.tags)
+
+    def strategy(state: Receipt, _attempt: int) -> WaitForConditionDecision:
+        if state.amount < 3:
+            return WaitForConditionDecision.continue_waiting(1)
+        return WaitForConditionDecision.stop_polling()
+
+    first = c.step(j.body("s", Receipt(5, {"b"}), fails=1), "s", retry=ONCE_A_SECOND, returns=Receipt)
+    items = c.map(range(2), work, "map", max_concurrency=1).get_results()
+    polled = c.wait_for_condition(check, wait_strategy=strategy, initial_state=Receipt(1, set()), name="poll")
+    assert {type(each) for each in (first, *items, polled)} == {Receipt}
+    return [[each.amount, sorted(each.tags)] for each in (first, *items, polled)]
+
+
 CORPUS: dict[str, Workflow] = {
     workflow.__name__: workflow
     for workflow in (
         steps,
+        typed,
         retried_step,
         at_most_once,
         waits,

@@ -72,7 +72,8 @@ def test_the_python_of_a_document_runs_as_it_says(document: str) -> None:
             subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
             continue
         # With the empty lines, a traceback shows the line of the document.
-        exec(compile("\n" * line + code, str(ROOT / document), "exec"), names)  # noqa: S102  the documents are ours
+        source = "\n" * line + code
+        exec(compile(source, str(ROOT / document), "exec", dont_inherit=True), names)  # noqa: S102  the documents are ours
         fresh = {name for name, value in names.items() if before.get(name) is not value}
         if "handler" in fresh:
             run_handler(names, test)

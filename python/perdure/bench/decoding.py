@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_json
+from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_json, typed_of
 from perdure.bench.measurement import Times
 from perdure.bench.replay import Guard, replaced, replay_once
 from perdure.context import DurableContext
@@ -31,22 +31,24 @@ class _WatchedScope:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scope, name)
 
-    def step(self, name: Any, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False) -> Any:
-        found = self._scope.step(name, sub_type, at_most_once, True)
-        return self._read("step", found, raw, decode_extended)
+    def step(
+        self, name: Any, of: Any = None, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False
+    ) -> Any:
+        found = self._scope.step(name, None, sub_type, at_most_once, True)
+        return self._read("step", found, raw, decode_extended, of)
 
-    def condition(self, name: Any, raw: bool = False) -> Any:
-        return self._read("wait_for_condition", self._scope.condition(name, True), raw, decode_extended)
+    def condition(self, name: Any, raw: bool = False, of: Any = None) -> Any:
+        return self._read("wait_for_condition", self._scope.condition(name, True), raw, decode_extended, of)
 
-    def invoke(self, name: Any, raw: bool = False) -> Any:
-        return self._read("invoke", self._scope.invoke(name, True), raw, decode_json)
+    def invoke(self, name: Any, raw: bool = False, of: Any = None) -> Any:
+        return self._read("invoke", self._scope.invoke(name, True), raw, decode_json, of)
 
-    def child(self, name: Any, sub_type: str, raw: bool = False) -> Any:
+    def child(self, name: Any, sub_type: str, raw: bool = False, of: Any = None) -> Any:
         found = self._scope.child(name, sub_type, True)
-        return self._read(_CONTEXTS.get(sub_type, "run_in_child_context"), found, raw, decode_extended)
+        return self._read(_CONTEXTS.get(sub_type, "run_in_child_context"), found, raw, decode_extended, of)
 
-    def batch(self, name: Any, sub_type: str, raw: bool = False) -> Any:
-        return self._read(_CONTEXTS[sub_type], self._scope.batch(name, sub_type, True), raw, decode_extended)
+    def batch(self, name: Any, sub_type: str, raw: bool = False, of: Any = None) -> Any:
+        return self._read(_CONTEXTS[sub_type], self._scope.batch(name, sub_type, True), raw, decode_extended, of)
 
     def schedule(self, *given: Any) -> Any:
         """Make the schedule of a batch in this context."""
@@ -57,14 +59,16 @@ class _WatchedScope:
             make(self._scope, *most, sub_type, True), lambda found: self._read(kind, found, _raw, decode_extended)
         )
 
-    def _read(self, kind: str, found: Any, raw: bool, decode: Callable[[Any], Any]) -> Any:
+    def _read(self, kind: str, found: Any, raw: bool, decode: Callable[[Any], Any], of: Any = None) -> Any:
         if raw or type(found) is not Operation or found.decision != RECORDED:
             return found
         payload = found.payload
         if payload is None:
             return None
-        self._seen.setdefault(kind, []).append((decode, payload))
-        return decode(payload)
+        typed = typed_of(of)
+        read = decode if typed is None else lambda text: typed.read(decode(text))
+        self._seen.setdefault(kind, []).append((read, payload))
+        return read(payload)
 
 
 class _WatchedBatch:

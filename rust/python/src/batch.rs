@@ -133,7 +133,7 @@ impl Batch {
 
     fn come<'py>(&self, py: Python<'py>, index: usize) -> Found<'py> {
         let (name, sub_type) = (self.branches.name(index), self.branches.sub_type());
-        self.scope.come(py, &Call::Branch { name: Some(&name), sub_type, index: index as u64 }, self.decode)
+        self.scope.come(py, &Call::Branch { name: Some(&name), sub_type, index: index as u64 }, self.decode, None)
     }
 
     fn open_flat(&self, py: Python<'_>, index: usize, gate: Option<Py<PyAny>>) -> Result<Scope, Error> {

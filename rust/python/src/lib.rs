@@ -20,6 +20,7 @@ mod shared;
 mod text;
 mod threads;
 mod trampoline;
+mod typed;
 mod updates;
 
 use pyo3::prelude::*;
@@ -42,6 +43,8 @@ mod _core {
     use super::hand::{hands_at_work, while_held};
     #[pymodule_export]
     use super::threads::start_thread;
+    #[pymodule_export]
+    use super::typed::typed_of;
     #[pymodule_export]
     use super::{
         answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,

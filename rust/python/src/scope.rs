@@ -13,6 +13,8 @@ use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
 use perdure_core::values::Moment;
+use pyo3::exceptions::PyRecursionError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -21,6 +23,7 @@ use crate::errors::{self, Error};
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
 use crate::text::Decode;
+use crate::typed;
 
 #[pyclass(frozen, module = "perdure._core")]
 pub struct Scope {
@@ -32,6 +35,8 @@ pub struct Scope {
 }
 
 pub type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
+/// The function that an operation is to run, or what else tells the type of its result.
+pub type Of<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 pub type Found<'py> = Result<Bound<'py, PyAny>, Error>;
 
 impl Scope {
@@ -52,13 +57,14 @@ impl Scope {
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Inside(self.id))
     }
 
-    /// Comes to an operation. Without `decode`, reading a recorded value is left to the caller.
-    pub fn come<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>) -> Found<'py> {
-        self.find(py, call, decode).map_err(|error| custody::located(py, &self.shared, error))
+    /// Comes to an operation. Without `decode`, reading a recorded value is left to the caller; one that is read becomes
+    /// what the results of `of` are.
+    pub fn come<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>, of: Of<'_, 'py>) -> Found<'py> {
+        self.find(py, call, decode, of).map_err(|error| custody::located(py, &self.shared, error))
     }
 
     #[inline]
-    fn find<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>) -> Found<'py> {
+    fn find<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>, of: Of<'_, 'py>) -> Found<'py> {
         let mut state = self.shared.lock();
         if state.engine.is_contested(self.id, call) {
             drop(state);
@@ -73,7 +79,7 @@ impl Scope {
                 if !gate.call0(py)?.is_truthy(py)? {
                     self.suspend(None)?;
                 }
-                return self.find(py, call, decode);
+                return self.find(py, call, decode, of);
             }
             (arrival, _) => arrival?,
         };
@@ -81,10 +87,13 @@ impl Scope {
             let id = arrival.place.id;
             let Some(payload) = value.map(|value| value.share(py)) else { return Ok(py.None().into_bound(py)) };
             drop(state);
-            return match payload.decode(py, decode) {
-                Ok(decoded) => Ok(decoded),
-                Err(problem) => Err(unreadable(py, &id, call, problem)),
-            };
+            let decoded = payload.decode(py, decode);
+            return match of.map_or(Ok(None), typed::of) {
+                Ok(None) => decoded,
+                Ok(Some(typed)) => decoded.and_then(|value| typed.call_method1(intern!(py, "read"), (value,))),
+                Err(problem) => Err(problem),
+            }
+            .map_err(|problem| unreadable(py, &id, call, problem));
         }
         let (begun, ticket) = (arrival.begun(call), arrival.ticket());
         let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
@@ -107,26 +116,28 @@ fn shown<'py>(
 
 #[pymethods]
 impl Scope {
-    #[pyo3(signature = (name, sub_type = "Step", at_most_once = false, raw = false, /))]
+    #[pyo3(signature = (name, of = None, sub_type = "Step", at_most_once = false, raw = false, /))]
     fn step<'py>(
         &self,
         py: Python<'py>,
         name: Name<'_, 'py>,
+        of: Of<'_, 'py>,
         sub_type: &str,
         at_most_once: bool,
         raw: bool,
     ) -> Found<'py> {
         let semantics = if at_most_once { Semantics::AtMostOnce } else { Semantics::AtLeastOnce };
         let call = Call::Step { name: text(name)?, sub_type, semantics };
-        self.come(py, &call, extended_unless(raw))
+        self.come(py, &call, extended_unless(raw), of)
     }
 
-    fn condition<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool) -> Found<'py> {
-        self.come(py, &Call::Condition { name: text(name)? }, extended_unless(raw))
+    #[pyo3(signature = (name, raw, of = None, /))]
+    fn condition<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool, of: Of<'_, 'py>) -> Found<'py> {
+        self.come(py, &Call::Condition { name: text(name)? }, extended_unless(raw), of)
     }
 
     fn wait<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, seconds: i64) -> Found<'py> {
-        self.come(py, &Call::Wait { name: text(name)?, seconds }, extended_unless(false))
+        self.come(py, &Call::Wait { name: text(name)?, seconds }, extended_unless(false), None)
     }
 
     fn callback<'py>(
@@ -137,7 +148,7 @@ impl Scope {
         timeout: i64,
         heartbeat: i64,
     ) -> Found<'py> {
-        self.come(py, &Call::Callback { name: text(name)?, sub_type, timeout, heartbeat }, None)
+        self.come(py, &Call::Callback { name: text(name)?, sub_type, timeout, heartbeat }, None, None)
     }
 
     fn callback_result<'py>(&self, py: Python<'py>, id: &str) -> Result<Bound<'py, Operation>, Error> {
@@ -155,17 +166,34 @@ impl Scope {
         shown(Bound::new(py, operation)?, observer)
     }
 
-    fn invoke<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool) -> Found<'py> {
+    #[pyo3(signature = (name, raw, of = None, /))]
+    fn invoke<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, raw: bool, of: Of<'_, 'py>) -> Found<'py> {
         let decode: Option<Decode> = if raw { None } else { Some(perdure_codec::decode_json) };
-        self.come(py, &Call::Invoke { name: text(name)? }, decode)
+        self.come(py, &Call::Invoke { name: text(name)? }, decode, of)
     }
 
-    fn child<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, sub_type: &str, raw: bool) -> Found<'py> {
-        self.come(py, &Call::Child { name: text(name)?, sub_type }, extended_unless(raw))
+    #[pyo3(signature = (name, sub_type, raw, of = None, /))]
+    fn child<'py>(
+        &self,
+        py: Python<'py>,
+        name: Name<'_, 'py>,
+        sub_type: &str,
+        raw: bool,
+        of: Of<'_, 'py>,
+    ) -> Found<'py> {
+        self.come(py, &Call::Child { name: text(name)?, sub_type }, extended_unless(raw), of)
     }
 
-    fn batch<'py>(&self, py: Python<'py>, name: Name<'_, 'py>, sub_type: &str, raw: bool) -> Found<'py> {
-        self.come(py, &Call::Batch { name: text(name)?, sub_type }, extended_unless(raw))
+    #[pyo3(signature = (name, sub_type, raw, of = None, /))]
+    fn batch<'py>(
+        &self,
+        py: Python<'py>,
+        name: Name<'_, 'py>,
+        sub_type: &str,
+        raw: bool,
+        of: Of<'_, 'py>,
+    ) -> Found<'py> {
+        self.come(py, &Call::Batch { name: text(name)?, sub_type }, extended_unless(raw), of)
     }
 
     fn open_virtual(&self, py: Python<'_>) -> Result<Self, Error> {
@@ -277,6 +305,9 @@ pub fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
 #[cold]
 #[inline(never)]
 fn unreadable(py: Python<'_>, id: &OperationId, call: &Call<'_>, problem: PyErr) -> Error {
+    if problem.is_instance_of::<PyRecursionError>(py) {
+        return Error::Python(problem); // it is the stack's, not the value's
+    }
     let name = call.name().map_or_else(|| id.to_string(), ToOwned::to_owned);
     Error::Python(errors::undecodable(py, &name, problem))
 }

@@ -11,7 +11,7 @@ import contextvars
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name
+from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name, typed_of
 from perdure._functions import check_arguments, check_function
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
@@ -88,8 +88,11 @@ class Options:
         "item_namer",
         "item_serdes",
         "max_concurrency",
+        "returns",
         "serdes",
         "summary_generator",
+        "typed",
+        "whole",
     )
 
     def __init__(
@@ -104,6 +107,7 @@ class Options:
         nesting_type: NestingType | None,
         item_namer: Callable[[Any, int], str] | None = None,
         map_error: Callable[[Exception], Exception] | None = None,
+        returns: Any = None,
     ) -> None:
         def either(given: Any, name: str) -> Any:
             """Give a keyword argument, which wins, or what the config object has."""
@@ -118,6 +122,44 @@ class Options:
         self.flat = either(nesting_type, "nesting_type") is NestingType.FLAT
         self.item_namer: Callable[[Any, int], str] | None = either(item_namer, "item_namer")
         self.error_mapper: Callable[[Exception], Exception] | None = either(map_error, "error_mapper")
+        self.returns = returns
+        # Gives what converts a branch's result, by its index; and what converts the whole.
+        self.typed: Callable[[int], Any] | None = None
+        self.whole: Any = None
+
+    def find_types(self, functions: Sequence[Any]) -> None:
+        """Find out the types of the branches' results.
+
+        Args:
+            functions: The branches', or the one of all of them.
+
+        """
+        if self.returns is not None:
+            from perdure._typed import asked_for  # noqa: PLC0415  only for handlers that use it
+
+            found = [asked_for(self.returns)]
+        elif self.item_serdes is None:
+            found = [typed_of(function) for function in functions]
+        else:
+            return  # what the user gives for an operation goes before annotations
+        if not any(typed is not None for typed in found):
+            return
+        from perdure._typed import Batch as TypedBatch  # noqa: PLC0415  only for handlers that use it
+
+        self.typed = found.__getitem__ if len(found) > 1 else lambda _index: found[0]
+        self.whole = TypedBatch(self.typed)
+
+    def serdes_of(self, index: int) -> SerDes[Any] | None:
+        """Give what writes and reads the result of a branch."""
+        return self.item_serdes if self.typed is None else _over(self.typed(index), self.item_serdes)
+
+    def serdes_of_all(self) -> SerDes[Any] | None:
+        """Give what writes and reads the whole."""
+        if self.whole is None and self.serdes is None and self.item_serdes is not None:
+            from perdure.concurrency._batch_serdes import BatchSerDes  # noqa: PLC0415  seldom needed
+
+            return BatchSerDes()
+        return _over(self.whole, self.serdes)
 
     def check(self, total: int) -> None:
         """Refuse what cannot be met."""
@@ -138,6 +180,15 @@ class Options:
             from perdure.engine.operations.error_mapping import check_mapper  # noqa: PLC0415  only for batches that use it
 
             check_mapper(self.error_mapper)
+
+
+def _over(typed: Any, serdes: SerDes[Any] | None) -> SerDes[Any] | None:
+    """Give what writes values of a type by a serdes of the user's, as far as there are both."""
+    if typed is None or serdes is None:
+        return typed or serdes
+    from perdure._typed import Over  # noqa: PLC0415  seldom needed
+
+    return Over(typed, serdes)
 
 
 class Plan(NamedTuple):
@@ -161,8 +212,17 @@ class Plan(NamedTuple):
     kind: Kind
 
 
-def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options) -> Plan:
-    """Plan a map: see `DurableContext.map`."""
+def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options, of: Any = None) -> Plan:
+    """Plan a map: see `DurableContext.map`.
+
+    Args:
+        inputs: The items.
+        func: What a branch does.
+        options: How they run.
+        of: The user's function, if ``func`` calls it.
+
+    """
+    options.find_types([func if of is None else of])
     if isinstance(inputs, (dict, set, frozenset)) or not hasattr(inputs, "__len__"):
         raise ValidationError(
             f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
@@ -191,6 +251,7 @@ def of_parallel(functions: Sequence[Callable[[Any], Any] | ParallelBranch[Any]],
     if not hasattr(functions, "__iter__"):
         raise ValidationError(f"parallel takes a list of functions, not {functions!r}")
     branches = list(functions)
+    options.find_types([branch.func if isinstance(branch, ParallelBranch) else branch for branch in branches])
 
     def names() -> list[str | None]:
         return [branch.name if isinstance(branch, ParallelBranch) else None for branch in branches]
@@ -210,7 +271,7 @@ def of_parallel(functions: Sequence[Callable[[Any], Any] | ParallelBranch[Any]],
 def come(context: Context, name: str | None, plan: Plan) -> Any | Operation:
     """Come to a map or parallel: its recorded result, or the operation to `run`."""
     plan.options.check(plan.total)
-    return context.scope.batch(name, plan.kind.sub_type, plan.options.serdes is not None)
+    return context.scope.batch(name, plan.kind.sub_type, plan.options.serdes is not None, plan.options.whole)
 
 
 def run(context: Context, operation: Operation, plan: Plan) -> Flow[Any]:
@@ -232,12 +293,7 @@ def run(context: Context, operation: Operation, plan: Plan) -> Flow[Any]:
         return inner.drive(_work(inner, operation, plan, branches))
 
     summary = envelope_summary_generator(plan.kind.result_type, options.summary_generator)
-    serdes = options.serdes
-    if serdes is None and options.item_serdes is not None:
-        from perdure.concurrency._batch_serdes import BatchSerDes  # noqa: PLC0415  seldom needed
-
-        serdes = BatchSerDes()
-    return (yield from child.run(context, operation, work, serdes, summary))
+    return (yield from child.run(context, operation, work, options.serdes_of_all(), summary))
 
 
 def _work(inner: Context, operation: Operation, plan: Plan, branches: Branches) -> Flow[BatchResult[Any]]:
@@ -334,7 +390,7 @@ class Branches:
             [] if options.flat else names,
             plan.kind.branch_prefix,
             None if options.flat else plan.kind.branch_sub_type,
-            options.item_serdes is not None,
+            options.item_serdes is not None or options.typed is not None,
             caller_wakeup,
             timer_wakeup,
         )
@@ -375,12 +431,14 @@ class Branches:
         own = self._names[index] if self._names else None
         name = f"{self.plan.kind.branch_prefix}{index}" if own is None else own or None
         called = name, self.plan.kind.branch_sub_type
-        serdes = self.plan.options.item_serdes
+        serdes = self.plan.options.serdes_of(index)
         return child.run_virtual(self.context, inner, self._body(index), serdes, called, index)
 
     def nested(self, index: int, operation: Operation) -> Flow[Any]:
         """Give the flow of a branch that was come to by `Batch.come`."""
-        return child.run(self.context, operation, self._body(index), self.plan.options.item_serdes, None, branch=True)
+        return child.run(
+            self.context, operation, self._body(index), self.plan.options.serdes_of(index), None, branch=True
+        )
 
     def _body(self, index: int) -> Callable[[Context], Any]:
         body, mapper = self.plan.body, self.plan.options.error_mapper

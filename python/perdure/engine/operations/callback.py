@@ -115,15 +115,24 @@ def _failure(operation: Operation, name: str | None) -> CallbackError:
 
 
 class Options:
-    """What a callback is made with: its subtype, its limits in seconds (0 for none), and what reads the answer."""
+    """What a callback is made with: its subtype, its limits in seconds (0 for none), and what reads the answer.
 
-    __slots__ = ("heartbeat", "serdes", "sub_type", "timeout")
+    ``serdes`` is the user's, which writes what a submitter returns, too; ``returns`` the type of the answer.
+    """
 
-    def __init__(self, sub_type: str, timeout: int, heartbeat: int, serdes: SerDes[Any] | None) -> None:
+    __slots__ = ("heartbeat", "reader", "serdes", "sub_type", "timeout")
+
+    def __init__(
+        self, sub_type: str, timeout: int, heartbeat: int, serdes: SerDes[Any] | None, returns: Any = None
+    ) -> None:
         self.sub_type = sub_type
         self.timeout = timeout
         self.heartbeat = heartbeat
-        self.serdes = serdes
+        self.serdes = self.reader = serdes
+        if returns is not None:
+            from perdure._typed import Sent, sent_as  # noqa: PLC0415  only for handlers that use it
+
+            self.reader = Sent(sent_as(returns), serdes)
 
 
 def create(context: Context, operation: Operation, options: Options) -> Flow[Callback[Any]]:
@@ -142,7 +151,7 @@ def recorded(context: Context, operation: Operation, options: Options) -> Callba
     callback_id = operation.payload
     if not callback_id:
         raise ExecutionError(f"the service has recorded callback {operation.name or operation.id} without a CallbackId")
-    return Callback(callback_id, operation.id, context, options.serdes, operation.name)
+    return Callback(callback_id, operation.id, context, options.reader, operation.name)
 
 
 LONGEST_NAME = MAX_NAME - len(" create callback id")
@@ -156,8 +165,9 @@ def run(
     name: str | None,
     options: Options,
     retry_strategy: Callable[[Exception, int], RetryDecision] | None,
+    serdes: SerDes[Any] | None = None,
 ) -> Flow[Any]:
-    """Carry out what the core decided for the context of a `wait_for_callback`."""
+    """Carry out what the core decided for the context of a `wait_for_callback`, whose result has a serdes."""
     check_function(
         submitter, "wait_for_callback", "the callback's id and a WaitForCallbackContext", context.takes_async
     )
@@ -167,7 +177,7 @@ def run(
         return inner.drive(_submit_and_wait(inner, submitter, prefix, options, retry_strategy))
 
     try:
-        return (yield from child.run(context, operation, submit_and_wait, None, None))
+        return (yield from child.run(context, operation, submit_and_wait, serdes, None))
     except ChildContextError as error:
         surfaced = _surfaced(error)
     try:
