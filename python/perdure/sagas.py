@@ -7,11 +7,10 @@ recorded is what a program would record that wrote them out.
 from __future__ import annotations
 
 import inspect
-from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from perdure._core import MAX_NAME, check_name
+from perdure._core import MAX_NAME, at_work, check_name
 from perdure._functions import check_function, refuse_awaitable
 from perdure.config import StepConfig
 from perdure.engine.operations.common import REFUSALS, passes_through
@@ -101,7 +100,7 @@ class Saga:
 
     """
 
-    __slots__ = ("_context", "_here", "_is_over", "_name", "_undos")
+    __slots__ = ("_at_work", "_context", "_is_over", "_name", "_undos")
 
     def __init__(self, context: DurableContext, name: str | None = None) -> None:
         self._context = context
@@ -109,7 +108,7 @@ class Saga:
         check_name(self._name)
         self._undos: list[_Act] = []
         self._is_over = False
-        self._here = _here()
+        self._at_work = at_work()
 
     def step(
         self,
@@ -200,7 +199,7 @@ class Saga:
     def _check_open(self) -> None:
         if self._is_over:
             raise InvalidStateError("the saga's block has ended: nothing would be undone any more")
-        if _here() is not self._here:
+        if at_work() is not self._at_work:
             raise WrongContextError(
                 "a saga was used in another function than it was made in, such as that of a step, a branch or a child "
                 "context: that does not run again once it is recorded, and what the saga is told there would be "
@@ -256,11 +255,6 @@ class CleanUp:
         """End the block: clean up, unless the invocation ends."""
         if error is None or _is_failure(error):
             self._act.run(self._context)
-
-
-def _here() -> object:
-    """Give the mark of the function that is at work, which the core keeps in a context variable."""
-    return next((mark for variable, mark in copy_context().items() if variable.name == "perdure_here"), None)
 
 
 def _is_failure(error: BaseException) -> bool:

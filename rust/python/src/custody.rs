@@ -33,9 +33,15 @@ fn here(py: Python<'_>) -> PyResult<&Here> {
     })
 }
 
+/// The scope or the operation whose function is at work in this thread of control; None if it is neither's.
+#[pyfunction]
+pub fn at_work(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    here(py)?.get.bind(py).call0()
+}
+
 /// Who calls, as far as that is of this invocation.
 pub fn caller(py: Python<'_>, shared: &Arc<Shared>) -> PyResult<Caller> {
-    let mark = here(py)?.get.bind(py).call0()?;
+    let mark = at_work(py)?;
     let (spot, given_up) = spot(&mark, shared);
     Ok(Caller { spot, thread: thread_number(), given_up })
 }
