@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure import DurableContext, durable_execution
 from perdure._core import PASS, RUN_BRANCH, SUSPEND, WAIT, Operation
-from perdure.engine.flows import Park
 from perdure.engine.operations.batch import Branches
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ async def drive(_context: Any, flow: Flow[Any]) -> Any:
                 if isinstance(request, tuple):
                     given = await settled(request[0](*request[1]))
                 else:
-                    given = await ask(Rest(request.operation.until) if isinstance(request, Park) else request)
+                    given = await ask(Rest(request.until) if isinstance(request, Operation) else request)
                 resume = flow.send
             except BaseException as error:  # noqa: BLE001  the flow's business
                 resume, given = flow.throw, error

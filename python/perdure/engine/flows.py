@@ -12,34 +12,19 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from perdure._core import Operation, Scope
+    from perdure._core import Operation
 
 T = TypeVar("T")
-
-
-class Park:
-    """A request: wait until there may be news of an operation that is `PENDING`.
-
-    A driver either has the code unwind, by `Scope.suspend`, or keeps it and resumes the flow later, with nothing.
-
-    Args:
-        scope: In which the code waits.
-        operation: What it waits for; before `Operation.until`, if that is known, nothing can be done.
-
-    """
-
-    __slots__ = ("operation", "scope")
-
-    def __init__(self, scope: Scope, operation: Operation) -> None:
-        self.scope = scope
-        self.operation = operation
 
 
 Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
 """A request: call this function with these arguments, and give what it returns; or what comes of that, if it is
 awaitable and the driver awaits."""
 
-Request: TypeAlias = "int | Call | Park"
-"""An int is a ticket: go on when that update is durable."""
+Request: TypeAlias = "int | Call | Operation"
+"""An int is a ticket: go on when that update is durable. An operation, which is `PENDING`, is what the code waits for: a
+driver either has the code unwind, and closes the flow, or keeps it and resumes the flow, with nothing, when there may be
+news. Before `Operation.until`, if that is known, there is none.
+"""
 
 Flow: TypeAlias = Generator[Request, Any, T]

@@ -28,6 +28,11 @@ pub const MAX_OPERATIONS: usize = 3_000;
 pub const MAX_WRITTEN: usize = 100 * 1024 * 1024;
 /// How many threads for branches a process runs at one time: well below Lambda's 1,024.
 pub const MAX_THREADS: usize = 256;
+/// How many operations may be at work inside of one another in a thread: more than an execution may have. Each takes some
+/// of the native stack, which Python 3.11 does not watch where somebody has raised its recursion limit.
+pub const MAX_DEPTH: usize = 3_200;
+/// How long an invocation may take, in seconds.
+pub const MAX_INVOCATION: u64 = 900;
 
 /// The limits that Python asks for, by name.
 #[expect(clippy::cast_possible_wrap, reason = "small numbers")]

@@ -8,6 +8,7 @@ use perdure_client::client::Client;
 use perdure_client::environment::{self, Process};
 use perdure_client::error::Error;
 use perdure_client::interrupt;
+use perdure_core::limits;
 use perdure_core::wire;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError};
@@ -20,8 +21,8 @@ use crate::updates::Updates;
 #[pyclass(frozen, module = "perdure._core")]
 pub struct NativeClient(Client);
 
-/// The longest that a call may take when nobody says how much time is left: that of Lambda's longest invocation.
-const LONGEST: Duration = Duration::from_secs(900);
+/// The longest that a call may take when nobody says how much time is left.
+const LONGEST: Duration = Duration::from_secs(limits::MAX_INVOCATION);
 
 /// The HTTP status, the body, and the headers.
 type Raw<'py> = (u16, Bound<'py, PyBytes>, Vec<(String, String)>);

@@ -100,6 +100,14 @@ impl Operation {
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Beside(self.begun.place.scope, number))
     }
 
+    /// Tells its code to suspend until there may be news of it: raises what the code is to unwind by.
+    pub fn suspend(&self) -> Result<(), Error> {
+        let scope = self.begun.place.scope;
+        let mut state = self.shared.lock();
+        state.engine.suspend(scope, self.until);
+        Ok(state.engine.check(scope)?)
+    }
+
     fn update(
         &self,
         action: Action,

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 
 use perdure_core::checkpoint::Ticket;
+use perdure_core::limits::MAX_DEPTH;
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -14,11 +15,8 @@ use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyInt, PyIterator, PyTuple};
 
 use crate::line::{Caller, Stood};
+use crate::operation::Operation;
 use crate::shared::Shared;
-
-/// How many operations may be at work inside of one another in a thread: more than an execution may have. Each takes some
-/// of the native stack, which Python 3.11 does not watch where somebody has raised its recursion limit.
-const DEEPEST: usize = 3_200;
 
 const TOO_DEEP: &str = "maximum recursion depth exceeded: operations are at work inside of one another without end";
 
@@ -32,7 +30,7 @@ struct Level;
 impl Level {
     fn enter() -> PyResult<Self> {
         let depth = DEPTH.get();
-        if depth >= DEEPEST {
+        if depth >= MAX_DEPTH {
             return Err(PyRecursionError::new_err(TOO_DEEP));
         }
         DEPTH.set(depth + 1);
@@ -57,16 +55,28 @@ impl<'py> Trampoline<'_, 'py> {
     /// Runs a flow to its end; gives what it returns.
     pub fn run(&self, flow: &Bound<'py, PyIterator>) -> PyResult<Bound<'py, PyAny>> {
         let _level = Level::enter()?;
-        let mut answer = Ok(self.driver.py().None().into_bound(self.driver.py()));
+        let py = self.driver.py();
+        let mut answer = Ok(py.None().into_bound(py));
         loop {
             let next = match answer {
                 Ok(value) => flow.send(&value)?,
                 Err(error) => throw(flow, error)?,
             };
-            match next {
-                PySendResult::Next(request) => answer = self.answer(&request),
+            let request = match next {
+                PySendResult::Next(request) => request,
                 PySendResult::Return(value) => return Ok(value),
-            }
+            };
+            answer = match request.cast_exact::<Operation>() {
+                Err(_) => self.answer(&request),
+                Ok(operation) => {
+                    // Its code is to unwind, and comes to it anew: nothing is left to the flow but to clean up.
+                    if let Err(suspended) = operation.get().suspend() {
+                        flow.call_method0(intern!(py, "close"))?;
+                        return Err(suspended.into());
+                    }
+                    Ok(py.None().into_bound(py))
+                }
+            };
         }
     }
 
@@ -79,13 +89,10 @@ impl<'py> Trampoline<'_, 'py> {
             }
             return request.get_item(0)?.call1(request.get_item(1)?.cast::<PyTuple>()?);
         }
-        if let Ok(ticket) = request.cast_exact::<PyInt>() {
-            let (ticket, caller) = (Ticket(ticket.extract()?), Caller { shared: self.shared, driver: self.driver });
-            while caller.stand(Some(ticket))? != Stood::Done {}
-            return Ok(py.None().into_bound(py));
-        }
-        let until = request.getattr(intern!(py, "operation"))?.getattr(intern!(py, "until"))?;
-        request.getattr(intern!(py, "scope"))?.call_method1(intern!(py, "suspend"), (until,))
+        let ticket = Ticket(request.cast_exact::<PyInt>()?.extract()?);
+        let caller = Caller { shared: self.shared, driver: self.driver };
+        while caller.stand(Some(ticket))? != Stood::Done {}
+        Ok(py.None().into_bound(py))
     }
 }
 

@@ -24,7 +24,7 @@ from perdure.types import WaitForCallbackContext
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Operation, Scope
+    from perdure._core import Operation
     from perdure.engine.contexts import Context
     from perdure.engine.flows import Flow
     from perdure.retries import RetryDecision
@@ -79,15 +79,14 @@ class Callback(Generic[T]):
 
     def _result(self) -> T | None:
         # The one who waits is the one who asks, which need not be the context that made the callback.
-        scope = self._context.invocation.core.here()
-        operation = scope.callback_result(self.operation_id)
+        operation = self._context.invocation.core.here().callback_result(self.operation_id)
         if operation.decision == RECORDED and self._serdes is None:
             return operation.payload  # type: ignore[no-any-return]
-        return self._context.drive(self._answer(scope, operation))  # type: ignore[no-any-return]
+        return self._context.drive(self._answer(operation))  # type: ignore[no-any-return]
 
-    def _answer(self, scope: Scope, operation: Operation) -> Flow[T | None]:
+    def _answer(self, operation: Operation) -> Flow[T | None]:
         """Give the answer, as a flow, when it is there."""
-        operation = yield from settled(scope, operation)
+        operation = yield from settled(operation)
         if operation.decision == FAILED:
             raise _failure(operation, self._name)
         payload = operation.payload

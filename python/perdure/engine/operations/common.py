@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure._core import MAX_ERROR, MAX_WAIT, PENDING, START
 from perdure._log import Log
-from perdure.engine.flows import Park
 from perdure.exceptions import (
     ChildContextError,
     DurableOperationError,
@@ -24,7 +23,7 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from perdure._core import Operation, Scope
+    from perdure._core import Operation
     from perdure.engine.contexts import Context
     from perdure.engine.flows import Flow
     from perdure.serdes import SerDes
@@ -127,14 +126,14 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     raise unexplained
 
 
-def settled(scope: Scope, operation: Operation) -> Flow[Operation]:
+def settled(operation: Operation) -> Flow[Operation]:
     """Give an operation when it can go on: when its START is durable, and what it waits for is there."""
     while True:
         if operation.decision == START:
             yield operation.ticket
             operation = operation.again()
         elif operation.decision == PENDING:
-            yield Park(scope, operation)
+            yield operation
             operation = operation.resume()
         else:
             return operation

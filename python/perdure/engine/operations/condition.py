@@ -66,7 +66,7 @@ def _run(
         at_work.enter()
         while True:
             if operation.decision != RUN:
-                operation = yield from settled(context.scope, operation)
+                operation = yield from settled(operation)
             if operation.decision == FAILED:
                 raise_recorded(WaitForConditionError, operation)
             if operation.decision == RECORDED:

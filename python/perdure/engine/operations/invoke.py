@@ -34,7 +34,7 @@ def run(
             trace_id = None if hooks is None else hooks.trace_id(operation, function_name)
             yield operation.start_invoke(text, function_name, tenant_id, trace_id)
             operation = operation.again()
-        operation = yield from settled(context.scope, operation)
+        operation = yield from settled(operation)
         if operation.decision == FAILED:
             raise_recorded(InvokeError, operation)
         return deserialise(

@@ -165,7 +165,7 @@ def _run(  # noqa: C901, PLR0912  an attempt in one frame: a step pays for each
         at_work.enter()
         while True:
             if operation.decision != RUN:
-                operation = yield from settled(context.scope, operation)
+                operation = yield from settled(operation)
                 if operation.decision == RECORDED:
                     return deserialise(context, serdes, operation.payload, operation.id, operation.name)
                 if operation.decision == FAILED:

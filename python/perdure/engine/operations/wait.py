@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 def run(context: Context, operation: Operation) -> Flow[None]:
     """Record the wait's START, and wait."""
-    operation = yield from settled(context.scope, operation)
+    operation = yield from settled(operation)
     if operation.decision == FAILED:
         raise_recorded(DurableOperationError, operation)
