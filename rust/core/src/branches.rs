@@ -79,6 +79,17 @@ pub enum End<P> {
     },
 }
 
+/// What a change of a schedule calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// The predicate is to be asked about the state as it is now.
+    pub asks: bool,
+    /// STARTs were queued.
+    pub started: bool,
+    /// All are counted: those who wait at the gate go on.
+    pub opens: bool,
+}
+
 /// A batch at work.
 #[derive(Debug)]
 pub(crate) struct AtWork {
@@ -117,6 +128,12 @@ impl<P: Payload, W> Engine<P, W> {
     /// The schedule of a batch.
     pub fn schedule(&self, id: BatchId) -> &Batch {
         &self.batches[id.0].schedule
+    }
+
+    /// What a change of a batch calls for that queued STARTs, or did not.
+    pub fn calls(&self, id: BatchId, started: bool) -> Calls {
+        let schedule = self.schedule(id);
+        Calls { asks: schedule.is_asking(), started, opens: !schedule.is_settling() }
     }
 
     /// Reports a branch that returned or raised; tells whether a START was queued.

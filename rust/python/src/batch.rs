@@ -46,14 +46,13 @@ impl Batch {
     where
         Error: From<E>,
     {
-        let (calls, opens) = {
+        let calls = {
             let mut state = self.post.shared.lock();
             let started = report(&mut state)?;
-            let schedule = state.engine.schedule(self.post.id);
-            ((u8::from(schedule.is_asking()) * ASK) | (u8::from(started) * STARTED), !schedule.is_settling())
+            state.engine.calls(self.post.id, started)
         };
-        self.post.bells.ring(py, opens)?;
-        Ok(calls)
+        self.post.bells.ring(py, calls.opens)?;
+        Ok((u8::from(calls.asks) * ASK) | (u8::from(calls.started) * STARTED))
     }
 
     fn look<R>(&self, look: impl FnOnce(&batch::Batch) -> R) -> R {

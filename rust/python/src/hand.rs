@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use perdure_core::branches::BatchId;
+use perdure_core::gate::Gate;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -30,30 +31,22 @@ pub fn hands_at_work() -> usize {
 pub struct Bells {
     /// Locks that are released when there is news: of the caller, and of whoever waits for the next timer.
     locks: [Object; 2],
-    gate: Mutex<Gate>,
-}
-
-/// Where branches that are tried wait until all are counted, each with its hand.
-struct Gate {
-    /// The caller, and those that were hired, but for those that wait here.
-    hands: usize,
-    waiting: Vec<Object>,
+    gate: Mutex<Gate<Object>>,
 }
 
 impl Bells {
     pub fn new(bell: Bound<'_, PyAny>, alarm: Bound<'_, PyAny>) -> Self {
-        let gate = Gate { hands: 1, waiting: Vec::new() };
-        Self { locks: [Object::new(bell), Object::new(alarm)], gate: Mutex::new(gate) }
+        Self { locks: [Object::new(bell), Object::new(alarm)], gate: Mutex::default() }
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
+    fn gate(&self) -> MutexGuard<'_, Gate<Object>> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes those who wait for news; with `opens`, also those at the gate, for them to ask again.
     pub fn ring(&self, py: Python<'_>, opens: bool) -> PyResult<()> {
         if opens {
-            let waiting = std::mem::take(&mut self.gate().waiting);
+            let waiting = self.gate().open();
             wake(waiting);
         }
         for lock in &self.locks {
@@ -72,20 +65,16 @@ impl Bells {
     /// Registers a held lock at the gate.
     pub fn queue(&self, waiter: Bound<'_, PyAny>) {
         let waiter = Object::new(waiter);
-        self.gate().waiting.push(waiter);
+        self.gate().queue(waiter);
     }
 
     /// Waits at the gate until that lock is released; false if no hand would be left to try the others.
     pub fn wait(&self, waiter: &Bound<'_, PyAny>) -> PyResult<bool> {
-        {
-            let mut gate = self.gate();
-            if gate.hands <= 1 {
-                return Ok(false);
-            }
-            gate.hands -= 1;
+        if !self.gate().wait() {
+            return Ok(false);
         }
         let woken = waiter.call_method0(intern!(waiter.py(), "acquire"));
-        self.gate().hands += 1;
+        self.gate().enter();
         woken.map(|_| true)
     }
 }
@@ -133,7 +122,7 @@ impl Hand {
             return Ok(false);
         }
         post.shared.lock().engine.queue_mut().enter();
-        post.bells.gate().hands += 1;
+        post.bells.gate().enter();
         let hand = Self { post: post.clone(), run: Object::new(run), state: AtomicU8::new(HIRED) };
         let hand = Bound::new(py, hand)?;
         let Err(error) = start.call1((&hand,)) else { return Ok(true) };
@@ -152,7 +141,7 @@ impl Hand {
 
     fn end(&self, py: Python<'_>, opens: bool) -> PyResult<()> {
         AT_WORK.fetch_sub(1, Ordering::Relaxed);
-        self.post.bells.gate().hands -= 1;
+        self.post.bells.gate().leave();
         let woken = self.post.shared.lock().engine.queue_mut().leave();
         wake(woken);
         self.post.bells.ring(py, opens)
