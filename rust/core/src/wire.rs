@@ -4,12 +4,14 @@
 //! the answer some other way, which decides what it is worth: carries along what is odd, or names what is wrong. So
 //! strictness costs time, never an operation. Members that no operation needs are stepped over.
 
+use std::convert::Infallible;
 use std::ops::{Range, RangeInclusive};
 use std::str;
 use std::sync::Arc;
 
 use jiter::{Jiter, JiterError, Peek};
 
+use crate::details::Details;
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Operation, Spelled, Status, SubType};
 
@@ -139,7 +141,7 @@ struct Head {
 /// An operation, and how many characters its result has.
 fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operation<P>, usize)> {
     let mut head = Head::default();
-    let mut found: Option<(Kind, Details)> = None;
+    let mut found: Option<(Kind, Places)> = None;
     let mut end = None;
     object(json, |json, key| match key {
         Key::Id => fill(&mut head.id, said(json, OperationId::parse)?),
@@ -153,7 +155,7 @@ fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operati
             _ => Ok(()),
         },
         Key::Details(kind) => {
-            let details = Details::read(json)?;
+            let details = Places::read(json)?;
             fill(&mut found, Some((kind, details)))
         }
         Key::EndTimestamp => {
@@ -173,7 +175,7 @@ fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operati
             written = details.result.clone().map_or(0, |place| length(&body[place]));
         }
         if kind == operation.kind {
-            details.complete(&mut operation, |place| Piece::of(body, &place).map(P::from));
+            let Ok(()) = Found { body, places: details }.complete(&mut operation);
         }
     }
     if let Some(end) = end.filter(|_| operation.is_completed_outside()) {
@@ -186,7 +188,7 @@ fn operation<P: From<Piece>>(json: &mut Jiter<'_>, body: &Body) -> Read<(Operati
 
 /// The details of an operation of whatever kind; of payloads, where they stand.
 #[derive(Default)]
-struct Details {
+struct Places {
     input: Option<Range<usize>>,
     result: Option<Range<usize>>,
     error: Option<Range<usize>>,
@@ -197,7 +199,7 @@ struct Details {
     replay_children: Option<bool>,
 }
 
-impl Details {
+impl Places {
     fn read(json: &mut Jiter<'_>) -> Read<Self> {
         let mut details = Self::default();
         object(json, |json, key| match key {
@@ -213,27 +215,53 @@ impl Details {
         })?;
         Ok(details)
     }
+}
 
-    /// Adds to an operation what its kind and status make use of.
-    fn complete<P>(self, operation: &mut Operation<P>, piece: impl Fn(Range<usize>) -> Option<P>) {
-        if operation.may_have_failed() {
-            operation.error = self.error.and_then(&piece);
-        }
-        operation.result = match operation.kind {
-            Kind::Execution => self.input.and_then(&piece),
-            Kind::Wait => None,
-            _ => self.result.and_then(&piece),
-        };
-        match operation.kind {
-            Kind::Step if operation.may_have_failed() => {
-                operation.attempt = self.attempt.unwrap_or(0);
-                operation.due = self.next_attempt;
-            }
-            Kind::Wait => operation.due = self.scheduled_end,
-            Kind::Callback => operation.callback_id = self.callback_id.and_then(&piece),
-            Kind::Context => operation.replay_children = self.replay_children.unwrap_or(false),
-            _ => {}
-        }
+/// The details of an operation, and what they stand in.
+struct Found<'a> {
+    body: &'a Body,
+    places: Places,
+}
+
+impl Found<'_> {
+    fn piece<P: From<Piece>>(&self, place: Option<&Range<usize>>) -> Result<Option<P>, Infallible> {
+        Ok(place.and_then(|place| Piece::of(self.body, place)).map(P::from))
+    }
+}
+
+impl<P: From<Piece>> Details<P> for Found<'_> {
+    type Error = Infallible;
+
+    fn input(&mut self) -> Result<Option<P>, Infallible> {
+        self.piece(self.places.input.as_ref())
+    }
+
+    fn result(&mut self) -> Result<Option<P>, Infallible> {
+        self.piece(self.places.result.as_ref())
+    }
+
+    fn error(&mut self) -> Result<Option<P>, Infallible> {
+        self.piece(self.places.error.as_ref())
+    }
+
+    fn attempt(&mut self) -> Result<Option<u32>, Infallible> {
+        Ok(self.places.attempt)
+    }
+
+    fn next_attempt(&mut self) -> Result<Option<Millis>, Infallible> {
+        Ok(self.places.next_attempt)
+    }
+
+    fn scheduled_end(&mut self) -> Result<Option<Millis>, Infallible> {
+        Ok(self.places.scheduled_end)
+    }
+
+    fn callback_id(&mut self) -> Result<Option<P>, Infallible> {
+        self.piece(self.places.callback_id.as_ref())
+    }
+
+    fn replay_children(&mut self) -> Result<Option<bool>, Infallible> {
+        Ok(self.places.replay_children)
     }
 }
 

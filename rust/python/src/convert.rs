@@ -1,7 +1,8 @@
 //! The wire's dicts to recorded operations, and updates to the wire's dicts.
 
+use perdure_core::details::Details;
 use perdure_core::id::OperationId;
-use perdure_core::operation::{Kind, Operation, Status, SubType};
+use perdure_core::operation::{Kind, Millis, Operation, Status, SubType};
 use perdure_core::update::{Options, Update};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -39,7 +40,7 @@ pub fn operation(raw: &Bound<'_, PyAny>) -> PyResult<Operation<Text>> {
         Kind::Unknown => return Ok(operation),
     };
     if let Some(details) = member(raw, details)? {
-        self::details(&mut operation, details.as_dict()?)?;
+        Found(details.as_dict()?).complete(&mut operation)?;
     }
     if operation.is_completed_outside()
         && let Some(end) = member(raw, intern!(py, "EndTimestamp"))?
@@ -50,33 +51,54 @@ pub fn operation(raw: &Bound<'_, PyAny>) -> PyResult<Operation<Text>> {
     Ok(operation)
 }
 
-fn details(operation: &mut Operation<Text>, details: &Bound<'_, PyDict>) -> PyResult<()> {
-    let py = details.py();
-    let get = |key| member(details, key);
-    let result = if operation.kind == Kind::Execution { intern!(py, "InputPayload") } else { intern!(py, "Result") };
-    if operation.kind != Kind::Wait {
-        operation.result = get(result)?.map(Member::into_text).transpose()?;
+/// The details of an operation.
+struct Found<'a, 'py>(&'a Bound<'py, PyDict>);
+
+impl<'py> Found<'_, 'py> {
+    #[inline]
+    fn get<'k>(&self, key: &'k Bound<'py, PyString>) -> PyResult<Option<Member<'k, 'py>>> {
+        member(self.0, key)
     }
-    if operation.may_have_failed() {
-        operation.error = get(intern!(py, "Error"))?.map(Member::into_error).transpose()?;
+
+    fn py(&self) -> Python<'py> {
+        self.0.py()
     }
-    match operation.kind {
-        Kind::Step if operation.may_have_failed() => {
-            operation.attempt = get(intern!(py, "Attempt"))?.map_or(Ok(0), |attempt| attempt.as_count())?;
-            operation.due = get(intern!(py, "NextAttemptTimestamp"))?.map(|at| at.as_moment()).transpose()?;
-        }
-        Kind::Wait => {
-            operation.due = get(intern!(py, "ScheduledEndTimestamp"))?.map(|at| at.as_moment()).transpose()?;
-        }
-        Kind::Callback => {
-            operation.callback_id = get(intern!(py, "CallbackId"))?.map(Member::into_text).transpose()?;
-        }
-        Kind::Context => {
-            operation.replay_children = get(intern!(py, "ReplayChildren"))?.map_or(Ok(false), |flag| flag.as_flag())?;
-        }
-        _ => {}
+}
+
+impl Details<Text> for Found<'_, '_> {
+    type Error = PyErr;
+
+    fn input(&mut self) -> PyResult<Option<Text>> {
+        self.get(intern!(self.py(), "InputPayload"))?.map(Member::into_text).transpose()
     }
-    Ok(())
+
+    fn result(&mut self) -> PyResult<Option<Text>> {
+        self.get(intern!(self.py(), "Result"))?.map(Member::into_text).transpose()
+    }
+
+    fn error(&mut self) -> PyResult<Option<Text>> {
+        self.get(intern!(self.py(), "Error"))?.map(Member::into_error).transpose()
+    }
+
+    fn attempt(&mut self) -> PyResult<Option<u32>> {
+        self.get(intern!(self.py(), "Attempt"))?.map(|attempt| attempt.as_count()).transpose()
+    }
+
+    fn next_attempt(&mut self) -> PyResult<Option<Millis>> {
+        self.get(intern!(self.py(), "NextAttemptTimestamp"))?.map(|at| at.as_moment()).transpose()
+    }
+
+    fn scheduled_end(&mut self) -> PyResult<Option<Millis>> {
+        self.get(intern!(self.py(), "ScheduledEndTimestamp"))?.map(|at| at.as_moment()).transpose()
+    }
+
+    fn callback_id(&mut self) -> PyResult<Option<Text>> {
+        self.get(intern!(self.py(), "CallbackId"))?.map(Member::into_text).transpose()
+    }
+
+    fn replay_children(&mut self) -> PyResult<Option<bool>> {
+        self.get(intern!(self.py(), "ReplayChildren"))?.map(|flag| flag.as_flag()).transpose()
+    }
 }
 
 /// An update as the API takes it.
