@@ -302,6 +302,36 @@ impl<P> Options<P> {
     }
 }
 
+/// The body of the call that records updates, with the token and payloads as `write` writes them.
+pub fn body<P, E>(
+    token: &P,
+    updates: &[Update<P>],
+    client_token: &str,
+    mut write: impl FnMut(&mut Vec<u8>, &P) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    let mut out = Vec::with_capacity(1_024);
+    out.extend_from_slice(b"{\"CheckpointToken\": ");
+    write(&mut out, token)?;
+    out.extend_from_slice(b", \"Updates\": [");
+    for (index, update) in updates.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b", ");
+        }
+        update.write(&mut out, &mut write)?;
+    }
+    out.extend_from_slice(b"], \"ClientToken\": ");
+    perdure_json::quote(&mut out, client_token);
+    out.push(b'}');
+    Ok(out)
+}
+
+/// What updates add to what the service counts of an execution: operations, and the characters of their outcomes.
+pub fn usage<P>(updates: &[Update<P>], characters: impl Fn(&P) -> usize) -> (usize, usize) {
+    let started = updates.iter().filter(|update| update.action == Action::Start).count();
+    let outcomes = updates.iter().filter(|update| update.action != Action::Start);
+    (started, outcomes.filter_map(|update| update.payload.as_ref()).map(characters).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,6 +404,35 @@ mod tests {
             r#"{{"Id": "execution-result-1700000000000", "Type": "EXECUTION", "Action": "SUCCEED", "ParentId": "{parent}", "Name": "n\u00e9", "Payload": "\"", "Error": "e"}}"#
         );
         assert_is_written(&full, &json);
+    }
+
+    #[test]
+    fn a_body_holds_the_token_and_the_updates_in_order() {
+        let (first, second) = (update(Options::None), update(Options::Wait { seconds: 9 }));
+        let quote = |out: &mut Vec<u8>, text: &String| {
+            perdure_json::quote(out, text);
+            Ok::<_, ()>(())
+        };
+        let json = |update: &Update<String>| {
+            let mut out = Vec::new();
+            update.write(&mut out, quote).map(|()| String::from_utf8_lossy(&out).into_owned())
+        };
+        let written = |updates: &[Update<String>]| {
+            let body = body(&"t\"".to_owned(), updates, "c", quote);
+            body.map(|body| String::from_utf8_lossy(&body).into_owned())
+        };
+        let around = |updates: &str| Ok(format!(r#"{{"CheckpointToken": "t\"", "Updates": [{updates}], "ClientToken": "c"}}"#));
+        assert_eq!(written(&[]), around(""));
+        let both = json(&first).and_then(|one| Ok(format!("{one}, {}", json(&second)?)));
+        assert_eq!(written(&[first, second]), both.and_then(|both| around(&both)));
+    }
+
+    #[test]
+    fn what_begins_counts_as_an_operation_and_what_ends_by_its_payload() {
+        let start = Update { payload: Some("to an invoked function".to_owned()), ..update(Options::None) };
+        let end = Update { action: Action::Succeed, payload: Some("four".to_owned()), ..update(Options::None) };
+        let failed = Update { action: Action::Fail, error: Some("no payload".to_owned()), ..update(Options::None) };
+        assert_eq!(usage(&[start, end.clone(), failed, end], String::len), (1, 8));
     }
 
     #[test]

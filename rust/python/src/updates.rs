@@ -1,7 +1,7 @@
 //! `Updates`: what one call to the service is to record. It is lent the leader's batch for as long as the call lasts.
 
 use perdure_core::loan::Loan;
-use perdure_core::update::{Action, Update};
+use perdure_core::update::{self, Update};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
@@ -23,21 +23,8 @@ impl Updates {
 
     /// The body of the call.
     pub fn body(&self, token: &Bound<'_, PyString>, client_token: &str) -> PyResult<Vec<u8>> {
-        let mut out = Vec::with_capacity(1_024);
-        out.extend_from_slice(b"{\"CheckpointToken\": ");
-        perdure_codec::write_json(&mut out, token)?;
-        out.extend_from_slice(b", \"Updates\": [");
-        let py = token.py();
-        for (index, update) in self.0.look().iter().enumerate() {
-            if index > 0 {
-                out.extend_from_slice(b", ");
-            }
-            update.write(&mut out, |out, text| text.write(py, out))?;
-        }
-        out.extend_from_slice(b"], \"ClientToken\": ");
-        perdure_json::quote(&mut out, client_token);
-        out.push(b'}');
-        Ok(out)
+        let (py, token) = (token.py(), Text::recorded(token.clone().into_any()));
+        update::body(&token, &self.0.look(), client_token, |out, text| text.write(py, out))
     }
 }
 
@@ -57,15 +44,7 @@ impl Updates {
     }
 
     fn sizes(&self, py: Python<'_>) -> (usize, usize) {
-        let (mut started, mut written) = (0, 0);
-        for update in self.0.look().iter() {
-            if update.action == Action::Start {
-                started += 1;
-            } else if let Some(payload) = &update.payload {
-                written += payload.len(py);
-            }
-        }
-        (started, written)
+        update::usage(&self.0.look(), |payload| payload.len(py))
     }
 
     fn __len__(&self) -> usize {
