@@ -64,10 +64,12 @@ impl<P: Payload, W> Engine<P, W> {
         Ok(Arrival { place, decision: head.table.decide(self.recorded(entry), Look::First), started })
     }
 
-    /// Looks at an operation once more, after an update of this invocation's has become durable.
-    pub fn again(&mut self, begun: &Begun, look: Look) -> Result<Decision<'_, P>, Refusal> {
+    /// Looks at an operation once more, after a START or RETRY of this invocation's has become durable.
+    pub fn again(&mut self, begun: &Begun) -> Result<Decision<'_, P>, Refusal> {
         self.check(begun.place.scope)?;
         let entry = self.visit(&begun.place.id)?;
+        let is_retried = entry.is_some_and(|entry| self.history.is_retried(entry));
+        let look = if is_retried { Look::Retried } else { Look::Started };
         self.due(entry, begun.table, look)?;
         Ok(begun.table.decide(self.recorded(entry), look))
     }

@@ -32,6 +32,8 @@ pub struct Engine<P, W> {
     advanced: bool,
     /// When no work is begun any more.
     deadline: Option<Duration>,
+    /// When the service was last asked that has answered, in Unix seconds.
+    informed_at: f64,
 }
 
 impl<P: Payload, W> Engine<P, W> {
@@ -48,6 +50,7 @@ impl<P: Payload, W> Engine<P, W> {
             severed: None,
             advanced: false,
             deadline: None,
+            informed_at: 0.0,
         }
     }
 
@@ -110,6 +113,17 @@ impl<P: Payload, W> Engine<P, W> {
         Ok(self.queue.take_turn())
     }
 
+    /// A call to the service, made at a moment (in Unix seconds), was answered after so long.
+    pub fn heard(&mut self, asked_at: f64, took: Duration) {
+        self.informed_at = asked_at;
+        self.queue.called(took);
+    }
+
+    /// Whether the service was asked after a moment (in Unix seconds), and has answered.
+    pub fn has_heard_since(&self, since: f64) -> bool {
+        self.informed_at > since
+    }
+
     /// The service has answered a leader's turn, at `now`; gives whom to wake.
     ///
     /// An answer without a token, to anything but the execution's own outcome, revokes the invocation.
@@ -134,6 +148,11 @@ impl<P: Payload, W> Engine<P, W> {
     /// will say. So no operation goes on; what is queued is sent all the same.
     pub fn exhaust(&mut self) {
         self.shut(Refusal::TooDeep);
+    }
+
+    /// Whether that has happened, and nothing worse before.
+    pub fn is_exhausted(&self) -> bool {
+        self.gate == Some(Refusal::TooDeep)
     }
 
     /// A caller was cut short so while it stood in the line. If it leads, its turn is for somebody else; if it follows, its
@@ -245,6 +264,14 @@ impl<P: Payload, W> Engine<P, W> {
         self.scopes[scope.0].prefix
     }
 
+    /// The invocation is over: whatever still runs in it is an orphan, no branch begins, and nobody looks after what is
+    /// queued.
+    pub fn close(&mut self) {
+        self.end(ScopeId::ROOT);
+        self.stop_batches();
+        self.queue.watch_no_more();
+    }
+
     /// Ends a scope: whatever still runs inside is an orphan from now on.
     pub fn end(&mut self, scope: ScopeId) {
         self.scopes[scope.0].done = true;
@@ -340,6 +367,7 @@ impl<P: Payload, W> Engine<P, W> {
                 self.history.record(operation);
                 self.history.visit(&id);
             }
+            self.history.note_retry(&id, update.action == Action::Retry);
             let Some(operation) = self.history.get_mut(&id).filter(|known| !known.status.is_terminal()) else {
                 continue;
             };

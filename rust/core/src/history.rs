@@ -36,6 +36,8 @@ pub struct History<P> {
 struct Entry<P> {
     operation: Operation<P>,
     visited: bool,
+    /// Whether this invocation has recorded last of it that there is to be another attempt.
+    retried: bool,
 }
 
 impl<P> Default for History<P> {
@@ -58,7 +60,7 @@ impl<P> History<P> {
             hash_map::Entry::Occupied(place) => Some(merge(&mut self.entries[*place.get()].operation, told)),
             hash_map::Entry::Vacant(place) => {
                 place.insert(self.entries.len());
-                self.entries.push(Entry { operation: told, visited: false });
+                self.entries.push(Entry { operation: told, visited: false, retried: false });
                 None
             }
         }
@@ -79,6 +81,18 @@ impl<P> History<P> {
         let place = *self.places.get(id)?;
         self.entries[place].visited = true;
         Some(place)
+    }
+
+    /// Notes whether there is to be another attempt at an operation, by what this invocation has recorded last of it.
+    pub fn note_retry(&mut self, id: &OperationId, retried: bool) {
+        if let Some(&place) = self.places.get(id) {
+            self.entries[place].retried = retried;
+        }
+    }
+
+    /// Whether there is, at a place that [`History::visit`] gave.
+    pub fn is_retried(&self, place: usize) -> bool {
+        self.entries[place].retried
     }
 
     /// What is recorded at a place that [`History::visit`] gave.
@@ -111,6 +125,11 @@ impl<P> History<P> {
     /// Every recorded operation, in the order of its first record.
     pub fn operations(&self) -> impl Iterator<Item = &Operation<P>> {
         self.entries.iter().map(|entry| &entry.operation)
+    }
+
+    /// The execution itself, whose result is what its handler is called with.
+    pub fn execution(&self) -> Option<&Operation<P>> {
+        self.operations().find(|operation| operation.kind == Kind::Execution)
     }
 
     /// The recorded operations that the handler never came to, outermost only.

@@ -11,6 +11,18 @@ pub enum Jitter {
     Half,
 }
 
+impl Jitter {
+    /// What a name says.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "NONE" => Some(Self::None),
+            "FULL" => Some(Self::Full),
+            "HALF" => Some(Self::Half),
+            _ => None,
+        }
+    }
+}
+
 /// The delay before the attempt that follows `attempt` (counted from 1): `initial * rate^(attempt - 1)`, at most `cap`.
 pub fn exponential(attempt: u32, initial: f64, rate: f64, cap: f64) -> f64 {
     let factor = rate.powf(f64::from(attempt.saturating_sub(1)));
@@ -49,6 +61,12 @@ mod tests {
     fn exponential_grows_until_the_cap() {
         let delays: Vec<f64> = (1..=6).map(|attempt| exponential(attempt, 5.0, 2.0, 60.0)).collect();
         assert_eq!(delays, [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]);
+    }
+
+    #[test]
+    fn jitters_have_the_names_of_the_vocabulary() {
+        let named = ["NONE", "FULL", "HALF", "half"].map(Jitter::parse);
+        assert_eq!(named, [Some(Jitter::None), Some(Jitter::Full), Some(Jitter::Half), None]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use perdure_core::call::Call;
 use perdure_core::checkpoint::Role;
-use perdure_core::decision::{Decision, Look, Run};
+use perdure_core::decision::{Decision, Run};
 use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
 use perdure_core::limits::{self, Invalid};
@@ -242,15 +242,30 @@ fn what_was_started_here_runs_and_what_was_retried_here_is_pending() {
             let mut engine = invocation([]);
             let begun = engine.begin(ROOT, &call, unasked).unwrap().begun(&call);
             queued(&mut engine);
-            assert_eq!(word(&engine.again(&begun, Look::Started).unwrap()), "run", "{call:?}");
+            assert_eq!(word(&engine.again(&begun).unwrap()), "run", "{call:?}");
             let ticket = engine.retry(&begun, 3, None, None).unwrap();
             assert_eq!(engine.lead(Some(ticket), ()), Ok((Role::Lead, None)));
             let turn = engine.take_turn().unwrap();
             let news = answer.map(|status| recorded(&call, status)).into_iter().collect();
             engine.acknowledge(turn, Some("next".to_owned()), news, 0);
-            let decision = engine.again(&begun, Look::Retried).unwrap();
+            let decision = engine.again(&begun).unwrap();
             assert_eq!(decision, Decision::Pending(until), "{call:?} {answer:?}");
         }
+    }
+}
+
+#[test]
+fn what_was_retried_here_and_is_started_again_here_runs() {
+    for call in [step(AtLeastOnce), step(AtMostOnce), CONDITION] {
+        let mut engine = invocation([]);
+        let begun = engine.begin(ROOT, &call, unasked).unwrap().begun(&call);
+        engine.retry(&begun, 3, None, None).unwrap();
+        queued(&mut engine);
+        assert_eq!(word(&engine.again(&begun).unwrap()), "pending", "{call:?}");
+        engine.history_mut().record(recorded(&call, Status::Ready));
+        assert!(engine.resume(&begun, unasked).unwrap().1.is_some(), "{call:?}");
+        queued(&mut engine);
+        assert_eq!(word(&engine.again(&begun).unwrap()), "run", "{call:?}");
     }
 }
 
@@ -266,7 +281,7 @@ fn what_was_kept_waiting_goes_on_as_if_it_were_come_to_now() {
         assert_eq!((word(&decision), ticket.is_some()), (ready, true), "{call:?}");
         let started: Vec<_> = queued(&mut engine).iter().map(|update| (update.kind, update.action)).collect();
         assert_eq!(started, [(Kind::Step, Action::Start)], "{call:?}");
-        assert_eq!(word(&engine.again(&begun, Look::Started).unwrap()), "run", "{call:?}");
+        assert_eq!(word(&engine.again(&begun).unwrap()), "run", "{call:?}");
         engine.history_mut().record(recorded(&call, Status::Succeeded));
         assert_eq!(word(&engine.resume(&begun, unasked).unwrap().0), "value", "{call:?}");
     }

@@ -7,7 +7,7 @@ use perdure_core::branches::Branches;
 use perdure_core::call::{Begun, Call};
 use perdure_core::checkpoint::{Role, Ticket};
 use perdure_core::completion::Policy;
-use perdure_core::decision::{Decision, Look};
+use perdure_core::decision::Decision;
 use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
@@ -344,8 +344,45 @@ fn what_turns_odd_under_way_stops_who_looks_again() {
     let mut engine = invocation([]);
     let (step, _) = started(&mut engine, ROOT);
     send(&mut engine, Some("next"), vec![recorded(1, Kind::Wait, "Wait", Status::Succeeded)]);
-    let again = engine.again(&step, Look::Started);
+    let again = engine.again(&step);
     assert!(matches!(again, Err(Refusal::Odd(_))), "{again:?}");
+}
+
+#[test]
+fn the_input_is_what_the_execution_itself_has() {
+    assert!(invocation([recorded(1, Kind::Step, "Step", Status::Started)]).history().execution().is_none());
+    let execution = Operation::new(OperationId::at(None, 9), Kind::Execution, Status::Started);
+    let engine = invocation([recorded(1, Kind::Step, "Step", Status::Started), execution]);
+    assert_eq!(engine.history().execution().map(|operation| operation.id), Some(OperationId::at(None, 9)));
+}
+
+#[test]
+fn news_is_as_old_as_the_question() {
+    let mut engine = invocation([]);
+    assert!(!engine.has_heard_since(0.0));
+    engine.heard(5.0, Duration::from_secs(3));
+    assert_eq!([4.9, 5.0, 8.0].map(|moment| engine.has_heard_since(moment)), [true, false, false]);
+}
+
+#[test]
+fn nothing_goes_on_in_an_invocation_that_is_over() {
+    let mut engine = invocation([]);
+    let (step, _) = started(&mut engine, ROOT);
+    engine.close();
+    assert!(matches!(engine.check(ROOT), Err(Refusal::Orphaned(_))));
+    assert!(matches!(write(&mut engine, &step, Action::Succeed), Err(Refusal::Orphaned(_))));
+    assert!(!engine.queue_mut().watch(), "nobody looks after what is queued");
+}
+
+#[test]
+fn only_the_end_of_a_stack_exhausts() {
+    let mut engine = invocation([]);
+    engine.exhaust();
+    assert!(engine.is_exhausted());
+    let mut engine = invocation([]);
+    engine.stop(Refusal::Broken);
+    engine.exhaust();
+    assert!(!engine.is_exhausted(), "it was stopped before");
 }
 
 fn inside(n: u64, status: Status, parent: OperationId) -> Operation<String> {

@@ -16,13 +16,8 @@ pub fn linear_delay(attempt: u32, initial: f64, increment: f64, cap: f64) -> f64
 
 #[pyfunction]
 pub fn jittered_delay(delay: f64, jitter: &str, random: f64) -> PyResult<f64> {
-    let jitter = match jitter {
-        "NONE" => Jitter::None,
-        "FULL" => Jitter::Full,
-        "HALF" => Jitter::Half,
-        other => return Err(PyValueError::new_err(format!("unknown jitter {other:?}: use NONE, FULL or HALF"))),
-    };
-    Ok(retry::jittered(delay, jitter, random))
+    let unknown = || PyValueError::new_err(format!("unknown jitter {jitter:?}: use NONE, FULL or HALF"));
+    Ok(retry::jittered(delay, Jitter::parse(jitter).ok_or_else(unknown)?, random))
 }
 
 #[pyfunction]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use perdure_core::checkpoint::{Ticket, Watch};
-use perdure_core::operation::{Kind, Millis, Operation};
+use perdure_core::operation::{Millis, Operation};
 use perdure_core::outcome::{self, Handler};
 use perdure_core::scope::ScopeId;
 use pyo3::exceptions::PyValueError;
@@ -58,8 +58,7 @@ impl Execution {
     fn input<'py>(&self, py: Python<'py>) -> PyResult<(bool, Option<Bound<'py, PyAny>>)> {
         let (found, input) = {
             let state = self.shared.lock();
-            let mut operations = state.engine.history().operations();
-            let execution = operations.find(|operation| operation.kind == Kind::Execution);
+            let execution = state.engine.history().execution();
             let input = execution.and_then(|operation| operation.result.as_ref());
             (execution.is_some(), input.map(|input| input.share(py)))
         };
@@ -103,7 +102,7 @@ impl Execution {
 
     fn hear(&self, since: f64, driver: &Bound<'_, PyAny>) -> Result<(), Error> {
         let caller = Caller { shared: &self.shared, driver };
-        while self.shared.lock().informed_at <= since && caller.stand(None)? != Stood::Led {}
+        while !self.shared.lock().engine.has_heard_since(since) && caller.stand(None)? != Stood::Led {}
         Ok(())
     }
 
@@ -138,9 +137,7 @@ impl Execution {
         let watcher = Object::new(watcher);
         let bells = {
             let mut state = self.shared.lock();
-            state.engine.end(ScopeId::ROOT);
-            state.engine.stop_batches();
-            state.engine.queue_mut().watch_no_more();
+            state.engine.close();
             mem::take(&mut state.bells)
         };
         wake([watcher]);

@@ -206,8 +206,7 @@ impl<'py> Caller<'_, 'py> {
         let turn = charge.turn.take();
         let woken = {
             let mut state = self.shared.lock();
-            state.informed_at = asked_at;
-            state.engine.queue_mut().called(duration(took));
+            state.engine.heard(asked_at, duration(took));
             turn.map_or_else(Vec::new, |turn| state.engine.acknowledge(turn, token, operations, now))
         };
         wake(woken);

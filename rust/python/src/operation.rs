@@ -1,6 +1,6 @@
 //! `Operation`: one operation that is not simply replayed, until its outcome is queued.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use perdure_core::branches::End;
@@ -8,7 +8,7 @@ use perdure_core::call::Begun;
 use perdure_core::callback;
 use perdure_core::checkpoint::Ticket;
 use perdure_core::custody::Spot;
-use perdure_core::decision::{Decision, Look};
+use perdure_core::decision::Decision;
 use perdure_core::operation::{Millis, Status};
 use perdure_core::scope::ScopeId;
 use perdure_core::update::{Action, Options};
@@ -43,8 +43,6 @@ pub struct Operation {
     status: Option<Status>,
     payload: Option<Value>,
     error: Option<Value>,
-    /// Whether a RETRY of it was queued.
-    is_retried: AtomicBool,
     /// The number of its functions at work; 0 if they are not.
     at_work: AtomicU64,
     /// Its context, once that is open.
@@ -74,7 +72,6 @@ impl Operation {
             status: None,
             payload: None,
             error: None,
-            is_retried: AtomicBool::new(false),
             at_work: AtomicU64::new(0),
             inner: OnceLock::new(),
             mark: Mark::default(),
@@ -207,9 +204,8 @@ impl Operation {
     }
 
     fn again(&self, py: Python<'_>) -> Result<Self, Error> {
-        let look = if self.is_retried.load(Ordering::Relaxed) { Look::Retried } else { Look::Started };
         let mut state = self.shared.lock();
-        let decision = state.engine.again(&self.begun, look)?;
+        let decision = state.engine.again(&self.begun)?;
         Ok(Self::new(py, &self.shared, Arc::clone(&self.begun), None, decision))
     }
 
@@ -312,8 +308,6 @@ impl Operation {
     ) -> Result<u64, Error> {
         let payload = payload.map(Text::outgoing);
         let error = error.map(Text::error).transpose()?;
-        let ticket = self.shared.lock().engine.retry(&self.begun, delay, payload, error)?;
-        self.is_retried.store(true, Ordering::Relaxed);
-        Ok(ticket.0)
+        Ok(self.shared.lock().engine.retry(&self.begun, delay, payload, error)?.0)
     }
 }

@@ -270,7 +270,7 @@ impl Scope {
 
     #[getter]
     fn is_exhausted(&self) -> bool {
-        self.shared.lock().engine.gate() == Some(&Refusal::TooDeep)
+        self.shared.lock().engine.is_exhausted()
     }
 
     #[setter]

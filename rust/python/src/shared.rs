@@ -21,8 +21,6 @@ pub struct State {
     pub end: Option<Instant>,
     /// Of the batches that have begun.
     pub bells: Vec<Weak<Bells>>,
-    /// When the service was last asked that has answered, in Unix seconds.
-    pub informed_at: f64,
     /// Is shown each operation that the code comes to and that is not simply replayed.
     pub observer: Option<Object>,
 }
@@ -43,7 +41,7 @@ pub type Shared = Lock<State>;
 impl Shared {
     pub fn of(token: Text) -> Arc<Self> {
         let (engine, clock, bells) = (Engine::new(token), Clock(Instant::now()), Vec::new());
-        Arc::new(Self::new(State { engine, clock, end: None, bells, informed_at: 0.0, observer: None }))
+        Arc::new(Self::new(State { engine, clock, end: None, bells, observer: None }))
     }
 }
 
