@@ -438,7 +438,7 @@ class DurableContext:
                 duration if type(duration) is int and duration < _ENDLESS else _seconds(duration, "the wait", name)
             )
             found = self.scope.wait(name, seconds)
-            return None if type(found) is not Operation else self.drive(_wait.run(self, found))
+            return None if type(found) is not Operation else self.drive(_wait.run(found))
         except RecursionError:
             self.scope.is_exhausted = True
             raise

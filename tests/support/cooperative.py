@@ -17,7 +17,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure import DurableContext, durable_execution
-from perdure._core import PASS, RUN_BRANCH, SUSPEND, WAIT, Operation
+from perdure._core import PASS, PENDING, RUN_BRANCH, START, SUSPEND, WAIT, Operation
 from perdure.engine.operations.batch import Branches
 
 if TYPE_CHECKING:
@@ -48,6 +48,19 @@ async def settled(value: Any) -> Any:
     return value
 
 
+async def able(operation: Operation) -> Operation:
+    """Give an operation when it can go on."""
+    while True:
+        if operation.decision == START:
+            await ask(operation.ticket)
+            operation = operation.again()
+        elif operation.decision == PENDING:
+            await ask(Rest(operation.until))
+            operation = operation.resume()
+        else:
+            return operation
+
+
 async def drive(_context: Any, flow: Flow[Any]) -> Any:
     """Run a flow to its end."""
     resume, given = flow.send, None
@@ -57,8 +70,10 @@ async def drive(_context: Any, flow: Flow[Any]) -> Any:
             try:
                 if isinstance(request, tuple):
                     given = await settled(request[0](*request[1]))
+                elif isinstance(request, Operation):
+                    given = await able(request)
                 else:
-                    given = await ask(Rest(request.until) if isinstance(request, Operation) else request)
+                    given = await ask(request)
                 resume = flow.send
             except BaseException as error:  # noqa: BLE001  the flow's business
                 resume, given = flow.throw, error

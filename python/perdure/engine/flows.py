@@ -22,9 +22,11 @@ Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
 awaitable and the driver awaits."""
 
 Request: TypeAlias = "int | Call | Operation"
-"""An int is a ticket: go on when that update is durable. An operation, which is `PENDING`, is what the code waits for: a
-driver either has the code unwind, and closes the flow, or keeps it and resumes the flow, with nothing, when there may be
-news. Before `Operation.until`, if that is known, there is none.
+"""An int is a ticket: go on when that update is durable. An operation: go on when that can, and with what it is then.
+
+While it is `START`, it can once that is durable (`Operation.again`). While it is `PENDING`, nothing can be done before
+`Operation.until`, if that is known, or before there is news: a driver has the code unwind, and closes the flow; or it
+keeps both, and looks again when there may be news (`Operation.resume`).
 """
 
 Flow: TypeAlias = Generator[Request, Any, T]

@@ -50,6 +50,14 @@ pub struct Operation {
     mark: Mark,
 }
 
+/// What there must be before an operation can go on.
+pub enum Need {
+    Nothing,
+    /// Its START on record.
+    Durable(Ticket),
+    News,
+}
+
 impl Operation {
     /// What was decided, with references to the Python objects in place of those into the history.
     pub fn new(
@@ -95,6 +103,15 @@ impl Operation {
     pub fn spot(&self, shared: &Arc<Shared>) -> Option<Spot> {
         let number = self.at_work.load(Ordering::Relaxed);
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Beside(self.begun.place.scope, number))
+    }
+
+    /// What there must be before it can go on.
+    pub fn needs(&self) -> Need {
+        match self.decision {
+            START => Need::Durable(Ticket(self.ticket)),
+            PENDING => Need::News,
+            _ => Need::Nothing,
+        }
     }
 
     /// Tells its code to suspend until there may be news of it: raises what the code is to unwind by.
@@ -203,13 +220,13 @@ impl Operation {
         self.mark.reset(py)
     }
 
-    fn again(&self, py: Python<'_>) -> Result<Self, Error> {
+    pub fn again(&self, py: Python<'_>) -> Result<Self, Error> {
         let mut state = self.shared.lock();
         let decision = state.engine.again(&self.begun)?;
         Ok(Self::new(py, &self.shared, Arc::clone(&self.begun), None, decision))
     }
 
-    fn resume(&self, py: Python<'_>) -> Result<Self, Error> {
+    pub fn resume(&self, py: Python<'_>) -> Result<Self, Error> {
         let mut state = self.shared.lock();
         let State { engine, clock, .. } = &mut *state;
         let (decision, ticket) = engine.resume(&self.begun, || clock.now())?;

@@ -14,8 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyInt, PyIterator, PyTuple};
 
+use crate::errors::Error;
 use crate::line::{Caller, Stood};
-use crate::operation::Operation;
+use crate::operation::{Need, Operation};
 use crate::shared::Shared;
 
 const TOO_DEEP: &str = "maximum recursion depth exceeded: operations are at work inside of one another without end";
@@ -66,18 +67,44 @@ impl<'py> Trampoline<'_, 'py> {
                 PySendResult::Next(request) => request,
                 PySendResult::Return(value) => return Ok(value),
             };
-            answer = match request.cast_exact::<Operation>() {
-                Err(_) => self.answer(&request),
-                Ok(operation) => {
-                    // Its code is to unwind, and comes to it anew: nothing is left to the flow but to clean up.
-                    if let Err(suspended) = operation.get().suspend() {
+            answer = match request.cast_into_exact::<Operation>() {
+                Err(other) => self.answer(&other.into_inner()),
+                Ok(operation) => match self.able(operation) {
+                    Ok(Ok(operation)) => Ok(operation.into_any()),
+                    Ok(Err(suspended)) => {
+                        // Its code is to unwind, and comes to it anew: nothing is left to the flow but to clean up.
                         flow.call_method0(intern!(py, "close"))?;
                         return Err(suspended.into());
                     }
-                    Ok(py.None().into_bound(py))
-                }
+                    Err(error) => Err(error.into()),
+                },
             };
         }
+    }
+
+    /// An operation when it can go on, or what its code is to unwind by.
+    fn able(&self, mut operation: Bound<'py, Operation>) -> Result<Result<Bound<'py, Operation>, Error>, Error> {
+        let py = operation.py();
+        loop {
+            let next = match operation.get().needs() {
+                Need::Nothing => return Ok(Ok(operation)),
+                Need::Durable(ticket) => {
+                    self.wait(ticket)?;
+                    operation.get().again(py)?
+                }
+                Need::News => match operation.get().suspend() {
+                    Err(suspended) => return Ok(Err(suspended)),
+                    Ok(()) => operation.get().resume(py)?,
+                },
+            };
+            operation = Bound::new(py, next)?;
+        }
+    }
+
+    fn wait(&self, ticket: Ticket) -> Result<(), Error> {
+        let caller = Caller { shared: self.shared, driver: self.driver };
+        while caller.stand(Some(ticket))? != Stood::Done {}
+        Ok(())
     }
 
     fn answer(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -89,9 +116,7 @@ impl<'py> Trampoline<'_, 'py> {
             }
             return request.get_item(0)?.call1(request.get_item(1)?.cast::<PyTuple>()?);
         }
-        let ticket = Ticket(request.cast_exact::<PyInt>()?.extract()?);
-        let caller = Caller { shared: self.shared, driver: self.driver };
-        while caller.stand(Some(ticket))? != Stood::Done {}
+        self.wait(Ticket(request.cast_exact::<PyInt>()?.extract()?))?;
         Ok(py.None().into_bound(py))
     }
 }

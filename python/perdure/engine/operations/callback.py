@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from perdure._core import FAILED, MAX_NAME, RECORDED, START
 from perdure._functions import check_function, refuse_unrun
 from perdure.engine.operations import child
-from perdure.engine.operations.common import deserialise, settled
+from perdure.engine.operations.common import deserialise
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -86,7 +86,7 @@ class Callback(Generic[T]):
 
     def _answer(self, operation: Operation) -> Flow[T | None]:
         """Give the answer, as a flow, when it is there."""
-        operation = yield from settled(operation)
+        operation = yield operation
         if operation.decision == FAILED:
             raise _failure(operation, self._name)
         payload = operation.payload
@@ -136,8 +136,7 @@ class Options:
 
 def create(context: Context, operation: Operation, options: Options) -> Flow[Callback[Any]]:
     """Record a callback's START, and make it."""
-    yield operation.ticket
-    operation = operation.again()
+    operation = yield operation
     if not operation.payload:  # an odd answer, of which the record knows more
         raise InvocationError(
             f"the service has answered the START of callback {operation.name or operation.id} without its CallbackId"

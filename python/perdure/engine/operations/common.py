@@ -126,19 +126,6 @@ def raise_recorded(cls: type[DurableOperationError], operation: Operation) -> No
     raise unexplained
 
 
-def settled(operation: Operation) -> Flow[Operation]:
-    """Give an operation when it can go on: when its START is durable, and what it waits for is there."""
-    while True:
-        if operation.decision == START:
-            yield operation.ticket
-            operation = operation.again()
-        elif operation.decision == PENDING:
-            yield operation
-            operation = operation.resume()
-        else:
-            return operation
-
-
 def retry(operation: Operation, delay_seconds: int, error: dict[str, Any] | None, payload: str | None) -> int:
     """Queue RETRY; a delay longer than the service takes is cut, and a warning says so.
 

@@ -13,7 +13,6 @@ from perdure.engine.operations.common import (
     raise_recorded,
     retry,
     serialise,
-    settled,
     wire_error,
 )
 from perdure.exceptions import RetryableSerDesError, WaitForConditionError
@@ -66,7 +65,7 @@ def _run(
         at_work.enter()
         while True:
             if operation.decision != RUN:
-                operation = yield from settled(operation)
+                operation = yield operation
             if operation.decision == FAILED:
                 raise_recorded(WaitForConditionError, operation)
             if operation.decision == RECORDED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, START
-from perdure.engine.operations.common import deserialise, raise_recorded, serialise, settled
+from perdure.engine.operations.common import deserialise, raise_recorded, serialise
 from perdure.exceptions import InvokeError
 from perdure.serdes import DEFAULT_JSON_SERDES
 
@@ -34,7 +34,7 @@ def run(
             trace_id = None if hooks is None else hooks.trace_id(operation, function_name)
             yield operation.start_invoke(text, function_name, tenant_id, trace_id)
             operation = operation.again()
-        operation = yield from settled(operation)
+        operation = yield operation
         if operation.decision == FAILED:
             raise_recorded(InvokeError, operation)
         return deserialise(

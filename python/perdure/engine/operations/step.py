@@ -14,7 +14,6 @@ from perdure.engine.operations.common import (
     raise_recorded,
     retry,
     serialise,
-    settled,
     wire_error,
 )
 from perdure.exceptions import (
@@ -165,7 +164,7 @@ def _run(  # noqa: C901, PLR0912  an attempt in one frame: a step pays for each
         at_work.enter()
         while True:
             if operation.decision != RUN:
-                operation = yield from settled(operation)
+                operation = yield operation
                 if operation.decision == RECORDED:
                     return deserialise(context, serdes, operation.payload, operation.id, operation.name)
                 if operation.decision == FAILED:
