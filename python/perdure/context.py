@@ -21,6 +21,7 @@ from perdure._functions import check_function
 from perdure.engine import driver as _driver
 from perdure.engine.operations import callback as _callback
 from perdure.engine.operations import child as _child
+from perdure.engine.operations import common as _common
 from perdure.engine.operations import condition as _condition
 from perdure.engine.operations import step as _step
 from perdure.engine.operations import wait as _wait
@@ -403,12 +404,11 @@ class DurableContext:
                     retry_strategy, sub_type, bounds = _step.unpacked(options)
                     retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
                 if config is not None:
-                    retry = retry or config.retry_strategy
-                    step_semantics = step_semantics or config.step_semantics
-                    serdes = serdes or config.serdes
-                    sub_type = sub_type or config.sub_type
+                    retry, step_semantics, serdes, sub_type = _common.merge_step(
+                        config, retry, step_semantics, serdes, sub_type or None
+                    )
                     bounds = _step.bounds_of(config, bounds)
-                at_most_once = step_semantics is not None and step_semantics.value == "AT_MOST_ONCE_PER_RETRY"
+                at_most_once = step_semantics is not None and step_semantics._value_ == "AT_MOST_ONCE_PER_RETRY"
                 found = self.scope.step(
                     name, of, _sub_type(sub_type) if sub_type else "Step", at_most_once, serdes is not None
                 )
@@ -640,9 +640,9 @@ class DurableContext:
         """
         try:
             if config is not None:
-                wait_strategy = wait_strategy or config.wait_strategy
-                initial_state = config.initial_state if initial_state is None else initial_state
-                serdes = serdes or config.serdes
+                wait_strategy, initial_state, serdes = _common.merge_condition(
+                    config, wait_strategy, initial_state, serdes
+                )
             if wait_strategy is None:
                 raise ValidationError("wait_for_condition needs a wait strategy: give config= or wait_strategy=")
             of = check if returns is None else _asked_for(returns)
@@ -716,9 +716,9 @@ class DurableContext:
             from perdure.engine.operations import invoke as _invoke  # noqa: PLC0415  only for handlers that use it
 
             if config is not None:
-                serdes_payload = serdes_payload or config.serdes_payload
-                serdes_result = serdes_result or config.serdes_result
-                tenant_id = tenant_id or config.tenant_id
+                serdes_payload, serdes_result, tenant_id = _common.merge_invoke(
+                    config, serdes_payload, serdes_result, tenant_id or None
+                )
             if returns is not None:
                 from perdure._typed import Sent, sent_as  # noqa: PLC0415  only for handlers that use it
 
@@ -799,11 +799,9 @@ class DurableContext:
             if not name:
                 name = getattr(func, "durable_name", None)
             if config is not None:
-                serdes = serdes or config.serdes
-                sub_type = sub_type or config.sub_type
-                summary_generator = summary_generator or config.summary_generator
-                is_virtual = config.is_virtual if is_virtual is None else is_virtual
-                map_error = map_error or config.error_mapper
+                serdes, sub_type, summary_generator, is_virtual, map_error = _common.merge_child(
+                    config, serdes, sub_type or None, summary_generator, is_virtual, map_error
+                )
             of = func if returns is None else _asked_for(returns)
             if is_virtual:
                 serdes = typed_of(of) if serdes is None else _over(serdes, returns, of)
@@ -1339,10 +1337,9 @@ def _callback_options(
     config: CallbackConfig | None, timeout: Any, heartbeat: Any, serdes: Any, sub_type: str | None, returns: Any
 ) -> _callback.Options:
     if config is not None:
-        timeout = config.timeout if timeout is None else timeout
-        heartbeat = config.heartbeat_timeout if heartbeat is None else heartbeat
-        serdes = serdes or config.serdes
-        sub_type = sub_type or config.sub_type
+        timeout, heartbeat, serdes, sub_type = _common.merge_callback(
+            config, timeout, heartbeat, serdes, sub_type or None
+        )
     return _callback.Options(
         _sub_type(sub_type) if sub_type else "Callback",
         0 if timeout is None else _seconds(timeout, "the timeout of a callback"),

@@ -31,7 +31,7 @@ from perdure.engine import threads as _threads
 from perdure.engine.batch import BranchThreads
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.invocation import Invocation
-from perdure.engine.operations import batch, child, common, step, wait
+from perdure.engine.operations import batch, child, step, wait
 from perdure.local.foreign_threads import frames
 from support.interrupts import Interrupt, Interrupter, each_place, traced
 from support.invocations import NOW, PENDING, LambdaContext, Recorder, event, op

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,6 +27,7 @@ from perdure.config import (
     StepSemantics,
     WaitForCallbackConfig,
 )
+from perdure.engine.operations import common
 from perdure.retries import RetryDecision
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 from support.invocations import Recorder, invoke, succeeded
@@ -363,3 +365,33 @@ def test_a_length_of_time_may_be_written_in_any_way(length: Any) -> None:
     assert client.updates[1]["WaitOptions"] == {"WaitSeconds": 90}
     _, client = invoke(lambda c: c.step(fail, retry=lambda *_: RetryDecision.retry(length)))
     assert client.updates[1]["StepOptions"] == {"NextAttemptDelaySeconds": 90}
+
+
+class Empty(Tagged):
+    """A serdes that is false, as a container without items is."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_an_option_is_given_whatever_it_is_worth_as_a_truth_value() -> None:
+    def handler(context: DurableContext) -> Any:
+        return context.step(lambda _: 1, "a", StepConfig(serdes=A), serdes=Empty("empty"))
+
+    _, client = invoke(handler)
+    assert [update.get("Payload") for update in client.updates] == [None, "empty:1"]
+
+
+@pytest.mark.parametrize(
+    ("merge", "config"),
+    [
+        ("merge_step", StepConfig),
+        ("merge_callback", CallbackConfig),
+        ("merge_callback", WaitForCallbackConfig),
+        ("merge_condition", WaitForConditionConfig),
+        ("merge_invoke", InvokeConfig),
+        ("merge_child", ChildConfig),
+    ],
+)
+def test_a_config_has_what_is_merged_with_it(merge: str, config: Any) -> None:
+    assert set(common._MERGED[merge]) <= {field.name for field in dataclasses.fields(config)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perdure._core import MAX_ERROR, MAX_WAIT, PENDING, START
+from perdure._core import MAX_ERROR, MAX_WAIT
 from perdure._log import Log
 from perdure.exceptions import (
     ChildContextError,
@@ -23,9 +23,10 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from perdure._core import Operation
     from perdure.engine.contexts import Context
-    from perdure.engine.flows import Flow
     from perdure.serdes import SerDes
 
 logger = Log("perdure")
@@ -197,3 +198,26 @@ def one_of(first: Any, second: Any, names: str) -> Any:
 
         raise ValidationError(f"give {names}, not both")
     return first
+
+
+_MERGED = {
+    "merge_step": ("retry_strategy", "step_semantics", "serdes", "sub_type"),
+    "merge_callback": ("timeout", "heartbeat_timeout", "serdes", "sub_type"),
+    "merge_condition": ("wait_strategy", "initial_state", "serdes"),
+    "merge_invoke": ("serdes_payload", "serdes_result", "tenant_id"),
+    "merge_child": ("serdes", "sub_type", "summary_generator", "is_virtual", "error_mapper"),
+}
+
+
+def __getattr__(name: str) -> Callable[..., tuple[Any, ...]]:
+    """Make what merges keyword arguments with a config: called with the config and them, in the order of `_MERGED`.
+
+    Each is given as it is or, where it is None, as the config has it. Replayed operations have configs, too: so what is
+    made has its expressions written out, as named tuples have. It is made when it is first needed.
+    """
+    options = _MERGED.get(name)
+    if options is None:
+        raise AttributeError(name)
+    merged = ", ".join(f"config.{option} if {option} is None else {option}" for option in options)
+    made = globals()[name] = eval(f"lambda config, {', '.join(options)}: ({merged})")  # noqa: S307  our own text
+    return made  # type: ignore[no-any-return]
