@@ -421,7 +421,8 @@ mod tests {
             let body = body(&"t\"".to_owned(), updates, "c", quote);
             body.map(|body| String::from_utf8_lossy(&body).into_owned())
         };
-        let around = |updates: &str| Ok(format!(r#"{{"CheckpointToken": "t\"", "Updates": [{updates}], "ClientToken": "c"}}"#));
+        let around =
+            |updates: &str| Ok(format!(r#"{{"CheckpointToken": "t\"", "Updates": [{updates}], "ClientToken": "c"}}"#));
         assert_eq!(written(&[]), around(""));
         let both = json(&first).and_then(|one| Ok(format!("{one}, {}", json(&second)?)));
         assert_eq!(written(&[first, second]), both.and_then(|both| around(&both)));

@@ -224,8 +224,8 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn piece<P: From<Piece>>(&self, place: Option<&Range<usize>>) -> Result<Option<P>, Infallible> {
-        Ok(place.and_then(|place| Piece::of(self.body, place)).map(P::from))
+    fn piece<P: From<Piece>>(&self, place: Option<&Range<usize>>) -> Option<P> {
+        place.and_then(|place| Piece::of(self.body, place)).map(P::from)
     }
 }
 
@@ -233,15 +233,15 @@ impl<P: From<Piece>> Details<P> for Found<'_> {
     type Error = Infallible;
 
     fn input(&mut self) -> Result<Option<P>, Infallible> {
-        self.piece(self.places.input.as_ref())
+        Ok(self.piece(self.places.input.as_ref()))
     }
 
     fn result(&mut self) -> Result<Option<P>, Infallible> {
-        self.piece(self.places.result.as_ref())
+        Ok(self.piece(self.places.result.as_ref()))
     }
 
     fn error(&mut self) -> Result<Option<P>, Infallible> {
-        self.piece(self.places.error.as_ref())
+        Ok(self.piece(self.places.error.as_ref()))
     }
 
     fn attempt(&mut self) -> Result<Option<u32>, Infallible> {
@@ -257,7 +257,7 @@ impl<P: From<Piece>> Details<P> for Found<'_> {
     }
 
     fn callback_id(&mut self) -> Result<Option<P>, Infallible> {
-        self.piece(self.places.callback_id.as_ref())
+        Ok(self.piece(self.places.callback_id.as_ref()))
     }
 
     fn replay_children(&mut self) -> Result<Option<bool>, Infallible> {
