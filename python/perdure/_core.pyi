@@ -63,6 +63,7 @@ __all__ = [
     "Scope",
     "Updates",
     "__version__",
+    "at_work",
     "check_name",
     "check_sub_type",
     "decode_extended",
