@@ -1018,7 +1018,7 @@ def whole_seconds(delay: float) -> int:
 
 # ---- threads
 
-def at_work() -> Scope | Operation | None:
+def at_work() -> object:
     """Give whose function is at work in this thread of control, as the last `enter` or `open` marked it."""
 
 def hands_at_work() -> int:
