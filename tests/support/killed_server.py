@@ -33,6 +33,8 @@ SHAKY = 2
 """How many attempts of a shaky step are needed."""
 ONCE, AGAIN = "once", "again"
 BEAT_SECONDS = 2
+ANSWER_SECONDS = 3_600
+"""How long an answer may take where none is to come too late: longer than any run of the test, on whatever machine."""
 STEP_SECONDS, CALL_SECONDS = 0.01, 0.1
 """How long bodies take, so that kills hit them."""
 
@@ -155,9 +157,10 @@ def ask(event: Any, context: DurableContext) -> Any:
             def submit(_callback_id: str, _context: WaitForCallbackContext) -> None:
                 tell("ran", steps.arn, "submitter", 1, None, AGAIN)
 
-            answer = context.wait_for_callback(submit, "answer", timeout=60)
+            answer = context.wait_for_callback(submit, "answer", timeout=ANSWER_SECONDS)
         else:
-            timeout, beat = (1, 0) if plan == "expire" else (60, BEAT_SECONDS if plan == "beat" else 0)
+            timeout = 1 if plan == "expire" else ANSWER_SECONDS
+            beat = BEAT_SECONDS if plan == "beat" else 0
             callback = context.create_callback("answer", timeout=timeout, heartbeat_timeout=beat)
             values |= steps.run(context, "before", once=True)
             answer = callback.result()
