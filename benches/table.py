@@ -141,6 +141,7 @@ def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
         for count in counts
     ]
     makers += [
+        lambda: [works.replay_typed(works.ITEMS)],
         lambda: [works.pages()],
         works.structured_works,
         lambda: [works.fresh(20, 0.0)],

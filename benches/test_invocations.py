@@ -21,6 +21,7 @@ WORKS: dict[str, Callable[[], Work]] = {
     "empty": works.empty,
     "replay-1000-45B": lambda: works.replay(1000, small, "45 B"),
     "replay-1000-1KB": lambda: works.replay(1000, nested, "1 KB"),
+    "replay-typed-1000": lambda: works.replay_typed(1000),
     "pages": works.pages,
     "structured-first": lambda: works.structured_works()[0],
     "structured-replay": lambda: works.structured_works()[1],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -30,6 +32,29 @@ def nested(number: int) -> dict[str, Any]:
         }
         for line in range(6)
     }
+
+
+@dataclass
+class Receipt:
+    """A result of ten fields."""
+
+    number: int
+    customer: str
+    street: str
+    city: str
+    paid: bool
+    amount: Decimal
+    rate: float
+    note: str | None
+    items: list[str]
+    units: int
+
+
+def receipt(number: int) -> Receipt:
+    """Give a receipt."""
+    return Receipt(
+        number, "Ada", "Main Street 1", "Turin", True, Decimal("129.90"), 0.19, None, ["chair", "table"], number % 7
+    )
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from peers.contenders import BARE, JSON, LAMBDA_CONTEXT, PERDURE, SDKS, Bare, Sdk
 from peers.race import Call, Entry, Work
 from peers.service import ARN, EXECUTION_ID, PAGE, TOKEN, Service, event_of, text_of
-from peers.values import nested, small, structured
+from peers.values import Receipt, nested, receipt, small, structured
 from perdure.identifier import OperationIdNamespace
 
 if TYPE_CHECKING:
@@ -206,6 +207,56 @@ def replay(count: int, value: Value, label: str, *, weight: float = 1.0) -> Work
         repeatable=True,
         event_text=text,
         weight=weight,
+    )
+
+
+def typed_body(sdk: Sdk, count: int, seen: Seen) -> Body:
+    """Run ``count`` steps that return a dataclass: by their annotation, or by the serdes that the other SDK needs."""
+    config = None if sdk is PERDURE else sdk.module("config").StepConfig(serdes=receipt_serdes(sdk))
+
+    def made(number: int) -> Callable[[Any], Receipt]:
+        def charge(_step: Any) -> Receipt:
+            return receipt(number)
+
+        return charge
+
+    def body(_event: Any, context: Any) -> int:
+        values = [context.step(made(number), name=NAME, config=config) for number in range(count)]
+        seen.values = values
+        return len(values)
+
+    return body
+
+
+def receipt_serdes(sdk: Sdk) -> Any:
+    """Make the serdes that one would write by hand: no slower than it needs to be."""
+
+    class ReceiptSerDes(sdk.module("serdes").SerDes):  # type: ignore[misc]
+        def serialize(self, value: Receipt, _context: Any) -> str:
+            return json.dumps({**vars(value), "amount": str(value.amount)})
+
+        def deserialize(self, data: str, _context: Any) -> Receipt:
+            members = json.loads(data)
+            members["amount"] = Decimal(members["amount"])
+            return Receipt(**members)
+
+    return ReceiptSerDes()
+
+
+def replay_typed(count: int) -> Work:
+    """Replay finished steps that have returned a dataclass of ten fields; each SDK what it has recorded itself."""
+    wanted = [receipt(number) for number in range(count)]
+    entries: list[Entry] = []
+    for sdk in SDKS:
+        history = recorded_by(sdk, lambda seen, sdk=sdk: typed_body(sdk, count, seen))
+        text = text_of(event_of(history))
+        entries += sdk_entries(lambda sdk, seen: typed_body(sdk, count, seen), text, wanted, count, sdks=(sdk,))
+    return Work(
+        f"replay-typed-{count}",
+        f"replay of {count:,} steps that return a dataclass of 10 fields",
+        entries,
+        operations=count,
+        repeatable=True,
     )
 
 

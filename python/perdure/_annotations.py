@@ -48,7 +48,7 @@ def _is_typed(value: Any) -> bool:
     return made is not None and isinstance(value, made.Typed)
 
 
-def typed_input_of(handler: Any, position: int = 0) -> Typed | None:
+def typed_input_of(handler: Any) -> Typed | None:
     """Give what converts the event that a handler takes.
 
     A wrapper's annotations are those of what it wraps, which need not be given what the wrapper is given.
@@ -57,10 +57,8 @@ def typed_input_of(handler: Any, position: int = 0) -> Typed | None:
     if function is None or hasattr(function, "__wrapped__"):
         return None
     code = function.__code__
-    skipped = position + isinstance(handler, MethodType)
-    if code.co_argcount <= skipped:
-        return None
-    return _of(function, code.co_varnames[skipped], remember=False)
+    first = 1 if isinstance(handler, MethodType) else 0
+    return None if code.co_argcount <= first else _of(function, code.co_varnames[first], remember=False)
 
 
 def _plain_function(function: Any) -> Any:

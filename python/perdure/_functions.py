@@ -29,6 +29,7 @@ PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 PLAIN_ANNOTATIONS: set[Any] = {
     *(None, bool, int, float, str, bytes, list, tuple, dict, object),
     *("None", "bool", "int", "float", "str", "bytes", "list", "tuple", "dict", "object", "Any", "dict[str, Any]"),
+    *(Any, dict[str, Any], "DurableContext"),
 }
 """Annotations of results that need no converting: the core looks here, and `perdure._annotations` adds its own."""
 

@@ -37,7 +37,8 @@ class Kinds(NamedTuple):
 
     def __or__(self, other: Any) -> Kinds:
         """Put together."""
-        return Kinds(*map(max, self, other))
+        lost, *others = map(max, self, other)
+        return Kinds(lost, *map(bool, others))
 
 
 def kinds_of(annotation: Any, seen: frozenset[Any] = frozenset()) -> Kinds:

@@ -64,6 +64,10 @@ class Typed(SerDes[Any]):
         """Give a value as plain data."""
         raise NotImplementedError
 
+    def sent(self, value: Any) -> Any:
+        """Give a value as what JSON can hold."""
+        return self.plain(value)
+
     def kept(self, value: Any) -> Any:
         """Give a value as plain data of which reading loses nothing.
 
@@ -118,6 +122,10 @@ class Converted(Typed):
                 raise
             return _with_keys(self._dump(value, builtin_types=NATIVE, enc_hook=_plain_other))
 
+    def sent(self, value: Any) -> Any:
+        """Give a value as what JSON can hold."""
+        return self._dump(value, str_keys=True, enc_hook=_plain_other)
+
 
 class Validated(Typed):
     """By pydantic."""
@@ -139,6 +147,10 @@ class Validated(Typed):
         """Give a value as plain data."""
         dumped = self._adapter.dump_python(value, round_trip=True, serialize_as_any=True, warnings=False)
         return _rest(dumped)
+
+    def sent(self, value: Any) -> Any:
+        """Give a value as what JSON can hold."""
+        return self._adapter.dump_python(value, mode="json", by_alias=True, serialize_as_any=True)
 
 
 class Member(Typed):
@@ -188,6 +200,10 @@ class Loose(Typed):
         return value
 
     kept = plain
+
+    def sent(self, value: Any) -> Any:
+        """Give a value as what JSON can hold."""
+        return self.strict.sent(value)
 
 
 class Unconverted(Typed):

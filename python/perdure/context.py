@@ -1355,9 +1355,15 @@ def _asked_for(returns: Any) -> Any:
     return asked_for(returns)
 
 
-def _over(serdes: SerDes[Any], returns: Any, typed: Any) -> SerDes[Any]:
-    """Give what writes values by a serdes of the user's: as the type that is asked for, if one is."""
-    if returns is None or typed is None:
+def _over(serdes: SerDes[Any], returns: Any, of: Any) -> SerDes[Any]:
+    """Give what writes values by a serdes of the user's: as the type that is asked for, if one is.
+
+    Annotations do not count where the operation has a serdes of its own; below a handler's they do.
+    """
+    from perdure.serdes import HandlerSerDes  # noqa: PLC0415  only for work that is not replayed
+
+    typed = typed_of(of) if returns is not None or type(serdes) is HandlerSerDes else None
+    if typed is None:
         return serdes
     from perdure._typed import Over  # noqa: PLC0415  only for handlers that use both
 

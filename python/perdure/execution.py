@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
-from perdure._functions import PLAIN, is_async, refuse_awaitable
+from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_async, refuse_awaitable
 from perdure._log import Log
 from perdure.context import DurableContext
 from perdure.engine.client import BotoClient, ModelClient, ProcessClient
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         OperationUpdate,
     )
     from perdure.plugin import DurableInstrumentationPluginFactory
+    from perdure.serdes import SerDes
     from perdure.state import ExecutionState
     from perdure.types import DurableHandler, LambdaContext
 
@@ -118,6 +119,8 @@ def durable_execution(
     boto3_client: Any | None = None,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
+    serdes: SerDes[Any] | None = None,
+    callback_serdes: SerDes[Any] | None = None,
 ) -> DurableHandler[T]: ...
 @overload
 def durable_execution(
@@ -126,6 +129,8 @@ def durable_execution(
     boto3_client: Any | None = None,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
+    serdes: SerDes[Any] | None = None,
+    callback_serdes: SerDes[Any] | None = None,
 ) -> Callable[[Callable[[Any, DurableContext], T]], DurableHandler[T]]: ...
 def durable_execution(
     func: Handler | None = None,
@@ -133,6 +138,8 @@ def durable_execution(
     boto3_client: Any | None = None,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
+    serdes: SerDes[Any] | None = None,
+    callback_serdes: SerDes[Any] | None = None,
 ) -> Callable[..., Any]:
     """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
 
@@ -147,6 +154,9 @@ def durable_execution(
             fifth of the time that the invocation started with. Once it has recorded something new, the invocation then
             ends at the next operation, and the service continues in another one. None turns this off; so does a Lambda
             context that does not tell the remaining time.
+        serdes: Of the results of all steps, child contexts, conditions, maps, parallels and their branches that are
+            given none of their own.
+        callback_serdes: Of the answers of all callbacks that are given none of their own.
 
     Returns:
         A handler for Lambda, which takes the service's event and the Lambda context.
@@ -163,16 +173,22 @@ def durable_execution(
     """
     if func is None:
         return functools.partial(
-            durable_execution, boto3_client=boto3_client, plugins=plugins, deadline_reserve=deadline_reserve
+            durable_execution,
+            boto3_client=boto3_client,
+            plugins=plugins,
+            deadline_reserve=deadline_reserve,
+            serdes=serdes,
+            callback_serdes=callback_serdes,
         )
     _refuse_async(func)
     factories = _factories(plugins)
     client = None if boto3_client is None else BotoClient(boto3_client)
     reserve = _reserve(deadline_reserve)
+    inner = _prepared(func, serdes, callback_serdes)
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return _invoke(event, context, func, client, reserve, factories)
+        return _invoke(event, context, inner, client, reserve, factories)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
@@ -195,6 +211,8 @@ def run_durable_handler(
     boto3_client: Any | None = None,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
+    serdes: SerDes[Any] | None = None,
+    callback_serdes: SerDes[Any] | None = None,
 ) -> dict[str, Any]:
     """Run one invocation of a durable handler, for callers that cannot decorate it.
 
@@ -205,6 +223,8 @@ def run_durable_handler(
         boto3_client: A boto3 Lambda client to use.
         plugins: As for `durable_execution`.
         deadline_reserve: As for `durable_execution`.
+        serdes: As for `durable_execution`.
+        callback_serdes: As for `durable_execution`.
 
     Returns:
         The response that the service expects: ``{"Status": …}``.
@@ -217,6 +237,7 @@ def run_durable_handler(
     """
     factories = _factories(plugins)
     client = None if boto3_client is None else BotoClient(boto3_client)
+    handler = _prepared(handler, serdes, callback_serdes)
     return _invoke(event, context, handler, client, _reserve(deadline_reserve), factories)
 
 
@@ -236,6 +257,24 @@ def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
     if error.is_retryable():
         raise error
     return DurableExecutionInvocationOutput(InvocationStatus.FAILED, error=ErrorObject.from_exception(error))
+
+
+def _prepared(handler: Handler, serdes: SerDes[Any] | None, callback_serdes: SerDes[Any] | None) -> Handler:
+    """Give a handler with what it is decorated with, and with types, if its annotations may need any."""
+    if serdes is None and callback_serdes is None and not _may_be_typed(handler):
+        return handler
+    from perdure._handlers import prepared  # noqa: PLC0415  only where there is something to do
+
+    return prepared(handler, serdes, callback_serdes)
+
+
+def _may_be_typed(handler: Handler) -> bool:
+    try:
+        return not PLAIN_ANNOTATIONS.issuperset(handler.__annotations__.values())
+    except AttributeError:
+        return False  # an object that can be called
+    except Exception:  # noqa: BLE001  what cannot be hashed, or not be evaluated yet
+        return True
 
 
 def _factories(plugins: Sequence[DurableInstrumentationPluginFactory] | None) -> Factories:

@@ -298,6 +298,28 @@ class ExtendedTypeSerDes(SerDes[T]):
         return decode_extended(data)
 
 
+class HandlerSerDes(SerDes[T]):
+    """A serdes that a handler has for all its operations: it goes before the default, and below types.
+
+    Args:
+        serdes: The user's.
+
+    """
+
+    __slots__ = ("_serdes",)
+
+    def __init__(self, serdes: SerDes[T]) -> None:
+        self._serdes = serdes
+
+    def serialize(self, value: T, serdes_context: SerDesContext) -> str:
+        """Write as the user's does."""
+        return self._serdes.serialize(value, serdes_context)
+
+    def deserialize(self, data: str, serdes_context: SerDesContext) -> T:
+        """Read as the user's does."""
+        return self._serdes.deserialize(data, serdes_context)
+
+
 DEFAULT_JSON_SERDES: SerDes[Any] = JsonSerDes()
 EXTENDED_TYPES_SERDES: SerDes[Any] = ExtendedTypeSerDes()
 PASS_THROUGH_SERDES: SerDes[Any] = PassThroughSerDes()

@@ -25,7 +25,7 @@ from perdure.config import CompletionConfig, NestingType, ParallelBranch, StepCo
 from perdure.exceptions import SerDesError, StepError, ValidationError
 from perdure.local import LocalService, VirtualClock
 from perdure.retries import RetryPresets
-from perdure.serdes import ExtendedTypeSerDes, JsonSerDes, SerDes, SerDesContext
+from perdure.serdes import ExtendedTypeSerDes, JsonSerDes, PassThroughSerDes, SerDes, SerDesContext
 from perdure.testing import explore
 from perdure.waits import WaitForConditionDecision
 from support.both_sdks import OFFICIAL, PERDURE, Answer, Stage, World, play, replay_writes_nothing
@@ -513,8 +513,9 @@ def booking(_event: Any, context: DurableContext) -> Any:
     return [order.id.hex, [line.sku for line in lines], both[1].value]
 
 
-def test_no_order_and_no_death_changes_what_comes_out() -> None:
-    report = explore(durable_execution(booking), orders=2)
+@pytest.mark.parametrize("options", [{}, {"serdes": Upper()}], ids=["plain", "a serdes for all"])
+def test_no_order_and_no_death_changes_what_comes_out(options: Any) -> None:
+    report = explore(durable_execution(**options)(booking), orders=2)
     assert report.ok, str(report)
 
 
@@ -561,3 +562,110 @@ def test_either_sdk_goes_on_with_the_types_of_the_other(first: int) -> None:
         for key, operation in alone.operations.items():
             if operation.get("Name") != "yes submitter":  # whose None one serdes writes as null, and another not at all
                 assert seen.operations[key] == operation
+
+
+# ---- the handler's own
+
+
+def started(handler: Any, event: Any) -> Any:
+    service = LocalService(clock=VirtualClock())
+    service.register("f", handler)
+    return service.run("f", event=event)
+
+
+JSON_LINE = {"sku": "a", "price": {"amount": "1.50"}, "tags": ["x"], "pair": [1, "b"]}
+
+
+def test_a_handler_is_given_an_event_of_its_type_and_gives_what_json_can_hold() -> None:
+    @durable_execution
+    def handler(event: Line, context: DurableContext) -> Order:
+        assert event == LINE
+        context.wait(1)
+        return Order(ORDER.id, ORDER.at, [event])
+
+    handle = started(handler, JSON_LINE)
+    assert handle.status == "SUCCEEDED", handle.error
+    assert handle.value["id"] == str(ORDER.id)
+    assert handle.value["lines"] == [{**JSON_LINE, "price": {"amount": "1.50", "currency": "EUR"}}]
+
+
+def test_an_event_that_does_not_fit_fails_the_execution_with_place_type_and_what_was_sent() -> None:
+    @durable_execution
+    def handler(event: Line, _context: DurableContext) -> None:
+        raise AssertionError(event)
+
+    handle = started(handler, {"sku": 5})
+    assert (handle.status, len(handle.invocations)) == ("FAILED", 1)
+    assert "it is not Line: Expected `str`, got `int` - at `$.sku`. It is {'sku': 5}" in handle.error["ErrorMessage"]
+
+
+def test_a_wrapper_is_given_the_event_as_it_came() -> None:
+    """It may well make something of it for what it wraps."""
+
+    def parsed(function: Callable[[Line, DurableContext], Any]) -> Callable[[Any, DurableContext], Any]:
+        @functools.wraps(function)
+        def wrapper(event: Any, context: DurableContext) -> Any:
+            assert event == JSON_LINE
+            return function(LINE, context)
+
+        return wrapper
+
+    @durable_execution
+    @parsed
+    def handler(event: Line, _context: DurableContext) -> str:
+        return event.sku
+
+    assert started(handler, JSON_LINE).value == "a"
+
+
+def test_an_annotation_that_says_nothing_leaves_the_event_alone() -> None:
+    @durable_execution
+    def handler(event: Plain, _context: DurableContext) -> Plain:
+        return event
+
+    assert started(handler, {"name": 1, "other": True}).value == {"name": 1, "other": True}
+
+
+def test_a_handler_has_serdes_for_all_operations_that_have_none() -> None:
+    @durable_execution(serdes=Upper(), callback_serdes=JsonSerDes())
+    def handler(_event: Any, context: DurableContext) -> Any:
+        def child(inner: DurableContext) -> Price:
+            inner.step(lambda _: [1], "inside")
+            inner.wait(1)
+            return PRICE
+
+        assert context.step(lambda _: {"a": 1}, "step") == {"a": 1}
+        assert context.step(price, "typed") == PRICE
+        assert context.step(lambda _: 1, "own", serdes=JsonSerDes()) == 1
+        assert context.step(lambda _: 1, "configured", StepConfig(serdes=JsonSerDes())) == 1
+        assert context.run_in_child_context(child, "child") == PRICE
+        assert context.map(["a"], line_of, "map").get_results() == [Line("a", PRICE)]
+        assert context.parallel([color], "parallel").get_results() == [Color.RED]
+        until = context.wait_for_condition(
+            until_blue, wait_strategy=three_times, initial_state=Line("a", PRICE), name="condition"
+        )
+        assert until == POLLED
+        assert context.wait_for_callback(lambda *_: None, "callback") == {"a": [1]}
+        assert context.create_callback("raw", serdes=PassThroughSerDes()).result() == '{"a": [1]}'
+        assert context.create_callback("typed callback", returns=dict[str, set[int]]).result() == {"a": {1}}
+        with context.saga("saga") as saga:
+            saga.step(price, "done", undo=lambda *_: None)
+        return True
+
+    service = LocalService(
+        clock=VirtualClock(),
+        on_callback=lambda operation, client: client.send_durable_execution_callback_success(
+            CallbackId=operation["CallbackDetails"]["CallbackId"], Result=b'{"a": [1]}'
+        ),
+    )
+    service.register("f", handler)
+    handle = service.run("f")
+    assert handle.value is True, handle.error
+    recorded = {
+        each["Name"]: (each.get("StepDetails") or each.get("ContextDetails"))["Result"]
+        for each in handle.operations
+        if each.get("Name") and (each.get("StepDetails") or each.get("ContextDetails"))
+    }
+    plain = {name for name, text in recorded.items() if not text.startswith("U")}
+    assert plain == {"own", "configured", "callback", "callback submitter"}
+    assert recorded["typed"].startswith('U{"t":"m"')

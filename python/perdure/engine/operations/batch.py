@@ -42,6 +42,7 @@ from perdure.exceptions import (
     ValidationError,
 )
 from perdure.lambda_service import ErrorObject
+from perdure.serdes import HandlerSerDes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +139,7 @@ class Options:
             from perdure._typed import asked_for  # noqa: PLC0415  only for handlers that use it
 
             found = [asked_for(self.returns)]
-        elif self.item_serdes is None:
+        elif self.item_serdes is None or type(self.item_serdes) is HandlerSerDes:
             found = [typed_of(function) for function in functions]
         else:
             return  # what the user gives for an operation goes before annotations
