@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.both_sdks import OFFICIAL, PERDURE, Sdk, Stage, play
-from support.workflows import (
-    WORLD,
+from support.workflow_language import (
     Ask,
     AskAndWait,
     Batch,
@@ -22,8 +21,9 @@ from support.workflows import (
     Poll,
     Step,
     Wait,
-    run_nodes,
 )
+from support.workflow_player import run_nodes
+from support.workflows import WORLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable

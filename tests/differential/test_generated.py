@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from support.both_sdks import OFFICIAL, PERDURE, compare, play
 from support.wired import wire
-from support.workflows import WORKFLOWS, WORLD, Workflow
+from support.workflows import WORKFLOWS, WORLD
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.workflow_player import Workflow
 
 # A workflow takes a few hundredths of a second, so there can be many.
 MANY = settings(max_examples=settings.default.max_examples * 5)

@@ -15,10 +15,12 @@ from hypothesis import given
 
 from support.both_sdks import OFFICIAL, PERDURE, Answer, Sdk, Stage, World, normal_message, normal_payload, places
 from support.plugged import HOOKS, Told, play, recording
-from support.workflows import WORKFLOWS, WORLD, Workflow
+from support.workflows import WORKFLOWS, WORLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from support.workflow_player import Workflow
 
 INVOCATION = "the invocation"
 

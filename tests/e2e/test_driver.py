@@ -18,7 +18,7 @@ from perdure import DurableContext, StepContext, durable_execution
 from perdure.config import CompletionConfig
 from perdure.local import LocalService, VirtualClock
 from perdure.retries import RetryPresets, WithRetryConfig, with_retry
-from support import corpus, workflows
+from support import corpus, workflow_player, workflows
 from support.both_sdks import PERDURE, Sdk, play
 from support.cooperative import cooperative
 from support.coroutines import as_coroutines
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CORPUS_AWAITED = as_coroutines(corpus)
 CRASHES_AWAITED = as_coroutines(crashes)
-WORKFLOWS_AWAITED = as_coroutines(workflows, also=["_guarded"])
+WORKFLOWS_AWAITED = as_coroutines(workflow_player, also=["_guarded"])
 SEEDS = range(3)
 COMPARED = ("Result", "Error", "Attempt")
 
@@ -125,7 +125,7 @@ def awaited(node: Any) -> Any:
 
 @settings(max_examples=settings.default.max_examples * 2)
 @given(workflows.WORKFLOWS, st.integers(0, 99))
-def test_generated_workflows_run_alike(workflow: workflows.Workflow, seed: int) -> None:
+def test_generated_workflows_run_alike(workflow: workflow_player.Workflow, seed: int) -> None:
     """But for how often code runs again, of which user code may tell: what rests is kept."""
     _, by_threads = play(workflow, PERDURE, workflows.WORLD)
     _, by_tasks = play(awaited(workflow), Cooperative(seed), workflows.WORLD)

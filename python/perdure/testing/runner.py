@@ -19,10 +19,12 @@ from perdure.local import Limits, RealClock
 from perdure.local.durations import seconds_of, span
 from perdure.local.machine.validation import function_parts
 from perdure.testing import _checks, _recent
-from perdure.testing._driver import PATIENCE, Driver, names_of, over, translated
+from perdure.testing._driver import PATIENCE, Driver, names_of, translated
 from perdure.testing._failures import Failures
+from perdure.testing._outside import Outside
 from perdure.testing._registry import Registry, for_tenant
 from perdure.testing._status_text import obstacle_of, standing_of
+from perdure.testing._surroundings import Surroundings
 from perdure.testing.child_dispatcher import (
     DEFAULT_CHILD_EXECUTION_TIMEOUT_SECONDS,
     DEFAULT_CHILD_RETENTION_PERIOD_DAYS,
@@ -37,15 +39,7 @@ from perdure.testing.exceptions import (
 )
 from perdure.testing.execution import ExecutionStatus
 from perdure.testing.invoker import create_lambda_client, create_test_lambda_context, read_timeout_for
-from perdure.testing.mocks import (
-    UNSET,
-    ErrorLike,
-    MockedFunction,
-    Reply,
-    encode_error,
-    encode_result,
-    payload_of,
-)
+from perdure.testing.mocks import UNSET, payload_of
 from perdure.testing.model import (
     GetDurableExecutionHistoryResponse,
     GetDurableExecutionResponse,
@@ -137,7 +131,7 @@ _DEFAULT_NAME = "execution-name"
 _LONGEST = 300.0  # the official runner's
 
 
-class DurableFunctionTestRunner(Generic[T]):
+class DurableFunctionTestRunner(Surroundings, Outside, Generic[T]):
     """Runs a durable function, and the functions it invokes, on a local service of its own.
 
     Code runs in the thread that calls the runner, as far as it gets; time passes only in `run`, `wait_for_result`,
@@ -248,89 +242,6 @@ class DurableFunctionTestRunner(Generic[T]):
         """Let go of the service."""
         self._driver.close()
 
-    # -- what is around the function -------------------------------------------------------------------------------
-
-    def register_durable_function(
-        self,
-        function_name: str,
-        handler: Handler,
-        execution_timeout: DurationLike | None = None,
-        retention_period_days: int = 1,
-    ) -> Self:
-        """Register a durable function to be invoked; gives the runner.
-
-        Args:
-            function_name: What it is invoked by; its name or ARN, see `register_function`.
-            handler: What ``@durable_execution`` made.
-            execution_timeout: How long until an execution of it is TIMED_OUT; by default as long as the service allows.
-            retention_period_days: How long its executions are kept, 1 to 90 days.
-
-        """
-        _checks.checked_options(retention_period_days=retention_period_days)
-        seconds = _checks.checked_timeout("execution_timeout", execution_timeout)
-        self._registry.add(function_name, handler, execution_timeout=seconds, retention_days=retention_period_days)
-        return self
-
-    def register_function(self, function_name: str, handler: Handler) -> Self:
-        """Register a plain function to be invoked; gives the runner.
-
-        Args:
-            function_name: What it is invoked by, a name or an ARN. It serves all qualifiers, unless others of the same
-                function are registered with theirs: then each serves its own, which must be an alias.
-            handler: Called with its payload and a Lambda context.
-
-        Raises:
-            TypeError: If it is a durable function, or none at all.
-
-        """
-        if _checks.is_durable(handler):
-            raise TypeError(f"{function_name} is a durable function: register it with register_durable_function()")
-        self._registry.add(function_name, handler, durable=False)
-        return self
-
-    def mock_invoke(self, function_name: str, returns: Any = None, raises: ErrorLike | None = None) -> MockedFunction:
-        """Put a stand-in in the place of a function that is invoked.
-
-        Args:
-            function_name: What it is invoked by.
-            returns: What it returns; a callable is called with the payload and gives it. An exception is raised.
-            raises: What it raises instead.
-
-        Returns:
-            The stand-in, which knows its `calls`.
-
-        """
-        mocked = MockedFunction(function_name, returns, raises)
-        self.register_function(function_name, mocked)
-        return mocked
-
-    def answer_callback(
-        self,
-        name: str | None,
-        result: Any = UNSET,
-        error: ErrorLike | None = None,
-        *,
-        reply: Callable[[str], Any] | None = None,
-    ) -> Self:
-        """Have each callback of a name answered, as soon as the execution waits for it; gives the runner.
-
-        Args:
-            name: The callback's, or that of the ``wait_for_callback``; None for those without one.
-            result: What is sent: bytes and text as they are, an exception as a failure, anything else as JSON.
-            error: Sent instead.
-            reply: Called with the callback's id instead; gives the result.
-
-        """
-        _checks.checked_options(name=name)
-        if reply is not None:
-            if result is not UNSET or error is not None:
-                raise TypeError("give reply=, or a result or an error, not both")
-            _checks.checked_function("reply=", reply)
-            self._driver.replies[name] = lambda callback_id: Reply(reply(callback_id))
-        else:
-            self._driver.replies[name] = Reply(None if result is UNSET else result, error).checked()
-        return self
-
     # -- running it ------------------------------------------------------------------------------------------------
 
     def run(
@@ -433,73 +344,6 @@ class DurableFunctionTestRunner(Generic[T]):
         """The service's time, aware, in UTC."""
         return self.service.clock.now()
 
-    # -- the outside -----------------------------------------------------------------------------------------------
-
-    def send_callback_success(self, callback_id: str, result: Any = None) -> None:
-        """Answer a callback: bytes and text as they are, anything else as JSON.
-
-        The execution runs on as far as it gets without time passing.
-
-        Raises:
-            ResourceNotFoundException: If it is not there, or closed.
-            InvalidParameterValueException: If the id is empty.
-
-        """
-        with translated():
-            self.service.client.send_durable_execution_callback_success(
-                CallbackId=_checks.checked_id(callback_id), Result=encode_result(result)
-            )
-        self._settle_all()
-
-    def send_callback_failure(self, callback_id: str, error: ErrorLike | None = None) -> None:
-        """Answer a callback with a failure: an error object or a dict of its members, an exception, a message.
-
-        See `send_callback_success`.
-        """
-        with translated():
-            self.service.client.send_durable_execution_callback_failure(
-                CallbackId=_checks.checked_id(callback_id), Error=encode_error(error)
-            )
-        self._settle_all()
-
-    def send_callback_heartbeat(self, callback_id: str) -> None:
-        """Show that whoever will answer a callback is still alive."""
-        with translated():
-            self.service.client.send_durable_execution_callback_heartbeat(CallbackId=_checks.checked_id(callback_id))
-
-    def pause_execution(self, execution_arn: str, timeout: DurationLike = 60) -> None:
-        """Invoke an execution no more until it is resumed; one that has ended or is paused stays as it is.
-
-        Args:
-            execution_arn: The execution.
-            timeout: Real time to wait for a running invocation to end.
-
-        """
-        if not seconds_of(timeout, "timeout"):
-            raise ValueError("timeout must be above 0 seconds")
-        handle = self._handle(execution_arn)
-        if over(handle):
-            return
-        with translated():
-            self.service.client.pause_durable_execution(DurableExecutionArn=execution_arn)
-        self._driver.settle(handle)
-
-    def resume_execution(self, execution_arn: str) -> None:
-        """Go on with a paused execution; one that is not paused stays as it is."""
-        handle = self._handle(execution_arn)
-        if over(handle) and not handle.terminal:
-            with translated():
-                self.service.client.resume_durable_execution(DurableExecutionArn=execution_arn)
-            self._driver.settle(handle)
-
-    def stop_execution(self, execution_arn: str, error: ErrorLike | None = None) -> None:
-        """Stop an execution for good; for errors, see `send_callback_failure`."""
-        self._handle(execution_arn)
-        with translated():
-            self.service.client.stop_durable_execution(
-                DurableExecutionArn=execution_arn, Error=encode_error(error) or None
-            )
-
     # -- looking at it ---------------------------------------------------------------------------------------------
 
     def get_execution_history(
@@ -546,12 +390,6 @@ class DurableFunctionTestRunner(Generic[T]):
         _recent.note(handle)
         return handle
 
-    def _handle(self, execution_arn: str) -> ExecutionHandle:
-        try:
-            return self.service.execution(execution_arn)
-        except KeyError:
-            raise ResourceNotFoundException(f"this runner has no execution with the ARN {execution_arn!r}") from None
-
     def _finish(self, handle: ExecutionHandle, seconds: float) -> DurableFunctionTestResult[T]:
         __tracebackhide__ = True
         began, virtual = time.monotonic(), self.now
@@ -563,12 +401,6 @@ class DurableFunctionTestRunner(Generic[T]):
             error = f"The execution did not come to its end{late}. {standing_of(handle, self._driver.replies)}"
             raise TimeoutError(error) from obstacle_of(handle)
         return DurableFunctionTestResult.create(handle, self._prices)
-
-    def _settle_all(self) -> None:
-        for handle in list(self.service.handles.values()):
-            if not handle.terminal:
-                self._driver.settle(handle)
-                return
 
     def _open(self, handle: ExecutionHandle, name: str | None) -> list[str]:
         callbacks = [str(operation["CallbackDetails"]["CallbackId"]) for operation in handle.open_callbacks]
