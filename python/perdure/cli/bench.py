@@ -16,8 +16,7 @@ from perdure.cli.codes import FAILED, USAGE, CommandError
 from perdure.cli.codes import OK as SUCCEEDED
 from perdure.cli.drawing.text import clean, clean_lines
 from perdure.cli.loading import load, look_here_first
-from perdure.cli.outputs import forgive_stdout
-from perdure.cli.usage import Command, print_document, reserve_stdout
+from perdure.cli.usage import Command, prepare_stdout, print_document
 from perdure.cli.writer import Writer
 
 if TYPE_CHECKING:
@@ -44,10 +43,7 @@ def bench(
 ) -> None:
     """Measure the replay of a recorded history: nothing is sent, and no step runs again."""
     look_here_first()
-    if as_json:
-        reserve_stdout(context)
-    else:
-        forgive_stdout()
+    prepare_stdout(context, as_json)
     target = load(handler)
     try:
         found = measure(target, sys.stdin.read() if str(event) == "-" else event.read_text(encoding="utf-8"), rounds)

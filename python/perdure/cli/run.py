@@ -18,9 +18,8 @@ from perdure.cli.drawing.text import clean
 from perdure.cli.live import Display, as_document, show_blocked, show_interrupted, show_outcome
 from perdure.cli.loading import checked_register, function_name, look_here_first, named_entries
 from perdure.cli.log_option import Level, LogLevel, log_to_stderr
-from perdure.cli.outputs import forgive_stdout
 from perdure.cli.price_options import PriceOperations, PriceRetained, PriceWritten, prices_of
-from perdure.cli.usage import Command, print_document, reserve_stdout
+from perdure.cli.usage import Command, prepare_stdout, print_document
 from perdure.cli.writer import Writer
 from perdure.local.foreign_threads import at_rest
 from perdure.local.machine.budget import budget_of
@@ -60,10 +59,7 @@ def run(
 ) -> None:
     """Run a durable handler from its start to its end, and show every operation."""
     look_here_first()
-    if as_json:
-        reserve_stdout(context)
-    else:
-        forgive_stdout()
+    prepare_stdout(context, as_json)
     log_to_stderr(log_level)
     console = Writer(stderr=as_json, soft_wrap=True, emoji=False)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from perdure.cli.codes import INTERRUPTED, REFUSED, USAGE, CommandError
 from perdure.cli.drawing.encodings import prepare
 from perdure.cli.drawing.text import clean_lines, dumps
-from perdure.cli.outputs import forgiving, lead_nowhere, unwritable
+from perdure.cli.outputs import forgive_stdout, forgiving, lead_nowhere, unwritable
 from perdure.cli.writer import write
 
 if TYPE_CHECKING:
@@ -95,6 +95,14 @@ def reserve_stdout(ctx: Any) -> None:
     out.flush()
     ctx.meta[_RESERVED] = forgiving(os.dup(number), out, closefd=True)
     os.dup2(beside, number)
+
+
+def prepare_stdout(ctx: Any, as_json: bool) -> None:
+    """Keep standard output for a document, or let what runs here print on it whoever reads."""
+    if as_json:
+        reserve_stdout(ctx)
+    else:
+        forgive_stdout()
 
 
 def print_document(ctx: Any, document: Any) -> None:

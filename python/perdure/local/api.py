@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure.local.machine import history
 from perdure.local.machine.errors import INVALID_TOKEN, NOT_FOUND, Fault, refuse
-from perdure.local.machine.validation import check_error_object, error_bytes, function_parts
+from perdure.local.machine.validation import check_error_object, error_bytes, function_parts, read_text
 from perdure.local.store import Query
 
 if TYPE_CHECKING:
@@ -198,14 +198,8 @@ class Api:
 
     def _callback_success(self, arguments: Arguments) -> Response:
         handle, operation_id = self._callback(arguments)
-        raw: Any = arguments.get("Result")
-        if hasattr(raw, "read"):
-            raw = raw.read()
-        try:
-            result = bytes(raw).decode() if isinstance(raw, bytes | bytearray) else raw
-        except UnicodeDecodeError:
-            refuse("The Result of a callback must be text in UTF-8.")
-        handle.machine.answer_callback(operation_id, self._shared.clock.now(), result=result or None)
+        result = read_text(arguments.get("Result"), "Result of a callback")
+        handle.machine.answer_callback(operation_id, self._shared.clock.now(), result=result)
         self._executions.absorb(handle)
         return {}
 

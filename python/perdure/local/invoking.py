@@ -11,7 +11,7 @@ from perdure.local.handle import ExecutionHandle
 from perdure.local.machine.errors import INVALID_PARAMETER, TOO_LARGE, Fault, refuse
 from perdure.local.machine.execution import Origin
 from perdure.local.machine.limits import MIB
-from perdure.local.machine.validation import EXECUTION_NAME, text_bytes
+from perdure.local.machine.validation import EXECUTION_NAME, read_text, text_bytes
 
 if TYPE_CHECKING:
     from perdure.local.executions import Executions
@@ -140,13 +140,8 @@ class Invoking:
 
 def _text(payload: Any, kind: str) -> str | None:
     """Return the payload as text, None for none; refuse one that is too large or not UTF-8."""
-    if hasattr(payload, "read"):
-        payload = payload.read()
-    try:
-        text = bytes(payload).decode() if isinstance(payload, bytes | bytearray) else payload
-    except UnicodeDecodeError:
-        refuse("The Payload must be text in UTF-8.")
-    if not text:
+    text = read_text(payload, "Payload")
+    if text is None:
         return None
     most = ASYNC_BYTES if kind == "Event" else SYNC_BYTES
     if (size := text_bytes(text)) > most:

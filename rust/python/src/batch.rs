@@ -15,7 +15,7 @@ use crate::codes::{self, ABORT, ASK, DONE, RUN_BRANCH, STARTED, SUSPEND, WAIT};
 use crate::custody;
 use crate::errors::Error;
 use crate::hand::{Bells, Hand, Post};
-use crate::line::wake;
+use crate::object::wake;
 use crate::scope::{Found, Scope, extended_unless, text};
 use crate::shared::State;
 use crate::text::Decode;

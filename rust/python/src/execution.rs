@@ -14,8 +14,8 @@ use pyo3::types::{PyDict, PyIterator, PyList, PyString};
 
 use crate::custody;
 use crate::errors::Error;
-use crate::line::{Caller, Stood, read, read_parts, wake};
-use crate::object::Object;
+use crate::line::{Caller, Stood, read, read_parts};
+use crate::object::{Object, wake};
 use crate::scope::Scope;
 use crate::shared::{Shared, duration};
 use crate::text::Text;

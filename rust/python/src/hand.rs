@@ -14,8 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::line::wake;
-use crate::object::Object;
+use crate::object::{Object, wake};
 use crate::shared::Shared;
 
 /// How many hands the process has.

@@ -26,7 +26,7 @@ use pyo3::types::{PyList, PyString};
 use crate::answer::Answer;
 use crate::convert;
 use crate::errors::{self, CONTROL, EXCEPTIONS, Error, raise};
-use crate::object::{Object, Wakeful, held_lock};
+use crate::object::{Object, held_lock, wake};
 use crate::shared::{Shared, duration};
 use crate::text::Text;
 use crate::updates::Updates;
@@ -267,9 +267,4 @@ fn append(read: &mut Vec<Operation<Text>>, operations: &Bound<'_, PyList>, sourc
         }
     }
     Ok(())
-}
-
-/// Wakes those who sleep on these locks.
-pub fn wake(waiters: impl IntoIterator<Item = Object>) {
-    drop(Wakeful(waiters.into_iter().collect()));
 }

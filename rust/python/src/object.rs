@@ -84,6 +84,11 @@ impl Drop for Wakeful {
     }
 }
 
+/// Wakes those who sleep on these locks.
+pub fn wake(waiters: impl IntoIterator<Item = Object>) {
+    drop(Wakeful(waiters.into_iter().collect()));
+}
+
 /// A new Python lock that is held.
 pub fn held_lock(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static ALLOCATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -83,6 +83,17 @@ def function_parts(reference: str) -> tuple[str, str | None]:
     return (match["name"], match["qualifier"]) if match else (reference, None)
 
 
+def read_text(given: Any, what: str) -> str | None:
+    """Return what a client gives as text, as bytes or as a file of them; None for nothing. Refuse what is no UTF-8."""
+    if hasattr(given, "read"):
+        given = given.read()
+    try:
+        text = bytes(given).decode() if isinstance(given, bytes | bytearray) else given
+    except UnicodeDecodeError:
+        refuse(f"The {what} must be text in UTF-8.")
+    return text or None
+
+
 def text_bytes(text: str) -> int:
     """Return the size of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
