@@ -106,6 +106,12 @@ def bars(results: Results) -> list[Bar]:
             8,
             "% more",
         ),
+        at_most(
+            "200 fresh steps, 5 ms service, optimistic",
+            fastest(results, "fresh-200-5ms", "perdure-optimistic"),
+            0.05,
+            "s",
+        ),
         as_long("3,000 fresh steps, a plugin that overrides nothing", "plugin-3000", silent, 1.02),
         as_long("3,000 fresh steps, a plugin that overrides all", "plugin-3000", alls, 1.5),
         at_most(

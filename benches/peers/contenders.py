@@ -53,12 +53,14 @@ class Sdk:
         name: In tables and results.
         package: What it is imported as.
         seconds: What its waits are set to; None leaves them alone.
+        checkpointing: When it sends updates, if that can be chosen.
 
     """
 
     name: str
     package: str
     seconds: float | None = None
+    checkpointing: str | None = None
 
     def module(self, name: str) -> Any:
         """Import one of its modules: both have them under the same names."""
@@ -69,7 +71,10 @@ class Sdk:
     ) -> Callable[[Any, Any], Any]:
         """Make a durable handler that talks to ``client``."""
         decorate = self.module("execution").durable_execution
-        return decorate(boto3_client=client, plugins=plugins)(body)  # type: ignore[no-any-return]
+        options: dict[str, Any] = {}
+        if self.checkpointing is not None:
+            options["checkpointing"] = self.module("config").Checkpointing(self.checkpointing)
+        return decorate(boto3_client=client, plugins=plugins, **options)(body)  # type: ignore[no-any-return]
 
     def plugin(self, *, overrides: bool) -> Any:
         """Make a factory of plugins that do nothing, and override every hook or none."""
@@ -103,6 +108,7 @@ PERDURE = Sdk("perdure", "perdure")
 OFFICIAL = Sdk("official", OFFICIAL_PACKAGE)
 PATCHED = Sdk("patched", OFFICIAL_PACKAGE, PATCHED_SECONDS)
 SDKS = (PERDURE, OFFICIAL, PATCHED)
+OPTIMISTIC = Sdk("perdure-optimistic", "perdure", checkpointing="OPTIMISTIC")
 
 
 @dataclass(frozen=True)

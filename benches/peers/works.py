@@ -9,7 +9,7 @@ from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from peers.contenders import BARE, JSON, LAMBDA_CONTEXT, PERDURE, SDKS, Bare, Sdk
+from peers.contenders import BARE, JSON, LAMBDA_CONTEXT, OPTIMISTIC, PERDURE, SDKS, Bare, Sdk
 from peers.race import Call, Entry, Work
 from peers.service import ARN, EXECUTION_ID, PAGE, TOKEN, Service, event_of, text_of
 from peers.values import Receipt, nested, receipt, small, structured
@@ -357,7 +357,10 @@ def fresh(count: int, latency: float, *, weight: float = 1.0) -> Work:
     """Run steps that were never run."""
     text = text_of(event_of([]))
     wanted = [small(number) for number in range(count)]
-    entries = sdk_entries(lambda _sdk, seen: steps_body(count, small, seen), text, wanted, count, latency=latency)
+    sdks = (*SDKS, OPTIMISTIC) if latency else SDKS
+    entries = sdk_entries(
+        lambda _sdk, seen: steps_body(count, small, seen), text, wanted, count, latency=latency, sdks=sdks
+    )
     bare_loops = (JSON,) if latency else BARE
     entries += [_bare_fresh(bare, count, small, wanted, latency) for bare in bare_loops]
     milliseconds = f"{latency * 1000:g} ms"

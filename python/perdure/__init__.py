@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from perdure.concurrency.models import BatchCompletionError, BatchResult
     from perdure.config import (
         BatchItemStatus,
+        Checkpointing,
         CompletionDecision,
         CompletionItemStatus,
         CompletionOutcome,
@@ -88,6 +89,7 @@ _LAZY = {
     "BatchCompletionError": "concurrency.models",
     "BatchItemStatus": "config",
     "BatchResult": "concurrency.models",
+    "Checkpointing": "_checkpointing",
     "CombinatorTimeoutError": "combinators",
     "CompensationError": "sagas",
     "CompletionDecision": "config",
@@ -112,6 +114,7 @@ __all__ = [
     "CallbackExternalError",
     "CallbackSubmitterError",
     "CallbackTimeoutError",
+    "Checkpointing",
     "ChildContextError",
     "CombinatorTimeoutError",
     "CompensationError",

@@ -300,6 +300,31 @@ class Execution:
 
         """
 
+    def set_checkpointing(self, name: str) -> None:
+        """Set when updates leave, before there are any.
+
+        Args:
+            name: The name of a `Checkpointing`.
+
+        Raises:
+            ValueError: For any other.
+
+        """
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether results are handed on before they are recorded."""
+
+    def before_function(self) -> int:
+        """Give the ticket that is to become durable before a function is called (0: none)."""
+
+    def outstanding(self) -> int:
+        """Give the ticket that is to become durable before the invocation ends (0: none).
+
+        That is the latest, if anything waits to be sent; else that of the latest outcome which was handed on, if
+        somebody is still sending that.
+        """
+
     def backlog(self) -> tuple[int, int]:
         """Give the oldest ticket that waits to be sent (0: none), and the latest ticket of all."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from perdure._checkpointing import Checkpointing
 from perdure._completion import (
     BatchItemStatus,
     CompletionConfig,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchItemStatus",
     "CallbackConfig",
+    "Checkpointing",
     "ChildConfig",
     "CompletionConfig",
     "CompletionDecision",

@@ -8,6 +8,7 @@ import os
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from perdure._checkpointing import Checkpointing
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
 from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_async, refuse_awaitable
@@ -78,6 +79,8 @@ DEADLINE_RESERVE = 5.0
 RESERVE_SHARE = 0.2
 """The reserve takes no larger share than this of the time that the invocation started with."""
 
+_BATCHED = Checkpointing.BATCHED.value
+
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
     "BackgroundThreadError",
@@ -121,6 +124,7 @@ def durable_execution(
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
+    checkpointing: Checkpointing = Checkpointing.BATCHED,
 ) -> DurableHandler[T]: ...
 @overload
 def durable_execution(
@@ -131,6 +135,7 @@ def durable_execution(
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
+    checkpointing: Checkpointing = Checkpointing.BATCHED,
 ) -> Callable[[Callable[[Any, DurableContext], T]], DurableHandler[T]]: ...
 def durable_execution(
     func: Handler | None = None,
@@ -140,6 +145,7 @@ def durable_execution(
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
+    checkpointing: Checkpointing = Checkpointing.BATCHED,
 ) -> Callable[..., Any]:
     """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
 
@@ -157,6 +163,7 @@ def durable_execution(
         serdes: Of the results of all steps, child contexts, conditions, maps, parallels and their branches that are
             given none of their own.
         callback_serdes: Of the answers of all callbacks that are given none of their own.
+        checkpointing: When updates leave, and which of them are waited for: see `perdure.config.Checkpointing`.
 
     Returns:
         A handler for Lambda, which takes the service's event and the Lambda context.
@@ -179,16 +186,15 @@ def durable_execution(
             deadline_reserve=deadline_reserve,
             serdes=serdes,
             callback_serdes=callback_serdes,
+            checkpointing=checkpointing,
         )
     _refuse_async(func)
-    factories = _factories(plugins)
-    client = None if boto3_client is None else BotoClient(boto3_client)
-    reserve = _reserve(deadline_reserve)
+    settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
     inner = _prepared(func, serdes, callback_serdes)
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return _invoke(event, context, inner, client, reserve, factories)
+        return _invoke(event, context, inner, settings)
 
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
@@ -213,6 +219,7 @@ def run_durable_handler(
     deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
+    checkpointing: Checkpointing = Checkpointing.BATCHED,
 ) -> dict[str, Any]:
     """Run one invocation of a durable handler, for callers that cannot decorate it.
 
@@ -225,6 +232,7 @@ def run_durable_handler(
         deadline_reserve: As for `durable_execution`.
         serdes: As for `durable_execution`.
         callback_serdes: As for `durable_execution`.
+        checkpointing: As for `durable_execution`.
 
     Returns:
         The response that the service expects: ``{"Status": …}``.
@@ -235,10 +243,8 @@ def run_durable_handler(
         PluginLoadError: As for `durable_execution`.
 
     """
-    factories = _factories(plugins)
-    client = None if boto3_client is None else BotoClient(boto3_client)
-    handler = _prepared(handler, serdes, callback_serdes)
-    return _invoke(event, context, handler, client, _reserve(deadline_reserve), factories)
+    settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
+    return _invoke(event, context, _prepared(handler, serdes, callback_serdes), settings)
 
 
 def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
@@ -277,6 +283,33 @@ def _may_be_typed(handler: Handler) -> bool:
         return True
 
 
+class _Settings:
+    """How a handler is run: by which client, with what reserve of time and which plugins, and when it sends updates."""
+
+    __slots__ = ("checkpointing", "client", "factories", "reserve")
+
+    def __init__(self, client: Client | None, reserve: float | None, factories: Factories, checkpointing: str) -> None:
+        self.client = client
+        self.reserve = reserve
+        self.factories = factories
+        self.checkpointing = checkpointing
+
+
+def _settings(
+    boto3_client: Any | None,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None,
+    deadline_reserve: DurationLike | None,
+    checkpointing: Checkpointing,
+) -> _Settings:
+    """Read what a handler is given besides its function."""
+    if not isinstance(checkpointing, Checkpointing):
+        raise ValidationError(
+            f"checkpointing must be one of {', '.join(map(str, Checkpointing))}, not {checkpointing!r}"
+        )
+    client = None if boto3_client is None else BotoClient(boto3_client)
+    return _Settings(client, _reserve(deadline_reserve), _factories(plugins), checkpointing.value)
+
+
 def _factories(plugins: Sequence[DurableInstrumentationPluginFactory] | None) -> Factories:
     """Give the plugin factories of a handler: those that it is given, and those that the environment names."""
     if not plugins and not os.environ.get("DURABLE_EXECUTION_PLUGINS"):
@@ -303,13 +336,11 @@ def _invoke(
     event: Any,
     lambda_context: Any,
     handler: Handler,
-    client: Client | None,
-    reserve: float | None,
-    factories: Factories,
+    settings: _Settings,
 ) -> dict[str, Any]:
     """Run one invocation, in a copy of the caller's context variables: what it sets there is gone with it."""
     try:
-        return copy_context().run(_run, event, lambda_context, handler, client, reserve, factories)
+        return copy_context().run(_run, event, lambda_context, handler, settings)
     except Exception as error:
         try:
             str(error).encode()
@@ -319,20 +350,15 @@ def _invoke(
         raise
 
 
-def _run(
-    event: Any,
-    lambda_context: Any,
-    handler: Handler,
-    client: Client | None,
-    reserve: float | None,
-    factories: Factories,
-) -> dict[str, Any]:
+def _run(event: Any, lambda_context: Any, handler: Handler, settings: _Settings) -> dict[str, Any]:
     host = hooks = None
     if type(event) is not dict and isinstance(event, HostedEvent):
         host, hooks = event, event.hooks
-    event, client, clock = _source(event, client)
+    event, client, clock = _source(event, settings.client)
     arn, token, operations, marker = read_event(event)
     core = Execution(token)
+    if settings.checkpointing != _BATCHED:
+        core.set_checkpointing(settings.checkpointing)
     core.load(operations)
     invocation = Invocation(core, client or ProcessClient(lambda_context), arn, lambda_context, clock, hooks)
     if hooks is not None:
@@ -350,9 +376,10 @@ def _run(
     found, payload = core.input()
     if not found:
         raise ExecutionError("the recorded history has no EXECUTION operation, so there is no input to run with")
-    if reserve is not None:
-        _set_deadline(invocation, reserve)
+    if settings.reserve is not None:
+        _set_deadline(invocation, settings.reserve)
     user_event = read_input(payload)
+    factories = settings.factories
     if logger.has_debug():
         from perdure.engine import debug_log  # noqa: PLC0415  only for those who want to see it
 
@@ -454,12 +481,22 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
             error = used_after_its_end(error)
         ending, flushes = core.ending(_did(error))
         if ending == "raise" and error is not None:
+            if flushes:
+                _save(invocation)
             raise error
         if ending == "broken":
             return _failed_by(invocation.checkpoints.failure)
         return _carried_out(invocation, ending, flushes, payload, error)
     finally:
         del error  # whose traceback may hold this frame
+
+
+def _save(invocation: Invocation) -> None:
+    """Record what was handed on, although the invocation is broken off; failing that, it is as if the sandbox died."""
+    try:
+        invocation.checkpoints.flush()
+    except (Exception, *_CONTROL) as unsaved:  # what breaks it off goes first
+        logger.debug("what was handed on is not recorded", exc_info=unsaved)
 
 
 def _did(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.both_sdks import OFFICIAL, PERDURE, compare, play
+from support.both_sdks import EAGER, OFFICIAL, OPTIMISTIC, PERDURE, compare, play
 from support.wired import wire
 from support.workflows import WORKFLOWS, WORLD
 
@@ -49,3 +49,12 @@ def test_a_history_begun_by_one_sdk_is_finished_by_the_other(workflow: Workflow,
     _, mixed = play(workflow, mixture, WORLD)
     different = alone.differences(mixed)
     assert not different, "perdure alone first, then the mixture\n" + "\n".join(different)
+
+
+@MANY
+@given(WORKFLOWS, st.lists(st.sampled_from([EAGER, OPTIMISTIC, OFFICIAL]), min_size=1, max_size=12))
+def test_a_history_is_the_same_whenever_its_updates_were_sent(workflow: Workflow, turns: list[Any]) -> None:
+    _, alone = play(workflow, PERDURE, WORLD)
+    _, mixed = play(workflow, turns, WORLD)
+    different = alone.differences(mixed)
+    assert not different, "perdure alone, batched, first, then the mixture\n" + "\n".join(different)

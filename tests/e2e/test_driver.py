@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2e import test_crash as crashes
-from perdure import DurableContext, StepContext, durable_execution
+from perdure import Checkpointing, DurableContext, StepContext, durable_execution
 from perdure.config import CompletionConfig
 from perdure.local import LocalService, VirtualClock
 from perdure.retries import RetryPresets, WithRetryConfig, with_retry
@@ -79,6 +79,13 @@ def run_of_the_corpus(name: str, handler: Handler) -> Any:
 @pytest.mark.parametrize("name", corpus.HANDLERS)
 def test_the_corpus_runs_alike(name: str, seed: int) -> None:
     awaited = cooperative(getattr(CORPUS_AWAITED, name), drawing(seed))
+    assert run_of_the_corpus(name, awaited) == run_of_the_corpus(name, corpus.HANDLERS[name])
+
+
+@pytest.mark.parametrize("mode", [Checkpointing.EAGER, Checkpointing.OPTIMISTIC])
+@pytest.mark.parametrize("name", corpus.HANDLERS)
+def test_the_corpus_runs_alike_whenever_its_updates_are_sent(name: str, mode: Checkpointing) -> None:
+    awaited = cooperative(getattr(CORPUS_AWAITED, name), drawing(SEEDS[0]), checkpointing=mode)
     assert run_of_the_corpus(name, awaited) == run_of_the_corpus(name, corpus.HANDLERS[name])
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from perdure import Checkpointing
 from perdure.local import LocalService, VirtualClock
 from support.official import official_handler
 from support.wired import Wire
@@ -42,6 +43,7 @@ class Sdk:
 
     name: str
     package: str
+    checkpointing: Checkpointing | None = None
 
     def __getattr__(self, module: str) -> Any:
         if module.startswith("_"):
@@ -53,12 +55,16 @@ class Sdk:
         return importlib.import_module(self.package)
 
     def durable(self, handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        decorated = self.top.durable_execution(handler)
+        options = {} if self.checkpointing is None else {"checkpointing": self.checkpointing}
+        decorated = self.top.durable_execution(handler, **options)
         return official_handler(decorated) if self is OFFICIAL else decorated
 
 
 OFFICIAL = Sdk("official", "aws_durable_execution_sdk_python")
 PERDURE = Sdk("perdure", "perdure")
+EAGER, OPTIMISTIC = (
+    Sdk(f"perdure, {mode.value}", "perdure", mode) for mode in (Checkpointing.EAGER, Checkpointing.OPTIMISTIC)
+)
 
 
 class FakeLogger:

@@ -61,17 +61,22 @@ async def able(operation: Operation) -> Operation:
             return operation
 
 
-async def drive(_context: Any, flow: Flow[Any]) -> Any:
+async def drive(context: Any, flow: Flow[Any]) -> Any:
     """Run a flow to its end."""
+    before_function = context.invocation.core.before_function
     resume, given = flow.send, None
     try:
         while True:
             request = resume(given)
             try:
                 if isinstance(request, tuple):
+                    if ticket := before_function():
+                        await ask(ticket)
                     given = await settled(request[0](*request[1]))
                 elif isinstance(request, Operation):
                     given = await able(request)
+                elif request == 0:  # nothing to wait for
+                    given = None
                 else:
                     given = await ask(request)
                 resume = flow.send
@@ -230,11 +235,13 @@ class Scheduler:
             branches.release()
 
 
-def cooperative(function: Callable[[Any, Any], Any], draw: Callable[[int], int]) -> Callable[[Any, Any], Any]:
+def cooperative(
+    function: Callable[[Any, Any], Any], draw: Callable[[int], int], **options: Any
+) -> Callable[[Any, Any], Any]:
     """Make a durable handler of a coroutine function."""
 
     def handler(event: Any, context: DurableContext) -> Any:
         mine = CooperativeContext(context.invocation, context.scope)
         return Scheduler(mine, draw).run(settled(function(event, mine)))
 
-    return durable_execution(handler)
+    return durable_execution(handler, **options)

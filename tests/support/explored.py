@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure import durable_execution
+from perdure import Checkpointing, durable_execution
 from perdure.config import Duration
 from perdure.testing import explore
 from perdure.waits import WaitForConditionDecision
@@ -22,8 +22,13 @@ def reset() -> None:
     GLOBAL.update(count=0, log=[], sent=[])
 
 
-def search(handler: Callable[[Any, Any], Any], event: Any = None, **options: Any) -> Report:
-    return explore(durable_execution(handler), event, setup=reset, **options)
+def search(
+    handler: Callable[[Any, Any], Any],
+    event: Any = None,
+    checkpointing: Checkpointing = Checkpointing.BATCHED,
+    **options: Any,
+) -> Report:
+    return explore(durable_execution(handler, checkpointing=checkpointing), event, setup=reset, **options)
 
 
 def batches(event: Any, context: Any) -> Any:

@@ -115,10 +115,10 @@ class Checkpointer:
         self._core.wait(ticket, self)
 
     def flush(self) -> None:
-        """Return once everything queued so far is durable."""
-        oldest, latest = self._core.backlog()
-        if oldest:
-            self.wait(latest)
+        """Return once everything queued so far is durable, and everything that was handed on."""
+        ticket = self._core.outstanding()
+        if ticket:
+            self.wait(ticket)
 
     def ask_for_news(self, since: float) -> None:
         """Return once the service has been heard from after the moment ``since`` (Unix seconds)."""

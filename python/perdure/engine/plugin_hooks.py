@@ -67,11 +67,13 @@ class PluginHooks(Around):
     __slots__ = (
         "_begun",
         "_changes",
+        "_early",
         "_fresh",
         "_has_ends",
         "_has_functions",
         "_has_starts",
         "_invocation",
+        "_is_optimistic",
         "_is_watched",
         "_listeners",
         "_lock",
@@ -100,6 +102,9 @@ class PluginHooks(Around):
         self._fresh: set[str] = set()
         # What had ended when the invocation began, and is new: told of when somebody reads it.
         self._unread: dict[str, Wire] = _ended(told, updated) if self._has_ends else {}
+        # What has given its result before that was recorded, where results are handed on so: its end is told later.
+        self._is_optimistic = invocation.core.is_optimistic
+        self._early: dict[str, None] = {}
         # Ends that are being told, with a lock that is held meanwhile.
         self._within: dict[str, Any] = {}
         self._lock = allocate_lock()
@@ -132,6 +137,8 @@ class PluginHooks(Around):
     def operation_found(self, operation: Operation) -> None:
         """Tell of the start or the end of an operation that code comes to. Called by the core."""
         key, told = operation.id, self._told
+        if self._early:
+            self._tell_late()
         raw = told.at(key, told.at_first)
         is_replayed = raw is not None
         if raw is None and key in self._begun:  # a branch that runs once more
@@ -276,8 +283,21 @@ class PluginHooks(Around):
             return
         if not operation.write:  # a context that ran again for its large result
             self._tell_unrecorded(_plain(operation), error, is_replayed=True)
-        elif self._is_news():
+            return
+        if self._is_news():
             self._tell_if_ended(operation.id)
+        if self._is_optimistic:
+            self._tell_late()
+            latest = self._told.latest(operation.id)
+            if latest is None or latest["Status"] not in TERMINAL:
+                self._early[operation.id] = None
+
+    def _tell_late(self) -> None:
+        """Tell of the ends that are recorded by now of what gave its result before."""
+        self._told.read()
+        for key in [key for key in self._told.ended if key in self._early]:
+            self._early.pop(key, None)
+            self._tell_end(key, self._told.ended.get(key))
 
     def virtual_function(self, inner: Scope, called: tuple[str | None, str], function: Any) -> Any:
         """Give a function that tells of its beginning and its end."""

@@ -10,7 +10,7 @@ use crate::limits::{self, Invalid};
 use crate::operation::{Kind, Operation, SubType};
 use crate::scope::{Scope, ScopeId};
 use crate::step::Semantics;
-use crate::update::Options;
+use crate::update::{Action, Options};
 use crate::{callback, child, condition, invoke, step, wait};
 
 /// A name as the code has it; an empty one is none.
@@ -237,6 +237,13 @@ impl Begun {
     /// What kind of operation it is.
     pub const fn kind(&self) -> Kind {
         self.table.kind()
+    }
+
+    /// Whether nothing is lost but work if an outcome is recorded that the code has gone on with, or not: when it comes to
+    /// the operation again, that runs again. The outcome of a step that runs at most once would be gone for good, and the
+    /// world waits for everything else.
+    pub(crate) const fn is_repeatable(&self, action: Action) -> bool {
+        matches!((self.table, action), (Table::Step(Semantics::AtLeastOnce) | Table::Context, Action::Succeed))
     }
 
     /// Whether a call at the same place would come to it.

@@ -16,6 +16,45 @@ use crate::update::{Action, Subject, Update};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Ticket(pub u64);
 
+/// When updates leave, and which of them are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checkpointing {
+    /// Each in a call of its own, and before the next function is called.
+    Eager,
+    /// Whatever is queued leaves with the next call.
+    #[default]
+    Batched,
+    /// The same, and what may as well happen again ([`Begun::is_repeatable`]) is not waited for.
+    ///
+    /// What is durable is the begin of what was queued, in order. So whatever is waited for, or told to the outside, has
+    /// all before it on record; and an invocation that dies leaves a record as a batched one does which died earlier.
+    ///
+    /// [`Begun::is_repeatable`]: crate::call::Begun
+    Optimistic,
+}
+
+impl Checkpointing {
+    /// What a name says.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "EAGER" => Some(Self::Eager),
+            "BATCHED" => Some(Self::Batched),
+            "OPTIMISTIC" => Some(Self::Optimistic),
+            _ => None,
+        }
+    }
+}
+
+/// What is due before a function is called, which may take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    Nothing,
+    /// Somebody is to look after what is queued.
+    Watch,
+    /// This is to become durable.
+    Send(Ticket),
+}
+
 /// What a caller who needs its ticket durable is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -68,7 +107,12 @@ struct Pending<P> {
 /// What waits to be sent, and who waits for it (`W`: whatever the driver wakes a caller with).
 #[derive(Debug)]
 pub struct Queue<P, W> {
+    checkpointing: Checkpointing,
     pending: VecDeque<Pending<P>>,
+    /// How many bytes that is.
+    bytes: usize,
+    /// The latest update whose outcome was handed on before it is durable.
+    handed_on: u64,
     /// The batch of a turn that was given back without an answer: the next call is the same.
     given_back: Option<Vec<Update<P>>>,
     issued: u64,
@@ -89,7 +133,10 @@ impl<P: Payload, W> Queue<P, W> {
     /// An empty queue; `token` goes with the first call.
     pub fn new(token: P) -> Self {
         Self {
+            checkpointing: Checkpointing::default(),
             pending: VecDeque::new(),
+            bytes: 0,
+            handed_on: 0,
             given_back: None,
             issued: 0,
             durable: 0,
@@ -108,8 +155,62 @@ impl<P: Payload, W> Queue<P, W> {
     pub fn push(&mut self, update: Update<P>) -> Ticket {
         let bytes = update.json_len();
         self.pending.push_back(Pending { update, bytes });
+        self.bytes += bytes;
         self.issued += 1;
         Ticket(self.issued)
+    }
+
+    /// Sets when updates leave, before there are any.
+    pub fn set_checkpointing(&mut self, checkpointing: Checkpointing) {
+        self.checkpointing = checkpointing;
+    }
+
+    /// When updates leave.
+    pub const fn checkpointing(&self) -> Checkpointing {
+        self.checkpointing
+    }
+
+    /// Appends an update that may as well happen again; gives what is waited for by whoever goes on with its outcome. That
+    /// is nothing if updates leave late, unless so many wait that they fill a batch: then the first of them.
+    pub(crate) fn push_repeatable(&mut self, update: Update<P>) -> Ticket {
+        let ticket = self.push(update);
+        if self.checkpointing != Checkpointing::Optimistic {
+            return ticket;
+        }
+        self.handed_on = ticket.0;
+        let is_full = self.pending.len() >= MAX_UPDATES || self.bytes > MAX_BYTES;
+        self.oldest().filter(|_| is_full).unwrap_or_default()
+    }
+
+    /// Whether outcomes were handed on that are not durable yet.
+    pub fn owes(&self) -> bool {
+        self.handed_on > self.durable
+    }
+
+    /// The ticket that is to be durable before anybody outside is told how the invocation ends; none if that is so.
+    ///
+    /// Who sends it may have been given up. What nobody goes on from is not worth waiting for that; what was handed on is.
+    pub fn outstanding(&self) -> Option<Ticket> {
+        let handed_on = self.owes().then_some(Ticket(self.handed_on));
+        self.oldest().map(|_| self.latest()).or(handed_on)
+    }
+
+    /// What is due before a function is called.
+    pub fn before_function(&self) -> Due {
+        match self.checkpointing {
+            Checkpointing::Eager if self.durable < self.issued => Due::Send(self.latest()),
+            Checkpointing::Eager => Due::Nothing,
+            _ if self.is_unwatched() => Due::Watch,
+            _ => Due::Nothing,
+        }
+    }
+
+    /// How many updates leave in one call at most.
+    const fn most(&self) -> usize {
+        match self.checkpointing {
+            Checkpointing::Eager => 1,
+            _ => MAX_UPDATES,
+        }
     }
 
     /// Whether nothing waits to be sent.
@@ -166,7 +267,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// How long the next call waits for those at work, if it would have more to carry then.
     fn delay(&mut self) -> Option<Duration> {
-        let would_gain = self.active > 0 && self.pending.len() < MAX_UPDATES;
+        let would_gain = self.active > 0 && self.pending.len() < self.most();
         if would_gain { self.delay.due() } else { None }
     }
 
@@ -198,7 +299,7 @@ impl<P: Payload, W> Queue<P, W> {
 
     /// The leader to wake, if it waits for nobody now.
     pub fn assembled(&mut self) -> Option<W> {
-        let complete = self.active == 0 || self.pending.len() >= MAX_UPDATES;
+        let complete = self.active == 0 || self.pending.len() >= self.most();
         if complete { self.delayed.take() } else { None }
     }
 
@@ -241,12 +342,13 @@ impl<P: Payload, W> Queue<P, W> {
         while let Some(next) = self.pending.front() {
             let with_next = bytes + next.bytes + if batch.is_empty() { 0 } else { 2 };
             if !batch.is_empty()
-                && (batch.len() == MAX_UPDATES || with_next > MAX_BYTES || !subjects.may_join(&batch, &next.update))
+                && (batch.len() == self.most() || with_next > MAX_BYTES || !subjects.may_join(&batch, &next.update))
             {
                 break;
             }
             bytes = with_next;
             if let Some(next) = self.pending.pop_front() {
+                self.bytes -= next.bytes;
                 batch.push(next.update);
             }
         }
@@ -330,6 +432,7 @@ impl<P: Payload, W> Queue<P, W> {
         self.leading = false;
         self.watched = Watched::Never;
         self.pending.clear();
+        self.bytes = 0;
         let leader = self.delayed.take();
         leader.into_iter().chain(std::mem::take(&mut self.waiters).into_iter().map(|(_, waiter)| waiter)).collect()
     }
@@ -691,6 +794,108 @@ mod tests {
         let mut queue = queue((0..MAX_UPDATES as u64).map(|n| update(n, Kind::Wait, Action::Start, 0)));
         queue.enter();
         assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
+    }
+
+    fn optimistic() -> Queue<String, u32> {
+        let mut queue = queue([]);
+        queue.set_checkpointing(Checkpointing::Optimistic);
+        queue
+    }
+
+    fn ended(n: u64) -> Update<String> {
+        update(n, Kind::Step, Action::Succeed, 0)
+    }
+
+    #[test]
+    fn what_may_happen_again_is_waited_for_unless_updates_leave_late() {
+        for mode in ["EAGER", "BATCHED"] {
+            let mut queue = queue([]);
+            queue.set_checkpointing(Checkpointing::parse(mode).expect("it is one"));
+            assert_eq!((queue.push_repeatable(ended(1)), queue.owes()), (Ticket(1), false));
+        }
+        assert_eq!(Checkpointing::parse("LAZY"), None);
+        let mut queue = optimistic();
+        assert_eq!(queue.lead(Some(queue.latest())), Role::Done);
+        let ticket = queue.push_repeatable(ended(1));
+        assert_eq!(queue.lead(Some(ticket)), Role::Done);
+        assert!(queue.owes());
+        let late = queue.push(update(2, Kind::Wait, Action::Start, 0));
+        assert_eq!(queue.lead(Some(late)), Role::Lead);
+        assert_eq!(answered(&mut queue).len(), 2, "what was handed on leaves first");
+        assert!(!queue.owes());
+    }
+
+    #[test]
+    fn who_fills_a_batch_waits_for_it() {
+        let mut queue = optimistic();
+        for n in 1..MAX_UPDATES as u64 {
+            assert_eq!(queue.push_repeatable(ended(n)), Ticket::default());
+        }
+        assert_eq!(queue.push_repeatable(ended(1_000)), Ticket(1), "which takes the whole batch along");
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
+        assert_eq!(answered(&mut queue).len(), MAX_UPDATES);
+        assert_eq!(queue.push_repeatable(ended(1_001)), Ticket::default());
+
+        let mut queue = optimistic();
+        let large = |n| update(n, Kind::Step, Action::Succeed, MAX_BYTES / 2);
+        assert_eq!(queue.push_repeatable(large(1)), Ticket::default());
+        assert_eq!(queue.push_repeatable(large(2)), Ticket(1));
+        assert_eq!(queue.lead(Some(Ticket(1))), Role::Lead);
+        assert_eq!(answered(&mut queue).len(), 1);
+        assert_eq!(queue.push_repeatable(ended(3)), Ticket::default(), "there is room again");
+        queue.clear();
+        assert_eq!(queue.push_repeatable(large(4)), Ticket::default());
+    }
+
+    #[test]
+    fn what_was_handed_on_is_outstanding_while_somebody_sends_it() {
+        let mut queue = optimistic();
+        assert_eq!(queue.outstanding(), None);
+        queue.push_repeatable(ended(1));
+        assert_eq!(queue.outstanding(), Some(Ticket(1)));
+        assert_eq!(queue.lead(None), Role::Lead);
+        let turn = queue.take_turn();
+        assert_eq!((queue.oldest(), queue.outstanding()), (None, Some(Ticket(1))));
+        queue.push(update(2, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.outstanding(), Some(Ticket(2)));
+        queue.acknowledge(turn, Some(String::new()));
+        assert_eq!(drain(&mut queue).len(), 1);
+        assert_eq!(queue.outstanding(), None);
+
+        let mut queue = self::queue([update(1, Kind::Step, Action::Start, 0)]);
+        assert_eq!(queue.lead(None), Role::Lead);
+        let turn = queue.take_turn();
+        assert_eq!(queue.outstanding(), None, "nobody goes on from it");
+        queue.acknowledge(turn, Some(String::new()));
+    }
+
+    #[test]
+    fn eagerly_each_update_is_a_call_and_leaves_before_the_next_function() {
+        let mut queue = queue([]);
+        queue.set_checkpointing(Checkpointing::Eager);
+        assert_eq!(queue.before_function(), Due::Nothing);
+        queue.push(update(1, Kind::Step, Action::Start, 0));
+        queue.push(update(2, Kind::Step, Action::Start, 0));
+        assert_eq!(queue.before_function(), Due::Send(Ticket(2)));
+        assert_eq!(queue.lead(None), Role::Lead);
+        let turn = queue.take_turn();
+        assert_eq!((turn.batch.len(), queue.before_function()), (1, Due::Send(Ticket(2))));
+        queue.acknowledge(turn, Some(String::new()));
+        assert_eq!(drain(&mut queue).iter().map(Vec::len).collect::<Vec<_>>(), [1]);
+        assert_eq!(queue.before_function(), Due::Nothing);
+    }
+
+    #[test]
+    fn otherwise_somebody_looks_after_what_lies_meanwhile() {
+        for mode in [Checkpointing::Batched, Checkpointing::Optimistic] {
+            let mut queue = queue([]);
+            queue.set_checkpointing(mode);
+            assert_eq!(queue.before_function(), Due::Nothing);
+            queue.push_repeatable(ended(1));
+            assert_eq!(queue.before_function(), Due::Watch);
+            assert!(queue.watch());
+            assert_eq!(queue.before_function(), Due::Nothing);
+        }
     }
 
     fn any_update() -> impl Strategy<Value = Update<String>> {

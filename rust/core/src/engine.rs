@@ -9,7 +9,7 @@ use crate::custody::Custody;
 use crate::history::History;
 use crate::id::OperationId;
 use crate::operation::{Kind, Millis, Operation, Payload, Status};
-use crate::outcome::Stop;
+use crate::outcome::{Ending, Stop};
 use crate::refusal::{Mismatch, Refusal};
 use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
@@ -198,17 +198,29 @@ impl<P: Payload, W> Engine<P, W> {
         self.history.operations().any(|operation| operation.is_awaited() && !self.is_left_behind(operation))
     }
 
+    /// Whether it is inside of a context that has ended, though the record of that end may be on its way.
     fn is_left_behind(&self, operation: &Operation<P>) -> bool {
         let mut around = operation.parent;
         // No chain of parents is longer than the history, unless it goes round; then no handler comes to what is inside.
         for _ in 0..=self.history.len() {
             match around.and_then(|parent| self.history.get(&parent)) {
                 None => return false,
-                Some(context) if context.status.is_terminal() => return true,
+                Some(context) if context.status.is_terminal() || self.has_ended(context.id) => return true,
                 Some(context) => around = context.parent,
             }
         }
         true
+    }
+
+    /// Whether the context of an operation has ended in this invocation.
+    fn has_ended(&self, id: OperationId) -> bool {
+        self.scopes.iter().any(|scope| scope.done && !scope.is_virtual() && scope.prefix == Some(id))
+    }
+
+    /// Whether what is queued is sent before the invocation ends so: where outcomes were handed on, they are not lost
+    /// without need.
+    pub fn flushes(&self, ending: Ending) -> bool {
+        ending.flushes() || self.severed.is_none() && self.queue.owes()
     }
 
     /// Whether the context replays: none of its operations was new, and it is inside a recorded one or comes to one.
@@ -277,7 +289,8 @@ impl<P: Payload, W> Engine<P, W> {
         self.scopes[scope.0].done = true;
     }
 
-    /// Queues an update about an operation, unless its context has ended or the invocation may not go on.
+    /// Queues an update about an operation, unless its context has ended or the invocation may not go on; gives what whoever
+    /// goes on from it waits for.
     pub fn write(
         &mut self,
         begun: &Begun,
@@ -289,7 +302,7 @@ impl<P: Payload, W> Engine<P, W> {
         self.check(begun.place.scope)?;
         self.advanced = true;
         self.scopes[begun.place.scope.0].fresh = true;
-        Ok(self.queue.push(Update {
+        let update = Update {
             subject: Subject::Operation(begun.place.id),
             kind: begun.kind(),
             action,
@@ -299,7 +312,9 @@ impl<P: Payload, W> Engine<P, W> {
             payload,
             error,
             options,
-        }))
+        };
+        let is_repeatable = begun.is_repeatable(action);
+        Ok(if is_repeatable { self.queue.push_repeatable(update) } else { self.queue.push(update) })
     }
 
     /// Queues the outcome of the execution itself, when it is too large for the response.

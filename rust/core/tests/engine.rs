@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perdure_core::branches::Branches;
+use perdure_core::branches::{Branches, End};
 use perdure_core::call::{Begun, Call};
-use perdure_core::checkpoint::{Role, Ticket};
+use perdure_core::checkpoint::{Checkpointing, Role, Ticket};
 use perdure_core::completion::Policy;
 use perdure_core::decision::Decision;
 use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Oddity, Operation, Status, SubType};
-use perdure_core::outcome::Stop;
+use perdure_core::outcome::{Ending, Stop};
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
@@ -244,6 +244,51 @@ fn what_can_be_sent_no_more_is_refused_whatever_stopped_the_operations_before() 
         engine.stop(reason.clone());
         assert_eq!(engine.lead(Some(ticket), 1), Err(reason));
         assert_eq!(engine.stopped_by(), Some(stop));
+    }
+}
+
+#[test]
+fn a_context_that_has_ended_leaves_timers_behind_before_its_end_is_recorded() {
+    let mut engine = invocation([]);
+    engine.queue_mut().set_checkpointing(Checkpointing::Optimistic);
+    let begun = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it");
+    let inner = engine.open_context(begun.place, false);
+    let ticket = engine.begin(inner, &WAIT, || NOW).expect("nothing refuses it").ticket().expect("it is new");
+    assert_eq!(engine.lead(Some(ticket), 1).map(|(role, _)| role), Ok(Role::Lead));
+    let turn = engine.take_turn().expect("nothing stops it");
+    engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0);
+    assert!(engine.is_awaited());
+    let end = End::Succeed { payload: None, replay_children: false };
+    assert_eq!(engine.end_context(inner, &begun, true, end), Ok(Ticket::default()), "nobody waits for it");
+    assert!(!engine.is_awaited());
+    for ending in [Ending::Raise, Ending::Refused, Ending::Succeed] {
+        assert!(engine.flushes(ending), "{ending:?} keeps what was handed on");
+    }
+    engine.stop(Refusal::Broken);
+    assert!(!engine.flushes(Ending::Raise), "as far as it can");
+}
+
+#[test]
+fn what_the_world_waits_for_and_what_happens_once_is_waited_for_in_any_case() {
+    let once = Call::Step { name: None, sub_type: "Step", semantics: Semantics::AtMostOnce };
+    let calls = [
+        (STEP, Action::Succeed, false),
+        (STEP, Action::Fail, true),
+        (once, Action::Start, true),
+        (once, Action::Succeed, true),
+        (Call::Condition { name: None }, Action::Succeed, true),
+        (WAIT, Action::Start, true),
+        (Call::Callback { name: None, sub_type: "Callback", timeout: 0, heartbeat: 0 }, Action::Start, true),
+        (Call::Invoke { name: None }, Action::Start, true),
+        (CHILD, Action::Succeed, false),
+        (CHILD, Action::Fail, true),
+    ];
+    for (call, action, is_waited_for) in calls {
+        let mut engine = invocation([]);
+        engine.queue_mut().set_checkpointing(Checkpointing::Optimistic);
+        let begun = begin(&mut engine, ROOT, &call).expect("nothing refuses it");
+        let ticket = engine.write(&begun, action, None, None, Options::None).expect("nothing refuses it");
+        assert_eq!(!engine.queue().is_durable(ticket), is_waited_for, "{call:?} {action:?}");
     }
 }
 

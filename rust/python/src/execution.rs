@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use perdure_core::checkpoint::{Ticket, Watch};
+use perdure_core::checkpoint::{Checkpointing, Due, Ticket, Watch};
 use perdure_core::operation::{Millis, Operation};
 use perdure_core::outcome::{self, Handler};
 use perdure_core::scope::ScopeId;
@@ -144,6 +144,29 @@ impl Execution {
         bells.iter().filter_map(Weak::upgrade).try_for_each(|bells| bells.ring(py, true))
     }
 
+    fn set_checkpointing(&self, name: &str) -> PyResult<()> {
+        let checkpointing = Checkpointing::parse(name)
+            .ok_or_else(|| PyValueError::new_err(format!("no way to send checkpoints: {name}")))?;
+        self.shared.lock().engine.queue_mut().set_checkpointing(checkpointing);
+        Ok(())
+    }
+
+    #[getter]
+    fn is_optimistic(&self) -> bool {
+        self.shared.lock().engine.queue().checkpointing() == Checkpointing::Optimistic
+    }
+
+    fn before_function(&self) -> u64 {
+        match self.shared.lock().engine.queue().before_function() {
+            Due::Send(Ticket(ticket)) => ticket,
+            Due::Nothing | Due::Watch => 0,
+        }
+    }
+
+    fn outstanding(&self) -> u64 {
+        self.shared.lock().engine.queue().outstanding().unwrap_or_default().0
+    }
+
     fn backlog(&self) -> (u64, u64) {
         let state = self.shared.lock();
         let queue = state.engine.queue();
@@ -169,8 +192,9 @@ impl Execution {
     fn ending(&self, handler: &str) -> PyResult<(&'static str, bool)> {
         let handler =
             Handler::parse(handler).ok_or_else(|| PyValueError::new_err(format!("no end of a handler: {handler}")))?;
-        let ending = outcome::ending(self.shared.lock().engine.stopped_by(), handler);
-        Ok((ending.as_str(), ending.flushes()))
+        let state = self.shared.lock();
+        let ending = outcome::ending(state.engine.stopped_by(), handler);
+        Ok((ending.as_str(), state.engine.flushes(ending)))
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use perdure_core::checkpoint::Ticket;
+use perdure_core::checkpoint::{Due, Ticket};
 use perdure_core::limits::MAX_DEPTH;
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PyStopIteration};
 use pyo3::intern;
@@ -111,8 +111,11 @@ impl<'py> Trampoline<'_, 'py> {
         let py = request.py();
         if let Ok(request) = request.cast_exact::<PyTuple>() {
             // What is queued now is to leave, though the function may take long.
-            if self.shared.lock().engine.queue().is_unwatched() {
-                self.driver.call_method0(intern!(py, "watch"))?;
+            let due = self.shared.lock().engine.queue().before_function();
+            match due {
+                Due::Nothing => {}
+                Due::Watch => drop(self.driver.call_method0(intern!(py, "watch"))?),
+                Due::Send(ticket) => self.wait(ticket)?,
             }
             return request.get_item(0)?.call1(request.get_item(1)?.cast::<PyTuple>()?);
         }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, assert_type
 
-from perdure import DurableContext, durable_execution, run_durable_handler
+from perdure import Checkpointing, DurableContext, durable_execution, run_durable_handler
 from perdure.types import DurableHandler, LambdaContext
 
 
@@ -13,7 +13,7 @@ def bare(event: dict[str, int], context: DurableContext) -> int:
     return context.step(lambda _: event["a"])
 
 
-@durable_execution(boto3_client=object(), deadline_reserve=timedelta(seconds=2))
+@durable_execution(boto3_client=object(), deadline_reserve=timedelta(seconds=2), checkpointing=Checkpointing.OPTIMISTIC)
 def configured(_event: str, _context: DurableContext) -> None:
     return None
 

@@ -72,6 +72,11 @@ def steps(context: DurableContext) -> None:
     del total
 
 
+def modes() -> None:
+    durable_execution(checkpointing="EAGER")  # E
+    durable_execution(checkpointing=None)  # E
+
+
 def others(context: DurableContext) -> None:
     book(1)  # E
     ask(1)  # E

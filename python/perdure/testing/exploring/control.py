@@ -173,7 +173,9 @@ class ControlledInvocation(Hooks):
         """Hold what an operation gives against the record."""
         if self._is_now:
             self._note(operation, by_default=by_default)
-            self._fault.record.give(self._arn, operation.id, value)
+            record = self._fault.record
+            give = record.give_early if self._core.is_optimistic else record.give
+            give(self._arn, operation.id, value)
 
     def operation_raised(self, operation: Any, error: Exception, *, by_default: bool) -> None:
         """Hold what an operation fails with against the record."""
@@ -193,4 +195,5 @@ class ControlledInvocation(Hooks):
 
     def batch_ended(self, operation_id: str, total: int, limit: int | None, result: Any) -> None:
         """Hold what a batch gives against the record."""
-        self._fault.record.end_batch(self._arn, operation_id, total, limit, result)
+        is_early = self._core.is_optimistic
+        self._fault.record.end_batch(self._arn, operation_id, total, limit, result, is_early=is_early)

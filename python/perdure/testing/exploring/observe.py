@@ -177,6 +177,6 @@ def _contradictions(executions: list[ExecutionHandle], fault: Fault) -> list[str
     """Say how what the run gave contradicts what is recorded; between two that go on at a time, there is no telling."""
     arns = {fault.place(execution.arn): execution.arn for execution in executions}
     runs = {(arns[place], id_): times for (place, id_), times in fault.runs.items() if place in arns}
-    only_attempts = fault.schedule.kind in ("undisturbed", "order") and not fault.own_threads
-    told = fault.record.close(runs if only_attempts else {})
+    is_whole = fault.schedule.kind in ("undisturbed", "order") and not fault.own_threads
+    told = fault.record.close(runs if is_whole else {}, is_whole=is_whole)
     return told if not fault.hands.held_up else []

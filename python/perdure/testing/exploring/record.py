@@ -36,8 +36,10 @@ class Record:
         self.contradictions: dict[str, None] = {}
         """In words, how the run contradicts its record."""
         self._service = service
-        self._batches: dict[tuple[str, str], tuple[int, BatchResult[Any]]] = {}
+        self._batches: dict[tuple[str, str], tuple[int, BatchResult[Any], bool]] = {}
         self._own_serdes: set[tuple[str, str]] = set()
+        # What was given before it was recorded, where that is so: to be held against the record in the end.
+        self._early: dict[tuple[str, str], Any] = {}
 
     def begin_body(self, arn: str, id_: str) -> None:
         """Take the begin of a function that is run to make an operation's outcome."""
@@ -50,6 +52,10 @@ class Record:
     def note_serdes(self, arn: str, id_: str) -> None:
         """Note that an operation's values are written by a serdes of the user's, and cannot be read here."""
         self._own_serdes.add((arn, id_))
+
+    def give_early(self, arn: str, id_: str, value: Any) -> None:
+        """Take what an operation gives that need not be recorded yet; if that is lost, it gives once more."""
+        self._early[arn, id_] = value
 
     def give(self, arn: str, id_: str, value: Any) -> None:
         """Take what an operation gives."""
@@ -67,7 +73,9 @@ class Record:
             name = self._name(arn, id_)
             self._add(f"{name} raised {type(error).__name__}, although it is recorded as {_told(operation)}")
 
-    def end_batch(self, arn: str, id_: str, total: int, limit: int | None, result: BatchResult[Any]) -> None:
+    def end_batch(
+        self, arn: str, id_: str, total: int, limit: int | None, result: BatchResult[Any], *, is_early: bool = False
+    ) -> None:
         """Take what a map or parallel gives.
 
         Args:
@@ -76,29 +84,35 @@ class Record:
             total: How many branches there were to admit.
             limit: How many might be in flight.
             result: What it gives.
+            is_early: Whether the ends of its branches need not be recorded yet.
 
         """
-        self._batches[arn, id_] = total, result
-        batch = self._name(arn, id_)
-        for difference in [
-            *_odd(total, limit, result),
-            *self._omitted(arn, id_, total, result),
-            *self._other(arn, id_, result),
-        ]:
-            self._add(f"the result of {batch} {difference}")
+        self._batches[arn, id_] = total, result, is_early
+        differences = [*_odd(total, limit, result), *self._omitted(arn, id_, total, result)]
+        if not is_early:
+            differences += self._other(arn, id_, result)
+        for difference in differences:
+            self._add(f"the result of {self._name(arn, id_)} {difference}")
 
-    def close(self, runs: dict[tuple[str, str], int]) -> list[str]:
+    def close(self, runs: dict[tuple[str, str], int], *, is_whole: bool) -> list[str]:
         """Look at the whole record once the run is over; give all contradictions.
 
         Args:
             runs: How often the functions of steps and checks ran, where that is known to be once an attempt.
+            is_whole: Whether no invocation was killed or cut short, so that all that was given is recorded.
 
         """
-        for (arn, id_), (total, result) in self._batches.items():
+        for (arn, id_), (total, result, is_early) in self._batches.items():
             operation = self._operation(arn, id_)
             if operation is not None and operation["Status"] == "SUCCEEDED":  # it is what this result was recorded of
-                for difference in self._omitted(arn, id_, total, result):
+                late = self._other(arn, id_, result) if is_early else ()
+                for difference in [*self._omitted(arn, id_, total, result), *late]:
                     self._add(f"the result of {self._name(arn, id_)} {difference}")
+        for (arn, id_), value in self._early.items():
+            operation = self._operation(arn, id_)
+            # Where an invocation died, the code need not come to it again.
+            if is_whole or (operation is not None and operation["Status"] == "SUCCEEDED"):
+                self.give(arn, id_, value)
         for (arn, id_), times in runs.items():
             operation = self._operation(arn, id_)
             if operation is not None and operation["Type"] == "STEP" and operation["Status"] in _ENDED:
