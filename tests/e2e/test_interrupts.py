@@ -26,7 +26,7 @@ from perdure import (
 )
 from perdure._core import hands_at_work
 from perdure.config import CompletionConfig, NestingType
-from perdure.engine import driver
+from perdure.engine import driver, repeats
 from perdure.engine import threads as _threads
 from perdure.engine.batch import BranchThreads
 from perdure.engine.checkpoint import Checkpointer
@@ -193,7 +193,7 @@ SCENES: dict[str, tuple[Callable[[DurableContext], Any], type[Recorder]]] = {
 }
 
 LINE = [Checkpointer.send, Checkpointer._checkpoint, Checkpointer._count]
-TROUBLE = [Checkpointer.pages, Checkpointer._repeat]
+TROUBLE = [Checkpointer.pages, Checkpointer._repeat, repeats.repeat]
 WATCH = [Checkpointer.watch, Checkpointer._flusher]
 END = [Checkpointer.close, Invocation.end, Invocation.join, Checkpointer.flush]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure._core import MAX_OPERATIONS, MAX_WRITTEN
 from perdure._log import Log
 from perdure.engine import threads as _threads
-from perdure.exceptions import BotoClientError, CheckpointError, ExecutionError, GetExecutionStateError
+from perdure.exceptions import CheckpointError, ExecutionError, GetExecutionStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,20 +27,15 @@ if TYPE_CHECKING:
     from perdure.engine.client import Client
     from perdure.engine.hooks import Hooks
     from perdure.engine.received import Checkpoint, Operations
+    from perdure.exceptions import BotoClientError
 
 T = TypeVar("T")
 
 LINGER = 0.010
 """Seconds that an update which nobody waits for may stay queued."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds before a throttled or lost call is repeated: at first, and at most."""
-
 CROWDED, HEAVY = MAX_OPERATIONS * 4 // 5, MAX_WRITTEN * 4 // 5
 """Operations, and bytes written, of which to warn: 80 % of what the service allows an execution."""
-
-_TOO_MANY_REQUESTS = 429
-_SERVER_ERROR = 500
 
 sleep = time.sleep
 logger = Log("perdure")
@@ -258,37 +253,12 @@ class Checkpointer:
     def _repeat(
         self, call: Callable[[], T], kind: type[BotoClientError], error: Exception, handled: BaseException | None
     ) -> T:
-        """Repeat a throttled or lost call while the invocation's time allows.
+        """Repeat a throttled or lost call while the invocation's time allows: see `perdure.engine.repeats.repeat`."""
+        from perdure.engine import repeats  # noqa: PLC0415  only in trouble
 
-        Args:
-            call: Makes it.
-            kind: What its failure is raised as.
-            error: What it has raised.
-            handled: What was being handled around it, which whatever it raises has as its context.
-
-        """
-        from perdure.engine.retry_after import asked_to_wait  # noqa: PLC0415  the same
-
-        draw, nap = self._chance_and_sleep()
-        pause, until = FIRST_PAUSE, None
-        calls, most = 1, self._client.most_calls()
         try:
-            while True:
-                _raise_exhaustion(error, handled)
-                now = time.monotonic()
-                jittered = pause * (0.5 + draw() / 2)
-                delay = max(jittered, asked_to_wait(error))
-                until = now + self._patience() if until is None else until
-                if not _is_passing(error) or calls == most or now + delay > until:
-                    if isinstance(error, (kind, ExecutionError)):  # classified already, or an odd answer
-                        raise error
-                    raise kind.from_exception(error) from error
-                nap(delay)
-                pause, calls = min(pause * 2, LONGEST_PAUSE), calls + 1
-                try:
-                    return call()
-                except Exception as again:  # noqa: BLE001  classified above
-                    error = again
+            means = repeats.Means(self._patience, self._client.most_calls(), *self._chance_and_sleep())
+            return repeats.repeat(call, kind, error, handled, means)
         finally:
             del error, handled  # whose tracebacks hold this frame
 
@@ -301,24 +271,6 @@ class Checkpointer:
         return random, sleep
 
 
-def _raise_exhaustion(error: BaseException, handled: BaseException | None) -> None:
-    """Raise the `RecursionError` behind a failed call, if there is one.
-
-    It is the caller's stack that was at its end, and no trouble of the call, though HTTP clients raise it as one.
-    """
-    cause: BaseException | None = error
-    for _ in range(_MOST_CAUSES):
-        if cause is None or cause is handled:
-            return
-        if isinstance(cause, RecursionError):
-            raise cause
-        cause = cause.__cause__ or cause.__context__
-
-
-_MOST_CAUSES = 50
-"""How far back causes are looked through, which may go round."""
-
-
 def _check_marker(marker: Any, asked: set[str]) -> None:
     """Refuse a NextMarker that would have the pages go on for ever."""
     if not isinstance(marker, str):
@@ -327,25 +279,3 @@ def _check_marker(marker: Any, asked: set[str]) -> None:
         raise ExecutionError(
             f"the service gave the NextMarker {marker!r:.200} a second time: the pages of recorded operations go round"
         )
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the same call may succeed a moment later: throttling, the service's own trouble, a lost connection."""
-    response = getattr(error, "response", None)
-    if isinstance(error, BotoClientError):
-        if error.response_metadata is None:
-            return error.is_retryable()
-        response = {"Error": error.error, "ResponseMetadata": error.response_metadata}
-    if isinstance(response, dict):
-        said, metadata = response.get("Error"), response.get("ResponseMetadata")
-        code = str(said.get("Code", "")) if isinstance(said, dict) else ""
-        status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
-        if code.startswith("KMS") or not isinstance(status, int):
-            return False
-        return status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return True
-    return any(base.__module__ == "botocore.exceptions" and base.__name__ in _LOST for base in type(error).__mro__)
-
-
-_LOST = frozenset({"HTTPClientError", "ConnectionError"})
