@@ -249,7 +249,7 @@ class Execution:
         """Run the flow of an operation (`perdure.engine.flows`) to its end in this thread, which may block.
 
         This is one call, so that no interrupt can come between a request and its answer: the flow hears of whatever is
-        raised, where it stands. Where its operation is to wait it is closed, and the code unwinds, as by `Scope.suspend`.
+        raised, where it stands. Where its operation is to wait it is closed, and the code unwinds (`Scope.suspend`).
 
         Args:
             flow: Gives requests, and returns a result.
