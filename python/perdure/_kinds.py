@@ -13,6 +13,11 @@ KEPT, LOOSE, LOST = range(3)
 """Comes back as it is; as a value that equals it, as a tuple for a NamedTuple; or cannot be written as it is."""
 
 _SETS = (set, frozenset, collections.abc.Set)
+_HOLDERS = (
+    *(list, dict, tuple, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Collection),
+    *(collections.abc.Mapping, collections.abc.MutableMapping, *_SETS, collections.abc.MutableSet),
+)
+"""Generics whose items are converted; those of others, such as an iterator, are nobody's to look at."""
 _BASICS = (str, int, float, bytes, list, dict, tuple)
 _ALIAS: Any = getattr(typing, "TypeAliasType", None)
 
@@ -56,9 +61,11 @@ def kinds_of(annotation: Any, seen: frozenset[Any] = frozenset()) -> Kinds:
     found = Kinds()
     for argument in arguments:
         found |= kinds_of(argument, seen)
-    if origin is Annotated or origin is typing.Union or origin is types.UnionType:
-        return found
-    return found | kinds_of(origin, seen)
+    if origin is Annotated or origin is typing.Union or origin is types.UnionType or origin in _HOLDERS:
+        return found | kinds_of(origin, seen)
+    own = kinds_of(origin, seen)
+    is_alias = _ALIAS is not None and isinstance(origin, _ALIAS)
+    return own | found if is_alias or own.lost is not KEPT else own
 
 
 def _of_class(cls: type, seen: frozenset[Any]) -> Kinds:

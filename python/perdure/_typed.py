@@ -76,14 +76,17 @@ class Typed(SerDes[Any]):
 
         """
         plain = self.plain(value)
-        again = self.plain(self.read(plain))
+        self.refuse_loss(value, plain, self.plain(self.read(plain)))
+        return plain
+
+    def refuse_loss(self, value: Any, plain: Any, again: Any) -> None:
+        """Refuse a value of whose plain data a part is not there any more."""
         lost = _lost(plain, again, "$")
         if lost is not None:
             raise SerDesError(
                 f"{lost} would be lost: the {type(value).__name__} is read back as {name_of(self.of)}, which has no "
-                f"such field. Annotate the function with the type of what it returns, or give returns="
+                f"such field there. Annotate the function with the type of what it returns, or give returns="
             )
-        return plain
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:  # noqa: ARG002  part of the interface
         """Write a value."""
@@ -139,14 +142,20 @@ class Validated(Typed):
     def convert(self, value: Any) -> Any:
         """Give plain data as the type."""
         try:
-            return self._adapter.validate_python(value, by_alias=True, by_name=True)
+            return self._adapter.validate_python(value, strict=False, by_alias=True, by_name=True)
         except ValueError as error:
             raise _misfit(self.of, _pydantic_words(error)) from error
 
     def plain(self, value: Any) -> Any:
         """Give a value as plain data."""
-        dumped = self._adapter.dump_python(value, round_trip=True, serialize_as_any=True, warnings=False)
-        return _rest(dumped)
+        return _rest(self._adapter.dump_python(value, round_trip=True, warnings=False))
+
+    def kept(self, value: Any) -> Any:
+        """Give a value as plain data; also what a field holds of a class derived from its own must not be lost."""
+        plain = super().kept(value)
+        whole = self._adapter.dump_python(value, round_trip=True, warnings=False, serialize_as_any=True)
+        self.refuse_loss(value, _rest(whole), plain)
+        return plain
 
     def sent(self, value: Any) -> Any:
         """Give a value as what JSON can hold."""
@@ -499,6 +508,8 @@ def _rest(value: Any) -> Any:
         return tuple(map(_rest, value))
     if isinstance(value, (list, set, frozenset)):
         return [_rest(inner) for inner in value]
+    if hasattr(value, "get_secret_value"):
+        raise SerDesError(f"a {type(value).__name__} would be recorded as asterisks: keep secrets out of results")
     return import_module("pydantic_core").to_jsonable_python(value)
 
 
