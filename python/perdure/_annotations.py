@@ -41,9 +41,18 @@ def typed_of(function: Any) -> Typed | None:
     known = _known.get(id(function))
     if known is not None:
         return known[1]
-    if _is_typed(function):
+    if type(function) is FunctionType:
+        of_code = _known_codes.get(id(function.__code__))
+        if of_code is not None and of_code[1] == _basis(function) and not hasattr(function, "__wrapped__"):
+            return of_code[2]
+    elif _is_typed(function):
         return function  # type: ignore[no-any-return]
     return _of(_plain_function(function), "return")
+
+
+def _basis(function: Any) -> Any:
+    """Give what the type of a function's results follows from, if it is known by its code."""
+    return function.__annotations__.get("return"), id(function.__globals__)
 
 
 def _is_typed(value: Any) -> bool:
@@ -97,15 +106,10 @@ def _of(function: Any, parameter: str, *, remember: bool = True) -> Typed | None
 
 def _found(function: Any, annotation: Any) -> Typed | None:
     """Find the type of a function's results, and keep it for the next time."""
-    code, follows_from = function.__code__, (annotation, id(function.__globals__))
-    there = _known_codes.get(id(code))
-    by_code = _is_known_by_code(function, annotation)
-    if by_code and there is not None and there[1] == follows_from:
-        return there[2]
     typed = _resolved(function, annotation)
-    if by_code:
-        _remember(_known_codes, code, follows_from, typed)
-    else:
+    if _is_known_by_code(function, annotation):
+        _remember(_known_codes, function.__code__, _basis(function), typed)
+    if not function.__closure__ or id(function.__code__) not in _known_codes:
         _remember(_known, function, typed)
     if typed is None:
         _note_plain(annotation)

@@ -18,6 +18,7 @@ _HOLDERS = (
     *(collections.abc.Mapping, collections.abc.MutableMapping, *_SETS, collections.abc.MutableSet),
 )
 """Generics whose items are converted; those of others, such as an iterator, are nobody's to look at."""
+_DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _BASICS = (str, int, float, bytes, list, dict, tuple)
 _ALIAS: Any = getattr(typing, "TypeAliasType", None)
 
@@ -31,6 +32,7 @@ class Kinds(NamedTuple):
         msgspec: Whether it holds what msgspec alone converts.
         local: Whether it holds a class that a function has made, which may make another one each time.
         hidden: Whether it holds an attrs class with fields that msgspec does not write.
+        keys: Whether it holds a dict by other keys than texts, as which they are written.
 
     """
 
@@ -39,6 +41,7 @@ class Kinds(NamedTuple):
     msgspec: bool = False
     local: bool = False
     hidden: bool = False
+    keys: bool = False
 
     def __or__(self, other: Any) -> Kinds:
         """Put together."""
@@ -59,6 +62,8 @@ def kinds_of(annotation: Any, seen: frozenset[Any] = frozenset()) -> Kinds:
         return Kinds()
     arguments = get_args(annotation)[:1] if origin is Annotated else get_args(annotation)
     found = Kinds()
+    if origin in _DICTS and arguments[:1] != (str,):
+        found = Kinds(keys=True)
     for argument in arguments:
         found |= kinds_of(argument, seen)
     if origin is Annotated or origin is typing.Union or origin is types.UnionType or origin in _HOLDERS:
@@ -111,7 +116,7 @@ def _of_fields(cls: type, seen: frozenset[Any]) -> Kinds:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except Exception:  # noqa: BLE001  whatever evaluating them raises; who converts says so
-        return Kinds()
+        return Kinds(keys=True)
     found = Kinds()
     for hint in hints.values():
         found |= kinds_of(hint, seen)

@@ -98,21 +98,39 @@ class Typed(SerDes[Any]):
 
 
 class Converted(Typed):
-    """By msgspec."""
+    """By msgspec.
 
-    __slots__ = ("_convert", "_dump")
+    Args:
+        of: The type.
+        keys: Whether it holds dicts whose keys are not texts: looking for them takes time.
 
-    def __init__(self, of: Any) -> None:
+    """
+
+    __slots__ = ("_convert", "_dump", "_keys")
+
+    def __init__(self, of: Any, *, keys: bool = True) -> None:
         msgspec: Any = import_module("msgspec")
         super().__init__(of)
         msgspec.json.Decoder(of, dec_hook=_read_other)  # a type that it cannot convert is refused here
         self._convert = msgspec.convert
         self._dump = msgspec.to_builtins
+        self._keys = keys
+
+    def read(self, value: Any) -> Any:
+        """Give what plain data stands for."""
+        if value is None:
+            return None
+        if not self._keys:
+            try:  # the shortest way, for each replayed operation pays for it; options cost as much as fields
+                return self._convert(value, self.of)
+            except (ValueError, TypeError):  # maybe of what msgspec does not know, or of what is wrong
+                pass
+        return self.convert(value)
 
     def convert(self, value: Any) -> Any:
         """Give plain data as the type."""
         try:
-            return self._convert(value, self.of, str_keys=True, dec_hook=_read_other)
+            return self._convert(value, self.of, str_keys=self._keys, dec_hook=_read_other)
         except (ValueError, TypeError) as error:
             raise _misfit(self.of, str(error)) from error
 
@@ -441,7 +459,7 @@ def _by_library(of: Any, kinds: Kinds, sent: bool) -> Typed | None:
         return Unconverted(of, f"of {name_of(of)}, {words}")
     by_pydantic = kinds.pydantic and not kinds.msgspec
     try:
-        return Validated(of) if by_pydantic else Converted(of)
+        return Validated(of) if by_pydantic else Converted(of, keys=kinds.keys)
     except ImportError as error:
         if kinds.lost is LOOSE and not sent:
             return None  # as it always was, which is equal
