@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
+from dataclasses import fields
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from perdure import durable_execution
 from perdure._core import Updates
-from perdure.local import LocalService
+from perdure.local import LocalService, VirtualClock
+from perdure.retries import RetryDecision
 from support import corpus
 from support.wire import lambda_environment, scripted
 from support.wired import LOST_AFTER, authority, certified, wire
@@ -71,6 +75,68 @@ def test_an_execution_over_the_wire_is_recorded_as_one_within_the_process(
         there = run(name, over_the_wire(name), service)
     assert over.requests or not there["operations"]
     assert there == run(name, corpus.HANDLERS[name], LocalService())
+
+
+def looks(context: Any, seen: list[Any]) -> None:
+    """Look at what is recorded, after each of some operations that bring moments along."""
+
+    def look() -> None:
+        state = context.state.operations
+        seen.append({key: operation for key, operation in state.items() if key in state})
+
+    def fail_once(step: Any) -> int:
+        if step.attempt == 1:
+            raise ValueError("once")
+        return 1
+
+    look()
+    context.step(lambda _: look() or 1, name="a")
+    look()
+    context.step(fail_once, name="again", retry=lambda _error, _attempt: RetryDecision.retry(timedelta(seconds=5)))
+    look()
+    context.run_in_child_context(lambda inner: inner.wait(7, name="w"), name="child")
+    look()
+    context.create_callback(name="cb", timeout=timedelta(hours=1))
+    look()
+
+
+def test_the_state_has_the_same_moments_whichever_client_has_read_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer's bytes have them in seconds; boto3 makes datetimes of these, and an event has milliseconds."""
+
+    def run_with(dressed: Callable[[Any], Any], service: LocalService) -> list[Any]:
+        seen: list[Any] = []
+        handler = durable_execution(lambda _event, context: looks(context, seen))
+        assert service.register("f", dressed(handler)).run("f").status == "SUCCEEDED"
+        return seen
+
+    moment = dt.datetime(2100, 1, 2, 3, 4, 5, 678_000, dt.UTC)
+    service = LocalService(clock=VirtualClock(moment))
+    with wire(service, monkeypatch, tmp_path, "http", lambda _number: None) as over:
+        natively = run_with(over.dressed, service)
+    by_dicts = run_with(lambda handler: handler, LocalService(clock=VirtualClock(moment)))
+    assert len(over.requests) > 5
+    assert [[*map(of_state, state.values())] for state in natively] == [
+        [*map(of_state, state.values())] for state in by_dicts
+    ]
+    last = {operation.name: operation for operation in natively[-1].values()}
+    again, child, callback = (last[name] for name in ("again", "child", "cb"))
+    assert again.end_timestamp - again.start_timestamp == timedelta(seconds=5)
+    assert child.end_timestamp - child.start_timestamp == timedelta(seconds=7)
+    assert last["w"].wait_details.scheduled_end_timestamp == child.end_timestamp
+    assert callback.start_timestamp == child.end_timestamp
+    assert callback.start_timestamp.microsecond == moment.microsecond
+
+
+def of_state(operation: Any) -> dict[str, Any]:
+    """Give an operation of the state without what is drawn anew for each execution."""
+    varies = {"operation_id", "parent_id"} if operation.operation_type.value == "EXECUTION" else set()
+    found = {one.name: getattr(operation, one.name) for one in fields(operation) if one.name not in varies}
+    found.pop("callback_details")
+    if varies:
+        del found["name"]
+    return found
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from perdure import DurableContext, durable_execution
 from perdure.local import LocalService
 from perdure.retries import RetryPresets
+from support.invocations import invoke, op
 
 if TYPE_CHECKING:
     import pytest
@@ -61,7 +66,64 @@ def test_a_line_for_each_thing_that_happens(caplog: pytest.LogCaptureFixture) ->
     ]
 
 
-def test_nothing_is_written_or_loaded_without_that_level(caplog: pytest.LogCaptureFixture) -> None:
+PROGRAM = """
+import logging, sys
+logging.basicConfig(level=sys.argv[1])
+from support.invocations import invoke, op
+
+def handler(context):
+    context.step(lambda _: 1, name="recorded")
+    context.step(lambda _: 2, name="new")
+    context.run_in_child_context(lambda inner: inner.step(lambda _: 3))
+
+response, _ = invoke(handler, op("STEP", "SUCCEEDED", 1, Name="recorded", details={"Result": "1"}))
+assert response["Status"] == "SUCCEEDED", response
+print(sorted(name for name in sys.modules if name.startswith("perdure.engine") or name == "perdure.plugin"))
+"""
+
+
+def modules(level: str) -> str:
+    """Give the modules of the engine that a process has loaded which has logged at this level."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run(
+        [sys.executable, "-c", PROGRAM, level], env=environment, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+def test_nothing_of_it_is_loaded_without_that_level() -> None:
+    looking = ("debug_log", "engine.hooks", "engine.told", "engine.plugin", "perdure.plugin")
+    usual, wanted = modules("INFO"), modules("DEBUG")
+    assert [name for name in looking if name in usual] == []
+    assert [name for name in looking if name not in wanted] == []
+
+
+def calls(count: int) -> Counter[str]:
+    """Give what is called, Python's and native, while so many recorded steps are replayed."""
+    seen: Counter[str] = Counter()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            seen[frame.f_code.co_qualname] += 1
+        elif event == "c_call":
+            seen[argument.__qualname__] += 1
+
+    def replay(context: DurableContext) -> None:
+        sys.setprofile(note)
+        try:
+            for _ in range(count):
+                context.step(fail, name="a")
+        finally:
+            sys.setprofile(None)
+
+    recorded = [op("STEP", "SUCCEEDED", n, Name="a", details={"Result": "1"}) for n in range(1, count + 1)]
+    response, _ = invoke(replay, *recorded)
+    assert response["Status"] == "SUCCEEDED", response
+    return seen
+
+
+def test_a_replayed_operation_is_two_calls_and_none_to_a_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "perdure")
-    LocalService().register("f", handler).run("f")
-    assert [record for record in caplog.records if record.levelno < logging.INFO] == []
+    few, many = calls(10), calls(110)
+    assert many - few == {"DurableContext.step": 100, "Scope.step": 100}
