@@ -150,6 +150,7 @@ def _makers(*, quick: bool) -> list[Callable[[], list[Work]]]:
         lambda: [works.plugged(3000)],
         lambda: [works.plugged(300, (PERDURE, OFFICIAL))],
         lambda: [works.map_in_batches(3000, 100, 0.005, weight=2)],
+        lambda: [works.traced(1000)],
         lambda: [works.map_replay(parent_open=True, count=100)],
         lambda: [works.map_replay(parent_open=True)],
         lambda: [works.map_fresh(None, 0.005, weight=2)],

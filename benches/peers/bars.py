@@ -127,6 +127,7 @@ def bars(results: Results) -> list[Bar]:
             TIMES,
             at_least=True,
         ),
+        faster("replay of 1,000 steps, traced by OpenTelemetry", "traced-1000", 10),
         faster("map of 1,000, all done, still open", "map-open-1000-none", 15),
         faster("map of 1,000, fresh, unlimited, 5 ms service", "map-fresh-none-5ms", 2.5),
         Bar(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 OFFICIAL_PACKAGE = "aws_durable_execution_sdk_python"
+OTEL_PACKAGE = "aws_durable_execution_sdk_python_otel"
 WAITS = ("_STOP_SIGNAL_POLL_SECONDS", "_BLOCKED_CALLER_WAIT_SECONDS")
 PATCHED_SECONDS = 0.0001
 
@@ -82,6 +84,45 @@ class Sdk:
         hooks = [name for name in vars(base) if not name.startswith("_")] if overrides else []
         plugin = type("Idle", (base,), dict.fromkeys(hooks, lambda _self, _info: None))
         return type("Factory", (), {"create_plugin": lambda _self, _info: plugin()})()
+
+    def tracing(self) -> tuple[Any, Any]:
+        """Make a factory of AWS's plugins for OpenTelemetry, and the exporter in memory that gets their spans.
+
+        The package is imported once for each SDK: its imports of the official one mean the SDK that it is to run under.
+        """
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  only for works with traces
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
+
+        with self._meant():
+            package = importlib.import_module(OTEL_PACKAGE)
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(id_generator=package.DeterministicIdGenerator())
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        return package.ExecutionOtelPluginFactory(package.OtelPluginConfig(tracer_provider=provider)), exporter
+
+    @contextmanager
+    def _meant(self) -> Iterator[None]:
+        """Have the official SDK's names mean this SDK for what is imported meanwhile, which is forgotten again."""
+        ours = self.package != OFFICIAL_PACKAGE
+        names = (OFFICIAL_PACKAGE, OTEL_PACKAGE) if ours else (OTEL_PACKAGE,)
+
+        def taken() -> dict[str, Any]:
+            found = [
+                name for name in sys.modules if name.startswith(tuple(f"{one}." for one in names)) or name in names
+            ]
+            return {name: sys.modules.pop(name) for name in found}
+
+        kept = taken()
+        try:
+            if ours:
+                importlib.import_module("perdure.compat").install()
+            yield
+        finally:
+            if ours:
+                importlib.import_module("perdure.compat").uninstall()
+            taken()
+            sys.modules.update(kept)
 
     def map_config(self, concurrency: int | None) -> Any:
         """Give the configuration of a map."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 NAME = "charge"
 ITEMS = 1000
+SPANS = ["DurableExecutionRoot", "Invocation", "Workflow"]
+"""What is traced of an invocation in which everything is replayed."""
+
 BATCH = 250
 """Updates that one call carries at most."""
 
@@ -390,6 +393,41 @@ def plugged(count: int, sdks: tuple[Sdk, ...] = (PERDURE,)) -> Work:
         *entries(lambda sdk: [sdk.plugin(overrides=True)], "-all"),
     ]
     return Work(f"plugin-{count}", f"{count:,} fresh steps, 0 ms service, plugins", contenders, operations=count)
+
+
+def traced(count: int) -> Work:
+    """Replay finished steps with AWS's plugin for OpenTelemetry, whose spans are kept in memory."""
+    history = step_history(count, small)
+    wanted = [small(number) for number in range(count)]
+    text = text_of(event_of(history))
+
+    def entry(sdk: Sdk) -> Entry:
+        factory, exporter = sdk.tracing()
+        (made,) = sdk_entries(
+            lambda _sdk, seen: steps_body(count, small, seen),
+            text,
+            wanted,
+            count,
+            sdks=(sdk,),
+            plugins=lambda _: [factory],
+        )
+
+        def prepare() -> Call:
+            exporter.clear()
+            call = made.prepare()
+
+            def verify(output: Any) -> None:
+                call.verify(output)
+                spans = sorted({span.name for span in exporter.get_finished_spans()})
+                expect(spans, SPANS, f"{sdk.name}'s spans")
+
+            return replace(call, verify=verify)
+
+        return replace(made, prepare=prepare)
+
+    title = f"replay of {count:,} steps, 45 B, traced by OpenTelemetry"
+    entries = [entry(sdk) for sdk in SDKS]
+    return Work(f"traced-{count}", title, entries, operations=count, repeatable=True, event_text=text)
 
 
 def _bare_fresh(bare: Bare, count: int, value: Value, wanted: list[Any], latency: float) -> Entry:
