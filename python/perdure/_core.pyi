@@ -9,7 +9,10 @@ for it.
 """
 
 from collections.abc import Callable, Generator
-from typing import Any, Final, Literal, TypeAlias, TypeVar, final
+from datetime import datetime
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, final
+
+from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
 _Wire: TypeAlias = dict[str, Any]
@@ -58,9 +61,12 @@ __all__ = [
     "Batch",
     "Errand",
     "Execution",
+    "Listeners",
     "NativeClient",
     "Operation",
     "Scope",
+    "Teller",
+    "Told",
     "Updates",
     "__version__",
     "at_work",
@@ -72,8 +78,13 @@ __all__ = [
     "encode_json",
     "exponential_delay",
     "hands_at_work",
+    "info_at_work",
+    "info_recorded",
     "jittered_delay",
     "linear_delay",
+    "moment",
+    "operation_end_info",
+    "operation_start_info",
     "start_thread",
     "typed_of",
     "while_held",
@@ -210,10 +221,12 @@ class Execution:
         `Scope.enter` and `Operation.enter` mark the thread of control, by a context variable.
         """
 
-    def observe(self, observer: Callable[[Operation], object]) -> None:
+    def observe(self, observer: Callable[[Operation], object] | Teller) -> None:
         """Have each operation shown that code comes to and that is not simply replayed, before it is given.
 
         So are callbacks whose answer is asked for, once it is there. What the observer raises, whoever came raises.
+        A `Teller` tells by itself of operations of which nothing is recorded, and is asked for its `operation_found` of
+        others.
         """
 
     def set_deadline(self, seconds: float) -> None:
@@ -1084,6 +1097,187 @@ def start_thread(threads: list[Any], forget: Callable[[], None], function: Calla
         RuntimeError: If the system has no more threads; then ``threads`` is as before.
 
     """
+
+# ---- plugins
+
+@final
+class Listeners:
+    """The hooks of plugins, each with the methods that are called one after the other.
+
+    What a method raises is logged, and harms nobody; what is no `Exception` is raised, and nobody after that is called.
+
+    Args:
+        methods: Of each hook, by its name.
+        log: Called with a hook, a method of it and what that raised.
+
+    """
+
+    def __new__(cls, methods: dict[str, list[Any]], log: Callable[[str, Any, BaseException], None]) -> Listeners: ...
+    def any_of(self, *hooks: str) -> bool:
+        """Tell whether somebody listens to one of these hooks."""
+
+    def is_within(self) -> bool:
+        """Tell whether this thread is in a hook."""
+
+    def tell(self, name: str, info: Any) -> None:
+        """Call a hook."""
+
+    def ask(self, name: str, info: Any) -> list[Any]:
+        """Call a hook; give what each plugin answers, None where it failed."""
+
+    def tell_all(self, name: str, info: Any) -> BaseException | None:
+        """Call a hook of every plugin, whatever those before it raise; give the last that is no `Exception`."""
+
+@final
+class Told:
+    """What the service has told of operations, part after part; it grows while the invocation runs.
+
+    Of types and statuses that there are no names for, nothing is kept.
+
+    Args:
+        parts: The operations of the event and of its further pages, which others add those of answers to.
+        as_dicts: Gives a part that is no list as one.
+
+    """
+
+    def __new__(cls, parts: list[Any], as_dicts: Callable[[Any], list[_Wire]]) -> Told: ...
+    @property
+    def at_first(self) -> int:
+        """How many parts there were when the invocation began."""
+
+    def size(self) -> int:
+        """Give how many parts there are, read or not."""
+
+    def read(self) -> int:
+        """Read what has come; give how many parts there are."""
+
+    def execution(self) -> _Wire | None:
+        """Give the operation that is the execution itself, as it was at first; None if there is none."""
+
+    def latest(self, key: str) -> _Wire | None:
+        """Give the latest that was read of an operation; None if nothing was."""
+
+    def at(self, key: str, parts: int) -> _Wire | None:
+        """Give what so many parts tell of an operation; None if they tell nothing."""
+
+    def info(self, key: str, parts: int) -> Any:
+        """Give the same as an `OperationInfo`."""
+
+    def count(self, parts: int) -> int:
+        """Give how many operations so many parts tell of."""
+
+    def ids(self, parts: int) -> list[str]:
+        """Give the operations that so many parts tell of, in the order in which they were first told of."""
+
+    def changed(self, since: int, parts: int) -> dict[str, None]:
+        """Give the operations whose status the parts from ``since`` on have changed, in the order of that."""
+
+    def expect(self, keys: list[str]) -> None:
+        """Note that those of these operations that have ended are new, and somebody may be told so."""
+
+    def ended(self) -> list[tuple[str, _Wire]]:
+        """Give the operations that have ended in this invocation, in that order, until somebody takes them out."""
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether of any of those that were expected nobody was told yet."""
+
+    def take(self, key: str) -> _Wire | None:
+        """Take out the end of an operation; None if it has none that is new, or somebody else has taken it."""
+
+@disjoint_base
+class Teller:
+    """Tells plugins of an invocation's operations: what happens with nearly every one.
+
+    What derives from it has methods for the rest: ``operation_found(operation)`` for those of which something is
+    recorded, ``tell_end(key, raw)`` for ends that need care, ``tell_again(operation, error)`` for contexts that ran
+    again for their result, ``gave_early(operation)`` and ``tell_late()`` for what is recorded after it has given its
+    result, ``function_failed(fields, error)``, ``operation_failed(operation, error)``, and
+    ``first_heard()``, which gives the lock to release when an answer comes. The others are those of
+    `perdure.engine.hooks.Hooks`.
+
+    Args:
+        told: What the service tells.
+        listeners: Who is told.
+        time: Gives the time, in Unix seconds.
+        is_optimistic: Whether results are handed on before they are recorded.
+
+    """
+
+    def __new__(cls, told: Told, listeners: Listeners, time: Callable[[], float], is_optimistic: bool) -> Self: ...
+    @property
+    def told(self) -> Told:
+        """What the service tells."""
+
+    @property
+    def listeners(self) -> Listeners:
+        """Who is told."""
+
+    @property
+    def within(self) -> dict[str, Any]:
+        """Operations whose ends are being told, each with a lock that is held meanwhile."""
+
+    def now(self) -> datetime:
+        """Give the time."""
+
+    def was_begun(self, operation: Operation) -> bool:
+        """Tell whether this invocation has come to an operation before, and nothing was recorded of it then."""
+
+    def begin_operation(self, operation: Operation) -> None:
+        """Tell of an operation of which nothing is recorded."""
+
+    def before_operation(self, method: str) -> None:
+        """Do nothing."""
+
+    def after_operation(self, scope: Scope) -> None:
+        """Tell of the end of the operation that a context has come to last."""
+
+    def heard(self) -> None:
+        """Say that an answer has come."""
+
+    def followed(
+        self, operation: Operation, flow: Generator[Any, Any, _T], *, by_default: bool
+    ) -> Generator[Any, Any, _T]:
+        """Give the flow of an operation, and tell of the end when it has one."""
+
+    def steers(self) -> bool:
+        """Tell that plugins only hear of what happens."""
+
+    def watches_operations(self) -> bool:
+        """Tell whether contexts are to say what their code comes to."""
+
+    def function(self, kind: Literal["step", "condition", "context"], operation: Operation, function: Any) -> Any:
+        """Give a function that tells of its beginning and its end."""
+
+    def telling(self, known: dict[str, Any], function: Any) -> Callable[..., Any]:
+        """Give such a function, of what is known of it but the time."""
+
+    def end_function(self, known: dict[str, Any], outcome: Any, error: Any) -> None:
+        """Tell of a function that has ended, of what is known of it but the time; that becomes the info's own."""
+
+    def operation_gave(self, operation: Operation, value: Any, *, by_default: bool) -> None:
+        """Tell of the end of a step, a condition or a context."""
+
+    def operation_raised(self, operation: Operation, error: Exception, *, by_default: bool) -> None:
+        """Tell of the end of a step, a condition or a context, that has failed."""
+
+    def tell_recorded_end(self, raw: _Wire) -> None:
+        """Tell of the end of an operation, as it is recorded."""
+
+def info_at_work(operation: Operation) -> dict[str, Any]:
+    """Give the fields of an `OperationInfo` of an operation that is at work."""
+
+def info_recorded(raw: _Wire) -> dict[str, Any]:
+    """Give the fields of an `OperationInfo` of a recorded operation."""
+
+def operation_start_info(fields: dict[str, Any]) -> Any:
+    """Make an `OperationStartInfo` of its fields, which become its own."""
+
+def operation_end_info(fields: dict[str, Any]) -> Any:
+    """Make an `OperationEndInfo` of its fields, which become its own."""
+
+def moment(value: Any) -> datetime | None:
+    """Give a moment as the wire has it, in Unix milliseconds or as a datetime; None for none, or for an odd one."""
 
 # ---- the codec
 

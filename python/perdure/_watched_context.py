@@ -36,6 +36,16 @@ def _announced(method: Method) -> Method:
     return begin  # type: ignore[return-value]
 
 
+class AwaitingContext(DurableContext):
+    """The same for operations alone that end from outside."""
+
+    __slots__ = ()
+
+    wait = _announced(DurableContext.wait)
+    create_callback = _announced(DurableContext.create_callback)
+    invoke = _announced(DurableContext.invoke)
+
+
 class WatchedContext(DurableContext):
     """A context whose operations are told of before they begin and after they have ended."""
 

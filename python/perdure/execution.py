@@ -432,9 +432,9 @@ def _kind_of_context(hooks: Hooks) -> type[DurableContext]:
     """Give the class of the contexts of an invocation with hooks: a plain one, unless they hear of each call."""
     if not hooks.watches_operations():
         return DurableContext
-    from perdure._watched_context import WatchedContext  # noqa: PLC0415  only for those who look inside
+    from perdure._watched_context import AwaitingContext, WatchedContext  # noqa: PLC0415  only for those who look inside
 
-    return WatchedContext
+    return WatchedContext if hooks.watches_replays() else AwaitingContext
 
 
 def _count(checkpoints: Checkpointer, pages: list[Operations]) -> None:

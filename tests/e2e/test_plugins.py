@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
+import gc
 import logging
+import sys
 import threading
+import traceback
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +20,9 @@ from perdure import DurableContext, durable_execution, run_durable_handler
 from perdure.engine.hooks import Hooks
 from perdure.engine.hosted import HostedEvent
 from perdure.plugin import DurableInstrumentationPlugin, InvocationStatus
+from perdure.retries import RetryPresets
 from support.ledger import Ledger
+from support.plugged import HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,6 +269,50 @@ def test_nothing_outlives_the_invocation() -> None:
         assert run(handler, ledger) == succeeded("20")
         ledger.check(1)
         assert _thread._count() == before
+
+
+def test_no_plugin_is_kept_when_its_invocation_is_over() -> None:
+    kept: list[Any] = []
+    hooks: dict[str, Any] = dict.fromkeys((*HOOKS, "provide_propagation_metadata"), id)
+
+    class Weakly(Made):
+        def create_plugin(self, info: Any) -> DurableInstrumentationPlugin:
+            plugin = super().create_plugin(info)
+            kept.append(weakref.ref(plugin))
+            return plugin
+
+    for _ in range(3):
+        assert run(one_step, Weakly(**hooks)) == succeeded("1")
+    gc.collect()
+    assert [one() for one in kept] == [None] * 3
+
+
+def test_a_hook_at_the_end_of_what_failed_finds_the_error_being_handled_and_leaves_it_as_it_was() -> None:
+    seen: list[Any] = []
+    raised: list[Any] = []
+
+    def broken(_step: Any) -> None:
+        try:
+            raise LookupError("first")  # noqa: TRY301 - to be handled here
+        except LookupError:
+            error = ValueError("then")
+            raised.append(error)
+            raise error  # noqa: B904 - what is handled becomes its context
+
+    def handler(_event: Any, context: DurableContext) -> None:
+        try:
+            raise KeyError("around")  # noqa: TRY301 - the same
+        except KeyError:
+            with contextlib.suppress(Exception):
+                context.step(broken, "a", retry=RetryPresets.none())
+
+    plugin = Made(on_user_function_end=lambda _: seen.append(sys.exception()))
+    assert run(handler, plugin) == succeeded("null")
+    assert seen == raised
+    assert isinstance(seen[0].__context__, LookupError)
+    frames = [frame.name for frame in traceback.extract_tb(seen[0].__traceback__)]
+    assert frames[-1] == "broken"
+    assert "function_failed" not in frames
 
 
 def test_answers_that_come_while_a_plugin_is_told_are_told_together() -> None:

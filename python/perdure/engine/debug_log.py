@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure._core import Told
 from perdure._log import Log
 from perdure.engine.hooks import Around, Hooks
-from perdure.engine.told import TERMINAL, Told
+from perdure.engine.received import as_dicts
+from perdure.engine.told import TERMINAL
 from perdure.plugin import DurableInstrumentationPlugin
 
 if TYPE_CHECKING:
@@ -70,11 +72,11 @@ class Replays(Around):
 
     """
 
-    __slots__ = ("_told",)
+    __slots__ = ("_told", "inner")
 
     def __init__(self, invocation: Invocation) -> None:
-        super().__init__(invocation.hooks or Hooks())
-        self._told = Told(invocation.checkpoints.told)
+        self.inner = invocation.hooks or Hooks()
+        self._told = Told(invocation.checkpoints.told, as_dicts)
 
     def watches_operations(self) -> bool:
         """Hear of every operation."""

@@ -3,8 +3,7 @@
 Hooks come with the event (`perdure.engine.hosted.HostedEvent`), so they are of one invocation. Without any
 (``Invocation.hooks`` is None, as it is in production) nobody is asked anything, and a replayed operation does not even
 look whether there are some: hooks that have a `Hooks.before_operation` get contexts of a class of their own
-(`perdure._watched_context`), and what else goes around an operation or a call to the service is in
-`perdure.engine.watched`.
+(`perdure._watched_context`), and what goes around a call to the service is in `perdure.engine.watched`.
 """
 
 from __future__ import annotations
@@ -12,15 +11,21 @@ from __future__ import annotations
 import random
 import time
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from perdure._jitter import chance
 from perdure.engine import threads as _threads
+from perdure.exceptions import DurableOperationError, SerDesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure._core import Batch, Execution, Operation, Scope, Updates
     from perdure.concurrency.models import BatchResult
+    from perdure.engine.flows import Flow
+
+T = TypeVar("T")
 
 Kind: TypeAlias = Literal["step", "condition", "context"]
 """What calls a function of the user's: a step, a condition, or a context (a child, a branch, a map or parallel)."""
@@ -124,6 +129,10 @@ class Hooks:
         kind = type(self)
         return kind.before_operation is not Hooks.before_operation or kind.after_operation is not Hooks.after_operation
 
+    def watches_replays(self) -> bool:
+        """Whether that is so for operations, too, that are simply replayed, or that show by their flow how they end."""
+        return True
+
     def after_operation(self, scope: Scope) -> None:
         """See that an operation has given its result or raised its failure, replayed or not; not one that unwinds.
 
@@ -168,6 +177,31 @@ class Hooks:
     def strategy(self, operation: Operation, strategy: Any) -> Any:  # noqa: ARG002  for those who override
         """Give what decides whether there is another attempt: the operation's own strategy, or one around it."""
         return strategy
+
+    def steered(self, operation: Operation, strategy: Any) -> Any:
+        """Give a strategy that draws its numbers from the hooks, and that they may put another one around."""
+        if not callable(strategy):
+            return strategy  # a mistake, which is refused in words where it is asked
+
+        @wraps(strategy)
+        def decide(*about: Any) -> Any:
+            drawn = chance.set(self.random)
+            try:
+                return strategy(*about)
+            finally:
+                chance.reset(drawn)
+
+        return self.strategy(operation, decide)
+
+    def followed(self, operation: Operation, flow: Flow[T], *, by_default: bool) -> Flow[T]:
+        """Give the flow of an operation, and see what that gives, or what it fails with."""
+        try:
+            value = yield from flow
+        except (DurableOperationError, SerDesError) as error:
+            self.operation_raised(operation, error, by_default=by_default)
+            raise
+        self.operation_gave(operation, value, by_default=by_default)
+        return value
 
     def operation_gave(self, operation: Operation, value: Any, *, by_default: bool) -> None:
         """See what an operation gives that is not simply replayed.
@@ -222,6 +256,10 @@ class Hooks:
         """
 
 
+# What is made of the others.
+_OWN = frozenset({"steered", "followed"})
+
+
 def _passed_on(name: str) -> Callable[..., Any]:
     def pass_on(self: Around, *given: Any, **named: Any) -> Any:
         return getattr(self.inner, name)(*given, **named)
@@ -230,16 +268,15 @@ def _passed_on(name: str) -> Callable[..., Any]:
 
 
 class Around(Hooks):
-    """Hooks around others: what a class of them does not override is as the others say.
+    """Hooks around others: what a class of them does not override is as the others say."""
 
-    Args:
-        inner: The others.
+    __slots__ = ()
 
-    """
+    inner: Hooks
+    """The others; a class of such hooks has a place for them."""
 
-    __slots__ = ("inner",)
-
-    vars().update((name, _passed_on(name)) for name, own in vars(Hooks).items() if callable(own) and name[0] != "_")
-
-    def __init__(self, inner: Hooks) -> None:
-        self.inner = inner
+    vars().update(
+        (name, _passed_on(name))
+        for name, own in vars(Hooks).items()
+        if callable(own) and name[0] != "_" and name not in _OWN
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from perdure._core import Told
 from perdure._log import Log
 from perdure.engine.checkpoint import Checkpointer
+from perdure.engine.received import as_dicts
 from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from perdure._core import Execution
     from perdure.engine.client import Client
     from perdure.engine.hooks import Hooks
-    from perdure.engine.told import Told
     from perdure.retries import RetryDecision
 
 logger = Log("perdure")
@@ -84,9 +85,7 @@ class Invocation:
     def told(self) -> Told:
         """Give what the service has told of the operations, by id."""
         if self._told is None:
-            from perdure.engine.told import Told  # noqa: PLC0415  only for those who look
-
-            self._told = Told(self.checkpoints.told)
+            self._told = Told(self.checkpoints.told, as_dicts)
         return self._told
 
     def remaining_seconds(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,8 @@ from perdure.engine.told import View
 from perdure.plugin import OperationChangeInfo
 
 if TYPE_CHECKING:
+    from perdure._core import Listeners, Told
     from perdure.engine.invocation import Invocation
-    from perdure.engine.plugin_listeners import Listeners
-    from perdure.engine.told import Told
 
 logger = Log("perdure")
 
@@ -43,8 +43,8 @@ class Changes:
         self._bell = allocate_lock()
         self._bell.acquire()
 
-    def ring(self) -> None:
-        """Say that an answer has come."""
+    def ring(self) -> Any:
+        """Say that an answer has come; give what does so, by being released if it is held."""
         if self._threads is None:
             self._threads = []
             try:
@@ -52,10 +52,9 @@ class Changes:
             except RuntimeError:
                 logger.warning("the system has no thread for on_operation_change: it is called at the invocation's end")
         if self._bell.locked():
-            try:
+            with contextlib.suppress(RuntimeError):  # another thread has rung it
                 self._bell.release()
-            except RuntimeError:  # another thread has rung it
-                return
+        return self._bell
 
     def close(self) -> BaseException | None:
         """Tell what is left to be told; return when that is done, and the thread has ended.

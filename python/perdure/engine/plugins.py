@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure._core import Told, moment
 from perdure._log import Log
-from perdure.engine.hooks import Hooks
 from perdure.engine.operations.common import wire_error
-from perdure.engine.plugin_hooks import OF_OPERATIONS, PluginHooks
-from perdure.engine.plugin_listeners import Listeners
-from perdure.engine.told import Told, View, moment
+from perdure.engine.plugin_hooks import OF_OPERATIONS, BesideATool, PluginHooks
+from perdure.engine.plugin_listeners import listeners_of
+from perdure.engine.received import as_dicts
+from perdure.engine.told import View
 from perdure.lambda_service import ErrorObject
 from perdure.plugin import DurableInstrumentationPlugin, InvocationEndInfo, InvocationStartInfo, InvocationStatus
 
@@ -43,24 +44,33 @@ class Plugins:
         user_event: Any,
     ) -> None:
         self._invocation = invocation
-        self._told = told = Told(invocation.checkpoints.told)
+        self._told = told = Told(invocation.checkpoints.told, as_dicts)
         self._hooks: PluginHooks | None = None
         parts = told.size()
         named = event.get("UpdatedOperationIds")
         updated = dict.fromkeys(filter(_is_text, named if isinstance(named, (list, tuple)) else ()))
-        execution = told.execution() or {}
         self._begun = InvocationStartInfo(
             request_id=getattr(invocation.lambda_context, "aws_request_id", None),
             execution_arn=invocation.durable_execution_arn,
             is_first_invocation=invocation.checkpoints.used <= 1,
-            execution_start_time=moment(execution.get("StartTimestamp")),
+            execution_start_time=moment((told.execution() or {}).get("StartTimestamp")),
             execution_input=user_event,
             operations=View(told, parts),
             updated_operations=View(told, parts, updated),
         )
-        self._listeners = listeners = Listeners(_made(factories, self._begun))
-        if listeners.any_of(OF_OPERATIONS):
-            self._hooks = PluginHooks(invocation, invocation.hooks or Hooks(), told, listeners, updated)
+        self._listeners = listeners_of(_made(factories, self._begun))
+        if self._listeners.any_of(*OF_OPERATIONS):
+            self._hooks = self._listen(list(updated))
+
+    def _listen(self, updated: list[str]) -> PluginHooks:
+        """Give what hears of operations."""
+        invocation, tool = self._invocation, self._invocation.hooks
+        kind = PluginHooks if tool is None else BesideATool
+        hooks = kind(self._told, self._listeners, invocation.clock.time, invocation.core.is_optimistic)
+        if isinstance(hooks, BesideATool) and tool is not None:
+            hooks.inner = tool
+        hooks.prepare(invocation, updated)
+        return hooks
 
     def around(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Carry out the invocation, and tell of its beginning and of its end.
@@ -85,7 +95,7 @@ class Plugins:
         last = None
         if self._hooks is not None:
             last = self._hooks.end()
-        if self._listeners.any_of({"on_invocation_end"}):
+        if self._listeners.any_of("on_invocation_end"):
             begun, told = self._begun, self._told
             info = InvocationEndInfo(
                 request_id=begun.request_id,

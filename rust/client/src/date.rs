@@ -33,6 +33,11 @@ impl Moment {
         Self { year, month, day, seconds: seconds % DAY }
     }
 
+    /// Its year, month and day, and the seconds of that day.
+    pub const fn parts(self) -> (u64, u64, u64, u64) {
+        (self.year, self.month, self.day, self.seconds)
+    }
+
     /// The day alone, as credential scopes have it: `20261128`.
     pub fn date(self) -> String {
         format!("{:04}{:02}{:02}", self.year, self.month, self.day)

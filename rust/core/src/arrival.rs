@@ -61,7 +61,8 @@ impl<P: Payload, W> Engine<P, W> {
                 started = Some((begun, ticket));
             }
         }
-        Ok(Arrival { place, decision: head.table.decide(self.recorded(entry), Look::First), started })
+        let decision = head.table.decide(self.recorded(entry), Look::First);
+        Ok(Arrival { place, decision, is_new: entry.is_none(), started })
     }
 
     /// Looks at an operation once more, after a START or RETRY of this invocation's has become durable.

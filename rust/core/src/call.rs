@@ -258,6 +258,8 @@ impl Begun {
 pub struct Arrival<'a, P> {
     pub place: Place,
     pub decision: Decision<'a, P>,
+    /// Whether nothing is recorded of it.
+    pub is_new: bool,
     /// Whose START was queued, and with which ticket.
     pub(crate) started: Option<(Arc<Begun>, Ticket)>,
 }

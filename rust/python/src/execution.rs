@@ -135,10 +135,10 @@ impl Execution {
     fn close(&self, watcher: Bound<'_, PyAny>) -> PyResult<()> {
         let py = watcher.py();
         let watcher = Object::new(watcher);
-        let bells = {
+        let (bells, _observer) = {
             let mut state = self.shared.lock();
             state.engine.close();
-            mem::take(&mut state.bells)
+            (mem::take(&mut state.bells), state.observer.take())
         };
         wake([watcher]);
         bells.iter().filter_map(Weak::upgrade).try_for_each(|bells| bells.ring(py, true))

@@ -10,15 +10,20 @@ mod custody;
 mod errand;
 mod errors;
 mod execution;
+mod followed;
 mod hand;
+mod info;
 mod line;
+mod listeners;
 mod member;
 mod object;
 mod operation;
 mod scope;
 mod shared;
+mod teller;
 mod text;
 mod threads;
+mod told;
 mod trampoline;
 mod typed;
 mod updates;
@@ -44,13 +49,16 @@ mod _core {
     #[pymodule_export]
     use super::hand::{hands_at_work, while_held};
     #[pymodule_export]
+    use super::info::{info_at_work, info_recorded, moment, operation_end_info, operation_start_info};
+    #[pymodule_export]
     use super::threads::start_thread;
     #[pymodule_export]
     use super::typed::typed_of;
     #[pymodule_export]
     use super::{
         answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,
-        execution::Execution, operation::Operation, scope::Scope, updates::Updates,
+        execution::Execution, listeners::Listeners, operation::Operation, scope::Scope, teller::Teller, told::Told,
+        updates::Updates,
     };
 
     #[pymodule_init]

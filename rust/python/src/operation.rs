@@ -47,6 +47,8 @@ pub struct Operation {
     at_work: AtomicU64,
     /// Its context, once that is open.
     inner: OnceLock<ScopeId>,
+    /// What plugins are told of it, once they are told anything.
+    fields: OnceLock<Py<PyDict>>,
     mark: Mark,
 }
 
@@ -82,6 +84,7 @@ impl Operation {
             error: None,
             at_work: AtomicU64::new(0),
             inner: OnceLock::new(),
+            fields: OnceLock::new(),
             mark: Mark::default(),
         };
         match decision {
@@ -97,6 +100,36 @@ impl Operation {
             Decision::Pending(until) => (operation.decision, operation.until) = (PENDING, until),
         }
         operation
+    }
+
+    pub fn begun(&self) -> &Begun {
+        &self.begun
+    }
+
+    /// What plugins are told of it, made the first time.
+    pub fn fields<'py>(
+        &self,
+        py: Python<'py>,
+        make: impl FnOnce() -> PyResult<Bound<'py, PyDict>>,
+    ) -> PyResult<&Bound<'py, PyDict>> {
+        if let Some(fields) = self.fields.get() {
+            return Ok(fields.bind(py));
+        }
+        let fields = make()?.unbind();
+        Ok(self.fields.get_or_init(|| fields).bind(py))
+    }
+
+    pub fn decision(&self) -> u8 {
+        self.decision
+    }
+
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether what comes of it is to be recorded.
+    pub fn writes(&self) -> bool {
+        self.write
     }
 
     /// Where a thread of control stands that carries this as its mark, if it is one of the invocation's.

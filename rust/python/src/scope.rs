@@ -22,6 +22,7 @@ use crate::custody::{self, Mark};
 use crate::errors::{self, Error};
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
+use crate::teller::Teller;
 use crate::text::Decode;
 use crate::typed;
 
@@ -46,6 +47,11 @@ impl Scope {
 
     pub fn with_gate(shared: Arc<Shared>, id: ScopeId, gate: Option<Py<PyAny>>) -> Self {
         Self { shared, id, mark: Mark::default(), gate }
+    }
+
+    /// The id of the operation that its code has come to last.
+    pub fn latest(&self) -> OperationId {
+        self.shared.lock().engine.latest(self.id)
     }
 
     pub fn parts(&self) -> (&Arc<Shared>, ScopeId) {
@@ -95,11 +101,11 @@ impl Scope {
             }
             .map_err(|problem| unreadable(py, &id, call, problem));
         }
-        let (begun, ticket) = (arrival.begun(call), arrival.ticket());
+        let (begun, ticket, is_new) = (arrival.begun(call), arrival.ticket(), arrival.is_new);
         let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
         let observer = state.observer.as_ref().map(|observer| observer.get(py));
         drop(state);
-        shown(Bound::new(py, operation)?, observer).map(Bound::into_any)
+        shown(Bound::new(py, operation)?, observer, is_new).map(Bound::into_any)
     }
 }
 
@@ -107,9 +113,13 @@ impl Scope {
 fn shown<'py>(
     operation: Bound<'py, Operation>,
     observer: Option<Bound<'py, PyAny>>,
+    is_new: bool,
 ) -> Result<Bound<'py, Operation>, Error> {
     if let Some(observer) = observer {
-        observer.call1((&operation,))?;
+        match observer.cast::<Teller>() {
+            Ok(teller) => Teller::come(teller, &operation, is_new)?,
+            Err(_) => drop(observer.call1((&operation,))?),
+        }
     }
     Ok(operation)
 }
@@ -163,7 +173,7 @@ impl Scope {
         }
         let observer = state.observer.as_ref().filter(|_| is_over).map(|observer| observer.get(py));
         drop(state);
-        shown(Bound::new(py, operation)?, observer)
+        shown(Bound::new(py, operation)?, observer, false)
     }
 
     #[pyo3(signature = (name, raw, of = None, /))]
@@ -282,7 +292,7 @@ impl Scope {
 
     #[getter]
     fn latest_id(&self) -> String {
-        self.shared.lock().engine.latest(self.id).to_string()
+        self.latest().to_string()
     }
 
     #[getter]

@@ -15,6 +15,7 @@ use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyInt, PyIterator, PyTuple};
 
 use crate::errors::Error;
+use crate::followed::Followed;
 use crate::line::{Caller, Stood};
 use crate::operation::{Need, Operation};
 use crate::shared::Shared;
@@ -56,6 +57,13 @@ impl<'py> Trampoline<'_, 'py> {
     /// Runs a flow to its end; gives what it returns.
     pub fn run(&self, flow: &Bound<'py, PyIterator>) -> PyResult<Bound<'py, PyAny>> {
         let _level = Level::enter()?;
+        match flow.cast_exact::<Followed>() {
+            Ok(followed) => followed.get().ended(flow.py(), self.go(followed.get().flow.bind(flow.py()))),
+            Err(_) => self.go(flow),
+        }
+    }
+
+    fn go(&self, flow: &Bound<'py, PyIterator>) -> PyResult<Bound<'py, PyAny>> {
         let py = self.driver.py();
         let mut answer = Ok(py.None().into_bound(py));
         loop {

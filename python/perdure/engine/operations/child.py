@@ -54,11 +54,9 @@ def run(
     hooks = context.invocation.hooks
     if hooks is None:
         return _run(context, operation, func, serdes, summary_generator, branch, error_class)
-    from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
-
     func = hooks.function("context", operation, func)
     flow = _run(context, operation, func, serdes, summary_generator, branch, error_class)
-    return watched.seen(hooks, operation, flow, by_default=serdes is None)
+    return hooks.followed(operation, flow, by_default=serdes is None)
 
 
 def _run(

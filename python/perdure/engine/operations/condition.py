@@ -42,13 +42,11 @@ def run(
     hooks = context.invocation.hooks
     if hooks is None:
         return _run(context, operation, check, wait_strategy, initial_state, serdes)
-    from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
-
     check = hooks.function("condition", operation, check)
     if hooks.steers():
-        wait_strategy = watched.strategy_of(hooks, operation, wait_strategy)
+        wait_strategy = hooks.steered(operation, wait_strategy)
     flow = _run(context, operation, check, wait_strategy, initial_state, serdes)
-    return watched.seen(hooks, operation, flow, by_default=serdes is None)
+    return hooks.followed(operation, flow, by_default=serdes is None)
 
 
 def _run(

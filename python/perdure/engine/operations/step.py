@@ -139,14 +139,12 @@ def run(
     hooks = context.invocation.hooks
     if hooks is None:
         return _run(context, operation, func, retry_strategy, serdes)
-    from perdure.engine import watched  # noqa: PLC0415  only for those who look inside
-
     func = hooks.function("step", operation, func)
     if hooks.steers():
         retry_strategy = retry_strategy or context.invocation.default_retry_strategy()
-        retry_strategy = watched.strategy_of(hooks, operation, retry_strategy)
+        retry_strategy = hooks.steered(operation, retry_strategy)
     flow = _run(context, operation, func, retry_strategy, serdes)
-    return watched.seen(hooks, operation, flow, by_default=serdes is None)
+    return hooks.followed(operation, flow, by_default=serdes is None)
 
 
 def _run(  # noqa: C901, PLR0912  an attempt in one frame: a step pays for each

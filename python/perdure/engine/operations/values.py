@@ -10,11 +10,11 @@ import random as _random
 import uuid as _uuid
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.told import Told, moment
+from perdure._core import moment
 from perdure.exceptions import ExecutionError
 
 if TYPE_CHECKING:
-    from perdure._core import Scope
+    from perdure._core import Scope, Told
     from perdure.engine.contexts import Context
     from perdure.engine.flows import Flow
 

@@ -1,0 +1,352 @@
+//! `Teller`: tells plugins of an invocation's operations. What happens with nearly every operation is here; the rest is
+//! left to the methods of the class that derives from it, `perdure.engine.plugin_hooks.PluginHooks`.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use perdure_core::id::{IdState, OperationId};
+use perdure_core::operation::Kind;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
+
+use crate::codes::RUN;
+use crate::followed::Followed;
+use crate::info::{self, Class, Infos};
+use crate::listeners::{Hook, Listeners};
+use crate::operation::Operation;
+use crate::scope::Scope;
+use crate::told::Told;
+
+#[pyclass(frozen, subclass, module = "perdure._core")]
+pub struct Teller {
+    #[pyo3(get)]
+    told: Py<Told>,
+    #[pyo3(get)]
+    listeners: Py<Listeners>,
+    /// Ends that are being told, with a lock that is held meanwhile.
+    #[pyo3(get)]
+    within: Py<PyDict>,
+    /// Gives the time, in Unix seconds.
+    time: Py<PyAny>,
+    /// Whether results are handed on before they are recorded.
+    is_optimistic: bool,
+    begun: Mutex<Begun>,
+    /// Rung when an answer has come, once somebody waits for it: a lock that is free while it rings.
+    bell: OnceLock<Py<PyAny>>,
+}
+
+/// What this invocation has come to that was not recorded before.
+#[derive(Default)]
+struct Begun {
+    operations: HashSet<OperationId, IdState>,
+    /// Contexts among them whose function has not begun.
+    fresh: HashSet<OperationId, IdState>,
+}
+
+type Info<'py> = Bound<'py, PyAny>;
+
+impl Teller {
+    fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, hook: Hook) -> bool {
+        self.listeners.get().has(hook)
+    }
+
+    fn tell(&self, hook: Hook, info: &Info<'_>) -> PyResult<()> {
+        self.listeners.get().tell(info.py(), hook, info)
+    }
+
+    fn now<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        info::at(py, self.time.bind(py).call0()?.extract()?)
+    }
+
+    /// Tells of an operation that code comes to and that is not simply replayed.
+    pub fn come(slf: &Bound<'_, Self>, operation: &Bound<'_, Operation>, is_new: bool) -> PyResult<()> {
+        let py = slf.py();
+        if slf.get().is_optimistic {
+            slf.call_method0(intern!(py, "tell_late"))?;
+        }
+        if is_new {
+            return slf.get().begin(py, operation.get());
+        }
+        slf.call_method1(intern!(py, "operation_found"), (operation,)).map(drop)
+    }
+
+    /// Tells of an operation that begins.
+    fn begin(&self, py: Python<'_>, operation: &Operation) -> PyResult<()> {
+        let (id, kind) = (operation.begun().place.id, operation.begun().kind());
+        {
+            let mut begun = self.begun();
+            begun.operations.insert(id);
+            if kind == Kind::Context {
+                begun.fresh.insert(id);
+            }
+        }
+        // The start of an invoke is told when the plugins were asked for what goes along with it.
+        if (kind != Kind::ChainedInvoke || operation.decision() == RUN) && self.has(Hook::OperationStart) {
+            let infos = Infos::get(py)?;
+            self.tell(Hook::OperationStart, &infos.make(py, Class::Start, &infos.at_work(py, operation)?)?)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of the end of an operation, if it has one that nobody has been told of.
+    fn end(slf: &Bound<'_, Self>, id: &OperationId) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        let told = this.told.get();
+        told.read(py)?;
+        let Some(end) = told.end(py, id) else {
+            if this.within.bind(py).is_empty() {
+                return Ok(());
+            }
+            return Self::end_slowly(slf, id, None);
+        };
+        // A callback may be asked for by several threads, and in a context there may be what nobody has read.
+        let is_simple = end.kind != Kind::Callback && (end.kind != Kind::Context || end.is_only);
+        if !is_simple {
+            return Self::end_slowly(slf, id, Some(end.raw));
+        }
+        if this.listeners.get().is_within() {
+            return Ok(());
+        }
+        let Some(raw) = told.take_end(py, id) else { return Ok(()) };
+        let infos = Infos::get(py)?;
+        this.tell(Hook::OperationEnd, &infos.make(py, Class::End, &infos.recorded(&raw)?)?)
+    }
+
+    fn end_slowly(slf: &Bound<'_, Self>, id: &OperationId, raw: Option<Bound<'_, PyDict>>) -> PyResult<()> {
+        let id = PyString::new(slf.py(), id.hex().as_str());
+        slf.call_method1(intern!(slf.py(), "tell_end"), (id, raw)).map(drop)
+    }
+
+    /// Tells of the end of a step, a condition or a context.
+    pub fn outcome(slf: &Bound<'_, Self>, operation: &Bound<'_, Operation>, error: Option<&Info<'_>>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        if !this.has(Hook::OperationEnd) {
+            return Ok(());
+        }
+        if operation.get().writes() {
+            Self::end(slf, &operation.get().begun().place.id)?;
+            if this.is_optimistic {
+                slf.call_method1(intern!(py, "gave_early"), (operation,))?;
+            }
+            return Ok(());
+        }
+        slf.call_method1(intern!(py, "tell_again"), (operation, error)).map(drop)
+    }
+}
+
+#[pymethods] // documented in _core.pyi
+impl Teller {
+    #[new]
+    fn new(told: Py<Told>, listeners: Py<Listeners>, time: Py<PyAny>, is_optimistic: bool, py: Python<'_>) -> Self {
+        let within = PyDict::new(py).unbind();
+        Self { told, listeners, within, time, is_optimistic, begun: Mutex::default(), bell: OnceLock::new() }
+    }
+
+    #[pyo3(name = "now")]
+    fn now_told<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.now(py)
+    }
+
+    fn was_begun(&self, operation: &Operation) -> bool {
+        self.begun().operations.contains(&operation.begun().place.id)
+    }
+
+    fn begin_operation(&self, py: Python<'_>, operation: &Operation) -> PyResult<()> {
+        self.begin(py, operation)
+    }
+
+    #[expect(clippy::unused_self, reason = "a method of Python's")]
+    fn before_operation(&self, method: &Bound<'_, PyAny>) {
+        let _ = method;
+    }
+
+    fn after_operation(slf: &Bound<'_, Self>, scope: &Scope) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        if !this.has(Hook::OperationEnd) {
+            return Ok(());
+        }
+        this.told.get().read(py)?;
+        if this.told.get().has_ends() || !this.within.bind(py).is_empty() {
+            return Self::end(slf, &scope.latest());
+        }
+        Ok(())
+    }
+
+    fn heard(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        if !this.has(Hook::OperationChange) {
+            return Ok(());
+        }
+        let Some(bell) = this.bell.get() else {
+            let bell = slf.call_method0(intern!(py, "first_heard"))?;
+            // Another thread may have had the first answer at the same time.
+            let _ = this.bell.set(bell.unbind());
+            return Ok(());
+        };
+        let bell = bell.bind(py);
+        if bell.call_method0(intern!(py, "locked"))?.is_truthy()?
+            && let Err(raised) = bell.call_method0(intern!(py, "release"))
+            && !raised.is_instance_of::<PyRuntimeError>(py)
+        {
+            return Err(raised); // else another thread has rung it
+        }
+        Ok(())
+    }
+
+    #[pyo3(signature = (operation, flow, *, by_default))]
+    fn followed(slf: &Bound<'_, Self>, operation: Py<Operation>, flow: Py<PyIterator>, by_default: bool) -> Followed {
+        let _ = by_default;
+        Followed { teller: slf.clone().unbind(), operation, flow }
+    }
+
+    #[expect(clippy::unused_self, reason = "a method of Python's")]
+    fn steers(&self) -> bool {
+        false
+    }
+
+    fn watches_operations(&self) -> bool {
+        self.has(Hook::OperationEnd)
+    }
+
+    fn function<'py>(
+        slf: &Bound<'py, Self>,
+        kind: &str,
+        operation: &Bound<'py, Operation>,
+        function: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        let is_again = !operation.get().writes();
+        let has_functions = this.has(Hook::FunctionStart) || this.has(Hook::FunctionEnd);
+        if !function.is_callable() || !(has_functions || (is_again && this.has(Hook::OperationEnd))) {
+            return Ok(function);
+        }
+        let is_fresh = this.begun().fresh.remove(&operation.get().begun().place.id);
+        let known = Infos::get(py)?.at_work(py, operation.get())?;
+        if is_fresh {
+            known.set_item(intern!(py, "attempt"), 1)?;
+        }
+        known.set_item(intern!(py, "is_replay_children"), is_again)?;
+        let teller = slf.clone().unbind();
+        let has_attempts = kind != "context";
+        Ok(Bound::new(py, Function { teller, inner: function.unbind(), known: known.unbind(), has_attempts })?
+            .into_any())
+    }
+
+    fn telling<'py>(slf: &Bound<'py, Self>, known: Py<PyDict>, function: Py<PyAny>) -> PyResult<Bound<'py, Function>> {
+        Bound::new(slf.py(), Function { teller: slf.clone().unbind(), inner: function, known, has_attempts: false })
+    }
+
+    #[pyo3(signature = (operation, value, *, by_default))]
+    fn operation_gave(
+        slf: &Bound<'_, Self>,
+        operation: &Bound<'_, Operation>,
+        value: &Bound<'_, PyAny>,
+        by_default: bool,
+    ) -> PyResult<()> {
+        let _ = (value, by_default);
+        Self::outcome(slf, operation, None)
+    }
+
+    #[pyo3(signature = (operation, error, *, by_default))]
+    fn operation_raised(
+        slf: &Bound<'_, Self>,
+        operation: &Bound<'_, Operation>,
+        error: &Bound<'_, PyAny>,
+        by_default: bool,
+    ) -> PyResult<()> {
+        let _ = by_default;
+        Self::outcome(slf, operation, Some(error))
+    }
+
+    fn end_function(
+        &self,
+        known: &Bound<'_, PyDict>,
+        outcome: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = known.py();
+        known.set_item(intern!(py, "end_time"), self.now(py)?)?;
+        known.set_item(intern!(py, "outcome"), outcome)?;
+        known.set_item(intern!(py, "error"), error)?;
+        self.tell(Hook::FunctionEnd, &Infos::get(py)?.make(py, Class::FunctionEnd, known)?)
+    }
+
+    fn tell_recorded_end(&self, raw: &Bound<'_, PyDict>) -> PyResult<()> {
+        let (py, infos) = (raw.py(), Infos::get(raw.py())?);
+        self.tell(Hook::OperationEnd, &infos.make(py, Class::End, &infos.recorded(raw)?)?)
+    }
+}
+
+/// A function around one of the user's, which it passes for: it tells of its beginning and of its end.
+#[pyclass(frozen, module = "perdure._core")]
+pub struct Function {
+    teller: Py<Teller>,
+    inner: Py<PyAny>,
+    known: Py<PyDict>,
+    has_attempts: bool,
+}
+
+impl Function {
+    /// Tells of its beginning; gives what is known of it.
+    fn begin<'py>(&self, given: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyDict>> {
+        let (py, teller) = (given.py(), self.teller.get());
+        let known = self.known.bind(py).copy()?;
+        known.set_item(intern!(py, "start_time"), teller.now(py)?)?;
+        if self.has_attempts {
+            known.set_item(intern!(py, "attempt"), attempt(&given.get_item(given.len() - 1)?)?)?;
+        }
+        if teller.has(Hook::FunctionStart) {
+            teller.tell(Hook::FunctionStart, &Infos::get(py)?.make(py, Class::FunctionStart, &known.copy()?)?)?;
+        }
+        Ok(known)
+    }
+}
+
+/// The number of an attempt, which what a step or a check is handed knows.
+fn attempt<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = context.py();
+    // A step's has the operation beside its context, and would look it up there.
+    if let Ok(of) = context.getattr(intern!(py, "_of"))
+        && let Ok(of) = of.cast_exact::<PyTuple>()
+        && let Ok(operation) = of.get_item(1)
+        && let Ok(operation) = operation.cast_exact::<Operation>()
+    {
+        return Ok(operation.get().attempt().into_pyobject(py)?.into_any());
+    }
+    context.getattr(intern!(py, "attempt"))
+}
+
+#[pymethods]
+impl Function {
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        self.inner.bind(py).getattr(name)
+    }
+
+    #[pyo3(signature = (*given))]
+    fn __call__<'py>(&self, given: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, teller) = (given.py(), self.teller.get());
+        let known = self.begin(given)?;
+        match self.inner.bind(py).call1(given) {
+            Ok(value) => {
+                if teller.has(Hook::FunctionEnd) {
+                    let none = py.None();
+                    teller.end_function(&known, Infos::get(py)?.succeeded.bind(py), none.bind(py))?;
+                }
+                Ok(value)
+            }
+            Err(raised) => {
+                let raised = raised.into_value(py).into_bound(py);
+                if teller.has(Hook::FunctionEnd) {
+                    self.teller.bind(py).call_method1(intern!(py, "function_failed"), (known, &raised))?;
+                }
+                Err(PyErr::from_value(raised.into_any()))
+            }
+        }
+    }
+}
