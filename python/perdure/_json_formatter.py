@@ -21,8 +21,9 @@ class JsonFormatter(logging.Formatter):
 
     Its fields are ``timestamp`` (UTC), ``level``, ``message``, ``logger``; where they are known ``requestId``,
     ``tenantId``, ``executionArn``, ``operationId``, ``operationName``, ``attempt`` and ``parentId``; of an exception
-    ``errorType``, ``errorMessage``, ``stackTrace`` and ``location``; and whatever else the record was given. They are
-    named as Lambda names them where the function's log format is JSON, so that one query finds both.
+    ``errorType``, ``errorMessage``, ``stackTrace`` and ``location``; and whatever else the record was given, but under
+    names that begin with an underscore. They are named as Lambda names them where the function's log format is JSON, so
+    that one query finds both. Beyond those, what ``stack_info=True`` asks for is ``stackInfo``.
 
     What JSON has no form for is written as its text: no line is lost for a value in it.
 
@@ -55,10 +56,12 @@ class JsonFormatter(logging.Formatter):
         fields |= {name: given.get(name) for name in _FIRST}
         if record.exc_info:
             fields |= self._of_exception(record, *record.exc_info)
+        if record.stack_info:
+            fields["stackInfo"] = record.stack_info.splitlines()
         fields = {name: value for name, value in fields.items() if value is not None}
         for name, value in given.items():
-            if name not in _OF_A_RECORD and not name.startswith("_"):  # marks of handlers
-                fields.setdefault(name, value)
+            if name not in _OF_A_RECORD and not str(name).startswith("_"):  # marks of handlers
+                fields.setdefault(str(name), value)
         return _written(fields) + self._end
 
     def _of_exception(
@@ -107,9 +110,20 @@ def _named(level: str) -> int | None:
 
 def _written(fields: dict[str, Any]) -> str:
     try:
-        return json.dumps(fields, default=_text, allow_nan=False)
+        return _json(fields)
     except (TypeError, ValueError, RecursionError):  # a key that is no text, a number that is none, a ring
-        return json.dumps({name: value if isinstance(value, str) else _text(value) for name, value in fields.items()})
+        return f"{{{', '.join(f'{json.dumps(name)}: {_json_or_text(value)}' for name, value in fields.items())}}}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=_text, allow_nan=False)
+
+
+def _json_or_text(value: Any) -> str:
+    try:
+        return _json(value)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(_text(value))
 
 
 def _text(value: object) -> str:

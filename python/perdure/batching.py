@@ -121,7 +121,8 @@ class Batches:
 
     def run(self, context: Any, batch: list[Any], index: int, _batches: Any) -> Any:
         """Do the work of a branch."""
-        result = self._func(context, batch, self._firsts[index], self._items)
+        own = [*batch]  # it may empty its list: how many items there were is asked again, on replay, too
+        result = self._func(context, own, self._firsts[index], self._items)
         if not hasattr(type(result), "__await__"):
             return self._checked(result, batch, index)
         return self._awaited(result, batch, index) if context.takes_async else result  # which is refused

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ def load_configured_plugins(
     named = _names((os.environ if environment is None else environment).get(PLUGIN_ENVIRONMENT_VARIABLE, ""))
     if not named and not explicit_plugins:
         return []
+    if explicit_plugins is not None and not isinstance(explicit_plugins, Iterable):
+        raise PluginLoadError(f"plugins= takes a list of plugin factories, not {_described(explicit_plugins)}.")
     candidates: list[Any] = list(explicit_plugins or ())
     try:
         _check_factories(candidates)

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from perdure._offload import FileSystemSerDesMode, GeneratePreview, OffloadingSerDes
-from perdure.exceptions import RetryableSerDesError, SerDesError
+from perdure.exceptions import RetryableSerDesError, SerDesError, ValidationError
 from perdure.serdes import EXTENDED_TYPES_SERDES
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class S3SerDes(OffloadingSerDes):
         config: How it works.
         client: boto3's client for S3; by default it is made when the first value is stored or read.
 
+    Raises:
+        ValidationError: If the bucket or the prefix is no text, as of a variable that the environment lacks.
+
     Example:
         >>> from perdure.config import StepConfig
         >>> stored = StepConfig(serdes=S3SerDes("my-orders", "perdure/"))
@@ -69,6 +72,9 @@ class S3SerDes(OffloadingSerDes):
     def __init__(
         self, bucket: str, prefix: str = "", config: S3SerDesConfig | None = None, *, client: Any = None
     ) -> None:
+        for what, text in (("bucket", bucket), ("prefix", prefix)):
+            if not isinstance(text, str) or (what == "bucket" and not text):
+                raise ValidationError(f"an S3SerDes needs the {what} as text, not {text!r}")
         config = config or S3SerDesConfig()
         super().__init__(config.storage_mode, config.serdes, config.generate_preview)
         self._root = f"s3://{bucket}/"

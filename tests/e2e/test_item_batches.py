@@ -62,6 +62,26 @@ def test_a_function_is_given_its_batch_its_first_index_and_all_items() -> None:
     assert seen[-1] == (["c"], 2, ["a", "b", "c"])
 
 
+@pytest.mark.parametrize("gives", [list, lambda _: []], ids=["results", "nothing"])
+def test_a_function_may_empty_the_list_that_it_is_given(gives: Callable[[list[int]], list[int]]) -> None:
+    told: list[Any] = []
+
+    def work(_inner: DurableContext, batch: list[int], _index: int, _items: Any) -> list[int]:
+        return gives([batch.pop(0) for _ in range(len(batch))])
+
+    def handler(_event: Any, context: DurableContext) -> Any:
+        found = context.map(range(3), work, batcher=ItemBatcher(2))
+        told.append([(item.status.value, item.result, item.error and item.error.message) for item in found.all])
+        context.wait(1)
+
+    assert run(handler).status == "SUCCEEDED"
+    assert told[0] == told[1]
+    if gives is list:
+        assert [result for _, result, _ in told[0]] == [[0, 1], [2]]
+    else:
+        assert [status for status, _, _ in told[0]] == ["FAILED", "STARTED"]
+
+
 def test_one_value_a_batch_and_names_of_ones_own() -> None:
     def total(_inner: Any, batch: list[int], _index: int, _items: Any) -> int:
         return sum(batch)

@@ -322,6 +322,8 @@ def test_what_is_no_plugin_factory_is_refused_at_decoration() -> None:
     nothing: Any = object()
     with pytest.raises(PluginLoadError, match=r"plugins\[0\] is an instance of builtins.object"):
         durable_execution(plugins=[nothing])(double)
+    with pytest.raises(PluginLoadError, match=r"takes a list of plugin factories, not an instance of builtins.object"):
+        durable_execution(plugins=nothing)(double)
     assert durable_execution(plugins=[])(double)
     with pytest.raises(PluginLoadError, match="must be a plugin factory"):
         run_durable_handler(event(), LambdaContext(), double, plugins=[nothing])  # type: ignore[arg-type]

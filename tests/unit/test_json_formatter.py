@@ -82,6 +82,26 @@ def test_what_json_has_no_form_for_is_written_as_text(value: Any, written: str) 
     assert said["other"] == "kept"
 
 
+def test_a_value_without_a_form_leaves_the_others_theirs() -> None:
+    said = lines(record(value=float("nan"), attempt=2, items=[1, {"a": None}], dated={"on": dt.date(2026, 1, 1)}))
+    assert said["attempt"] == 2
+    assert said["items"] == [1, {"a": None}]
+    assert said["dated"] == {"on": "2026-01-01"}
+
+
+@pytest.mark.parametrize("key", [1, None, (1, 2)])
+def test_no_line_is_lost_for_a_key_that_is_no_text(key: Any) -> None:
+    made = record()
+    vars(made)[key] = "x"  # as a logger does with an extra={1: "x"}
+    said = lines(made)
+    assert (said["message"], said[str(key)]) == ("hello you", "x")
+
+
+def test_the_stack_is_written_where_it_is_asked_for() -> None:
+    said = lines(record(stack_info="Stack (most recent call last):\n  File x"))
+    assert said["stackInfo"] == ["Stack (most recent call last):", "  File x"]
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text() | st.binary() | st.dates(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner),

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from perdure.exceptions import RetryableSerDesError, SerDesError
+from perdure.exceptions import RetryableSerDesError, SerDesError, ValidationError
 from perdure.s3_serdes import FileSystemSerDesMode, S3SerDes, S3SerDesConfig
 from perdure.serdes import SerDesContext
 
@@ -50,6 +50,12 @@ def test_a_value_comes_back_as_what_it_was() -> None:
     assert serdes.deserialize(serdes.serialize(value, CONTEXT), CONTEXT) == value
     (key,) = bucket.objects
     assert key == f"p/{sha256(bucket.objects[key]).hexdigest()}.json"
+
+
+@pytest.mark.parametrize("wrong", [{"bucket": ""}, {"bucket": None}, {"bucket": b"x"}, {"bucket": "x", "prefix": None}])
+def test_what_names_no_place_is_refused_before_anything_is_stored(wrong: Any) -> None:
+    with pytest.raises(ValidationError, match="as text, not"):
+        S3SerDes(**wrong)
 
 
 def test_the_same_value_is_the_same_object() -> None:
