@@ -210,6 +210,24 @@ def test_what_was_told_to_suspend_draws_nothing_more() -> None:
     assert drawn_after == []
 
 
+def test_the_explorer_finds_no_difference_in_a_handler_that_tells_the_time() -> None:
+    def told(inner: DurableContext, *_: Any) -> str:
+        inner.wait(1)
+        return inner.now().isoformat()
+
+    def handler(_event: Any, context: DurableContext) -> Any:
+        context.step(lambda _: 1)
+        found = [context.now().isoformat()]
+        callback = context.create_callback(timeout=4)
+        context.wait(3)
+        found += context.map([1, 2], told).get_results()
+        with pytest.raises(CallbackTimeoutError):
+            callback.result()
+        return [*found, context.now().isoformat()]
+
+    explore(durable_execution(handler), orders=2, max_schedules=60).assert_ok()
+
+
 def test_the_explorer_finds_no_difference() -> None:
     def handler(_event: Any, context: DurableContext) -> Any:
         found = [drawn(context), context.step(lambda _: 1), drawn(context)]

@@ -19,6 +19,7 @@ from perdure.engine import threads as _threads
 from perdure.exceptions import DurableOperationError, SerDesError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
     from perdure._core import Batch, Execution, Operation, Scope, Updates
@@ -70,6 +71,17 @@ class Hooks:
     def random(self) -> float:
         """Draw a number from 0 up to 1: it spreads delays before retries, of operations and of calls."""
         return random.random()  # noqa: S311  guards nothing
+
+    def moment(self, of: tuple[str, str | None, str | None], recorded: dt.datetime) -> dt.datetime:  # noqa: ARG002
+        """Give the moment that is now.
+
+        Args:
+            of: What it is the moment of: the member of an operation's record, the operation's id, None for the
+                execution, and that of a callback whose end counts if it came later.
+            recorded: What the service has told of it.
+
+        """
+        return recorded
 
     def has_flusher(self) -> bool:
         """Whether an update that nobody waits for gets a thread to leave with, if no call takes it along before."""

@@ -47,7 +47,8 @@ def now(context: Context) -> Flow[dt.datetime]:
             f"now() is what the service has recorded, and it has not told the {of[0]} of "
             f"{'the execution' if of[1] is None else f'operation {of[1]}'}"
         )
-    return found
+    hooks = invocation.hooks
+    return found if hooks is None else hooks.moment(of, found)
 
 
 def _latest(told: Told, member: str, operation_id: str | None, answered: str | None) -> dt.datetime | None:

@@ -19,6 +19,7 @@ from perdure.testing.exploring.fault import ScheduledBatch, ShortOfTime
 from perdure.testing.exploring.hands import HandLock
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator
 
     from perdure.testing.exploring.fault import Fault
@@ -102,6 +103,10 @@ class ControlledInvocation(Hooks):
     def random(self) -> float:
         """Draw the middle."""
         return 0.5
+
+    def moment(self, of: tuple[str, str | None, str | None], recorded: dt.datetime) -> dt.datetime:
+        """Let a moment be what it was in the first run: what goes wrong in this one has taken time."""
+        return self._world.moments.setdefault((self._fault.place(self._arn), *of), recorded)
 
     def has_flusher(self) -> bool:
         """Let what nobody waits for go along with what somebody does."""

@@ -12,6 +12,7 @@ from perdure.testing.exploring.hands import Patience
 from perdure.testing.exploring.mask import same
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping
 
     Handler = Callable[[Any, Any], Any]
@@ -49,6 +50,8 @@ class World:
     probe: Callable[[], Any] | None = None
     outcomes: dict[Any, Outcome] = field(default_factory=dict)
     """How everything in the world ended the first time."""
+    moments: dict[Any, dt.datetime] = field(default_factory=dict)
+    """What was now to handlers the first time, by whose recorded moment that is."""
     handler_threads: HandlerThreads = field(default_factory=HandlerThreads)
     patience: Patience = field(default_factory=Patience)
     """With branches that are held up, by a lock of the handler's, say."""
