@@ -231,6 +231,34 @@ def test_a_history_that_differs_fails_after_what_was_handed_on_is_recorded() -> 
     assert client.summary == [["STEP START new", "STEP SUCCEED new"]]
 
 
+def test_what_was_handed_on_leaves_before_long_though_the_code_comes_to_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()  # here it lingers
+    arrived = threading.Event()
+
+    class Watched(Recorder):
+        def checkpoint_durable_execution(self, **call: Any) -> dict[str, Any]:
+            answer = super().checkpoint_durable_execution(**call)
+            if any(each["Action"] == "SUCCEED" for each in call["Updates"]):
+                arrived.set()
+            return answer
+
+    def handler(context: DurableContext) -> bool:
+        threads = context.invocation.checkpoints.threads
+
+        def until_nobody_looks(_step: Any) -> None:
+            """The START has left by then, and with it the thread that saw to it."""
+            with threads[0]:
+                pass
+
+        context.step(until_nobody_looks)
+        return arrived.wait(30)
+
+    response, _ = invoke(handler, client=Watched(), checkpointing=OPTIMISTIC)
+    assert response == succeeded("true")
+
+
 # ---- failures that come late
 
 

@@ -45,7 +45,7 @@ impl Checkpointing {
     }
 }
 
-/// What is due before a function is called, which may take long.
+/// What is to become of what is queued, before something that may take long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     Nothing,
@@ -195,8 +195,8 @@ impl<P: Payload, W> Queue<P, W> {
         self.oldest().map(|_| self.latest()).or(handed_on)
     }
 
-    /// What is due before a function is called.
-    pub fn before_function(&self) -> Due {
+    /// What is due before a function is called, or after an outcome was handed on: the next call may be far away.
+    pub fn due(&self) -> Due {
         match self.checkpointing {
             Checkpointing::Eager if self.durable < self.issued => Due::Send(self.latest()),
             Checkpointing::Eager => Due::Nothing,
@@ -873,16 +873,16 @@ mod tests {
     fn eagerly_each_update_is_a_call_and_leaves_before_the_next_function() {
         let mut queue = queue([]);
         queue.set_checkpointing(Checkpointing::Eager);
-        assert_eq!(queue.before_function(), Due::Nothing);
+        assert_eq!(queue.due(), Due::Nothing);
         queue.push(update(1, Kind::Step, Action::Start, 0));
         queue.push(update(2, Kind::Step, Action::Start, 0));
-        assert_eq!(queue.before_function(), Due::Send(Ticket(2)));
+        assert_eq!(queue.due(), Due::Send(Ticket(2)));
         assert_eq!(queue.lead(None), Role::Lead);
         let turn = queue.take_turn();
-        assert_eq!((turn.batch.len(), queue.before_function()), (1, Due::Send(Ticket(2))));
+        assert_eq!((turn.batch.len(), queue.due()), (1, Due::Send(Ticket(2))));
         queue.acknowledge(turn, Some(String::new()));
         assert_eq!(drain(&mut queue).iter().map(Vec::len).collect::<Vec<_>>(), [1]);
-        assert_eq!(queue.before_function(), Due::Nothing);
+        assert_eq!(queue.due(), Due::Nothing);
     }
 
     #[test]
@@ -890,11 +890,11 @@ mod tests {
         for mode in [Checkpointing::Batched, Checkpointing::Optimistic] {
             let mut queue = queue([]);
             queue.set_checkpointing(mode);
-            assert_eq!(queue.before_function(), Due::Nothing);
+            assert_eq!(queue.due(), Due::Nothing);
             queue.push_repeatable(ended(1));
-            assert_eq!(queue.before_function(), Due::Watch);
+            assert_eq!(queue.due(), Due::Watch);
             assert!(queue.watch());
-            assert_eq!(queue.before_function(), Due::Nothing);
+            assert_eq!(queue.due(), Due::Nothing);
         }
     }
 

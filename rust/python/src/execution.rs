@@ -157,7 +157,7 @@ impl Execution {
     }
 
     fn before_function(&self) -> u64 {
-        match self.shared.lock().engine.queue().before_function() {
+        match self.shared.lock().engine.queue().due() {
             Due::Send(Ticket(ticket)) => ticket,
             Due::Nothing | Due::Watch => 0,
         }

@@ -115,19 +115,29 @@ impl<'py> Trampoline<'_, 'py> {
         Ok(())
     }
 
+    /// Sees to it that what is queued leaves, if that is due.
+    fn let_nothing_lie(&self) -> PyResult<()> {
+        let due = self.shared.lock().engine.queue().due();
+        match due {
+            Due::Nothing => {}
+            Due::Watch => drop(self.driver.call_method0(intern!(self.driver.py(), "watch"))?),
+            Due::Send(ticket) => self.wait(ticket)?,
+        }
+        Ok(())
+    }
+
     fn answer(&self, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = request.py();
         if let Ok(request) = request.cast_exact::<PyTuple>() {
             // What is queued now is to leave, though the function may take long.
-            let due = self.shared.lock().engine.queue().before_function();
-            match due {
-                Due::Nothing => {}
-                Due::Watch => drop(self.driver.call_method0(intern!(py, "watch"))?),
-                Due::Send(ticket) => self.wait(ticket)?,
-            }
+            self.let_nothing_lie()?;
             return request.get_item(0)?.call1(request.get_item(1)?.cast::<PyTuple>()?);
         }
-        self.wait(Ticket(request.cast_exact::<PyInt>()?.extract()?))?;
+        match request.cast_exact::<PyInt>()?.extract()? {
+            // Nobody waits for what is queued, and nobody knows what the code does next.
+            0 => self.let_nothing_lie()?,
+            ticket => self.wait(Ticket(ticket))?,
+        }
         Ok(py.None().into_bound(py))
     }
 }
