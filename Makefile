@@ -10,7 +10,7 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel clean
+.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel third-party clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -34,16 +34,16 @@ test-engine: $(STAMPS)/built $(STAMPS)/test ## Pass the engine's tests alone, fo
 lint: $(STAMPS)/built $(STAMPS)/dev ## Check formats, lints, types and the stub
 	cargo fmt --check
 	cargo clippy --locked --quiet --all-targets -- -D warnings
-	$(BIN)/ruff format --check python tests benches examples
-	$(BIN)/ruff check python tests benches examples
+	$(BIN)/ruff format --check python tests benches examples packaging
+	$(BIN)/ruff check python tests benches examples packaging
 	$(BIN)/mypy
 	$(BIN)/basedpyright --level error
 	$(BIN)/python -m mypy.stubtest perdure._core --allowlist tests/typing/stubtest-allowlist.txt
 
 format: $(STAMPS)/dev ## Format everything
 	cargo fmt
-	$(BIN)/ruff check --fix-only --quiet python tests benches examples
-	$(BIN)/ruff format --quiet python tests benches examples
+	$(BIN)/ruff check --fix-only --quiet python tests benches examples packaging
+	$(BIN)/ruff format --quiet python tests benches examples packaging
 
 bench: $(STAMPS)/release $(STAMPS)/dev ## Measure perdure against the official SDK and a bare loop, and check the bars
 	$(BIN)/python benches/table.py --check $(BENCH_ARGS)
@@ -63,11 +63,14 @@ fuzz: ## Fuzz the reader of answers, guided by coverage; needs a nightly Rust to
 wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
+third-party: $(STAMPS)/venv ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
+	$(BIN)/python packaging/third_party.py
+
 clean: ## Remove everything that was built
 	cargo clean
 	rm -rf .venv .venv-* .stamps .stamps-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f python/perdure/_core*.so
-	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find python tests benches examples packaging -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -c \
