@@ -68,6 +68,8 @@ T = TypeVar("T")
 
 logger = Log("perdure")
 
+PLAIN_ANNOTATIONS.add(DurableContext)  # as almost every handler has
+
 LAMBDA_RESPONSE_SIZE_LIMIT = MAX_RESPONSE - 50
 """Bytes that the response of an invocation may have; a larger result goes by a checkpoint."""
 

@@ -480,7 +480,7 @@ def test_a_program_without_types_loads_nothing_for_them() -> None:
     code = """
 import sys
 from typing import Any
-from perdure import durable_execution, durable_step
+from perdure import DurableContext, durable_execution, durable_step
 from perdure.local import LocalService, VirtualClock
 
 @durable_step
@@ -488,7 +488,7 @@ def add(step, a: int) -> int:
     return a
 
 @durable_execution
-def handler(event: dict[str, Any], context) -> int:
+def handler(event: dict[str, Any], context: DurableContext) -> int:
     found = context.step(add(1)) + context.step(lambda _: 2)
     context.wait(1)
     return found
@@ -496,7 +496,8 @@ def handler(event: dict[str, Any], context) -> int:
 service = LocalService(clock=VirtualClock())
 service.register("f", handler)
 assert service.run("f").value == 3
-print([name for name in ("msgspec", "pydantic", "perdure._typed", "perdure._kinds") if name in sys.modules])
+ours = ("perdure._typed", "perdure._kinds", "perdure._handlers")
+print([name for name in ("msgspec", "pydantic", *ours) if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
