@@ -82,7 +82,7 @@ def unpacked(options: StepOptions) -> tuple[RetryStrategy | None, str | None, Bo
     return options.get("retry_strategy"), options.get("sub_type"), bounds
 
 
-_OPTIONS = frozenset({"retry_strategy", "sub_type", *Bounds._fields})
+_OPTIONS = frozenset({"retry_strategy", "sub_type", "timeout", "retry_if", "retryable_errors"})
 
 
 def bounds_of(config: StepConfig, given: Bounds | None) -> Bounds | None:
