@@ -88,6 +88,16 @@ class UserFunctionOutcome(Enum):
     INCOMPLETE = "INCOMPLETE"
     """It did not end: something in it waits, or ended the invocation."""
 
+    @classmethod
+    def from_error(cls, error: ErrorObject | None) -> UserFunctionOutcome:
+        """Give the outcome of a function that ended.
+
+        Args:
+            error: What it raised; None if it returned.
+
+        """
+        return cls.SUCCEEDED if error is None else cls.FAILED
+
 
 @dataclass(frozen=True)
 class OperationInfo:
@@ -244,8 +254,8 @@ class InvocationInfo:
     execution_arn: str | None
     is_first_invocation: bool
     execution_start_time: dt.datetime | None = None
-    execution_input: Any = field(default=None, kw_only=True, repr=False)
-    operations: Mapping[str, OperationInfo] = field(default_factory=dict, kw_only=True, repr=False)
+    execution_input: Any = field(default=None, kw_only=True, repr=False, compare=False)
+    operations: Mapping[str, OperationInfo] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -257,7 +267,9 @@ class InvocationStartInfo(InvocationInfo):
 
     """
 
-    updated_operations: Mapping[str, OperationInfo] = field(default_factory=dict, kw_only=True, repr=False)
+    updated_operations: Mapping[str, OperationInfo] = field(
+        default_factory=dict, kw_only=True, repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True)
@@ -273,7 +285,7 @@ class InvocationEndInfo(InvocationInfo):
 
     status: InvocationStatus = field(kw_only=True)
     error: ErrorObject | None = None
-    execution_result: str | None = field(default=None, kw_only=True, repr=False)
+    execution_result: str | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     @classmethod
     def from_durable_execution_invocation_output(

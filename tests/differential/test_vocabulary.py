@@ -26,6 +26,7 @@ MODULES = [
     "serdes",
     "execution",
     "context",
+    "plugin",
 ]
 
 # Made for each operation, so written by hand with slots instead of as dataclasses: held to their constructors instead.
@@ -40,6 +41,9 @@ HAND_WRITTEN = {
     ("serdes", "EncodedValue"),
 }
 
+
+# How the official SDK calls plugins: no program names it.
+MACHINERY = {("plugin", "PluginExecutor"), ("plugin", "PluginHost")}
 
 # Takes an operation id, which only the SDK makes.
 INTERNAL = {"context.DurableContext.create_child_context"}
@@ -64,7 +68,7 @@ def public_names(module: str) -> list[str]:
     for name, value in vars(official(module)).items():
         if name.startswith("_") or name in ("annotations", "TYPE_CHECKING") or inspect.ismodule(value):
             continue
-        if isinstance(value, (typing.TypeVar, typing.ParamSpec)):
+        if isinstance(value, (typing.TypeVar, typing.ParamSpec)) or (module, name) in MACHINERY:
             continue
         home = getattr(value, "__module__", None)
         if home == f"{OFFICIAL}.{module}" or isinstance(value, (str, int, types.UnionType)):

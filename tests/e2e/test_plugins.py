@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import copy
 import gc
 import logging
+import pickle
 import sys
 import threading
 import traceback
 import weakref
 from contextvars import ContextVar
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,6 +220,27 @@ def test_mappings_are_of_their_moment_and_are_read_only() -> None:
     assert changed == ["a", "b", "c"]
     assert len(last) == 4
     assert repr(first) == repr(dict(first))
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [copy.copy, copy.deepcopy, lambda info: pickle.loads(pickle.dumps(info))],  # noqa: S301  one's own
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_what_a_plugin_is_told_can_be_taken_away(taken: Callable[[Any], Any]) -> None:
+    """An audit puts it into a queue, sends it to another process, writes it as a dict."""
+    kept: list[Any] = []
+    run(one_step, Made(**dict.fromkeys(HOOKS, lambda info: kept.append((info, taken(info), asdict(info))))))
+    assert {type(info).__name__ for info, *_ in kept} == {
+        *("InvocationStartInfo", "InvocationEndInfo", "OperationStartInfo", "OperationEndInfo"),
+        *("UserFunctionStartInfo", "UserFunctionEndInfo", "OperationChangeInfo"),
+    }
+    assert {hash(info) for info, *_ in kept if hasattr(info, "request_id")}
+    for info, taken_away, as_dict in kept:
+        assert taken_away == info
+        assert as_dict.keys() == {field.name for field in fields(info)}
+        if "operations" in as_dict:
+            assert as_dict["operations"] == taken_away.operations == info.operations
 
 
 def test_the_event_says_what_is_new() -> None:

@@ -73,3 +73,7 @@ class View(Mapping[str, OperationInfo]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def __reduce__(self) -> tuple[type[dict[str, OperationInfo]], tuple[dict[str, OperationInfo]]]:
+        """Have copies, and what is pickled, be the dict that it looks like."""
+        return dict, (dict(self),)
