@@ -10,7 +10,7 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel third-party clean
+.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel layer third-party clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -60,8 +60,12 @@ fuzz: ## Fuzz the reader of answers, guided by coverage; needs a nightly Rust to
 	cd rust/client && mkdir -p fuzz/corpus && cargo +nightly fuzz run answer fuzz/corpus fuzz/seeds -- -dict=fuzz/answer.dict \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096
 
+# The interpreter is named, since maturin would take whichever python3 is on the path.
 wheel: $(STAMPS)/venv ## Build a release wheel into dist/
-	$(BIN)/maturin build --release --locked --out dist
+	$(BIN)/maturin build --release --locked --out dist --interpreter $(BIN)/python
+
+layer: wheel ## Make Lambda layers of the wheels in dist/
+	$(BIN)/python packaging/layer.py dist/*.whl
 
 third-party: $(STAMPS)/venv ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
 	$(BIN)/python packaging/third_party.py

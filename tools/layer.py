@@ -1,9 +1,10 @@
 """Make Lambda layers of wheels: `python tools/layer.py dist/*.whl`.
 
 Each wheel that a runtime of Lambda's with durable functions can load becomes `perdure-layer-python3.13-x86_64.zip`
-beside it; of several for the same runtime, the newest. In a layer is what is in the wheel, where Lambda looks for it, and
-bytecode, which Lambda could not keep: a layer is read-only there, so without it each cold start compiles what it imports.
-boto3 is not in it: Lambda has it, and perdure does without.
+beside it; of several for the same runtime, the newest. In a layer is what a function may need of the wheel, where Lambda
+looks for it: no local service, test runner or command line. With it comes bytecode, which Lambda could not keep: a layer
+is read-only there, so without it each cold start compiles what it imports. boto3 is not in it: Lambda has it, and perdure
+does without.
 
 The same wheel and Python give the same bytes.
 """
@@ -27,9 +28,15 @@ RUNTIMES = ("3.13", "3.14")
 GLIBC = 34
 """Those runtimes are on Amazon Linux 2023, whose glibc is 2.34."""
 
-MOST_BYTES = 2 * 1024 * 1024
-"""A larger layer is not of a release build."""
+MOST_BYTES = 3 * 1024 * 1024
+"""A layer of a release build has 2 MiB; that of a debug build is larger than this."""
 
+_NOT_FOR_LAMBDA = re.compile(
+    r"perdure/(?:local|testing|cli|bench|migration|history)/"
+    r"|perdure/_core\.pyi$"
+    r"|[^/]+\.dist-info/(?:RECORD|entry_points\.txt)$"
+)
+_MOVED = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 _OLD_NAMES = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -82,15 +89,14 @@ def _glibc(platform: re.Match[str]) -> int:
 
 
 def files(path: Path) -> dict[str, bytes]:
-    """Give the files that installing a wheel puts into site-packages; scripts are not among them."""
-    found = {}
+    """Give the files that installing a wheel puts into site-packages, without those that no function needs."""
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            inside = re.sub(r"^[^/]+\.data/(?:purelib|platlib)/", "", name)
-            is_left_out = name.endswith(("/", ".dist-info/RECORD")) or ".data/" in inside.partition("/")[0] + "/"
-            if not is_left_out:
-                found[inside] = archive.read(name)
-    return found
+        installed = {_MOVED.sub("", name): name for name in archive.namelist() if not name.endswith("/")}
+        return {
+            name: archive.read(source)
+            for name, source in installed.items()
+            if not _NOT_FOR_LAMBDA.match(name) and not name.partition("/")[0].endswith(".data")
+        }
 
 
 def interpreter(python: str) -> str | None:
@@ -173,7 +179,9 @@ def main() -> int:
         note = "" if has_bytecode else f", without bytecode: there is no python{source.python} here"
         print(f"{layer}: {size / 1024 / 1024:.2f} MiB{note}")
         if size > MOST_BYTES:
-            print(f"{layer.name} is larger than {MOST_BYTES // 1024 // 1024} MiB: not a release build?", file=sys.stderr)
+            print(
+                f"{layer.name} is larger than {MOST_BYTES // 1024 // 1024} MiB: not a release build?", file=sys.stderr
+            )
             is_well = False
     return 0 if is_well else 1
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from support import lambda_app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 RESPONSE_BYTES = 6 * 1024 * 1024 + 100
@@ -51,7 +52,7 @@ class _Invocation:
 
 
 class Sandbox:
-    """A function of `support.lambda_app`. Its `url` is a Runtime Interface endpoint, as `perdure serve` drives them.
+    """A function in a process of its own. Its `url` is a Runtime Interface endpoint, as `perdure serve` drives them.
 
     A process that ends, or prints that its time is up, takes its invocation with it; the next one gets a new process.
 
@@ -60,14 +61,27 @@ class Sandbox:
         service_url: Where the handler finds the durable execution API.
         client: How it calls it: `native` or `boto3`.
         folder: Where the processes' output is kept.
+        handler: Module and name of the handler.
+        path: What the processes import from, with AWS's runtime client in it; this process's path, if it is not given.
 
     """
 
-    def __init__(self, runtime: str, service_url: str, client: str, folder: Path) -> None:
+    def __init__(
+        self,
+        runtime: str,
+        service_url: str,
+        client: str,
+        folder: Path,
+        *,
+        handler: str = f"{lambda_app.__name__}.handler",
+        path: Sequence[Path] | None = None,
+    ) -> None:
         self.pids: list[int] = []
         self.responses: list[bytes] = []
         self.failures: list[dict[str, Any]] = []
         self._folder = folder
+        # Without `site`, a process that is given its path finds nothing beside it.
+        self._command = [sys.executable, *([] if path is None else ["-S"]), "-m", "awslambdaric", handler]
         self._count = 0
         self._process: subprocess.Popen[str] | None = None
         self._waiting: queue.Queue[_Invocation | None] = queue.Queue()
@@ -87,7 +101,7 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": "anybody",
             "AWS_SECRET_ACCESS_KEY": "anything",
             "NO_PROXY": "127.0.0.1",
-            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONPATH": os.pathsep.join(map(str, sys.path if path is None else path)),
             "PYTHONUTF8": "1",
         }
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -125,9 +139,8 @@ class Sandbox:
         return "".join(path.read_text("utf-8", "backslashreplace") for path in sorted(self._folder.iterdir()))
 
     def _start(self) -> None:
-        handler = f"{lambda_app.__name__}.handler"
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "awslambdaric", handler],
+            self._command,
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
