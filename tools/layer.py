@@ -1,10 +1,10 @@
 """Make Lambda layers of wheels: `python tools/layer.py dist/*.whl`.
 
 Each wheel that a runtime of Lambda's with durable functions can load becomes `perdure-layer-python3.13-x86_64.zip`
-beside it; of several for the same runtime, the newest. In a layer is what a function may need of the wheel, where Lambda
-looks for it: no local service, test runner or command line. With it comes bytecode, which Lambda could not keep: a layer
-is read-only there, so without it each cold start compiles what it imports. boto3 is not in it: Lambda has it, and perdure
-does without.
+beside it; of several for the same runtime, the newest. In a layer is what a function may need of the wheel, where
+Lambda looks for it: no local service, test runner or command line. With it comes bytecode, which Lambda could not keep:
+a layer is read-only there, so without it each cold start compiles what it imports. boto3 is not in it: Lambda has it,
+and perdure does without.
 
 The same wheel and Python give the same bytes.
 """
@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument("wheels", nargs="+", type=Path)
     chosen = newest(parser.parse_args().wheels)
     if not chosen:
-        print(f"no wheel for Lambda: make layer PYTHON=python{RUNTIMES[0]}, on Linux", file=sys.stderr)
+        print(f"no wheel for Lambda: make layer PYTHON=python{RUNTIMES[0]} VENV=.venv-{RUNTIMES[0]}, on Linux", file=sys.stderr)
         return 1
     is_well = True
     for source in chosen:

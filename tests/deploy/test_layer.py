@@ -230,4 +230,4 @@ def test_no_wheel_for_lambda_is_a_failure_that_says_what_to_do(
     wheel.touch()
     monkeypatch.setattr(sys, "argv", ["layer.py", str(wheel)])
     assert layer.main() == 1
-    assert "make layer PYTHON=python3.13" in capsys.readouterr().err
+    assert "make layer PYTHON=python3.13 VENV=.venv-3.13, on Linux" in capsys.readouterr().err
