@@ -170,7 +170,8 @@ def main() -> int:
     parser.add_argument("wheels", nargs="+", type=Path)
     chosen = newest(parser.parse_args().wheels)
     if not chosen:
-        print(f"no wheel for Lambda: make layer PYTHON=python{RUNTIMES[0]} VENV=.venv-{RUNTIMES[0]}, on Linux", file=sys.stderr)
+        version = RUNTIMES[0]
+        print(f"no wheel for Lambda: make layer PYTHON=python{version} VENV=.venv-{version}, on Linux", file=sys.stderr)
         return 1
     is_well = True
     for source in chosen:
