@@ -12,6 +12,7 @@ stack = cdk.Stack(app, "Orders")
 function = lambda_.Function(
     stack,
     "Orders",
+    function_name="orders",
     code=lambda_.Code.from_asset(str(Path(__file__).parents[1] / "build")),
     handler="app.handler",
     runtime=lambda_.Runtime.PYTHON_3_13,
