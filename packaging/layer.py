@@ -1,4 +1,4 @@
-"""Make Lambda layers of wheels: `python tools/layer.py dist/*.whl`.
+"""Make Lambda layers of wheels: `python packaging/layer.py dist/*.whl`.
 
 Each wheel that a runtime of Lambda's with durable functions can load becomes `perdure-layer-python3.13-x86_64.zip`
 beside it; of several for the same runtime, the newest. In a layer is what a function may need of the wheel, where
