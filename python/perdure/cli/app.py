@@ -13,7 +13,17 @@ from perdure._core import __version__
 from perdure.cli.usage import Group
 
 HandlerName = Annotated[str, typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here.")]
-Event = Annotated[str, typer.Option(metavar="FILE|JSON", help="The event: JSON, a file of it, or - .")]
+MeantHandler = Annotated[
+    str | None,
+    typer.Argument(metavar="MODULE:HANDLER", help="The durable handler, from here; else that of pyproject.toml."),
+]
+MeantEvent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|JSON",
+        help="The event: JSON, a file of it, or - ; else {}, or that of the handler in pyproject.toml.",
+    ),
+]
 DurableFunctions = Annotated[
     list[str] | None, typer.Option(metavar="NAME=MODULE:HANDLER", help="A durable function it may invoke.")
 ]
@@ -39,7 +49,8 @@ def perdure(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """AWS Lambda durable functions, on this machine and on AWS: run, serve, explore and bench run handlers here.
+    """AWS Lambda durable functions, on this machine and on AWS.
 
-    The others work on AWS as boto3 finds it, or with --endpoint on a local service, as `serve` starts it.
+    new makes a project; run, serve, explore and bench run handlers here. The others work on AWS as boto3 finds it, or
+    with --endpoint on a local service, as serve starts it.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.cli import acting, bench, explore, migrating, run, serve, viewing
+from perdure.cli import acting, bench, explore, migrating, new, run, serve, viewing
 from perdure.cli.app import app
 
-__all__ = ["acting", "app", "bench", "explore", "migrating", "run", "serve", "viewing"]
+__all__ = ["acting", "app", "bench", "explore", "migrating", "new", "run", "serve", "viewing"]

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perdure.cli.app import HERE, AsJson, DurableFunctions, Event, HandlerName, PlainFunctions, app
-from perdure.cli.arguments import loads, read_json
+from perdure.cli.app import HERE, AsJson, DurableFunctions, MeantEvent, MeantHandler, PlainFunctions, app
+from perdure.cli.arguments import loads
 from perdure.cli.codes import BLOCKED, FAILED
 from perdure.cli.codes import OK as SUCCEEDED
 from perdure.cli.loading import load, look_here_first, named_entries
+from perdure.cli.project import meant
 from perdure.cli.usage import Command, print_document, reserve_stdout
 from perdure.cli.writer import Writer, write
 
@@ -35,8 +36,8 @@ _SHOWN = 3
 @app.command(cls=Command, rich_help_panel=HERE)
 def explore(
     context: typer.Context,
-    handler: HandlerName,
-    event: Event = "{}",
+    handler: MeantHandler = None,
+    event: MeantEvent = None,
     schedule: Annotated[
         str | None, typer.Option(metavar="SCHEDULE", help="Run this schedule only, such as crash-after:3.")
     ] = None,
@@ -65,7 +66,8 @@ def explore(
     look_here_first()
     if as_json:
         reserve_stdout(context)
-    payload, target = read_json(event, "--event"), load(handler)
+    chosen = meant(handler, event)
+    target = load(chosen.handler)
     try:
         only = None if schedule is None else Schedule.parse(schedule)
     except ValueError as problem:
@@ -90,7 +92,7 @@ def explore(
             around_it.enter_context(_no_tracebacks(raised))
         report = search(
             target,
-            input=payload,
+            input=chosen.payload,
             schedule=only,
             **around,
             orders=orders,

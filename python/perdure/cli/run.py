@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from perdure.cli.app import HERE, AsJson, DurableFunctions, Event, HandlerName, PlainFunctions, app
-from perdure.cli.arguments import loads, read_json
+from perdure.cli import document
+from perdure.cli.app import HERE, AsJson, DurableFunctions, MeantEvent, MeantHandler, PlainFunctions, app
+from perdure.cli.arguments import loads
 from perdure.cli.codes import BLOCKED, FAILED, INTERRUPTED
 from perdure.cli.codes import OK as SUCCEEDED
+from perdure.cli.drawing.chart import chart
 from perdure.cli.drawing.text import clean
+from perdure.cli.follow import describe
 from perdure.cli.live import Display, as_document, show_blocked, show_interrupted, show_outcome
 from perdure.cli.loading import checked_register, function_name, look_here_first, named_entries
 from perdure.cli.log_option import Level, LogLevel, log_to_stderr
+from perdure.cli.pictures import PRINTED, HtmlFile, SvgFile, draw
 from perdure.cli.price_options import PriceOperations, PriceRetained, PriceWritten, prices_of
+from perdure.cli.project import meant
 from perdure.cli.usage import Command, prepare_stdout, print_document
-from perdure.cli.writer import Writer
+from perdure.cli.writer import Writer, write
+from perdure.history.reading import pages
+from perdure.history.tree import build
 from perdure.local.foreign_threads import at_rest
 from perdure.local.machine.budget import budget_of
 from perdure.local.machine.clock import RealClock, VirtualClock
@@ -28,7 +35,9 @@ from perdure.local.service import LocalService
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
+    from perdure.history.tree import Run
     from perdure.local.handle import ExecutionHandle
 
 _GLANCE = 0.05
@@ -37,8 +46,8 @@ _GLANCE = 0.05
 @app.command(cls=Command, rich_help_panel=HERE)
 def run(
     context: typer.Context,
-    handler: HandlerName,
-    event: Event = "{}",
+    handler: MeantHandler = None,
+    event: MeantEvent = None,
     name: Annotated[str | None, typer.Option(help="The name of the execution.")] = None,
     skip_time: Annotated[
         bool,
@@ -53,19 +62,23 @@ def run(
         float, typer.Option(min=0, help="Longest real seconds to wait for a thread of yours to answer a callback.")
     ] = 60.0,
     log_level: LogLevel = Level.INFO,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Draw the timeline in the end.")] = False,
+    svg_file: SvgFile = None,
+    html_file: HtmlFile = None,
     price_operations: PriceOperations = None,
     price_written: PriceWritten = None,
     price_retained: PriceRetained = None,
 ) -> None:
     """Run a durable handler from its start to its end, and show every operation."""
+    _check_files({"--svg": svg_file, "--html": html_file})
     look_here_first()
     prepare_stdout(context, as_json)
     log_to_stderr(log_level)
     console = Writer(stderr=as_json, soft_wrap=True, emoji=False)
     service = LocalService(clock=VirtualClock() if skip_time else RealClock())
-    payload = read_json(event, "--event")
-    called = function_name(handler)
-    checked_register(service, called, handler)
+    chosen = meant(handler, event)
+    called = function_name(chosen.handler)
+    checked_register(service, called, chosen.handler)
     _register_more(service, True, function or ())
     _register_more(service, False, plain or ())
     display = Display(console, quiet=as_json)
@@ -73,7 +86,7 @@ def run(
     branches = service.log_branches()
     others = set(threading.enumerate())
     try:
-        handle = service.start(called, payload, name)
+        handle = service.start(called, chosen.payload, name)
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint="--name") from None
     interrupted = False
@@ -83,17 +96,42 @@ def run(
         except KeyboardInterrupt:
             interrupted = True
     budget = budget_of(handle.machine, prices_of(price_operations, price_written, price_retained))
+    drawn = _look(service, handle.arn) if timeline or svg_file or html_file else None
+    written = [] if drawn is None else draw(drawn, svg_file, html_file)
     if as_json:
-        print_document(context, as_document(handle, budget, branches.failed, interrupted=interrupted))
+        shown = {"timeline": document.timeline(drawn, fold=True)} if timeline and drawn is not None else {}
+        print_document(context, {**as_document(handle, budget, branches.failed, interrupted=interrupted), **shown})
     elif interrupted:
         show_interrupted(console, handle)
     elif handle.terminal:
         show_outcome(console, handle, budget, branches.failed)
     else:
         show_blocked(console, handle)
+    if timeline and drawn is not None and not as_json:
+        console.print(chart(drawn, console.width, encoding=console.encoding))
+    for file in written:
+        write(f"Wrote {file}.", err=True)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(BLOCKED if not handle.terminal else SUCCEEDED if handle.status == "SUCCEEDED" else FAILED)
+
+
+def _check_files(files: dict[str, Path | None]) -> None:
+    """Refuse at once what could not be drawn into after a long run."""
+    for option, file in files.items():
+        if file is None:
+            continue
+        if str(file) == PRINTED:
+            raise typer.BadParameter("standard output has the operations; give it a file.", param_hint=option)
+        if file.is_dir() or not file.parent.is_dir():
+            why = "is a folder" if file.is_dir() else "is in no folder that is there"
+            raise typer.BadParameter(f"{file} {why}.", param_hint=option)
+
+
+def _look(service: LocalService, arn: str) -> Run:
+    """Look at an execution as `perdure timeline` does."""
+    events = [event for page in pages(service.client, arn, data=True) for event in page]
+    return build(describe(service.client, arn), events, service.clock.now())
 
 
 def _register_more(service: LocalService, durable: bool, entries: Iterable[str]) -> None:

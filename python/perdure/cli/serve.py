@@ -25,8 +25,10 @@ from perdure.cli.log_option import Level, LogLevel, log_to_stderr
 from perdure.cli.outputs import lead_nowhere
 from perdure.cli.usage import Command
 from perdure.cli.writer import Writer
+from perdure.local.durations import span
+from perdure.local.invoking import LONGEST_SYNC_SECONDS
 from perdure.local.logs import FailureLog
-from perdure.local.machine.clock import RealClock
+from perdure.local.machine.clock import RealClock, SkippingClock
 from perdure.local.machine.errors import Fault
 from perdure.local.server.boto_environment import lead_boto3_to
 from perdure.local.server.reload import Reloader
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from perdure.local.handle import ExecutionHandle, Invocation
+    from perdure.local.machine.clock import Clock
+    from perdure.local.machine.transitions import Operation
     from perdure.local.server.http import LocalServer
 
 DEFAULT_PORT = 9000
@@ -103,6 +108,12 @@ def serve(
         int | None, typer.Option(min=1, max=31_622_400, metavar="SECONDS", help="Of every durable function.")
     ] = None,
     retention_days: Annotated[int | None, typer.Option(min=1, max=90, help="How long what has ended is kept.")] = None,
+    skip_time: Annotated[
+        bool,
+        typer.Option(
+            "--skip-time", help="Skip waits and pauses between attempts; callbacks keep their real time to be answered."
+        ),
+    ] = False,
     reload: Annotated[bool, typer.Option("--reload", help="Load handlers again when their files change.")] = False,
     log_level: LogLevel = Level.INFO,
 ) -> None:
@@ -127,7 +138,9 @@ def serve(
         except OSError as problem:
             why = f"{host}:{port} cannot be listened on: {problem.strerror or problem}."
             _refuse(console, f"{why} Give another --port, or 0 for one that is free.")
-        service = opened.enter_context(_open(kept_in, console))
+        service = opened.enter_context(_open(kept_in, console, SkippingClock() if skip_time else RealClock()))
+        if skip_time:
+            service.observers.append(_Skips(console))
         server = LocalServer(service, host, listening=listening)
         try:
             lead_boto3_to(server.url)  # before the handlers are loaded, which may make clients
@@ -176,12 +189,32 @@ def _warn(console: Console, what: str) -> None:
     console.print(Text.assemble(("Warning:", "yellow"), " ", what))
 
 
-def _open(database: Path | None, console: Console) -> LocalService:
+class _Skips:
+    """Says what time is skipped."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def operation(self, handle: ExecutionHandle, operation: Operation) -> None:
+        """Pass over an operation."""
+
+    def invocation(self, handle: ExecutionHandle, invocation: Invocation) -> None:
+        """Pass over an invocation."""
+
+    def waiting(self, seconds: float, *, skipped: bool) -> None:
+        """Take time that passes in which nothing happens."""
+        if skipped:
+            self._console.print(f"skipping {span(seconds)}")
+
+
+def _open(database: Path | None, console: Console, clock: Clock) -> LocalService:
     """Open the service on a file, or in memory."""
     try:
         store = MemoryStore() if database is None else SqliteStore(database)
         try:
-            service = LocalService(store=store, clock=RealClock(), record=False, failure_log=FailureLog())
+            service = LocalService(
+                store=store, clock=clock, record=False, sync_timeout=LONGEST_SYNC_SECONDS, failure_log=FailureLog()
+            )
         except BaseException:
             store.close()
             raise
@@ -285,6 +318,11 @@ def _greet(console: Console, server: LocalServer, database: Path | None) -> None
         versions = f" (versions: {qualifiers})" if qualifiers else ""
         console.print(f"  {'durable' if function.durable else 'plain  '} {function.name}{versions}")
     first = next((function.name for function in service.functions.values()), None)
+    if service.clock.virtual:
+        console.print(
+            "\nTime is skipped: waits and pauses between attempts pass at once, and dates run ahead. "
+            "Callbacks, and timeouts while one is open, keep their real time."
+        )
     if first is None:
         _warn(
             console,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,15 +16,17 @@ from perdure.cli.command_context import CommandContext, command
 from perdure.cli.drawing.chart import chart
 from perdure.cli.drawing.listing import listing
 from perdure.cli.drawing.log import Log
-from perdure.cli.drawing.picture import html, svg
 from perdure.cli.drawing.text import plural
 from perdure.cli.drawing.tree import tree
 from perdure.cli.follow import Watch, looking
+from perdure.cli.pictures import PRINTED, HtmlFile, SvgFile
+from perdure.cli.pictures import draw as draw_files
 from perdure.cli.price_options import PriceOperations, PriceRetained, PriceWritten, finite, prices_of
 from perdure.history.reading import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from perdure.history.reading import Event
     from perdure.history.tree import Run
@@ -136,10 +137,8 @@ def show(
 def timeline(
     ctx: CommandContext,
     execution: Execution,
-    svg_file: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Draw it into a file; - prints.")
-    ] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="The same as a web page.")] = None,
+    svg_file: SvgFile = None,
+    html_file: HtmlFile = None,
     no_fold: NoFold = False,
     follow: Follow = False,
     interval: Interval = None,
@@ -155,10 +154,8 @@ def timeline(
         return chart(run, ctx.out.width, fold=fold, most=most, encoding=ctx.out.encoding)
 
     run = watch.follow(draw, every, at_most) if follow else watch.look()
-    if svg_file is not None:
-        _write(ctx, svg_file, svg(run, fold=fold))
-    if html_file is not None:
-        _write(ctx, html_file, html(run, fold=fold))
+    for file in draw_files(run, svg_file, html_file, fold=fold):
+        ctx.note(f"Wrote {file}.")
     if ctx.as_json:
         ctx.emit(document.timeline(run, fold=fold))
     elif svg_file is None and html_file is None:
@@ -207,23 +204,12 @@ def _read(ctx: CommandContext, arn: str, *, data: bool, reverse: bool, limit: in
 
 def _check_printed(ctx: CommandContext, files: dict[str, Path | None]) -> None:
     """Refuse to print two documents one after the other."""
-    first, *others = [*(f"{option} -" for option, file in files.items() if str(file) == "-"), ""]
+    first, *others = [*(f"{option} -" for option, file in files.items() if str(file) == PRINTED), ""]
     if ctx.as_json:
         others = ["--json"]
     if first and others[0]:
         message = f"{first} and {others[0]} cannot both be printed."
         raise CommandError(message, USAGE, "Usage", f"Give {first.removesuffix(' -')} a file.")
-
-
-def _write(ctx: CommandContext, target: Path, content: str) -> None:
-    if str(target) == "-":
-        typer.echo(content.encode(), nl=False)  # as it says of itself, whatever the terminal takes
-        return
-    try:
-        target.write_text(content, encoding="utf-8")
-    except OSError as problem:
-        raise CommandError(f"{target} cannot be written: {problem}", USAGE, "Usage") from None
-    ctx.note(f"Wrote {target}.")
 
 
 def _end(run: Run, *, follow: bool) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from perdure.local.client import LocalClient
 from perdure.local.events import LocalEvent, LocalLambdaContext
 from perdure.local.handle import ExecutionHandle, Invocation
-from perdure.local.machine.clock import Clock, RealClock, VirtualClock
+from perdure.local.machine.clock import Clock, RealClock, SkippingClock, VirtualClock
 from perdure.local.machine.errors import InvocationCut, client_error
 from perdure.local.machine.limits import Limits
 from perdure.local.service import LocalService, Observer, current_service
@@ -34,6 +34,7 @@ __all__ = [
     "MemoryStore",
     "Observer",
     "RealClock",
+    "SkippingClock",
     "SqliteStore",
     "Store",
     "StoreError",

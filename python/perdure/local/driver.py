@@ -177,6 +177,19 @@ class Driver:
                 self._settle(turn.job, turn.invocation, error)
             self._shared.wake.notify_all()
 
+    def is_for_the_outside(self, what: str) -> bool:
+        """Tell whether a moment, of which `what` is the kind, ends the time that somebody has who is waited for.
+
+        Somebody answers a callback, resumes an execution, or serves the function that it waits for.
+        """
+        return what in _OF_THE_OUTSIDE and any(
+            execution.runnable
+            or execution.pause is not None
+            or execution.invokes
+            or self._executions.handle_of(execution).open_callbacks
+            for execution in self._shared.store.running()
+        )
+
     def pass_time(self, moment: datetime) -> None:
         """Let `moment` come, or return early when something happens; everything is safe by then."""
         shared = self._shared

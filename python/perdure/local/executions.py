@@ -96,7 +96,7 @@ class Executions:
     ) -> ExecutionHandle:
         """Add an execution, or return the one that has its name and payload already."""
         shared = self._shared
-        self.purge(shared.clock.now())
+        self.purge()
         if name is not None and (known := self._store.find(function.name, name)) is not None:
             if known.deleting:
                 raise Fault(CONFLICT, f"The execution named {name} is being deleted, and its handler still runs.")
@@ -153,11 +153,11 @@ class Executions:
             moment, execution = due
             execution.fire_due(moment)
             self.absorb(self.handle_of(execution))
-        self.purge(now)
+        self.purge()
 
-    def purge(self, now: datetime) -> None:
+    def purge(self) -> None:
         """Forget the executions whose retention has ended."""
-        if self._purge_at is None or now < self._purge_at:
+        if self._purge_at is None or (now := self._shared.clock.calendar()) < self._purge_at:
             return
         for arn in self._store.expired(now):
             self._forget(arn)

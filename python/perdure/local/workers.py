@@ -18,9 +18,12 @@ from perdure.local.machine.clock import to_seconds
 from perdure.local.store import StoreError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from perdure.local.driver import Driver, Turn
     from perdure.local.executions import Executions
     from perdure.local.handle import ExecutionHandle
+    from perdure.local.machine.schedule import Moment
     from perdure.local.shared import Shared
 
 _LOG = Log("perdure.local")
@@ -80,17 +83,28 @@ class Workers:
                     if executions.commit():
                         continue  # while it was written, something may have come
                     moment = executions.schedule.next_moment()
-                    wait = driver.next_deadline() - monotonic()
-                    if moment is not None and not shared.clock.virtual:
-                        wait = min(wait, max(0.0, to_seconds(moment[0]) - shared.clock.time()))
-                    elif moment is not None and not driver.busy:
+                    if moment is not None and self._may_skip(*moment):
                         driver.pass_time(moment[0])
                         continue
                     self._told = ""
-                    shared.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
+                    self._rest(moment)
                 except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
                     self._complain("The local service could not go on; it tries again.", problem)
                     shared.wake.wait(_PAUSE_AFTER_TROUBLE)
+
+    def _may_skip(self, moment: datetime, what: str) -> bool:
+        """Tell whether time jumps to a moment: while nothing runs, and where the clock goes on, at nobody's cost."""
+        shared, driver = self._shared, self._driver
+        if not shared.clock.virtual or driver.busy:
+            return False
+        return shared.clock.timeout(to_seconds(moment)) is None or not driver.is_for_the_outside(what)
+
+    def _rest(self, moment: Moment | None) -> None:
+        """Wait until something happens, a moment comes, or a function is to be given up."""
+        wait = self._driver.next_deadline() - monotonic()
+        comes_in = None if moment is None else self._shared.clock.timeout(to_seconds(moment[0]))
+        wait = wait if comes_in is None else min(wait, comes_in)
+        self._shared.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))
 
     def _complain(self, what: str, problem: Exception) -> None:
         """Log what is in the way, once for as long as it is."""

@@ -1,6 +1,7 @@
 """Where the local service gets its time from.
 
-A clock answers "what time is it", and either sleeps until a moment (`RealClock`) or jumps to it (`VirtualClock`).
+A clock answers "what time is it", and either sleeps until a moment (`RealClock`) or jumps to it (`VirtualClock`, which
+stands still in between, and `SkippingClock`, which goes on).
 Moments are aware UTC datetimes with millisecond precision, as the service records them.
 """
 
@@ -36,7 +37,7 @@ class Clock(Protocol):
 
     @property
     def virtual(self) -> bool:
-        """Whether the clock only moves when it is told to."""
+        """Whether sleeping until a moment is jumping to it."""
         ...
 
     def now(self) -> datetime:
@@ -45,6 +46,10 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Return the moment in Unix seconds."""
+        ...
+
+    def calendar(self) -> datetime:
+        """Return the moment by which what has ended is kept and forgotten."""
         ...
 
     def timeout(self, until: float) -> float | None:
@@ -76,6 +81,10 @@ class VirtualClock:
         """Return the moment in Unix seconds."""
         return to_seconds(self._now)
 
+    def calendar(self) -> datetime:
+        """Return the moment the clock stands at."""
+        return self._now
+
     def timeout(self, until: float) -> float | None:
         """Return 0 for a moment that has come, else None: waiting does not move this clock."""
         return 0.0 if until <= self.time() else None
@@ -104,14 +113,39 @@ class RealClock:
         """Return the current moment."""
         return from_millis(time.time_ns() // 1_000_000)
 
+    def calendar(self) -> datetime:
+        """Return the current moment."""
+        return from_millis(time.time_ns() // 1_000_000)
+
     def time(self) -> float:
         """Return the moment in Unix seconds."""
         return time.time()
 
     def timeout(self, until: float) -> float | None:
         """Return the seconds left until `until`, at least 0."""
-        return max(0.0, until - time.time())
+        return max(0.0, until - self.time())
 
     def sleep_until(self, moment: datetime, wake: Condition) -> None:
         """Wait on `wake` until `moment`, or until it is notified."""
         wake.wait(max(0.0, to_seconds(moment) - time.time()))
+
+
+class SkippingClock(RealClock):
+    """The clock on the wall, put forward by whoever would sleep. What is not slept through takes its real time."""
+
+    virtual = True
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        """Return the moment on the wall, and what was skipped on top of it."""
+        return super().now() + self._ahead
+
+    def time(self) -> float:
+        """Return the moment in Unix seconds."""
+        return super().time() + self._ahead.total_seconds()
+
+    def sleep_until(self, moment: datetime, wake: Condition) -> None:  # noqa: ARG002 - a jump cannot be interrupted
+        """Jump to `moment`; an earlier one leaves the clock where it is."""
+        self._ahead += max(timedelta(), moment - self.now())
