@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -338,6 +339,48 @@ def test_what_cannot_be_served_is_refused_in_words(folder: Path) -> None:
     assert "no function name" in refused(folder, "a.b=app:greet", "--memory")
     (folder / "perdure.db").write_text("hello " * 1000)
     assert "not an SQLite database" in refused(folder, "app:greet")
+
+
+# -- time that is skipped ----------------------------------------------------------------------------------------------
+
+PATIENT = """
+from datetime import timedelta
+from perdure import durable_execution
+
+@durable_execution
+def order(event, context):
+    context.wait(timedelta(hours=event["hours"]), name="time-to-reconsider")
+    return context.create_callback("answer", timeout=timedelta(days=2)).result() if event.get("asks") else "sent"
+"""
+
+
+def test_with_skipped_time_waits_pass_while_callbacks_stay_open(folder: Path) -> None:
+    (folder / "patient.py").write_text(PATIENT)
+    with serving(folder, "patient:order", "--skip-time", "--memory") as served:
+        assert "Time is skipped" in "".join(served.said)
+        asked = b'{"hours": 24, "asks": true}'
+        served.client.invoke(FunctionName="order", InvocationType="Event", DurableExecutionName="a", Payload=asked)
+        assert served.next_line() == "skipping 1 d\n"
+        sent = served.client.invoke(FunctionName="order", DurableExecutionName="b", Payload=b'{"hours": 12}')
+        assert sent["Payload"].read() == b'"sent"'
+        (asking,) = executions(served, "a")
+        assert asking["Status"] == "RUNNING"
+        (ended,) = executions(served, "b")
+        assert ended["EndTimestamp"] - ended["StartTimestamp"] >= timedelta(hours=12)
+        assert ended["StartTimestamp"] - asking["StartTimestamp"] >= timedelta(hours=24)
+        assert served.end() == 0
+        assert "skipping 12 h\n" in served.said
+
+
+def executions(served: Served, name: str) -> list[dict[str, Any]]:
+    found = served.client.list_durable_executions_by_function(FunctionName="order", DurableExecutionName=name)
+    return list(found["DurableExecutions"])
+
+
+def test_without_it_nothing_says_that_time_is_skipped(folder: Path) -> None:
+    with serving(folder, "app:greet", "--memory") as served:
+        assert "skip" not in "".join(served.said)
+        assert served.end() == 0
 
 
 # -- where executions are kept -----------------------------------------------------------------------------------------
