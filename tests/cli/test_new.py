@@ -84,7 +84,7 @@ def test_the_name_and_the_version_are_in_it_and_no_blank_is_left(project: Path) 
     made = content(project)
     assert made["README.md"].startswith("# orders\n")
     assert "FunctionName: orders\n" in made["template.yaml"]
-    assert made["src/requirements.txt"] == f"perdure=={_core.__version__}\n"
+    assert f"--no-deps perdure=={_core.__version__}\n" in made["README.md"]
     assert not [name for name, text in made.items() if re.search(r"\$(name|version|\$)|\$\{", text)]
     assert all(text.endswith("\n") for text in made.values())
 
@@ -132,9 +132,10 @@ def test_the_commands_of_its_readme_are_commands(project: Path) -> None:
 def test_its_template_deploys_what_it_has(project: Path) -> None:
     made = content(project)
     handler = tomllib.loads(made["pyproject.toml"])["tool"]["perdure"]["handler"]
-    module, _, function = re.findall(r"Handler: ((\w+)\.(\w+))", made["template.yaml"])[0]
-    assert handler == f"src/{module.partition('.')[0]}.py:{function}"
-    assert re.search(r"CodeUri: src/\n", made["template.yaml"])
+    ((module, function),) = re.findall(r"Handler: (\w+)\.(\w+)", made["template.yaml"])
+    assert handler == f"{module}:{function}"
+    code = re.findall(r"CodeUri: (\S+)", made["template.yaml"])
+    assert code == re.findall(r"cp \w+\.py (\S+)", made["README.md"])
 
 
 def test_the_code_of_a_project_is_formatted_and_free_of_lints(project: Path) -> None:
@@ -147,13 +148,13 @@ def test_the_code_of_a_project_is_formatted_and_free_of_lints(project: Path) -> 
 
 def test_the_code_of_a_project_is_typed(project: Path) -> None:
     settings = ["--strict", "--config-file", os.devnull, "--cache-dir", os.devnull]
-    done = in_project(project, "mypy", *settings, "src/app.py", "test_app.py")
+    done = in_project(project, "mypy", *settings, "app.py", "test_app.py")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_package_has_the_templates_and_no_others() -> None:
     found = {path.name for path in (files("perdure.cli") / "templates").iterdir()}
-    assert found == {f"{file.rpartition('/')[2]}.txt" for file in FILES}
+    assert found == {f"{file}.txt" for file in FILES}
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -205,18 +206,18 @@ def test_a_refusal_is_told_as_json(here: Path) -> None:
 
 
 def test_a_file_that_comes_meanwhile_is_not_overwritten(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mkdir = Path.mkdir
+    look = Path.iterdir
 
-    def slow(path: Path, **options: Any) -> None:
-        mkdir(path, **options)
-        if path.name == "src":
-            (path / "app.py").write_text("mine")
+    def slow(path: Path) -> Any:
+        yield from look(path)
+        (path / "app.py").write_text("mine")
 
-    monkeypatch.setattr(Path, "mkdir", slow)
+    monkeypatch.setattr(Path, "iterdir", slow)
     code, _, err = new("orders")
+    monkeypatch.undo()
     assert code == 2
-    assert f"{Path('orders/src/app.py')} is there already" in err
-    assert (here / "orders/src/app.py").read_text() == "mine"
+    assert f"{Path('orders/app.py')} is there already" in err
+    assert (here / "orders/app.py").read_text() == "mine"
 
 
 def test_a_place_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,4 +231,4 @@ def test_a_place_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_code_of_a_project_may_hold_any_sign() -> None:
-    assert template("src/app.py", "orders") == template("src/app.py", "parcels")
+    assert template("app.py", "orders") == template("app.py", "parcels")

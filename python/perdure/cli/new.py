@@ -16,15 +16,7 @@ from perdure.cli.codes import USAGE, CommandError
 from perdure.cli.usage import Command, print_document
 from perdure.cli.writer import write
 
-FILES = (
-    "README.md",
-    "event.json",
-    "pyproject.toml",
-    "src/app.py",
-    "src/requirements.txt",
-    "template.yaml",
-    "test_app.py",
-)
+FILES = ("README.md", "app.py", "event.json", "pyproject.toml", "template.yaml", "test_app.py")
 """What a project is made of; each has a template of its name and `.txt`, since the package has no such modules."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _NEXT = """
@@ -58,7 +50,7 @@ def new(
 
 def template(file: str, name: str) -> str:
     """Return a file as a project of a name has it."""
-    text = (files("perdure.cli") / "templates" / f"{file.rpartition('/')[2]}.txt").read_text(encoding="utf-8")
+    text = (files("perdure.cli") / "templates" / f"{file}.txt").read_text(encoding="utf-8")
     return text if file.endswith(".py") else Template(text).substitute(name=name, version=__version__)
 
 
@@ -69,9 +61,7 @@ def _make(folder: Path, contents: dict[str, str]) -> None:
         if any(folder.iterdir()):
             _refuse(f"{folder} has files already, which are left as they are.", "Give another name, or empty it.")
         for file, content in contents.items():
-            path = folder / file
-            path.parent.mkdir(exist_ok=True)
-            with path.open("x", encoding="utf-8", newline="\n") as opened:
+            with (folder / file).open("x", encoding="utf-8", newline="\n") as opened:
                 opened.write(content)
     except FileExistsError as problem:
         _refuse(f"{problem.filename} is there already, and left as it is.", "Give another name, or move it away.")
