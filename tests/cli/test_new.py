@@ -129,6 +129,33 @@ def test_the_commands_of_its_readme_are_commands(project: Path) -> None:
             assert option in helped, f"perdure {command} has no {option}"
 
 
+def test_the_first_minute_of_the_readme_is_as_it_says(here: Path) -> None:
+    blocks = re.findall(
+        r"^```console\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (block,) = (block for block in blocks if "perdure new" in block)
+    commands = re.findall(r"^\$ ([^#\n]*?) *(?:#.*)?$", block, re.MULTILINE)
+    assert [command.split()[:2] for command in commands[:3]] == [
+        ["perdure", "new"],
+        ["cd", "orders"],
+        ["perdure", "run"],
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTEST"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    done = subprocess.run(
+        ["/bin/sh", "-ec", "\n".join(commands)],
+        cwd=here,
+        env={**environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "time-to-reconsider" in done.stdout
+    assert "2 passed" in done.stdout
+
+
 def test_its_template_deploys_what_it_has(project: Path) -> None:
     made = content(project)
     handler = tomllib.loads(made["pyproject.toml"])["tool"]["perdure"]["handler"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -109,3 +109,19 @@ def test_what_cannot_be_drawn_into_is_refused_before_anything_runs(option: str, 
     code, out, err = run("good", option, file)
     assert (code, out) == (2, "")
     assert why in " ".join(re.sub(r"[│╭╰─╮╯]", " ", err).split())
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_picture_that_cannot_be_written_takes_the_outcome_from_nobody(
+    here: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    def full(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(type(here), "write_text", full)
+    code, out, err = run("good", "--svg", "run.svg", *more)
+    assert code == 2
+    assert "SUCCEEDED" in out
+    assert "rested" in out
+    assert not more or json.loads(out)["result"] == "rested"
+    assert "run.svg cannot be written" in err

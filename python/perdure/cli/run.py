@@ -13,7 +13,7 @@ from rich.text import Text
 from perdure.cli import document
 from perdure.cli.app import HERE, AsJson, DurableFunctions, MeantEvent, MeantHandler, PlainFunctions, app
 from perdure.cli.arguments import loads
-from perdure.cli.codes import BLOCKED, FAILED, INTERRUPTED
+from perdure.cli.codes import BLOCKED, FAILED, INTERRUPTED, CommandError
 from perdure.cli.codes import OK as SUCCEEDED
 from perdure.cli.drawing.chart import chart
 from perdure.cli.drawing.text import clean
@@ -97,7 +97,6 @@ def run(
             interrupted = True
     budget = budget_of(handle.machine, prices_of(price_operations, price_written, price_retained))
     drawn = _look(service, handle.arn) if timeline or svg_file or html_file else None
-    written = [] if drawn is None else draw(drawn, svg_file, html_file)
     if as_json:
         shown = {"timeline": document.timeline(drawn, fold=True)} if timeline and drawn is not None else {}
         print_document(context, {**as_document(handle, budget, branches.failed, interrupted=interrupted), **shown})
@@ -107,10 +106,10 @@ def run(
         show_outcome(console, handle, budget, branches.failed)
     else:
         show_blocked(console, handle)
-    if timeline and drawn is not None and not as_json:
-        console.print(chart(drawn, console.width, encoding=console.encoding))
-    for file in written:
-        write(f"Wrote {file}.", err=True)
+    if drawn is not None:
+        if timeline and not as_json:
+            console.print(chart(drawn, console.width, encoding=console.encoding))
+        _draw(drawn, svg_file, html_file)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(BLOCKED if not handle.terminal else SUCCEEDED if handle.status == "SUCCEEDED" else FAILED)
@@ -132,6 +131,16 @@ def _look(service: LocalService, arn: str) -> Run:
     """Look at an execution as `perdure timeline` does."""
     events = [event for page in pages(service.client, arn, data=True) for event in page]
     return build(describe(service.client, arn), events, service.clock.now())
+
+
+def _draw(run: Run, svg_file: Path | None, html_file: Path | None) -> None:
+    """Draw into files, when the outcome has been told, which what goes wrong here takes from nobody."""
+    try:
+        for file in draw(run, svg_file, html_file):
+            write(f"Wrote {file}.", err=True)
+    except CommandError as problem:
+        write(problem.message, err=True)
+        raise typer.Exit(problem.code) from None
 
 
 def _register_more(service: LocalService, durable: bool, entries: Iterable[str]) -> None:
