@@ -10,7 +10,7 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel layer third-party clean
+.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel wheels layer third-party deny clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -38,6 +38,8 @@ lint: $(STAMPS)/built $(STAMPS)/dev ## Check formats, lints, types and the stub
 	$(BIN)/ruff check python tests benches examples packaging
 	$(BIN)/mypy
 	$(BIN)/basedpyright --level error
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/python -m mypy.stubtest perdure._core --allowlist tests/typing/stubtest-allowlist.txt
 
 format: $(STAMPS)/dev ## Format everything
@@ -67,8 +69,15 @@ wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 layer: wheel ## Make Lambda layers of the wheels in dist/
 	$(BIN)/python packaging/layer.py dist/*.whl
 
+wheels: $(STAMPS)/venv ## Build a release wheel for each CPython (or PYTHONS="..."), and try each without compiler and source
+	$(BIN)/python -m pip install --quiet --group wheels
+	PYTHONS="$(PYTHONS)" $(BIN)/python packaging/wheels.py
+
 third-party: $(STAMPS)/venv ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
 	$(BIN)/python packaging/third_party.py
+
+deny: ## Check licences, doubles, sources and advisories of the crates; needs cargo install --locked cargo-deny
+	cargo deny --all-features check
 
 clean: ## Remove everything that was built
 	cargo clean
