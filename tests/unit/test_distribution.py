@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 from importlib import metadata
 from pathlib import Path
 
@@ -48,3 +49,21 @@ def test_types_are_published() -> None:
     package = REPOSITORY / "python" / "perdure"
     assert (package / "py.typed").is_file()
     assert (package / "_core.pyi").is_file()
+
+
+def test_the_source_distribution_has_all_that_a_wheel_is_made_of(tmp_path: Path) -> None:
+    maturin = Path(sys.executable).with_name("maturin")
+    subprocess.run([maturin, "sdist", "--out", tmp_path], cwd=REPOSITORY, capture_output=True, check=True)
+    (path,) = tmp_path.glob("perdure-*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    listed = subprocess.run(
+        ["git", "ls-files", "python", ":(glob)rust/*/src/**", ":(glob)rust/*/Cargo.toml"],  # noqa: S607
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = {*listed.stdout.split(), "Cargo.lock", "LICENSE", "THIRD_PARTY_LICENSES.txt"}
+    assert wanted - names == set()
+    assert not any(name.endswith((".so", ".pyd")) for name in names)

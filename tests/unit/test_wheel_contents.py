@@ -113,3 +113,14 @@ def test_the_command_fails_for_a_fault_and_for_no_wheel(tmp_path: Path) -> None:
     assert code(whole) == 0
     assert code() == 1
     assert code(wheel(tmp_path, good() | {"setup.py": b""})) == 1
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_wheel_for_this_python_is_whole_and_works_where_nothing_else_is() -> None:
+    make = ["make", "wheels", f"PYTHONS={sys.executable}"]
+    ran = subprocess.run(make, cwd=SCRIPT.parents[1], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    (line,) = (line for line in ran.stdout.splitlines() if " MB, ran on CPython " in line)
+    told, _, _ = line.partition(":")
+    assert contents.faults(SCRIPT.parents[1] / told) == []
