@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -72,7 +72,7 @@ class FileSystemSerDesConfig:
     storage_mode: FileSystemSerDesMode = FileSystemSerDesMode.ALWAYS
     path_encoding: FileSystemPathEncoding = FileSystemPathEncoding.URI
     generate_preview: GeneratePreview | None = None
-    serdes: SerDes[Any] = field(default_factory=lambda: EXTENDED_TYPES_SERDES)
+    serdes: SerDes[Any] = EXTENDED_TYPES_SERDES
 
 
 class FileSystemSerDes(OffloadingSerDes):

@@ -42,7 +42,7 @@ class S3SerDesConfig:
 
     storage_mode: FileSystemSerDesMode = FileSystemSerDesMode.ALWAYS
     generate_preview: GeneratePreview | None = None
-    serdes: SerDes[Any] = field(default_factory=lambda: EXTENDED_TYPES_SERDES)
+    serdes: SerDes[Any] = EXTENDED_TYPES_SERDES
     put_options: Mapping[str, Any] = field(default_factory=dict)
 
 

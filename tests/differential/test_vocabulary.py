@@ -27,6 +27,9 @@ MODULES = [
     "execution",
     "context",
     "plugin",
+    "plugin_discovery",
+    "filesystem_serdes",
+    "preview",
 ]
 
 # Made for each operation, so written by hand with slots instead of as dataclasses: held to their constructors instead.
