@@ -22,7 +22,7 @@ from tests.support.invocations import NOW, LambdaContext, Recorder, event, op, o
 from perdure import DurableContext, durable_execution, run_durable_handler
 from perdure.engine.hooks import Hooks
 from perdure.engine.hosted import HostedEvent
-from perdure.plugin import DurableInstrumentationPlugin, InvocationStatus
+from perdure.plugin import DurableInstrumentationPlugin, InvocationStatus, PropagationMetadata
 from perdure.retries import RetryPresets
 from support.ledger import Ledger
 from support.plugged import HOOKS
@@ -141,6 +141,28 @@ def test_a_failing_hook_is_logged_with_its_name(caplog: pytest.LogCaptureFixture
     assert "on_operation_start" in caplog.text
     assert "not this one" in caplog.text
     assert all(record.levelno == logging.ERROR for record in caplog.records)
+
+
+@pytest.mark.parametrize("odd", ["Root=1-0", 5, PropagationMetadata(x_amzn_trace_id=5)])  # type: ignore[arg-type]
+def test_what_is_no_trace_header_is_left_out_and_named(odd: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert _sent_with_an_invoke(odd) == [None]
+    assert f"not {odd!r}" in caplog.text
+
+
+@pytest.mark.parametrize("given", [None, PropagationMetadata(), PropagationMetadata(x_amzn_trace_id="")])
+def test_no_trace_header_is_none(given: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert _sent_with_an_invoke(given) == [None]
+    assert caplog.text == ""
+
+
+def _sent_with_an_invoke(answer: Any) -> list[Any]:
+    """Give the trace headers that went along with an invoke, under a plugin that answers so."""
+    factory = Made(provide_propagation_metadata=lambda _info: answer)
+    client = Recorder()
+    run_durable_handler(
+        event(), LambdaContext(), lambda _, context: context.invoke("f", 1, "i"), boto3_client=client, plugins=[factory]
+    )
+    return [update["ChainedInvokeOptions"].get("XAmznTraceId") for call in client.calls for update in call["Updates"]]
 
 
 # ---- what must not be swallowed

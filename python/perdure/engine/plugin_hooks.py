@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure._core import Teller, info_at_work, info_recorded, operation_end_info, operation_start_info
 from perdure.engine.hooks import Around, Hooks
 from perdure.engine.operations.common import wire_error
-from perdure.engine.plugin_changes import Changes
+from perdure.engine.plugin_changes import Changes, logger
 from perdure.engine.told import TERMINAL, is_inside
 from perdure.exceptions import DurableOperationError, SerDesError
 from perdure.lambda_service import ErrorObject, OperationStatus
@@ -234,8 +234,7 @@ class PluginHooks(Teller, Hooks):
             arn = self._invocation.durable_execution_arn
             info = PropagationInput(arn, operation.id, function_name, operation.parent_id)
             answers = self.listeners.ask(_PROPAGATE, info)
-            headers = [answer.x_amzn_trace_id for answer in answers if isinstance(answer, PropagationMetadata)]
-            trace_id = next((header for header in headers if isinstance(header, str) and header), None)
+            trace_id = next(filter(None, [_header(answer) for answer in answers]), None)
         if self.listeners.any_of(_START):
             self.listeners.tell(_START, operation_start_info(info_at_work(operation)))
         return trace_id
@@ -295,6 +294,15 @@ class BesideATool(Around, PluginHooks):
         """Give what goes along with an invoke: the plugins' own, or the tool's."""
         given = self.inner.trace_id(operation, function_name)
         return PluginHooks.trace_id(self, operation, function_name) or given
+
+
+def _header(answer: Any) -> str | None:
+    """Give the trace header of an answer, if it has one; an answer that can have none is told of."""
+    header = answer.x_amzn_trace_id if isinstance(answer, PropagationMetadata) else answer
+    if header is None or (header is not answer and isinstance(header, str)):
+        return header
+    logger.error("provide_propagation_metadata must give a PropagationMetadata with a text, or None, not %r", answer)
+    return None
 
 
 def _while_handled(error: BaseException, tell: Callable[[], None]) -> None:
