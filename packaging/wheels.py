@@ -34,7 +34,11 @@ def output(*command: str | Path, **options: object) -> str:
 def pythons() -> list[str]:
     """Give the interpreters that are named, or those that are found."""
     named = os.environ.get("PYTHONS", "").split() or output(REPOSITORY / ".ci" / "pythons").splitlines()
-    return [found for name in named if (found := shutil.which(name))] or sys.exit("no CPython from 3.11 on is here")
+    if not named:
+        sys.exit("no CPython from 3.11 on is here")
+    if missing := [name for name in named if shutil.which(name) is None]:
+        sys.exit(f"not here: {', '.join(missing)}")
+    return named
 
 
 def without_paths(environment: dict[str, str]) -> dict[str, str]:
