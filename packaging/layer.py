@@ -92,11 +92,16 @@ def files(path: Path) -> dict[str, bytes]:
     """Give the files that installing a wheel puts into site-packages, without those that no function needs."""
     with zipfile.ZipFile(path) as archive:
         installed = {_MOVED.sub("", name): name for name in archive.namelist() if not name.endswith("/")}
-        return {
+        found = {
             name: archive.read(source)
             for name, source in installed.items()
             if not _NOT_FOR_LAMBDA.match(name) and not name.partition("/")[0].endswith(".data")
         }
+    # The metadata end with the README.
+    return {
+        name: data.partition(b"\n\n")[0] + b"\n" if name.endswith(".dist-info/METADATA") else data
+        for name, data in found.items()
+    }
 
 
 def interpreter(python: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -189,6 +190,12 @@ def test_a_layer_has_what_a_wheel_installs_and_is_readable(made: Layer) -> None:
     assert len([name for name in names if name.startswith("perdure/_core.")]) == 1
     assert not [name for name in names if name.startswith(("boto3", "botocore"))]
     assert not [name for name in names if ".data/" in name]
+
+
+@for_a_runtime
+def test_a_layer_tells_its_version(made: Layer) -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import importlib.metadata as m; print(m.version('perdure'))"
+    assert isolated(code, str(made.site)).strip() == importlib.metadata.version("perdure")
 
 
 def test_of_several_wheels_the_newest_is_packed(
