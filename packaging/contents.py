@@ -11,9 +11,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WANTED = (
-    "perdure/__init__.py",
-    "perdure/_core.pyi",
-    "perdure/py.typed",
     "perdure-*.data/purelib/perdure_compat.pth",
     "perdure-*.dist-info/METADATA",
     "perdure-*.dist-info/entry_points.txt",
@@ -29,6 +26,14 @@ BUILD_PATH = re.compile(
     rb"|[A-Z]:\\(?:Users|a|rust)\\"
 )
 SYMBOL_TABLE = 2  # SHT_SYMTAB: what `strip` takes away; the table of what is exported is another
+
+
+def package() -> list[str]:
+    """Give the files of the package in the checkout: code, types, and what the command lays out for new projects."""
+    sources = REPOSITORY / "python"
+    made = {".so", ".pyd", ".pyc"}
+    found = (path for path in (sources / "perdure").rglob("*") if path.is_file() and path.suffix not in made)
+    return [path.relative_to(sources).as_posix() for path in found]
 
 
 def is_stripped(library: bytes) -> bool:
@@ -52,6 +57,7 @@ def faults(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
     told = [f"{wanted} is missing" for wanted in WANTED if not any(fnmatch(name, wanted) for name in contents)]
+    told += [f"{name} is missing" for name in package() if name not in contents]
     points = "".join(
         text.decode() for name, text in contents.items() if fnmatch(name, "*.dist-info/entry_points.txt")
     ).replace(" ", "")

@@ -85,6 +85,8 @@ def tried(wheel: Path, python: str) -> str:
         examples = shutil.copytree(REPOSITORY / "examples", folder / "examples")
         order = ["run", "order:handler", "--event", "order.json", "--skip-time"]
         output(tools / "perdure", *order, cwd=examples, env=environment)
+        output(tools / "perdure", "new", "fresh", cwd=folder, env=environment)
+        output(tools / "perdure", "run", "--skip-time", cwd=folder / "fresh", env=environment)
         return ran_on
 
 
