@@ -15,6 +15,7 @@ import hcl2
 import pytest
 from cfnlint.api import lint, lint_file
 
+from perdure.cli.new import template
 from support.deployed import durable_config_problems, local_files, of_sam, problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,23 @@ def test_there_are_templates() -> None:
 @pytest.mark.parametrize("path", SAM, ids=named)
 def test_cfn_lint_finds_nothing_in_a_template(path: Path) -> None:
     assert [str(match) for match in lint_file(path)] == []
+
+
+def test_the_template_of_a_new_project_is_one_of_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    path = tmp_path / "template.yaml"
+    path.write_text(template("template.yaml", "orders"), encoding="utf-8")
+    assert [str(match) for match in lint_file(path)] == []
+    assert problems(of_sam(path)) == []
+    assert [line for line in settings(path) if line not in settings(DEPLOY / "sam/template.yaml")] == [
+        "CodeUri: build/"
+    ]
+
+
+def settings(path: Path) -> list[str]:
+    """Give what a template says of its function, line by line."""
+    _, _, text = path.read_text(encoding="utf-8").partition("Properties:\n")
+    return [line.strip() for line in text.partition("\n\n")[0].splitlines()]
 
 
 def test_cfn_lint_knows_durable_config() -> None:
