@@ -348,12 +348,7 @@ class DurableContext:
         func: Callable[[StepContext], Any],
         name: str | None = None,
         config: StepConfig | None = None,
-        *,
-        retry: RetryStrategy | None = None,
-        step_semantics: StepSemantics | None = None,
-        serdes: SerDes[Any] | None = None,
-        returns: Any = None,
-        **options: Unpack[StepOptions],
+        **options: Any,
     ) -> Any:
         """Run a function once and record its result.
 
@@ -362,20 +357,21 @@ class DurableContext:
             name: Of the operation, 1 to 256 printable ASCII characters; by default the name of a function decorated
                 with `durable_step`.
             config: The options below in one object.
-            retry: Decides whether and when a failed attempt is repeated; default `RetryPresets.default()`.
-            step_semantics: How often one attempt may run; default `StepSemantics.AT_LEAST_ONCE_PER_RETRY`.
-            serdes: Of the result; default `ExtendedTypeSerDes`.
-            returns: The type of the result, where the function has no annotation that says so: a dataclass, an enum, a
-                set, a model, …; see ``docs/typed.md``. ``Any`` leaves the result alone, whatever the annotation says.
-            **options: What is seldom needed, so that no other step pays for it:
+            **options: Not named in the signature, so that no other step pays for what it is not given:
 
+                * ``retry``: decides whether and when a failed attempt is repeated; default `RetryPresets.default()`.
+                * ``retry_strategy``: the same, by the name it has in `StepConfig`.
+                * ``step_semantics``: how often one attempt may run; default `StepSemantics.AT_LEAST_ONCE_PER_RETRY`.
+                * ``serdes``: of the result; default `ExtendedTypeSerDes`.
+                * ``returns``: the type of the result, where the function has no annotation that says so: a dataclass,
+                  an enum, a set, a model, …; see ``docs/typed.md``. ``Any`` leaves the result alone, whatever the
+                  annotation says.
                 * ``timeout``: how long one attempt may take, a `Duration`, a `timedelta` or seconds, of real time. One
                   that takes longer fails with a `StepTimeoutError`. The function runs in a thread of its own, where it
                   goes on after that, since it cannot be stopped; what it gives is dropped.
                 * ``retry_if``: says of an error whether the retry strategy is asked about it; if not, the step fails.
                 * ``retryable_errors``: the retry strategy is asked about these errors alone: exception classes, texts
                   in their messages, or compiled patterns.
-                * ``retry_strategy``: the same as ``retry``, by the name it has in `StepConfig`.
                 * ``sub_type``: recorded in place of ``"Step"``.
 
         Returns:
@@ -394,15 +390,15 @@ class DurableContext:
         try:
             if not name:
                 name = getattr(func, "durable_name", None)
-            bounds: _step.Bounds | None = None
-            of = func if returns is None else _asked_for(returns)
-            if config is None and step_semantics is None and serdes is None and not options:
-                found = self.scope.step(name, of)
+            retry = options.pop("retry", None) if options else None
+            serdes = bounds = returns = None
+            of: Any = func
+            if config is None and not options:
+                found = self.scope.step(name, func)
             else:
-                sub_type: str | None = None
-                if options:
-                    retry_strategy, sub_type, bounds = _step.unpacked(options)
-                    retry = one_of(retry, retry_strategy, "retry= or retry_strategy=")
+                retry, step_semantics, serdes, returns, sub_type, bounds = _step.unpacked(options, retry)
+                if returns is not None:
+                    of = _asked_for(returns)
                 if config is not None:
                     retry, step_semantics, serdes, sub_type = _common.merge_step(
                         config, retry, step_semantics, serdes, sub_type or None

@@ -11,6 +11,7 @@ from perdure.engine.operations.common import (
     deserialise,
     failure,
     logger,
+    one_of,
     raise_recorded,
     retry,
     serialise,
@@ -68,21 +69,30 @@ class Bounds(NamedTuple):
     retryable_errors: RetryableErrors | None = None
 
 
-def unpacked(options: StepOptions) -> tuple[RetryStrategy | None, str | None, Bounds | None]:
-    """Give the strategy, the subtype and the bounds that are among a step's options.
+def unpacked(options: dict[str, Any], retry: RetryStrategy | None) -> tuple[Any, Any, Any, Any, Any, Bounds | None]:
+    """Give a step's retry strategy, semantics, serdes, type, subtype and bounds, of its keyword arguments.
+
+    Args:
+        options: But for ``retry``; it is used up.
+        retry: That one.
 
     Raises:
         TypeError: If there are others.
+        ValidationError: If there are two retry strategies.
 
     """
-    unknown = options.keys() - _OPTIONS
-    if unknown:
-        raise TypeError(f"DurableContext.step() got an unexpected keyword argument {min(unknown)!r}")
-    bounds = _bounds(options.get("timeout"), options.get("retry_if"), options.get("retryable_errors"))
-    return options.get("retry_strategy"), options.get("sub_type"), bounds
-
-
-_OPTIONS = frozenset({"retry_strategy", "sub_type", "timeout", "retry_if", "retryable_errors"})
+    take = options.pop
+    found = (
+        one_of(retry, take("retry_strategy", None), "retry= or retry_strategy="),
+        take("step_semantics", None),
+        take("serdes", None),
+        take("returns", None),
+        take("sub_type", None),
+        _bounds(take("timeout", None), take("retry_if", None), take("retryable_errors", None)) if options else None,
+    )
+    if options:
+        raise TypeError(f"DurableContext.step() got an unexpected keyword argument {min(options)!r}")
+    return found
 
 
 def bounds_of(config: StepConfig, given: Bounds | None) -> Bounds | None:
