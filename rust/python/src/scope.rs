@@ -93,13 +93,14 @@ impl Scope {
             let id = arrival.place.id;
             let Some(payload) = value.map(|value| value.share(py)) else { return Ok(py.None().into_bound(py)) };
             drop(state);
-            let decoded = payload.decode(py, decode);
+            let unreadable = |problem| unreadable(py, &id, call, problem);
+            let decoded = payload.decode(py, decode).map_err(unreadable)?;
             return match of.map_or(Ok(None), typed::of) {
-                Ok(None) => decoded,
-                Ok(Some(typed)) => decoded.and_then(|value| typed.call_method1(intern!(py, "read"), (value,))),
+                Ok(None) => Ok(decoded),
+                Ok(Some(typed)) => typed.call_method1(intern!(py, "read"), (decoded,)),
                 Err(problem) => Err(problem),
             }
-            .map_err(|problem| unreadable(py, &id, call, problem));
+            .map_err(|problem| if is_of_the_stack(py, &problem) { Error::Python(problem) } else { unreadable(problem) });
         }
         let (begun, ticket, is_new) = (arrival.begun(call), arrival.ticket(), arrival.is_new);
         let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
@@ -315,11 +316,13 @@ pub fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
 #[cold]
 #[inline(never)]
 fn unreadable(py: Python<'_>, id: &OperationId, call: &Call<'_>, problem: PyErr) -> Error {
-    if problem.is_instance_of::<PyRecursionError>(py) {
-        return Error::Python(problem); // it is the stack's, not the value's
-    }
     let name = call.name().map_or_else(|| id.to_string(), ToOwned::to_owned);
     Error::Python(errors::undecodable(py, &name, problem))
+}
+
+/// Whether what makes a value of plain data failed for want of room, which says nothing of the data.
+fn is_of_the_stack(py: Python<'_>, problem: &PyErr) -> bool {
+    problem.is_instance_of::<PyRecursionError>(py)
 }
 
 pub fn extended_unless(raw: bool) -> Option<Decode> {
