@@ -100,7 +100,9 @@ impl Scope {
                 Ok(Some(typed)) => typed.call_method1(intern!(py, "read"), (decoded,)),
                 Err(problem) => Err(problem),
             }
-            .map_err(|problem| if is_of_the_stack(py, &problem) { Error::Python(problem) } else { unreadable(problem) });
+            .map_err(|problem| {
+                if is_of_the_stack(py, &problem) { Error::Python(problem) } else { unreadable(problem) }
+            });
         }
         let (begun, ticket, is_new) = (arrival.begun(call), arrival.ticket(), arrival.is_new);
         let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
