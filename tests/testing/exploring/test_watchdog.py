@@ -108,3 +108,21 @@ def test_given_up_at_any_line_a_worker_ends_in_silence(lines: int, monkeypatch: 
         assert not impatient.is_alive()
     assert told == []
     assert (impatient.ident is not None) == (lines <= count)
+
+
+@pytest.mark.parametrize("is_given_up", [False, True])
+def test_what_ended_leaves_no_interrupt_behind_that_traced_threads_would_wait_for(is_given_up: bool) -> None:
+    """On CPython 3.11 they would not come past their first instruction, for ever."""
+    worker = Worker()
+    worker.do(lambda: None, LIMIT)
+    (worker.give_up if is_given_up else worker.close)()
+    of(worker).join(LIMIT)
+    before = threading.gettrace()
+    threading.settrace(lambda *_: None)
+    try:
+        traced = threading.Thread(target=lambda: None, daemon=True)
+        traced.start()
+        traced.join(LIMIT)
+    finally:
+        threading.settrace(before)  # type: ignore[arg-type]
+    assert not traced.is_alive()

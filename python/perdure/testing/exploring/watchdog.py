@@ -8,7 +8,7 @@ from contextvars import copy_context
 from ctypes import c_ulong, py_object, pythonapi
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, get_ident
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from perdure.local.foreign_threads import frame_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _GRACE = 0.2  # seconds for a thread that was told to end
 _GLANCE = 0.1  # seconds in which a signal that another thread was given is noticed
+_CHECKS = 100  # calls, after the first of which an interrupt that was sent is raised
 
 
 class StuckError(Exception):
@@ -106,10 +107,19 @@ class Worker:
             self._end()
 
     def _end(self) -> None:
-        """Let nobody interrupt this thread any more, and take back what is on its way."""
+        """Let nobody interrupt this thread any more, and take back what is on its way.
+
+        CPython 3.11 looks for interrupts in every thread, for ever, until each that was sent has been raised; and a
+        thread that is traced then never comes past its first instruction. So none is sent in vain, nor taken back by
+        sending nothing: it is raised here.
+        """
         with self._ending:
             self._has_ended = True
-        pythonapi.PyThreadState_SetAsyncExc(c_ulong(get_ident()), None)
+        if self._is_interrupted:
+            with suppress(KeyboardInterrupt):
+                pythonapi.PyThreadState_SetAsyncExc(c_ulong(get_ident()), py_object(KeyboardInterrupt))
+                for _ in range(_CHECKS):
+                    sleep(0)
 
     def _where(self, ident: int | None) -> str:
         stack = traceback.extract_stack(frame_of(ident))
