@@ -24,6 +24,9 @@ _MOST_PLAIN = 4096
 _known: dict[int, tuple[weakref.ref[Any], Typed | None]] = {}
 """What is known of functions that live, by their ids."""
 
+_known_codes: dict[int, tuple[weakref.ref[Any], tuple[Any, int], Typed | None]] = {}
+"""And of functions of the same code, made again and again: by its id, what the type follows from, and the type."""
+
 
 def typed_of(function: Any) -> Typed | None:
     """Give what converts the results of a function, or of whatever else was handed to an operation.
@@ -38,9 +41,18 @@ def typed_of(function: Any) -> Typed | None:
     known = _known.get(id(function))
     if known is not None:
         return known[1]
-    if _is_typed(function):
+    if type(function) is FunctionType:
+        of_code = _known_codes.get(id(function.__code__))
+        if of_code is not None and of_code[1] == _basis(function) and not hasattr(function, "__wrapped__"):
+            return of_code[2]
+    elif _is_typed(function):
         return function  # type: ignore[no-any-return]
     return _of(_plain_function(function), "return")
+
+
+def _basis(function: Any) -> Any:
+    """Give what the type of a function's results follows from, if it is known by its code."""
+    return function.__annotations__.get("return"), id(function.__globals__)
 
 
 def _is_typed(value: Any) -> bool:
@@ -64,17 +76,18 @@ def typed_input_of(handler: Any) -> Typed | None:
 def _plain_function(function: Any) -> Any:
     """Give the plain function behind something that can be called; None if there is none."""
     while True:
-        if isinstance(function, FunctionType):
+        kind = type(function)
+        if kind is FunctionType:
             return function
-        if isinstance(function, MethodType):
+        if kind is MethodType:
             function = function.__func__
-        elif isinstance(function, partial):
+        elif issubclass(kind, partial):
             function = function.func
-        elif isinstance(function, type):
+        elif issubclass(kind, type):
             return None
         else:
-            called = getattr(type(function), "__call__", None)  # noqa: B004  the class's, not an instance's
-            return called if isinstance(called, FunctionType) else None
+            called = getattr(kind, "__call__", None)  # noqa: B004  the class's, not an instance's
+            return called if type(called) is FunctionType else None
 
 
 def _of(function: Any, parameter: str, *, remember: bool = True) -> Typed | None:
@@ -88,21 +101,37 @@ def _of(function: Any, parameter: str, *, remember: bool = True) -> Typed | None
         return None
     if _is_typed(annotation):
         return annotation  # type: ignore[no-any-return]
+    return _found(function, annotation) if remember else _resolved(function, annotation)
+
+
+def _found(function: Any, annotation: Any) -> Typed | None:
+    """Find the type of a function's results, and keep it for the next time."""
     typed = _resolved(function, annotation)
-    if remember:
-        if typed is None:
-            _note_plain(annotation)
-        _remember(function, typed)
+    if _is_known_by_code(function, annotation):
+        _remember(_known_codes, function.__code__, _basis(function), typed)
+    if not function.__closure__ or id(function.__code__) not in _known_codes:
+        _remember(_known, function, typed)
+    if typed is None:
+        _note_plain(annotation)
     return typed
 
 
-def _remember(function: Any, typed: Typed | None) -> None:
-    key = id(function)
+def _is_known_by_code(function: Any, annotation: Any) -> bool:
+    """Whether a type follows from a function's annotation and module alone, as for all functions of its code."""
+    if hasattr(function, "__wrapped__") or getattr(function, "__type_params__", None):
+        return False
+    text = str(annotation)
+    return "<locals>" not in text and not set(function.__code__.co_freevars).intersection(_words(text))
+
+
+def _remember(known: dict[int, Any], key: Any, *what: Any) -> None:
+    """Keep something as long as the function or the code lives that it is known of."""
+    key_id = id(key)
 
     def forget(_dead: Any) -> None:
-        _known.pop(key, None)
+        known.pop(key_id, None)
 
-    _known[key] = weakref.ref(function, forget), typed
+    known[key_id] = weakref.ref(key, forget), *what
 
 
 def _annotation(function: Any, parameter: str) -> Any:
@@ -158,9 +187,11 @@ def _around(function: Any) -> dict[str, Any]:
     return names
 
 
-_WORDS = frozenset(
-    {"None", "bool", "int", "float", "str", "bytes", "object", "list", "dict", "tuple", "Any", "typing", "t"}
-)
+_WORDS = frozenset({"None", "bool", "int", "float", "str", "bytes", "object", "list", "dict", "tuple", "Any"})
+
+
+def _words(text: str) -> list[str]:
+    return "".join(each if each.isidentifier() or each.isdigit() else " " for each in text).split()
 
 
 def _note_plain(annotation: Any) -> None:
@@ -168,8 +199,7 @@ def _note_plain(annotation: Any) -> None:
     if len(PLAIN_ANNOTATIONS) >= _MOST_PLAIN:
         return
     if isinstance(annotation, str):
-        words = "".join(each if each.isidentifier() or each.isdigit() else " " for each in annotation).split()
-        context_free = _WORDS.issuperset(words)
+        context_free = _WORDS.issuperset(_words(annotation))
     else:
         try:
             hash(annotation)

@@ -13,6 +13,12 @@ KEPT, LOOSE, LOST = range(3)
 """Comes back as it is; as a value that equals it, as a tuple for a NamedTuple; or cannot be written as it is."""
 
 _SETS = (set, frozenset, collections.abc.Set)
+_HOLDERS = (
+    *(list, dict, tuple, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Collection),
+    *(collections.abc.Mapping, collections.abc.MutableMapping, *_SETS, collections.abc.MutableSet),
+)
+"""Generics whose items are converted; those of others, such as an iterator, are nobody's to look at."""
+_DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _BASICS = (str, int, float, bytes, list, dict, tuple)
 _ALIAS: Any = getattr(typing, "TypeAliasType", None)
 
@@ -26,6 +32,7 @@ class Kinds(NamedTuple):
         msgspec: Whether it holds what msgspec alone converts.
         local: Whether it holds a class that a function has made, which may make another one each time.
         hidden: Whether it holds an attrs class with fields that msgspec does not write.
+        keys: Whether it holds a dict by other keys than texts, as which they are written.
 
     """
 
@@ -34,6 +41,7 @@ class Kinds(NamedTuple):
     msgspec: bool = False
     local: bool = False
     hidden: bool = False
+    keys: bool = False
 
     def __or__(self, other: Any) -> Kinds:
         """Put together."""
@@ -54,11 +62,15 @@ def kinds_of(annotation: Any, seen: frozenset[Any] = frozenset()) -> Kinds:
         return Kinds()
     arguments = get_args(annotation)[:1] if origin is Annotated else get_args(annotation)
     found = Kinds()
+    if origin in _DICTS and arguments[:1] != (str,):
+        found = Kinds(keys=True)
     for argument in arguments:
         found |= kinds_of(argument, seen)
-    if origin is Annotated or origin is typing.Union or origin is types.UnionType:
-        return found
-    return found | kinds_of(origin, seen)
+    if origin is Annotated or origin is typing.Union or origin is types.UnionType or origin in _HOLDERS:
+        return found | kinds_of(origin, seen)
+    own = kinds_of(origin, seen)
+    is_alias = _ALIAS is not None and isinstance(origin, _ALIAS)
+    return own | found if is_alias or own.lost is not KEPT else own
 
 
 def _of_class(cls: type, seen: frozenset[Any]) -> Kinds:
@@ -104,7 +116,7 @@ def _of_fields(cls: type, seen: frozenset[Any]) -> Kinds:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except Exception:  # noqa: BLE001  whatever evaluating them raises; who converts says so
-        return Kinds()
+        return Kinds(keys=True)
     found = Kinds()
     for hint in hints.values():
         found |= kinds_of(hint, seen)

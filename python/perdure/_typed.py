@@ -76,14 +76,17 @@ class Typed(SerDes[Any]):
 
         """
         plain = self.plain(value)
-        again = self.plain(self.read(plain))
+        self.refuse_loss(value, plain, self.plain(self.read(plain)))
+        return plain
+
+    def refuse_loss(self, value: Any, plain: Any, again: Any) -> None:
+        """Refuse a value of whose plain data a part is not there any more."""
         lost = _lost(plain, again, "$")
         if lost is not None:
             raise SerDesError(
                 f"{lost} would be lost: the {type(value).__name__} is read back as {name_of(self.of)}, which has no "
-                f"such field. Annotate the function with the type of what it returns, or give returns="
+                f"such field there. Annotate the function with the type of what it returns, or give returns="
             )
-        return plain
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:  # noqa: ARG002  part of the interface
         """Write a value."""
@@ -95,21 +98,39 @@ class Typed(SerDes[Any]):
 
 
 class Converted(Typed):
-    """By msgspec."""
+    """By msgspec.
 
-    __slots__ = ("_convert", "_dump")
+    Args:
+        of: The type.
+        keys: Whether it holds dicts whose keys are not texts: looking for them takes time.
 
-    def __init__(self, of: Any) -> None:
+    """
+
+    __slots__ = ("_convert", "_dump", "_keys")
+
+    def __init__(self, of: Any, *, keys: bool = True) -> None:
         msgspec: Any = import_module("msgspec")
         super().__init__(of)
         msgspec.json.Decoder(of, dec_hook=_read_other)  # a type that it cannot convert is refused here
         self._convert = msgspec.convert
         self._dump = msgspec.to_builtins
+        self._keys = keys
+
+    def read(self, value: Any) -> Any:
+        """Give what plain data stands for."""
+        if value is None:
+            return None
+        if not self._keys:
+            try:  # the shortest way, for each replayed operation pays for it; options cost as much as fields
+                return self._convert(value, self.of)
+            except (ValueError, TypeError):  # maybe of what msgspec does not know, or of what is wrong
+                pass
+        return self.convert(value)
 
     def convert(self, value: Any) -> Any:
         """Give plain data as the type."""
         try:
-            return self._convert(value, self.of, str_keys=True, dec_hook=_read_other)
+            return self._convert(value, self.of, str_keys=self._keys, dec_hook=_read_other)
         except (ValueError, TypeError) as error:
             raise _misfit(self.of, str(error)) from error
 
@@ -139,14 +160,20 @@ class Validated(Typed):
     def convert(self, value: Any) -> Any:
         """Give plain data as the type."""
         try:
-            return self._adapter.validate_python(value, by_alias=True, by_name=True)
+            return self._adapter.validate_python(value, strict=False, by_alias=True, by_name=True)
         except ValueError as error:
             raise _misfit(self.of, _pydantic_words(error)) from error
 
     def plain(self, value: Any) -> Any:
         """Give a value as plain data."""
-        dumped = self._adapter.dump_python(value, round_trip=True, serialize_as_any=True, warnings=False)
-        return _rest(dumped)
+        return _rest(self._adapter.dump_python(value, round_trip=True, warnings=False))
+
+    def kept(self, value: Any) -> Any:
+        """Give a value as plain data; also what a field holds of a class derived from its own must not be lost."""
+        plain = super().kept(value)
+        whole = self._adapter.dump_python(value, round_trip=True, warnings=False, serialize_as_any=True)
+        self.refuse_loss(value, _rest(whole), plain)
+        return plain
 
     def sent(self, value: Any) -> Any:
         """Give a value as what JSON can hold."""
@@ -432,7 +459,7 @@ def _by_library(of: Any, kinds: Kinds, sent: bool) -> Typed | None:
         return Unconverted(of, f"of {name_of(of)}, {words}")
     by_pydantic = kinds.pydantic and not kinds.msgspec
     try:
-        return Validated(of) if by_pydantic else Converted(of)
+        return Validated(of) if by_pydantic else Converted(of, keys=kinds.keys)
     except ImportError as error:
         if kinds.lost is LOOSE and not sent:
             return None  # as it always was, which is equal
@@ -499,6 +526,8 @@ def _rest(value: Any) -> Any:
         return tuple(map(_rest, value))
     if isinstance(value, (list, set, frozenset)):
         return [_rest(inner) for inner in value]
+    if hasattr(value, "get_secret_value"):
+        raise SerDesError(f"a {type(value).__name__} would be recorded as asterisks: keep secrets out of results")
     return import_module("pydantic_core").to_jsonable_python(value)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
@@ -120,6 +121,18 @@ class Inner(pydantic.BaseModel):
     price: decimal.Decimal = decimal.Decimal(0)
 
 
+class Strict(pydantic.BaseModel, strict=True, extra="forbid"):
+    tags: set[int] = set()
+    color: Color = Color.RED
+    at: dt.datetime | None = None
+    parsed: pydantic.Json[list[int]] = [1]
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def count(self) -> int:
+        return len(self.tags)
+
+
 class Model(pydantic.BaseModel):
     id: int = pydantic.Field(alias="theId")
     inner: list[Inner] = []
@@ -185,6 +198,11 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "union of structs": (Card | Cash, Cash(5), {"type": "Cash", "amount": 5}),
     "attrs": (Attrs, Attrs(1, "x"), {"id": 1, "name": "x"}),
     "model": (Model, MODEL, PLAIN_MODEL),
+    "strict model": (
+        Strict,
+        Strict(tags={1}, at=MOMENT, parsed="[2]"),
+        {"tags": [1], "color": "red", "at": MOMENT, "parsed": "[2]"},
+    ),
     "models": (list[Model], [MODEL], [PLAIN_MODEL]),
     "dataclass of a model": (WithModel, WithModel(MODEL, (1, 2)), {"model": PLAIN_MODEL, "kept": (1, 2)}),
     "optional": (Color | None, Color.RED, "red"),
@@ -194,6 +212,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "dict by numbers": (dict[int, Price], {1: PRICE}, {"1": PLAIN_PRICE}),
     "dict by ids": (dict[uuid.UUID, Color], {ID: Color.RED}, {str(ID): "red"}),
     "dict by members": (dict[Color, int], {Color.RED: 1}, {"red": 1}),
+    "sequence": (Sequence[Price], [PRICE], [PLAIN_PRICE]),
     "tuple": (tuple[int, Color], (1, Color.RED), (1, "red")),
     "tuple of any length": (tuple[Price, ...], (PRICE, PRICE), (PLAIN_PRICE, PLAIN_PRICE)),
     "annotated": (Annotated[Price, "by somebody"], PRICE, PLAIN_PRICE),

@@ -8,9 +8,12 @@ import functools
 import gc
 import sys
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import MagicMock
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +34,7 @@ from support.typed import (
     Color,
     Entry,
     Hidden,
+    Inner,
     Line,
     Model,
     Odd,
@@ -149,6 +153,8 @@ class Sku(str):
         (Plain, KEPT),
         (bytes | None, KEPT),
         (Entry, LOST),
+        (Iterator[Price], KEPT),
+        (type[Price], KEPT),
         (Status, LOOSE),
         (list[Status], LOOSE),
         (tuple[int, str], KEPT),
@@ -249,6 +255,8 @@ def test_what_can_be_called_is_known_by_its_annotation(function: Any) -> None:
         print,
         Price,
         object(),
+        MagicMock(),
+        MagicMock(spec=returns_price),
         None,
         durable_step(returns_anything)(),
     ],
@@ -320,6 +328,27 @@ def test_a_function_is_remembered_as_long_as_it_lives() -> None:
     assert seen() is None
 
 
+def test_functions_of_the_same_code_are_told_apart_where_their_types_differ() -> None:
+    def make(of: Any) -> Any:
+        def gives(_step: Any) -> of:  # type: ignore[valid-type]
+            return of
+
+        return gives
+
+    def evaluated(of: Any) -> Any:
+        gives = make(None)
+        gives.__annotations__["return"] = of
+        return gives
+
+    for _ in range(2):
+        for maker in (make, evaluated):
+            for of in (Price, list[Color], Order):
+                typed = typed_of(maker(of))
+                assert typed is not None
+                assert typed.of == of
+            assert typed_of(maker(int)) is None
+
+
 def test_an_annotation_with_evaluation_of_its_own_is_no_error() -> None:
     def gives(_step: Any) -> Any:
         return 1
@@ -356,6 +385,14 @@ def test_none_is_none_whatever_the_type() -> None:
     assert typed.deserialize(typed.serialize(None, CONTEXT), CONTEXT) is None
 
 
+class Derived(Inner):
+    extra: int = 1
+
+
+class Holder(pydantic.BaseModel):
+    inner: Inner
+
+
 @dataclass(frozen=True)
 class Discount(Price):
     percent: int = 0
@@ -367,6 +404,7 @@ class Discount(Price):
         (Price, Discount(PRICE.amount, "EUR", 5), r"\$\.percent"),
         (list[Price], [PRICE, Discount(PRICE.amount)], r"\$\[1\]\.percent"),
         (Box[Price], Box(Discount(PRICE.amount)), r"\$\.content\.percent"),
+        (Holder, Holder(inner=Derived()), r"\$\.inner\.extra"),
         (Entry, {"line": LINE, "note": "", "extra": 1}, r"\$\.extra"),
     ],
 )
@@ -375,6 +413,18 @@ def test_what_reading_would_lose_is_not_written(of: Any, value: Any, path: str) 
     assert typed is not None
     with pytest.raises(SerDesError, match=f"{path} would be lost"):
         typed.serialize(value, CONTEXT)
+
+
+class Login(pydantic.BaseModel):
+    password: pydantic.SecretStr
+    page: pydantic.HttpUrl | None = None
+
+
+def test_a_secret_is_not_recorded_as_something_else() -> None:
+    typed = converter(Login)
+    assert typed is not None
+    with pytest.raises(SerDesError, match="a SecretStr would be recorded as asterisks"):
+        typed.serialize(Login(password=pydantic.SecretStr("x")), CONTEXT)
 
 
 def test_a_type_that_cannot_be_told_apart_leaves_values_alone_and_says_why() -> None:

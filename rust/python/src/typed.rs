@@ -10,16 +10,22 @@ use pyo3::{ffi, intern};
 
 static PLAIN: PyOnceLock<Py<PySet>> = PyOnceLock::new();
 static TYPED_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// The class of what converts, once there is any.
+static TYPED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PARTIAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// What converts the results of a function, or of whatever else was handed to an operation; None if nothing has to.
 pub fn of<'py>(function: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     if let Ok(plain) = function.cast_exact::<PyFunction>() {
-        return if is_plain(plain)? { Ok(None) } else { ask(function) };
+        let Some(returned) = interesting(plain)? else { return Ok(None) };
+        return if is_typed(&returned)? { Ok(Some(returned)) } else { ask(function) };
     }
     if function.is_none() {
         return Ok(None);
+    }
+    if is_typed(function)? {
+        return Ok(Some(function.clone()));
     }
     let (py, kind) = (function.py(), function.get_type());
     if kind.is(METHOD.import(py, "types", "MethodType")?) {
@@ -32,20 +38,31 @@ pub fn of<'py>(function: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny
 }
 
 fn ask<'py>(function: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let typed = TYPED_OF.import(function.py(), "perdure._annotations", "typed_of")?.call1((function,))?;
-    Ok(Some(typed).filter(|typed| !typed.is_none()))
+    let py = function.py();
+    let typed = TYPED_OF.import(py, "perdure._annotations", "typed_of")?.call1((function,))?;
+    if typed.is_none() {
+        return Ok(None);
+    }
+    TYPED.import(py, "perdure._typed", "Typed")?;
+    Ok(Some(typed))
 }
 
-fn is_plain(function: &Bound<'_, PyFunction>) -> PyResult<bool> {
+fn is_typed(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    TYPED.get(value.py()).map_or(Ok(false), |class| value.is_instance(class.bind(value.py())))
+}
+
+/// The annotation of a function's results, unless there is none or one that is known to need nothing.
+fn interesting<'py>(function: &Bound<'py, PyFunction>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = function.py();
-    let Some(annotations) = annotations(function) else { return Ok(true) };
-    let Ok(annotations) = annotations.cast_into::<PyDict>() else { return Ok(true) };
-    let Some(returned) = annotations.get_item(intern!(py, "return"))? else { return Ok(true) };
+    let Some(annotations) = annotations(function) else { return Ok(None) };
+    let Ok(annotations) = annotations.cast_into::<PyDict>() else { return Ok(None) };
+    let Some(returned) = annotations.get_item(intern!(py, "return"))? else { return Ok(None) };
     let plain = PLAIN.get_or_try_init(py, || {
         let known = py.import("perdure._functions")?.getattr("PLAIN_ANNOTATIONS")?;
         PyResult::Ok(known.cast_into::<PySet>()?.unbind())
     })?;
-    Ok(plain.bind(py).contains(returned).unwrap_or(false)) // false for what cannot be hashed
+    let is_plain = plain.bind(py).contains(&returned).unwrap_or(false); // false for what cannot be hashed
+    Ok(if is_plain { None } else { Some(returned) })
 }
 
 /// The annotations of a function, if it has any.
