@@ -7,6 +7,7 @@ who came first, that wait or what was asked for, is read from the recorded ends.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -130,10 +131,8 @@ def _is_over(rule: Rule, status: CompletionStatus) -> CompletionDecision:
 
 def _named(function: Any, index: int) -> ParallelBranch[Any]:
     """Give a function the name that it would have without a timeout before it."""
-    name = function.name if isinstance(function, ParallelBranch) else None
-    return ParallelBranch(
-        function.func if isinstance(function, ParallelBranch) else function, name or f"parallel-branch-{index}"
-    )
+    branch = function if isinstance(function, ParallelBranch) else ParallelBranch(function)
+    return replace(branch, name=branch.name or f"parallel-branch-{index}")
 
 
 class Ends:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.received import as_dicts
+from perdure.engine.received import ENDED, as_dicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _TYPES = frozenset({"EXECUTION", "CONTEXT", "STEP", "WAIT", "CALLBACK", "CHAINED_INVOKE"})
 _OPEN = frozenset({"STARTED", "PENDING", "READY"})
-_ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"})
 
 
 class ExecutionState:
@@ -66,8 +65,8 @@ class _Recorded(Mapping[str, "Operation"]):
             for operations in self._told:
                 for operation in as_dicts(operations):
                     key, status = operation["Id"], operation["Status"]
-                    is_known = operation["Type"] in _TYPES and (status in _OPEN or status in _ENDED)
-                    if is_known and not (key in latest and latest[key]["Status"] in _ENDED):
+                    is_known = operation["Type"] in _TYPES and (status in _OPEN or status in ENDED)
+                    if is_known and not (key in latest and latest[key]["Status"] in ENDED):
                         latest[key] = operation
             self._latest = latest
         return self._latest

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from perdure._core import MAX_OPERATIONS, MAX_WRITTEN
 from perdure._log import Log
 
 if TYPE_CHECKING:
     from perdure.engine.received import Operations
 
 logger = Log("perdure")
-
-OPERATIONS, WRITTEN = 3_000, 100 * 1024 * 1024
-"""What the service allows an execution: operations, and bytes written."""
 
 _DETAILS = ("StepDetails", "ContextDetails", "CallbackDetails", "ChainedInvokeDetails")
 _REMEMBERED = 1_000
@@ -31,7 +29,7 @@ def warn(arn: str, operations: int | None, written: int | None) -> None:
             "Move a part of the work into an execution of its own with context.invoke(), or do more in each step.",
             arn,
             f"{operations:,}",
-            f"{OPERATIONS:,}",
+            f"{MAX_OPERATIONS:,}",
         )
     if written is not None and _is_new(arn, "written"):
         logger.warning(
@@ -39,7 +37,7 @@ def warn(arn: str, operations: int | None, written: int | None) -> None:
             "Keep large results elsewhere (in S3, say) and return references to them.",
             arn,
             written // 2**20,
-            WRITTEN // 2**20,
+            MAX_WRITTEN // 2**20,
         )
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import Told
 from perdure._log import Log
 from perdure.engine.hooks import Around, Hooks
-from perdure.engine.received import as_dicts
-from perdure.engine.told import TERMINAL
+from perdure.engine.received import ENDED
 from perdure.plugin import DurableInstrumentationPlugin
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class Replays(Around):
 
     def __init__(self, invocation: Invocation) -> None:
         self.inner = invocation.hooks or Hooks()
-        self._told = Told(invocation.checkpoints.told, as_dicts)
+        self._told = invocation.told()
 
     def watches_operations(self) -> bool:
         """Hear of every operation."""
@@ -87,7 +85,7 @@ class Replays(Around):
         self.inner.after_operation(scope)
         self._told.read()
         raw = self._told.at(scope.latest_id, self._told.at_first)
-        if raw is not None and raw["Status"] in TERMINAL:
+        if raw is not None and raw["Status"] in ENDED:
             named = raw.get("Name") or raw["Id"][:8]
             logger.debug("%s %s is replayed: %s", raw.get("SubType") or raw["Type"], named, raw["Status"])
 

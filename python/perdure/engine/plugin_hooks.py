@@ -18,7 +18,8 @@ from perdure._core import Teller, info_at_work, info_recorded, operation_end_inf
 from perdure.engine.hooks import Around, Hooks
 from perdure.engine.operations.common import wire_error
 from perdure.engine.plugin_changes import Changes, logger
-from perdure.engine.told import TERMINAL, is_inside
+from perdure.engine.received import ENDED
+from perdure.engine.told import is_inside
 from perdure.exceptions import DurableOperationError, SerDesError
 from perdure.lambda_service import ErrorObject, OperationStatus
 from perdure.plugin import OperationType, PropagationInput, PropagationMetadata, UserFunctionOutcome
@@ -117,7 +118,7 @@ class PluginHooks(Teller, Hooks):
             return
         told.read()
         latest = told.latest(key) or raw
-        if latest["Status"] not in TERMINAL:
+        if latest["Status"] not in ENDED:
             self._tell_start(operation, latest, is_replayed=is_replayed)
         elif operation.write:
             self.tell_end(key, latest)
@@ -170,7 +171,7 @@ class PluginHooks(Teller, Hooks):
         """Note what has given its result, where that is handed on before it is recorded."""
         self.tell_late()
         latest = self.told.latest(operation.id)
-        if latest is None or latest["Status"] not in TERMINAL:
+        if latest is None or latest["Status"] not in ENDED:
             self._early[operation.id] = None
 
     def tell_late(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import Told, moment
+from perdure._core import moment
 from perdure._log import Log
 from perdure.engine.operations.common import wire_error
 from perdure.engine.plugin_hooks import OF_OPERATIONS, BesideATool, PluginHooks
 from perdure.engine.plugin_listeners import listeners_of
-from perdure.engine.received import as_dicts
 from perdure.engine.told import View
 from perdure.lambda_service import ErrorObject
 from perdure.plugin import DurableInstrumentationPlugin, InvocationEndInfo, InvocationStartInfo, InvocationStatus
@@ -44,7 +43,7 @@ class Plugins:
         user_event: Any,
     ) -> None:
         self._invocation = invocation
-        self._told = told = Told(invocation.checkpoints.told, as_dicts)
+        self._told = told = invocation.told()
         self._hooks: PluginHooks | None = None
         parts = told.size()
         named = event.get("UpdatedOperationIds")

@@ -21,6 +21,9 @@ Operations: TypeAlias = "list[Wire] | Answer"
 Checkpoint: TypeAlias = "tuple[str | None, Operations, str | None]"
 """What a checkpoint is answered with: the next token, the changed operations, where their next page begins."""
 
+ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"})
+"""The statuses of operations that are over."""
+
 THE_EVENT, THE_ANSWER, A_PAGE = "the event", "the answer to a checkpoint", "a page of recorded operations"
 
 

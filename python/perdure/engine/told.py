@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from perdure._core import Told
     from perdure.engine.received import Wire
 
-TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"})
-
 
 def is_inside(told: Told, raw: Wire, operation_id: str) -> bool:
     """Tell whether an operation is inside a context, however deep."""

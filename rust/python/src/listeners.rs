@@ -20,15 +20,16 @@ pub enum Hook {
     Propagate,
 }
 
-const HOOKS: [&str; 8] = [
-    "on_invocation_start",
-    "on_invocation_end",
-    "on_operation_start",
-    "on_operation_end",
-    "on_operation_change",
-    "on_user_function_start",
-    "on_user_function_end",
-    "provide_propagation_metadata",
+/// Hooks and their names, in their order.
+const HOOKS: [(Hook, &str); 8] = [
+    (Hook::InvocationStart, "on_invocation_start"),
+    (Hook::InvocationEnd, "on_invocation_end"),
+    (Hook::OperationStart, "on_operation_start"),
+    (Hook::OperationEnd, "on_operation_end"),
+    (Hook::OperationChange, "on_operation_change"),
+    (Hook::FunctionStart, "on_user_function_start"),
+    (Hook::FunctionEnd, "on_user_function_end"),
+    (Hook::Propagate, "provide_propagation_metadata"),
 ];
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -84,26 +85,12 @@ impl Listeners {
     }
 
     fn note(&self, hook: Hook, method: &Py<PyAny>, raised: &Bound<'_, PyBaseException>) -> PyResult<()> {
-        self.log.bind(raised.py()).call1((HOOKS[hook as usize], method, raised)).map(drop)
+        self.log.bind(raised.py()).call1((HOOKS[hook as usize].1, method, raised)).map(drop)
     }
 }
 
 fn hook(name: &str) -> PyResult<Hook> {
-    use Hook::{
-        FunctionEnd, FunctionStart, InvocationEnd, InvocationStart, OperationChange, OperationEnd, OperationStart,
-        Propagate,
-    };
-    let all = [
-        InvocationStart,
-        InvocationEnd,
-        OperationStart,
-        OperationEnd,
-        OperationChange,
-        FunctionStart,
-        FunctionEnd,
-        Propagate,
-    ];
-    let found = all.into_iter().find(|hook| HOOKS[*hook as usize] == name);
+    let found = HOOKS.into_iter().find(|(_, known)| *known == name).map(|(hook, _)| hook);
     found.ok_or_else(|| PyValueError::new_err(format!("plugins have no hook {name}")))
 }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use perdure_core::call::Call;
-use perdure_core::custody::Spot;
+use perdure_core::custody::{Caller, Spot};
 use perdure_core::decision::Decision;
+use perdure_core::engine::Engine;
 use perdure_core::id::OperationId;
 use perdure_core::limits;
 use perdure_core::operation::Millis;
@@ -20,10 +21,11 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::custody::{self, Mark};
 use crate::errors::{self, Error};
+use crate::object::Object;
 use crate::operation::Operation;
 use crate::shared::{Shared, State};
 use crate::teller::Teller;
-use crate::text::Decode;
+use crate::text::{Decode, Text};
 use crate::typed;
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -61,6 +63,18 @@ impl Scope {
     /// Where a thread of control stands that carries this as its mark, if it is one of the invocation's.
     pub fn spot(&self, shared: &Arc<Shared>) -> Option<Spot> {
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Inside(self.id))
+    }
+
+    /// Asks the engine something on behalf of the caller.
+    fn ask<T>(
+        &self,
+        py: Python<'_>,
+        ask: impl FnOnce(&mut Engine<Text, Object>, Caller) -> Result<T, Refusal>,
+    ) -> Result<T, Error> {
+        let asked = custody::caller(py, &self.shared)
+            .map_err(Error::from)
+            .and_then(|caller| Ok(ask(&mut self.shared.lock().engine, caller)?));
+        asked.map_err(|error| custody::located(py, &self.shared, error))
     }
 
     /// Comes to an operation. Without `decode`, reading a recorded value is left to the caller; one that is read becomes
@@ -210,32 +224,21 @@ impl Scope {
     }
 
     fn open_virtual(&self, py: Python<'_>) -> Result<Self, Error> {
-        let open = || {
-            let caller = custody::caller(py, &self.shared)?;
-            let mut state = self.shared.lock();
-            state.engine.admit_virtual(self.id, caller)?;
-            Ok(state.engine.open_virtual(self.id, None, false)?)
-        };
-        let scope = open().map_err(|error| custody::located(py, &self.shared, error))?;
+        let scope = self.ask(py, |engine, caller| {
+            engine.admit_virtual(self.id, caller)?;
+            engine.open_virtual(self.id, None, false)
+        })?;
         let gate = self.gate.as_ref().map(|gate| gate.clone_ref(py));
         Ok(Self::with_gate(Arc::clone(&self.shared), scope, gate))
     }
 
     fn draw<'py>(&self, py: Python<'py>, execution: &str) -> Result<Bound<'py, PyBytes>, Error> {
-        let draw = || {
-            let caller = custody::caller(py, &self.shared)?;
-            Ok(self.shared.lock().engine.draw(self.id, caller, execution)?)
-        };
-        let drawn = draw().map_err(|error| custody::located(py, &self.shared, error))?;
+        let drawn = self.ask(py, |engine, caller| engine.draw(self.id, caller, execution))?;
         Ok(PyBytes::new(py, &drawn))
     }
 
     fn now(&self, py: Python<'_>) -> Result<(&'static str, Option<String>, Option<String>), Error> {
-        let now = || {
-            let caller = custody::caller(py, &self.shared)?;
-            Ok(self.shared.lock().engine.now(self.id, caller)?)
-        };
-        let now = now().map_err(|error| custody::located(py, &self.shared, error))?;
+        let now = self.ask(py, |engine, caller| engine.now(self.id, caller))?;
         let (member, id) = match now.moment {
             Moment::End(id) => ("EndTimestamp", Some(id)),
             Moment::Start(id) => ("StartTimestamp", id),

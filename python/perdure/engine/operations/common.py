@@ -202,6 +202,7 @@ def one_of(first: Any, second: Any, names: str) -> Any:
 
 _MERGED = {
     "merge_step": ("retry_strategy", "step_semantics", "serdes", "sub_type"),
+    "merge_bounds": ("timeout", "retry_if", "retryable_errors"),
     "merge_callback": ("timeout", "heartbeat_timeout", "serdes", "sub_type"),
     "merge_condition": ("wait_strategy", "initial_state", "serdes"),
     "merge_invoke": ("serdes_payload", "serdes_result", "tenant_id"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, RUN
 from perdure._functions import PLAIN, ask, check_function, check_result
+from perdure.engine.operations import common
 from perdure.engine.operations.common import (
     deserialise,
     failure,
@@ -69,6 +70,9 @@ class Bounds(NamedTuple):
     retryable_errors: RetryableErrors | None = None
 
 
+_NO_BOUNDS = Bounds()
+
+
 def unpacked(options: dict[str, Any], retry: RetryStrategy | None) -> tuple[Any, Any, Any, Any, Any, Bounds | None]:
     """Give a step's retry strategy, semantics, serdes, type, subtype and bounds, of its keyword arguments.
 
@@ -97,12 +101,7 @@ def unpacked(options: dict[str, Any], retry: RetryStrategy | None) -> tuple[Any,
 
 def bounds_of(config: StepConfig, given: Bounds | None) -> Bounds | None:
     """Give what bounds a step by its config, but for what it was given besides."""
-    timeout, retry_if, errors = given or Bounds()
-    return _bounds(
-        config.timeout if timeout is None else timeout,
-        config.retry_if if retry_if is None else retry_if,
-        config.retryable_errors if errors is None else errors,
-    )
+    return _bounds(*common.merge_bounds(config, *(given or _NO_BOUNDS)))
 
 
 def _bounds(timeout: Any, retry_if: Any, errors: Any) -> Bounds | None:
