@@ -10,7 +10,7 @@ for it.
 
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, final
+from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import disjoint_base
 
@@ -221,6 +221,12 @@ class Execution:
         `Scope.enter` and `Operation.enter` mark the thread of control, by a context variable.
         """
 
+    def share_thread(self) -> None:
+        """Say that all code of the invocation is run by tasks, in the calling thread: operations come from no other."""
+
+    def is_durable(self, ticket: int) -> bool:
+        """Whether the update with a ticket is durable."""
+
     def observe(self, observer: Callable[[Operation], object] | Teller) -> None:
         """Have each operation shown that code comes to and that is not simply replayed, before it is given.
 
@@ -388,6 +394,24 @@ class Execution:
         """
 
 @final
+class Ready(Generic[_T]):
+    """An operation that is over, for those who await: its value, at once.
+
+    It may be awaited any number of times, and passes for a coroutine.
+
+    Args:
+        value: Its value.
+
+    """
+
+    def __new__(cls, value: _T) -> Ready[_T]: ...
+    def __await__(self) -> Ready[_T]: ...
+    def __iter__(self) -> Ready[_T]: ...
+    def __next__(self) -> None: ...
+    def send(self, value: object, /) -> None: ...
+    def throw(self, error: object, /, *_rest: object) -> None: ...
+    def close(self) -> None: ...
+
 class Scope:
     """A context's position in the history: the root, a child context, or a branch.
 
@@ -680,6 +704,9 @@ class Operation:
 
         For drivers that keep its code waiting. Where another attempt is due, its START is queued (`ticket`).
         """
+
+    def is_pending(self) -> bool:
+        """Whether an operation that could not go on still cannot, for all that the service has told."""
 
     def open(self, branch: bool) -> Scope:
         """Open the context of this operation, whose function begins to run with it in this thread of control.

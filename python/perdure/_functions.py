@@ -40,6 +40,24 @@ def is_async(function: Any) -> bool:
     return code is not None and bool(code.co_flags & _ASYNC)
 
 
+def is_coroutine(function: Any) -> bool:
+    """Tell whether a function gives a coroutine, as far as can be seen without calling it: it, or what it goes around."""
+    for _ in range(_MOST_AROUND):
+        if is_async(function):
+            return True
+        inner = getattr(function, "func", None) if type(function) is not FunctionType else None
+        inner = inner or getattr(function, "__wrapped__", None)
+        if inner is None:
+            call = getattr(type(function), "__call__", None)  # noqa: B004  the function of an object that is called
+            return call is not None and is_async(call)
+        function = inner
+    return False
+
+
+_MOST_AROUND = 8
+"""How many functions around one another are looked at."""
+
+
 def check_function(function: Any, operation: str, takes: str, takes_async: bool = False) -> None:
     """Refuse what cannot be the function of an operation.
 

@@ -35,11 +35,18 @@ def prepared(handler: Handler, serdes: SerDes[Any] | None, callback_serdes: SerD
         if takes is not None:
             event = _read(event, takes)
         if with_serdes is not None:
-            context = with_serdes(type(context))(context.invocation, context.scope)
+            context = context.as_kind(with_serdes(type(context)))
         result = handler(event, context)
-        return result if gives is None else gives.sent(result)
+        if gives is None:
+            return result
+        return _awaited(result, gives) if context.takes_async else gives.sent(result)
 
     return inner
+
+
+async def _awaited(result: Any, gives: Any) -> Any:
+    """Give the result of an asynchronous handler as JSON can hold it."""
+    return gives.sent(await result)
 
 
 def _read(event: Any, typed: Any) -> Any:

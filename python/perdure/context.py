@@ -202,6 +202,7 @@ class DurableContext:
     __slots__ = ("_is_virtual", "_log_parent", "_log_target", "_logger", "invocation", "scope")
 
     takes_async = False
+    callback_kind: type[Callback[Any]] = Callback
     drive = _driver.run
     """Runs a flow of an operation."""
 
@@ -285,6 +286,10 @@ class DurableContext:
         """Make the context of an inner scope; a virtual one has no operation of its own. Used by the operations."""
         log_parent = self._log_place() if is_virtual else None
         return type(self)(self.invocation, scope, log_parent, is_virtual, self._log_target)
+
+    def as_kind(self, kind: type[DurableContext]) -> DurableContext:
+        """Make the same context of another class. Used where a handler has defaults."""
+        return kind(self.invocation, self.scope)
 
     def branches(self) -> type[Branches]:
         """Give what runs the branches of a map or parallel. Used by the operations."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from perdure._checkpointing import Checkpointing
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
-from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_async, refuse_awaitable
+from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_coroutine, refuse_awaitable
 from perdure._log import Log
 from perdure.context import DurableContext
 from perdure.engine.client import BotoClient, ModelClient, ProcessClient
@@ -35,6 +35,7 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, MutableMapping, Sequence
 
     from perdure._duration import DurationLike
@@ -127,6 +128,7 @@ def durable_execution(
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
     checkpointing: Checkpointing = Checkpointing.BATCHED,
+    loop_factory: Callable[[], AbstractEventLoop] | None = None,
 ) -> DurableHandler[T]: ...
 @overload
 def durable_execution(
@@ -138,6 +140,7 @@ def durable_execution(
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
     checkpointing: Checkpointing = Checkpointing.BATCHED,
+    loop_factory: Callable[[], AbstractEventLoop] | None = None,
 ) -> Callable[[Callable[[Any, DurableContext], T]], DurableHandler[T]]: ...
 def durable_execution(
     func: Handler | None = None,
@@ -148,11 +151,13 @@ def durable_execution(
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
     checkpointing: Checkpointing = Checkpointing.BATCHED,
+    loop_factory: Callable[[], AbstractEventLoop] | None = None,
 ) -> Callable[..., Any]:
     """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
 
     Args:
-        func: The function; the decorator works with and without parentheses.
+        func: The function, plain or ``async def``, which is given an `AsyncDurableContext`; the decorator works with and
+            without parentheses.
         boto3_client: A boto3 Lambda client to use; by default one is made with the first call to the service and kept
             for the life of the process.
         plugins: Factories of plugins, each of which makes one for each invocation; see `perdure.plugin`. Those that the
@@ -166,12 +171,15 @@ def durable_execution(
             given none of their own.
         callback_serdes: Of the answers of all callbacks that are given none of their own.
         checkpointing: When updates leave, and which of them are waited for: see `perdure.config.Checkpointing`.
+        loop_factory: Of an ``async def`` handler: makes its event loop, which is kept for later invocations; for
+            example ``uvloop.new_event_loop``. By default it is asyncio's own.
 
     Returns:
-        A handler for Lambda, which takes the service's event and the Lambda context.
+        A handler for Lambda, which takes the service's event and the Lambda context. One of an ``async def`` function is
+        a plain function all the same, and has an event loop of its own; where one is running already, use
+        ``await handler.run(event, context)``.
 
     Raises:
-        TypeError: If the function is an ``async`` one.
         PluginLoadError: If one of the plugins is no factory, cannot be loaded, or excludes another.
 
     Example:
@@ -189,10 +197,16 @@ def durable_execution(
             serdes=serdes,
             callback_serdes=callback_serdes,
             checkpointing=checkpointing,
+            loop_factory=loop_factory,
         )
-    _refuse_async(func)
     settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
     inner = _prepared(func, serdes, callback_serdes)
+    if is_coroutine(func):
+        from perdure.aio.handler import asynchronous  # noqa: PLC0415  only for handlers that are
+
+        return asynchronous(func, inner, loop_factory, functools.partial(_invoke, settings=settings))
+    if loop_factory is not None:
+        raise ValidationError("loop_factory is for handlers that are async def: this one runs in no event loop")
 
     @functools.wraps(func)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -201,14 +215,6 @@ def durable_execution(
     # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
     del handler.__wrapped__
     return handler
-
-
-def _refuse_async(func: Handler) -> None:
-    if is_async(func):
-        raise TypeError(
-            f"{getattr(func, '__qualname__', func)} is an async function, and @durable_execution takes plain ones: "
-            "write it with def, and use map or parallel for what is to run at one time"
-        )
 
 
 def run_durable_handler(
@@ -222,6 +228,7 @@ def run_durable_handler(
     serdes: SerDes[Any] | None = None,
     callback_serdes: SerDes[Any] | None = None,
     checkpointing: Checkpointing = Checkpointing.BATCHED,
+    loop_factory: Callable[[], AbstractEventLoop] | None = None,
 ) -> dict[str, Any]:
     """Run one invocation of a durable handler, for callers that cannot decorate it.
 
@@ -235,6 +242,7 @@ def run_durable_handler(
         serdes: As for `durable_execution`.
         callback_serdes: As for `durable_execution`.
         checkpointing: As for `durable_execution`.
+        loop_factory: As for `durable_execution`.
 
     Returns:
         The response that the service expects: ``{"Status": …}``.
@@ -246,7 +254,12 @@ def run_durable_handler(
 
     """
     settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
-    return _invoke(event, context, _prepared(handler, serdes, callback_serdes), settings)
+    inner = _prepared(handler, serdes, callback_serdes)
+    if is_coroutine(handler):
+        from perdure.aio.handler import within_loop  # noqa: PLC0415  only for handlers that are
+
+        inner = within_loop(handler, inner, loop_factory)
+    return _invoke(event, context, inner, settings)
 
 
 def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from perdure._core import Operation, Scope
     from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
+    from perdure.engine.operations.callback import Callback
     from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
 
 
@@ -20,6 +21,9 @@ class Context(Protocol):
     scope: Scope
     takes_async: bool
     """Whether its driver awaits what functions return, so that they may be asynchronous."""
+
+    callback_kind: type[Callback[Any]]
+    """What its callbacks are."""
 
     @property
     def logger(self) -> LoggerInterface:

@@ -40,7 +40,6 @@ class Invocation:
     """
 
     __slots__ = (
-        "_margin",
         "_told",
         "checkpoints",
         "clock",
@@ -49,6 +48,7 @@ class Invocation:
         "given_seconds",
         "hooks",
         "lambda_context",
+        "margin",
         "threads",
     )
 
@@ -69,14 +69,14 @@ class Invocation:
         self.hooks = hooks
         self._told: Told | None = None
         self.given_seconds = given = remaining_seconds(lambda_context)
-        self._margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
+        self.margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         if hooks is not None:
             from perdure.engine.watched import WatchedClient  # noqa: PLC0415  only for those who look inside
 
             client, self.lambda_context = WatchedClient(client, hooks), hooks.lambda_context(lambda_context)
         self.checkpoints = Checkpointer(core, client, durable_execution_arn, clock.time, self._patience, hooks)
         if given is not None:
-            core.set_end(given - self._margin)
+            core.set_end(given - self.margin)
 
     def add(self, hooks: Hooks) -> None:
         """Have hooks called from now on, which are around those that there were."""
@@ -94,7 +94,7 @@ class Invocation:
 
     def _patience(self) -> float:
         remaining = self.remaining_seconds()
-        return PATIENCE_WITHOUT_CLOCK if remaining is None else max(0.0, remaining - self._margin)
+        return PATIENCE_WITHOUT_CLOCK if remaining is None else max(0.0, remaining - self.margin)
 
     def default_retry_strategy(self) -> Callable[[Exception, int], RetryDecision]:
         """Give the retry strategy of steps that name none."""
@@ -128,7 +128,7 @@ class Invocation:
     def join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""
         remaining = self.remaining_seconds()
-        until = None if remaining is None else time.monotonic() + max(0.0, remaining - self._margin)
+        until = None if remaining is None else time.monotonic() + max(0.0, remaining - self.margin)
         left = 0
         for ended in threads:
             timeout = -1 if until is None else max(0.0, until - time.monotonic())

@@ -93,6 +93,12 @@ impl<P: Payload, W> Engine<P, W> {
         Ok((begun.table.decide(self.recorded(entry), Look::First), ticket))
     }
 
+    /// Whether an operation that could not go on still cannot: nothing has changed yet that its code would wait for.
+    pub fn is_pending(&self, begun: &Begun) -> bool {
+        let entry = self.history.get(&begun.place.id);
+        matches!(begun.table.decide(entry, Look::First), Decision::Pending(_))
+    }
+
     /// Looks at the outcome of a callback that began earlier, as the code of `scope`.
     pub fn callback_result(
         &mut self,

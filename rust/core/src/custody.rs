@@ -9,6 +9,10 @@
 //! threads. Threads without a mark are the user's own, and nobody knows from where they were started: what they call
 //! while a function is at work may come from it. Threads that did not come out of the function at work may use the
 //! context beside it, as long as what they call cannot be taken for the operation at work.
+//!
+//! A driver of tasks runs them all in one thread ([`Engine::share_thread`]): each carries a mark of its own, and that alone
+//! tells them apart. They take turns, and an operation takes its position where it is called. So several of one context
+//! may be at work at one time; what another thread calls would come by chance.
 
 use std::iter;
 use std::sync::Arc;
@@ -58,6 +62,8 @@ pub(crate) struct Custody {
     thread: Option<u64>,
     /// Whether others were.
     is_crowded: bool,
+    /// The one thread that runs all tasks, where a driver has tasks.
+    shared: Option<u64>,
 }
 
 /// A function of an operation at work.
@@ -84,9 +90,10 @@ impl<P: Payload, W> Engine<P, W> {
     /// Whether it depends on the caller if `scope` takes an operation: see [`Engine::admit`].
     ///
     /// As long as one thread does all the work, a context with nothing at work is used where it was handed to.
-    pub fn is_contested(&self, scope: ScopeId, call: &Call<'_>) -> bool {
+    pub fn is_contested(&self, scope: ScopeId, call: &Call<'_>, thread: u64) -> bool {
         // A map or parallel comes to its branches itself, wherever they run.
-        !matches!(call, Call::Branch { .. }) && self.is_disputed(scope)
+        !matches!(call, Call::Branch { .. })
+            && (self.is_disputed(scope) || self.custody.shared.is_some_and(|shared| shared != thread))
     }
 
     fn is_disputed(&self, scope: ScopeId) -> bool {
@@ -169,6 +176,11 @@ impl<P: Payload, W> Engine<P, W> {
         self.custody.is_crowded = true;
     }
 
+    /// All code of the invocation is run by tasks, in this thread.
+    pub fn share_thread(&mut self, thread: u64) {
+        self.custody.shared = Some(thread);
+    }
+
     fn come_to_work(&mut self, scope: ScopeId, begun: Arc<Begun>, caller: Caller) -> u64 {
         let custody = &mut self.custody;
         custody.begun += 1;
@@ -185,6 +197,17 @@ impl<P: Payload, W> Engine<P, W> {
             let is_handed_one = matches!(spot, Spot::Inside(inside) if !self.is_of_batch(inside));
             let misuse = if is_handed_one { Misuse::InContext } else { Misuse::InFunction };
             return Some(Found { misuse, at_work: self.at_work(scope, spot), function: self.function_at(spot) });
+        }
+        if let Some(shared) = self.custody.shared {
+            let is_inside = spot.is_none_or(|spot| spot == Spot::Inside(scope));
+            let misuse = if shared != caller.thread {
+                Misuse::OtherThread
+            } else if is_inside {
+                return None;
+            } else {
+                Misuse::Elsewhere
+            };
+            return Some(Found { misuse, at_work: None, function: spot.and_then(|spot| self.function_at(spot)) });
         }
         let bodies = &self.scopes[scope.0].bodies;
         // Whatever mark it carries: of two functions in one thread, it is the later one that calls.

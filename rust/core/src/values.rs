@@ -88,7 +88,7 @@ impl<P: Payload, W> Engine<P, W> {
 
     fn admit_value(&mut self, scope: ScopeId, caller: Caller) -> Result<(), Refusal> {
         self.check(scope)?;
-        if self.is_contested(scope, &VALUE) { self.admit(scope, &VALUE, caller) } else { Ok(()) }
+        if self.is_contested(scope, &VALUE, caller.thread) { self.admit(scope, &VALUE, caller) } else { Ok(()) }
     }
 
     fn latest_moment(&self, scope: ScopeId) -> Moment {

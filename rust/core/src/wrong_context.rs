@@ -14,6 +14,8 @@ pub enum Misuse {
     Elsewhere,
     /// It comes from another thread while an operation of the context is at work.
     AtOnce,
+    /// It comes from another thread than the one that runs all tasks.
+    OtherThread,
 }
 
 /// A call on a context that was not the caller's to use.
@@ -50,6 +52,7 @@ impl WrongContext {
             Misuse::InFunction | Misuse::InContext => format!("while {at_work} is at work, by {function} inside it"),
             Misuse::Elsewhere => format!("by {function}, which is not inside it"),
             Misuse::AtOnce => format!("while {at_work} is at work, by another thread"),
+            Misuse::OtherThread => "by another thread than that of its event loop".to_owned(),
         }
     }
 
@@ -70,6 +73,9 @@ impl WrongContext {
                  the handler's own must take turns. For what is to run at one time use parallel or map, which hand \
                  each branch a context of its own. {CHANCE}"
             ),
+            Misuse::OtherThread => {
+                format!("Call operations in tasks of the event loop alone, not in threads beside it. {CHANCE}")
+            }
         }
     }
 

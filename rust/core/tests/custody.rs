@@ -69,18 +69,18 @@ fn misuse(engine: &mut Invocation, scope: ScopeId, call: &Call<'_>, caller: Call
 #[test]
 fn nobody_is_asked_as_long_as_nothing_is_at_work_and_one_thread_does_it_all() {
     let mut engine = new();
-    assert!(!engine.is_contested(ROOT, &STEP));
+    assert!(!engine.is_contested(ROOT, &STEP, 0));
     let Spot::Beside(scope, number) = at_work(&mut engine, ROOT, &STEP, inside(ROOT, MAIN)) else { unreachable!() };
-    assert!(engine.is_contested(ROOT, &STEP));
+    assert!(engine.is_contested(ROOT, &STEP, 0));
     engine.leave(scope, number);
-    assert!(!engine.is_contested(ROOT, &STEP));
+    assert!(!engine.is_contested(ROOT, &STEP, 0));
     let child = opened(&mut engine, ROOT, &CHILD, MAIN);
-    assert!(!engine.is_contested(child, &STEP), "its own function uses it");
-    assert!(engine.is_contested(ROOT, &STEP));
+    assert!(!engine.is_contested(child, &STEP, 0), "its own function uses it");
+    assert!(engine.is_contested(ROOT, &STEP, 0));
     at_work(&mut engine, child, &STEP, at(None, OTHER));
     engine.leave_context(child);
-    assert!(engine.is_contested(child, &STEP));
-    assert!(!engine.is_contested(child, &item(0)), "no caller comes to a branch");
+    assert!(engine.is_contested(child, &STEP, 0));
+    assert!(!engine.is_contested(child, &item(0), 0), "no caller comes to a branch");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn functions_that_end_in_another_order_than_they_began_leave_nothing_behind() {
     let mut engine = new();
     let spots: Vec<Spot> = (0..4).map(|thread| at_work(&mut engine, ROOT, &STEP, at(None, thread))).collect();
     for place in [2, 0, 3, 1] {
-        assert!(engine.is_contested(ROOT, &STEP));
+        assert!(engine.is_contested(ROOT, &STEP, 0));
         let Spot::Beside(scope, number) = spots[place] else { unreachable!() };
         engine.leave(scope, number);
         engine.leave(scope, number);
@@ -247,7 +247,7 @@ fn a_function_that_was_given_up_is_refused_and_nobody_else() {
     let late = Caller { given_up: Some(begun.place.id), ..in_time };
     engine.crowd();
     engine.leave(ROOT, number);
-    assert!(engine.is_contested(ROOT, &STEP), "another thread may call");
+    assert!(engine.is_contested(ROOT, &STEP, 0), "another thread may call");
     let orphaned = Refusal::Orphaned(begun.place.id);
     assert_eq!(engine.admit(ROOT, &STEP, late), Err(orphaned.clone()));
     assert_eq!(engine.admit_virtual(ROOT, late), Err(orphaned.clone()));
@@ -271,7 +271,7 @@ fn a_virtual_context_is_at_work_in_the_one_around_it() {
         let inner = engine.open_virtual(ROOT, index, is_branch).expect("nothing is recorded there");
         engine.enter_context(inner, inside(ROOT, MAIN));
         engine.leave_context(inner);
-        assert!(!engine.is_contested(ROOT, &STEP));
+        assert!(!engine.is_contested(ROOT, &STEP, 0));
         assert_eq!(engine.admit_virtual(ROOT, inside(ROOT, MAIN)), Ok(()));
     }
 }

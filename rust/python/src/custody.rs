@@ -57,7 +57,7 @@ fn spot(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> (Option<Spot>, Option<
 }
 
 /// A number that no other thread has: the address of something that each has of its own.
-fn thread_number() -> u64 {
+pub fn thread_number() -> u64 {
     thread_local!(static OWN: u8 = const { 0 });
     OWN.with(|own| std::ptr::from_ref(own).addr() as u64)
 }

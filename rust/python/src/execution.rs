@@ -75,6 +75,14 @@ impl Execution {
         Ok(Scope::new(Arc::clone(&self.shared), scope))
     }
 
+    fn share_thread(&self) {
+        self.shared.lock().engine.share_thread(custody::thread_number());
+    }
+
+    fn is_durable(&self, ticket: u64) -> bool {
+        self.shared.lock().engine.queue().is_durable(Ticket(ticket))
+    }
+
     fn observe(&self, observer: Bound<'_, PyAny>) {
         let observer = Object::new(observer);
         self.shared.lock().observer = Some(observer);

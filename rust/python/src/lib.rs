@@ -18,6 +18,7 @@ mod listeners;
 mod member;
 mod object;
 mod operation;
+mod ready;
 mod scope;
 mod shared;
 mod teller;
@@ -57,7 +58,7 @@ mod _core {
     #[pymodule_export]
     use super::{
         answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,
-        execution::Execution, listeners::Listeners, operation::Operation, scope::Scope, teller::Teller, told::Told,
+        execution::Execution, listeners::Listeners, operation::Operation, ready::Ready, scope::Scope, teller::Teller, told::Told,
         updates::Updates,
     };
 

@@ -266,6 +266,10 @@ impl Operation {
         Ok(Self::new(py, &self.shared, Arc::clone(&self.begun), ticket, decision))
     }
 
+    fn is_pending(&self) -> bool {
+        self.shared.lock().engine.is_pending(&self.begun)
+    }
+
     fn open<'py>(slf: &Bound<'py, Self>, branch: bool) -> PyResult<Bound<'py, Scope>> {
         let (py, this) = (slf.py(), slf.get());
         let caller = custody::caller(py, &this.shared)?;

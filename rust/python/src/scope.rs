@@ -86,7 +86,7 @@ impl Scope {
     #[inline]
     fn find<'py>(&self, py: Python<'py>, call: &Call<'_>, decode: Option<Decode>, of: Of<'_, 'py>) -> Found<'py> {
         let mut state = self.shared.lock();
-        if state.engine.is_contested(self.id, call) {
+        if state.engine.is_contested(self.id, call, custody::thread_number()) {
             drop(state);
             let caller = custody::caller(py, &self.shared)?;
             state = self.shared.lock();

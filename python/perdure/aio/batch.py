@@ -1,0 +1,209 @@
+"""The branches of map and parallel, each a task.
+
+The core schedules (`_core.Batch`) and says who is admitted. A branch that waits stays where it is, with its code: the
+schedule hears of it only when that makes a difference, at a moment at which nothing else goes on (`BranchTasks.settle`).
+
+Branches that leave no record of their own (FLAT) are tried when their batch goes on with a record: each runs over what
+is recorded, up to its end or to its first new operation. What is new is held: it takes its position, and begins, when
+all have been tried and the policy has judged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import PASS, RUN_BRANCH, STARTED, WAIT, Operation
+from perdure.aio.context import Held
+from perdure.aio.job import Job
+from perdure.aio.loop import InnerFuture
+from perdure.engine.operations.batch import Branches
+from perdure.exceptions import OrphanedChildException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from perdure.aio.conductor import Conductor
+
+
+_FOREVER = 2**62
+
+
+class BranchTasks(Branches):
+    """The branches of one batch at work in tasks. It is its own wakeup: a lock, as far as the core can tell."""
+
+    __slots__ = ("_at_work", "_caller", "_conductor", "_held", "_is_aborted", "_settled")
+
+    def __init__(self, *given: Any) -> None:
+        self._conductor: Conductor = given[0].conductor
+        self._caller: Any = None
+        # Branches that have a task; and what those that are held have come to, in order.
+        self._at_work: dict[int, Any] = {}
+        self._held: dict[int, deque[Callable[[], None]]] = {}
+        self._is_aborted = False
+        # Branches that the schedule takes for suspended, while they stay where they are.
+        self._settled: set[int] = set()
+        super().__init__(*given)
+
+    def wakeups(self) -> tuple[Any, Any]:
+        """Give what is released with every report."""
+        return self, self
+
+    def locked(self) -> bool:
+        """Whether the batch waits for a report."""
+        return self._caller is not None
+
+    def release(self) -> None:
+        """Have the batch look again."""
+        caller, self._caller = self._caller, None
+        if caller is not None and not caller.done():
+            caller.set_result(None)
+
+    async def drive(self, is_resumed: bool) -> Any:
+        """Run the batch until it is done."""
+        conductor, next_ = self._conductor, self.schedule.next
+        conductor.batches.append(self)
+        try:
+            self.open(is_resumed)
+            while True:
+                # What was settled goes on where it is, now that it is counted.
+                code, index, _moment = next_(_FOREVER if self._settled else self.now())
+                if code == RUN_BRANCH:
+                    if index in self._settled:
+                        self._settled.discard(index)
+                    else:
+                        self._begin(index)
+                    self._let_pass()
+                elif code == WAIT:
+                    self._let_pass()
+                    self._caller = InnerFuture(loop=conductor.loop)
+                    await self._caller
+                else:
+                    return self.conclude(code)
+        except BaseException:
+            self.schedule.stop(False)  # noqa: FBT003  not at once
+            raise
+        finally:
+            conductor.batches.remove(self)
+            if not conductor.is_over:
+                for task in list(self._at_work.values()):  # what a batch leaves behind that is over
+                    if task is not None:
+                        task.cancel()
+
+    # ---- one branch
+
+    def _begin(self, index: int) -> None:
+        conductor = self._conductor
+        self._at_work[index] = None
+        try:
+            job = self._job(index)
+        except BaseException as error:  # noqa: BLE001  reported
+            self._end(index, None, error)
+            return
+        if not isinstance(job, Job):
+            self._end(index, job, None)
+            return
+        job.on_end = partial(self._end, index)
+        self._at_work[index] = conductor.loop.create_task(_run(job), context=self.variables.copy())
+
+    def _job(self, index: int) -> Any:
+        """Give what there is to do for a branch; or what is recorded of it."""
+        if self.plan.options.flat:
+            return Job(self._conductor, self.flat(index, partial(self._gate, index) if self.is_tried else None))
+        found = self.schedule.come(index)
+        return Job(self._conductor, self.nested(index, found)) if type(found) is Operation else found
+
+    def branch(self, index: int) -> Any:
+        """Run a branch again, for the result of a batch that is over."""
+        job = self._job(index)
+        if isinstance(job, Job):
+            return _in_task(self._conductor, job, self.variables.copy())
+        return job
+
+    def _end(self, index: int, result: Any, error: BaseException | None) -> None:
+        self._at_work.pop(index, None)
+        self._held.pop(index, None)
+        if self._conductor.is_over:
+            return
+        if error is None:
+            self.returned(index, result)
+        else:
+            if not isinstance(error, Exception):
+                self._is_aborted = True
+            self.raised(index, error)
+
+    def _give_up(self, index: int, error: BaseException) -> None:
+        self._is_aborted = True
+        super()._give_up(index, error)
+
+    def report(self, change: Callable[[], int]) -> int:
+        """Change the schedule."""
+        calls = self.answered(change)
+        if calls & STARTED:
+            self._conductor.checkpoints.watch()
+        return calls
+
+    # ---- what is held
+
+    def _gate(self, index: int) -> bool:
+        if not self.schedule.is_settling:
+            return True
+        raise Held(partial(self._later, index))
+
+    def _later(self, index: int, call: Callable[[], Any]) -> Job:
+        """Give what is awaited in the place of an operation that is held."""
+        passed = InnerFuture(loop=self._conductor.loop)
+        self._held.setdefault(index, deque()).append(lambda: passed.done() or passed.set_result(call()))
+        job = Job(self._conductor, _once_passed(passed))
+        job.note_place()
+        self._conductor.born(job)
+        return job
+
+    def _let_pass(self) -> None:
+        """Have go on what was held, if all are counted: in the order in which it was called."""
+        for index in list(self._held):
+            if not self.schedule.is_settling and self.schedule.held(index) == PASS:
+                for call in self._held.pop(index):
+                    call()
+
+    def settle(self) -> bool:
+        """Have the schedule hear of branches at rest, where it waits for that; tell whether anything has changed."""
+        if self.schedule.is_settling:
+            left = [index for index in self._at_work if index not in self._settled]
+            for index in left:
+                if index in self._held:
+                    self.report(partial(self.schedule.hold, index))
+                else:
+                    self._settled.add(index)
+                    self.suspended(index, self.now())
+        elif self._is_aborted:
+            left = [index for index in self._at_work if index not in self._settled]
+            for index in left:
+                self._settled.add(index)
+                self.suspended(index, None)
+        else:
+            return False
+        self.release()
+        return bool(left)
+
+
+def _once_passed(passed: Any) -> Generator[Any, Any, Any]:
+    found = yield _itself, (passed,)
+    return (yield _itself, (found,))
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+async def _run(job: Job) -> None:
+    """Run a branch, of whose end it tells itself."""
+    try:
+        await job
+    except (Exception, OrphanedChildException):  # noqa: S110  told
+        pass
+
+
+async def _in_task(conductor: Conductor, job: Job, variables: Any) -> Any:
+    return await conductor.loop.create_task(job, context=variables)

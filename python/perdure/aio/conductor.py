@@ -1,0 +1,663 @@
+"""What leads the tasks of one invocation: who is at work, who is parked, who sends, and when all is at rest.
+
+All but `_Sender.serve` and the functions of steps that are given threads runs in the thread of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio import CancelledError
+from collections import deque
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from perdure._control import CheckpointsBroken, OutOfTime
+from perdure._core import MAX_THREADS
+from perdure._log import Log
+from perdure.aio import rest
+from perdure.aio.loop import InnerFuture
+from perdure.engine import threads as _threads
+from perdure.exceptions import InvocationError, SuspendExecution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from perdure._core import Operation
+    from perdure.aio.batch import BranchTasks
+    from perdure.aio.job import Job
+    from perdure.engine.invocation import Invocation
+
+logger = Log("perdure")
+
+CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)
+"""What ends an invocation although no user code raised it: no user code sees it."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds after which the service is asked again whose clock is behind: at first, and at most."""
+
+_MOST_THROWS = 100
+"""How many awaits of one task are refused when it is unwound."""
+
+
+class Parked:
+    """An operation that cannot go on before a moment, or before there is news."""
+
+    __slots__ = ("again_at", "future", "operation", "pause", "until")
+
+    def __init__(self, operation: Operation, future: asyncio.Future[Any]) -> None:
+        self.operation = operation
+        self.future = future
+        self.until = operation.until
+        self.again_at = 0 if self.until is None else self.until
+        self.pause = _FIRST_PAUSE
+
+
+class Conductor:
+    """Leads the tasks of one invocation.
+
+    Args:
+        invocation: Whose.
+        loop: A watched loop, which nobody else uses meanwhile.
+
+    """
+
+    def __init__(self, invocation: Invocation, loop: Any) -> None:
+        self.invocation = invocation
+        self.core = invocation.core
+        self.checkpoints = invocation.checkpoints
+        self.loop = loop
+        # Functions of steps and checks that are awaited, or that threads run.
+        self.at_work = 0
+        self.parked: dict[Parked, None] = {}
+        self.batches: list[BranchTasks] = []
+        # Operations that were called, and that nobody has awaited yet.
+        self._new: list[Job] = []
+        self._starts = False
+        # Those that run for themselves, since nobody awaited them in time.
+        self.unawaited: dict[Job, None] = {}
+        # Tasks of the invocation, in the order in which they were made; ended ones are dropped in time.
+        self.tasks: list[asyncio.Task[Any]] = []
+        self._contexts: dict[asyncio.Task[Any], Context] = {}
+        self._handler: asyncio.Task[Any] | None = None
+        self._is_drained = False
+        # Who waits until an update is durable.
+        self._waiting: list[tuple[int, asyncio.Future[Any]]] = []
+        self._news_wanted: float | None = None
+        self._is_sending = False
+        self._pumps = False
+        self._sender: _Sender | None = None
+        self._heard = 0
+        # Functions of the user's that wait for a thread, and how many have one.
+        self._queued: deque[Callable[[], None]] = deque()
+        self._threads = 0
+        # The rest: see `perdure.aio.rest`.
+        self.activity = 0
+        self.is_probing = False
+        self.timers: dict[int, Any] = {}
+        self.outside = 0
+        self._alarm: Any = None
+        self._alarm_at = 0.0
+        self._generators: WeakSet[Any] = WeakSet()
+        # How it ends.
+        self.is_over = False
+        self._ended: asyncio.Future[Any] = asyncio.Future(loop=loop)
+        self._error: BaseException | None = None
+        self._result: Any = None
+
+    # ---- what the loop tells
+
+    def stir(self) -> None:
+        """Hear that something goes on."""
+        self.activity += 1
+        if not self.is_probing and (self.parked or self.batches or self._is_drained):
+            self.is_probing = True
+            self.loop.soon_untold(self._probe, self.activity)
+
+    def note_timer(self, handle: Any) -> None:
+        """Hear of a timer."""
+        if not self.is_over:
+            timers = self.timers
+            timers[id(handle)] = handle
+            if len(timers) & 255 == 0:
+                self.live_timers()
+
+    def live_timers(self) -> list[Any]:
+        """Give the timers that have not come, nor been cancelled."""
+        now = self.loop.time()
+        self.timers = {key: timer for key, timer in self.timers.items() if not timer.cancelled() and timer.when() > now}
+        return list(self.timers.values())
+
+    def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
+        """Make a task, and hear of it."""
+        context = options.get("context")
+        if context is None:
+            context = options["context"] = copy_context()
+        tasks = self.tasks
+        while tasks and tasks[-1].done():
+            self._contexts.pop(tasks.pop(), None)
+        task = create(coroutine, **options)
+        if not task.done():  # an eager one may have ended
+            tasks.append(task)
+            self._contexts[task] = context
+            if len(tasks) & 1023 == 0:
+                self._drop_ended()
+        return task
+
+    def _drop_ended(self) -> None:
+        self.tasks = [task for task in self.tasks if not task.done()]
+        self._contexts = {task: self._contexts[task] for task in self.tasks}
+
+    def note_thread(self, future: asyncio.Future[Any]) -> None:
+        """Hear of a thread at work, until it is done."""
+        self.outside += 1
+        future.add_done_callback(self._thread_is_done)
+
+    def _thread_is_done(self, _future: Any) -> None:
+        self.outside -= 1
+
+    # ---- operations
+
+    def born(self, job: Job) -> None:
+        """See to it that an operation runs, also if nobody awaits it."""
+        new = self._new
+        while new and new[-1].is_begun:
+            new.pop()
+        new.append(job)
+        if not self._starts:
+            self._starts = True
+            # In the second turn from now: whoever makes tasks of operations has them begin in the first.
+            self.loop.call_soon(self.loop.call_soon, self._start_new)
+
+    def _start_new(self) -> None:
+        self._starts = False
+        new, self._new = self._new, []
+        for job in new:
+            if not job.is_begun and not self.is_over:
+                self.unawaited[job] = None
+                self.loop.create_task(job.by_itself(), context=job.variables)
+
+    def is_alone(self) -> bool:
+        """Whether nothing else could go on while this thread waits. Where it is not known, nothing else is assumed."""
+        if self.at_work or self.parked or self._waiting or self._is_sending or self.outside:
+            return False
+        tasks = self.tasks
+        while tasks and tasks[-1].done():
+            self._contexts.pop(tasks.pop(), None)
+        if len(tasks) > 1:
+            self._drop_ended()
+            if len(self.tasks) > 1:
+                return False
+        new = self._new
+        return not new or all(job.is_begun for job in new)
+
+    # ---- what is to become durable
+
+    def durable(self, ticket: int) -> Generator[Any, None, None]:
+        """Return once an update is durable; also when the awaiting task is cancelled, of which it then tells."""
+        if self.is_alone():
+            try:
+                self.core.wait(ticket, self.checkpoints)
+            except CONTROL as ended:
+                yield from self.stop(ended)
+            return
+        cancelled: CancelledError | None = None
+        if not self.core.is_durable(ticket):
+            future = InnerFuture(loop=self.loop)
+            self._waiting.append((ticket, future))
+            self._pump_soon()
+            while not future.done():
+                try:
+                    yield from future
+                except CancelledError as error:
+                    cancelled, future = error, self._another(future, ticket)
+            if (error := future.result()) is not None:
+                raise error
+        if cancelled is not None:
+            raise cancelled
+
+    def _another(self, cancelled: asyncio.Future[Any], ticket: int) -> asyncio.Future[Any]:
+        """Give what to wait for in the place of a future that a task's cancellation has cancelled."""
+        future = InnerFuture(loop=self.loop)
+        self._waiting = [(other, future if known is cancelled else known) for other, known in self._waiting]
+        if all(known is not future for _, known in self._waiting):
+            self._waiting.append((ticket, future))
+            self._pump_soon()
+        return future
+
+    def news(self, since: float) -> None:
+        """Have the service asked what has changed since a moment."""
+        wanted = self._news_wanted
+        self._news_wanted = since if wanted is None else max(wanted, since)
+        self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        if not self._pumps and not self._is_sending:
+            self._pumps = True
+            # In the next turn: whoever is ready now has queued its updates by then.
+            self.loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumps = False
+        if self._is_sending or self.is_over:
+            return
+        call: Callable[[], None]
+        if self._waiting:
+            call = partial(self.core.wait, min(self._waiting)[0], self.checkpoints)
+        elif self._news_wanted is not None:
+            call = partial(self.checkpoints.ask_for_news, self._news_wanted)
+        else:
+            return
+        self._is_sending = True
+        if self._sender is None:
+            self._sender = _Sender(self)
+        self._sender.send(call)
+
+    def sent(self, error: BaseException | None) -> None:
+        """Hear that a call to the service has ended."""
+        self._is_sending = False
+        if self.is_over:
+            return
+        if isinstance(error, CONTROL):
+            self.halt(error)
+            return
+        waiting, self._waiting = self._waiting, []
+        is_durable = self.core.is_durable
+        for ticket, future in waiting:
+            if future.done():
+                continue
+            if error is not None:
+                future.set_result(error)
+            elif is_durable(ticket):
+                future.set_result(None)
+            else:
+                self._waiting.append((ticket, future))
+        if self._news_wanted is not None and (error is not None or not self._waiting):
+            self._news_wanted = None
+        self._look_at_parked()
+        if self._waiting or self._news_wanted is not None:
+            self._pump_soon()
+        else:
+            self.stir()
+
+    # ---- what is parked
+
+    def park(self, operation: Operation, pause: float) -> Generator[Any, None, float]:
+        """Return when an operation may be able to go on; give how long to pause if it is not."""
+        parked = Parked(operation, InnerFuture(loop=self.loop))
+        parked.pause = pause
+        if pause > _FIRST_PAUSE:
+            parked.again_at = round((self.invocation.clock.time() + pause) * 1000)
+        self.parked[parked] = None
+        self.stir()
+        try:
+            yield from parked.future
+        finally:
+            self.parked.pop(parked, None)
+        return parked.pause
+
+    def _look_at_parked(self) -> None:
+        """Let go on what has changed by what the service has told."""
+        told = len(self.checkpoints.told)
+        if told == self._heard or not self.parked:
+            self._heard = told
+            return
+        self._heard = told
+        for parked in list(self.parked):
+            if not parked.operation.is_pending():
+                self._wake(parked)
+
+    def _wake(self, parked: Parked) -> None:
+        self.parked.pop(parked, None)
+        if not parked.future.done():
+            parked.future.set_result(None)
+
+    def _keep_time(self) -> None:
+        """Have what is parked go on when it is due, since something else is at work."""
+        due = min((parked.again_at for parked in self.parked if parked.until is not None), default=None)
+        if due is None or self.is_over:
+            return
+        timeout = self.invocation.clock.timeout(due / 1000)
+        if timeout is None:
+            return  # this clock stands while something is at work
+        if self._alarm is not None:
+            if self._alarm_at == due:
+                return
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = self.loop.later_untold(timeout, self._is_due, due)
+
+    def _is_due(self, due: int) -> None:
+        self._alarm = None
+        if self.is_over:
+            return
+        for parked in self.parked:
+            if parked.until is not None and parked.again_at <= due:
+                parked.pause = min(parked.pause * 2, _LONGEST_PAUSE)
+                parked.again_at = due + round(parked.pause * 1000)
+        self.news(due / 1000)
+
+    # ---- the functions of steps
+
+    def in_thread(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, None, Any]:
+        """Run a plain function in a thread; give what it returns, or raise what it raises."""
+        future = InnerFuture(loop=self.loop)
+        variables = copy_context()
+
+        def run() -> None:
+            outcome: tuple[Any, BaseException | None]
+            try:
+                outcome = variables.run(function, *args), None
+            except BaseException as error:  # noqa: BLE001  raised again where it is awaited
+                outcome = None, error
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self.loop.call_soon_threadsafe(self._returned, future, outcome)
+
+        if self._threads < MAX_THREADS:
+            self._start(run)
+        else:
+            self._queued.append(run)
+        result, error = yield from future
+        try:
+            if error is not None:
+                raise error
+            return result
+        finally:
+            del error, result
+
+    def _start(self, run: Callable[[], None]) -> None:
+        hooks = self.invocation.hooks
+        self._threads += 1
+        try:
+            (_threads.start if hooks is None else hooks.start_thread)(self.invocation.threads, run)
+        except RuntimeError:  # the system has no more threads
+            if self._threads > 1:
+                self._threads -= 1
+                self._queued.append(run)
+            else:
+                run()
+
+    def _returned(self, future: asyncio.Future[Any], outcome: Any) -> None:
+        self._threads -= 1
+        if self.is_over:
+            return
+        if not future.done():
+            future.set_result(outcome)
+        if self._queued:
+            self._start(self._queued.popleft())
+
+    # ---- the whole
+
+    def run(self, handler: Callable[[Any, Any], Any], user_event: Any, context: Any) -> Any:
+        """Run the handler to its end, or until the invocation suspends."""
+        loop = self.loop
+        self.core.share_thread()
+        loop.conductor = self
+        hooks = sys.get_asyncgen_hooks()
+        try:
+            self._set_deadline()
+            self._handler = loop.create_task(_called(handler, user_event, context))
+            self._handler.add_done_callback(self._handler_ended)
+            loop.soon_untold(self._watch_generators)
+            loop.run_until_complete(self._ended)
+        finally:
+            if not self.is_over:  # an interrupt
+                self._break_off()
+            loop.conductor = None
+            sys.set_asyncgen_hooks(*hooks)
+            if self._sender is not None:
+                self._sender.end()
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+            return self._result
+        finally:
+            del error
+
+    def _set_deadline(self) -> None:
+        remaining = self.invocation.remaining_seconds()
+        if remaining is not None:
+            self._deadline = self.loop.later_untold(max(0.0, remaining - self.invocation.margin), self._time_is_up)
+
+    _deadline: Any = None
+
+    def _time_is_up(self) -> None:
+        """End an invocation that would otherwise be cut off."""
+        waits = rest.in_words(self)
+        if self.parked and not self.at_work:
+            logger.warning(
+                "the invocation's time is up, and the handler still waits: %s. It ends, and the service continues when "
+                "one of its operations can go on. Let nothing but durable operations be awaited while one of them "
+                "waits.",
+                waits,
+            )
+            self.suspend()
+        else:
+            self.halt(InvocationError(f"the invocation's time was up before the handler had ended. It waits: {waits}"))
+
+    def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
+        if self.is_over:
+            return
+        if handler.cancelled():
+            self._error = CancelledError("the handler was cancelled")
+        else:
+            self._error = handler.exception()
+            if self._error is None:
+                self._result = handler.result()
+        self._is_drained = True
+        if self._error is None and (self.parked or self.at_work or self.unawaited or self._waiting or self._new):
+            self.stir()  # what nobody has awaited is to end first
+        else:
+            self._end()
+
+    def suspend(self) -> None:
+        """End the invocation: all is at rest."""
+        until = min((parked.until for parked in self.parked if parked.until is not None), default=None)
+        try:
+            self.core.root().suspend(until)
+        except BaseException as suspended:  # noqa: BLE001  what it is there for
+            self.halt(suspended)
+
+    def halt(self, error: BaseException) -> None:
+        """End the invocation by an error."""
+        if not self.is_over:
+            self._error = error
+            self._end()
+
+    def stop(self, error: BaseException) -> Generator[Any, None, Any]:
+        """End the invocation by an error that no user code may see: who waits for this never goes on."""
+        self.halt(error)
+        while True:
+            yield from InnerFuture(loop=self.loop)
+
+    def _probe(self, activity: int) -> None:
+        """See whether all is at rest, if nothing went on since this was asked for."""
+        self.is_probing = False
+        if self.is_over:
+            return
+        if activity != self.activity:
+            self.stir()
+            return
+        rest.look(self)
+
+    def waits_for_time(self) -> None:
+        """Something else is at work: what is due meanwhile goes on."""
+        self._keep_time()
+
+    def settle_batches(self) -> bool:
+        """Have batches hear of their branches that are at rest; tell whether that has changed anything."""
+        return any(batch.settle() for batch in reversed(list(self.batches)))
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a call to the service is under way or due."""
+        return self._is_sending or self._pumps or bool(self._waiting)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the handler has ended, and only what it left behind goes on."""
+        return self._is_drained
+
+    def end_drained(self) -> None:
+        """End: what the handler has left behind is over, or is no operation."""
+        self._end()
+
+    # ---- the end
+
+    def _end(self) -> None:
+        """Decide how the invocation ends. What still runs is unwound in the next turn of the loop."""
+        if self.is_over:
+            return
+        self.is_over = True
+        loop = self.loop
+        for timer in (self._deadline, self._alarm):
+            if timer is not None:
+                timer.cancel()
+        handler = self._handler
+        tasks = self.tasks
+        while tasks and tasks[-1].done():
+            tasks.pop()
+        if (handler is None or handler.done()) and not tasks and not self._generators:
+            self._ended.set_result(None)
+        else:
+            loop.soon_untold(self._unwind)
+
+    def _unwind(self) -> None:
+        """Close what still runs, innermost first. The response is decided: what it raises is of no consequence."""
+        self.core.root().end()
+        left = [task for task in self.tasks if not task.done()]
+        for task in reversed(left):
+            self._close(task)
+        for generator in list(self._generators):
+            _drop(generator.aclose())
+        for timer in self.live_timers():
+            timer.cancel()
+        waiters = [waiter for task in left if (waiter := rest.waiter_of(task)) is not None]
+        for waiter in waiters:
+            if not waiter.done() and type(waiter) is asyncio.Future:
+                waiter.cancel()
+        self.loop.soon_untold(self.loop.soon_untold, self._unwound, left, waiters)
+
+    def _unwound(self, *left: list[asyncio.Future[Any]]) -> None:
+        for futures in left:
+            for future in futures:
+                if future.done():
+                    future._log_traceback = False  # noqa: SLF001  it is of no consequence, and nobody will ask for it
+        self._ended.set_result(None)
+
+    def _close(self, task: asyncio.Task[Any]) -> None:
+        """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
+        coroutine: Any = task.get_coro()
+        context = self._contexts.get(task) or copy_context()
+        for _ in range(_MOST_THROWS):
+            try:
+                context.run(coroutine.throw, GeneratorExit)
+            except (GeneratorExit, StopIteration, CancelledError):
+                return
+            except BaseException as error:  # noqa: BLE001  of no consequence
+                if "already executing" not in str(error) and "already awaited" not in str(error):
+                    logger.debug("code that was unwound raised", exc_info=error)
+                return
+            logger.debug(
+                "an await is refused while code is unwound, in %r: the invocation has ended, and the code runs again in "
+                "the next one. Clean up with context.finally_, or a saga",
+                coroutine,
+            )
+
+    def _break_off(self) -> None:
+        """End at once, for an interrupt that came out of the loop."""
+        self.is_over = True
+        self.core.root().end()
+        for task in reversed([task for task in self.tasks if not task.done()]):
+            self._close(task)
+        for timer in (self._deadline, self._alarm, *self.live_timers()):
+            if timer is not None:
+                timer.cancel()
+        self.loop.close()
+
+    # ---- asynchronous generators
+
+    def _watch_generators(self) -> None:
+        """Note asynchronous generators that begin, so that none outlives the invocation."""
+        first, finalizer = sys.get_asyncgen_hooks()
+
+        def begin(generator: Any) -> None:
+            self._generators.add(generator)
+            if first is not None:
+                first(generator)
+
+        def end(generator: Any) -> None:
+            self._generators.discard(generator)
+            if finalizer is not None and not self.is_over:
+                finalizer(generator)
+
+        sys.set_asyncgen_hooks(begin, end)
+
+
+def _drop(closing: Any) -> None:
+    """Carry out the closing of an asynchronous generator as far as it goes without awaiting."""
+    try:
+        closing.send(None)
+        for _ in range(_MOST_THROWS):
+            closing.throw(GeneratorExit)
+    except BaseException as error:  # noqa: BLE001  of no consequence
+        if not isinstance(error, (StopIteration, GeneratorExit)):
+            logger.debug("an asynchronous generator that was closed raised", exc_info=error)
+
+
+async def _called(handler: Callable[[Any, Any], Any], user_event: Any, context: Any) -> Any:
+    result = handler(user_event, context)
+    return await result if hasattr(type(result), "__await__") else result
+
+
+class _Sender:
+    """A thread that makes the calls to the service for which the loop must not wait, one after the other."""
+
+    __slots__ = ("_bell", "_call", "_conductor")
+
+    def __init__(self, conductor: Conductor) -> None:
+        hooks = conductor.invocation.hooks
+        self._conductor = conductor
+        if hooks is None:
+            from _thread import allocate_lock as lock  # noqa: PLC0415
+
+            start = _threads.start
+        else:
+            lock, start = hooks.lock, hooks.start_thread
+        self._bell = lock()
+        self._bell.acquire()
+        self._call: Callable[[], None] | None = None
+        start(conductor.checkpoints.threads, self._serve)
+
+    def send(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._bell.release()
+
+    def end(self) -> None:
+        if self._call is None:
+            self._bell.release()
+        # else it is at a call, and ends after that
+
+    def _serve(self) -> None:
+        conductor = self._conductor
+        while True:
+            self._bell.acquire()
+            call = self._call
+            if call is None or conductor.is_over:
+                return
+            error: BaseException | None = None
+            try:
+                call()
+            except BaseException as raised:  # noqa: BLE001  told of in the loop's thread
+                error = raised
+            self._call = None
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                conductor.loop.call_soon_threadsafe(conductor.sent, error)
+            del error
+            if conductor.is_over:
+                return

@@ -1,0 +1,152 @@
+"""`AsyncDurableContext`: what an ``async def`` handler calls.
+
+Its operations are those of `perdure.context.DurableContext`, driven by tasks. Each takes its position when it is called,
+in the order of the program, and gives something to await: for what is recorded, a value that is there at once.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import Operation, Ready, typed_of
+from perdure.aio.conductor import CONTROL
+from perdure.aio.job import Awaitable, Failed, Job
+from perdure.context import DurableContext
+from perdure.engine.operations import step as _step
+from perdure.engine.operations.callback import Callback
+from perdure.exceptions import OrphanedChildException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._core import Scope
+    from perdure.aio.conductor import Conductor
+    from perdure.engine.flows import Flow
+    from perdure.engine.invocation import Invocation
+    from perdure.engine.operations.batch import Branches
+
+
+class Held(Exception):  # noqa: N818  a branch is, by its gate
+    """A branch of a FLAT batch that is tried has come to something new."""
+
+    def __init__(self, later: Callable[[Callable[[], Any]], Any]) -> None:
+        super().__init__("the branch is held")
+        self.later = later
+
+
+def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an operation one that is awaited."""
+
+    @wraps(method)
+    def call(context: AsyncDurableContext, *given: Any, **named: Any) -> Any:
+        try:
+            found = method(context, *given, **named)
+        except Held as held:
+            return held.later(lambda: call(context, *given, **named))
+        except (Exception, OrphanedChildException) as error:  # raised where it is awaited, fresh and on replay alike
+            return Failed(error)
+        except CONTROL as ended:
+            return _halted(context.conductor, ended)
+        return found if isinstance(found, Awaitable) else Ready(found)
+
+    return call
+
+
+def _halted(conductor: Conductor, error: BaseException) -> Job:
+    """Give what is awaited for ever, since the invocation ends."""
+
+    def flow() -> Flow[Any]:
+        raise error
+        yield  # a generator, as all flows are
+
+    return Job(conductor, flow())
+
+
+class AsyncCallback(Callback[Any]):
+    """A value that somebody outside will send; its `result` is awaited."""
+
+    __slots__ = ()
+
+    result = _awaited(Callback.result)
+
+
+class AsyncDurableContext(DurableContext):
+    """The durable operations of an ``async def`` handler, child context or branch.
+
+    As `DurableContext`, whose operations it has by the same names and with the same parameters, but that they are
+    awaited. Functions given to it may be ``async def`` or plain.
+
+    Example:
+        >>> @durable_execution
+        ... async def handler(event: dict, context: AsyncDurableContext) -> str:
+        ...     order, stock = await asyncio.gather(context.step(load), context.step(count))
+        ...     await context.wait(60)
+        ...     return await context.step(ship(order))
+
+    """
+
+    __slots__ = ("conductor",)
+
+    takes_async = True
+    callback_kind = AsyncCallback
+
+    def __init__(self, invocation: Invocation, scope: Scope, *more: Any, conductor: Conductor) -> None:
+        super().__init__(invocation, scope, *more)
+        self.conductor = conductor
+
+    def drive(self, flow: Flow[Any]) -> Job:  # type: ignore[override]
+        """Make something to await of a flow. Used by the operations."""
+        job = Job(self.conductor, flow)
+        job.note_place()
+        self.conductor.born(job)
+        return job
+
+    def child(self, scope: Scope, *, is_virtual: bool = False) -> AsyncDurableContext:
+        """Make the context of an inner scope. Used by the operations."""
+        log_parent = self._log_place() if is_virtual else None
+        return type(self)(self.invocation, scope, log_parent, is_virtual, self._log_target, conductor=self.conductor)
+
+    def as_kind(self, kind: type[AsyncDurableContext]) -> AsyncDurableContext:  # type: ignore[override]
+        """Make the same context of another class. Used where a handler has defaults."""
+        return kind(self.invocation, self.scope, conductor=self.conductor)
+
+    def branches(self) -> type[Branches]:
+        """Give what runs the branches of a map or parallel. Used by the operations."""
+        from perdure.aio.batch import BranchTasks  # noqa: PLC0415  only for handlers that use them
+
+        return BranchTasks
+
+    def step(self, func: Any, name: str | None = None, config: Any = None, **options: Any) -> Any:
+        """Run a function once and record its result: see `DurableContext.step`."""
+        if config is not None or options:
+            return _step_with_options(self, func, name, config, **options)
+        try:
+            if not name:
+                name = getattr(func, "durable_name", None)
+            found = self.scope.step(name, func)
+            if type(found) is not Operation:
+                return Ready(found)
+            return self.drive(_step.run(self, found, func, None, typed_of(func)))
+        except Held as held:
+            return held.later(lambda: self.step(func, name))
+        except (Exception, OrphanedChildException) as error:  # raised where it is awaited
+            if isinstance(error, RecursionError):
+                self.scope.is_exhausted = True
+            return Failed(error)
+        except CONTROL as ended:
+            return _halted(self.conductor, ended)
+
+    if not TYPE_CHECKING:
+        wait = _awaited(DurableContext.wait)
+        create_callback = _awaited(DurableContext.create_callback)
+        wait_for_callback = _awaited(DurableContext.wait_for_callback)
+        wait_for_condition = _awaited(DurableContext.wait_for_condition)
+        invoke = _awaited(DurableContext.invoke)
+        run_in_child_context = _awaited(DurableContext.run_in_child_context)
+        map = _awaited(DurableContext.map)
+        parallel = _awaited(DurableContext.parallel)
+        now = _awaited(DurableContext.now)
+
+
+_step_with_options = _awaited(DurableContext.step)

@@ -1,0 +1,79 @@
+"""An ``async def`` handler as Lambda calls it: a plain function that runs it in an event loop of the process's own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+
+from perdure.aio import loop as _loops
+from perdure.aio.conductor import Conductor
+from perdure.aio.context import AsyncDurableContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.context import DurableContext
+    from perdure.types import LambdaContext
+
+    Factory = Callable[[], asyncio.AbstractEventLoop] | None
+
+
+def asynchronous(
+    function: Callable[[Any, Any], Any],
+    inner: Callable[[Any, Any], Any],
+    factory: Factory,
+    invoke: Callable[[Any, Any, Any], dict[str, Any]],
+) -> Callable[[Any, LambdaContext], dict[str, Any]]:
+    """Make a handler for Lambda.
+
+    Args:
+        function: The user's.
+        inner: That, with what it was decorated with.
+        factory: Makes event loops; None for asyncio's own.
+        invoke: Runs an invocation of a plain handler.
+
+    """
+    plain = within_loop(function, inner, factory)
+
+    @functools.wraps(function)
+    def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+        return invoke(event, context, plain)
+
+    async def run(event: Any, context: LambdaContext) -> dict[str, Any]:
+        """Run one invocation from a running event loop, in a thread and a loop of its own."""
+        return await asyncio.to_thread(handler, event, context)
+
+    del handler.__wrapped__  # what it describes is the inner function
+    handler.run = run  # type: ignore[attr-defined]
+    return handler
+
+
+def within_loop(
+    function: Callable[[Any, Any], Any], inner: Callable[[Any, Any], Any], factory: Factory
+) -> Callable[[Any, DurableContext], Any]:
+    """Give what runs an asynchronous handler as if it were a plain one."""
+
+    def plain(user_event: Any, context: DurableContext) -> Any:
+        _refuse_running(function)
+        loop = _loops.take(factory)
+        try:
+            conductor = Conductor(context.invocation, loop)
+            own = AsyncDurableContext(context.invocation, context.scope, conductor=conductor)
+            return conductor.run(inner, user_event, own)
+        finally:
+            _loops.give_back(factory, loop)
+
+    return plain
+
+
+def _refuse_running(function: Any) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    name = getattr(function, "__name__", "handler")
+    raise RuntimeError(
+        f"{name} was called where an event loop is running already: it has one of its own. "
+        f"Use `await {name}.run(event, context)` there"
+    )

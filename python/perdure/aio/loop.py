@@ -1,0 +1,156 @@
+"""Event loops that are kept warm, and tell a conductor what goes on in them.
+
+A loop of ours is a loop of asyncio's, or of whoever else's (uvloop), with the public methods overridden by which code
+asks to be called back: nobody looks into it. While no invocation runs in it, it is as it would be without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure.aio.conductor import Conductor
+
+WITHIN = frozenset(
+    f"asyncio.{module}" for module in ("locks", "queues", "taskgroups", "tasks", "timeouts", "staggered", "runners")
+)
+"""The modules whose futures are resolved by other code of the same loop, and not by the world."""
+
+
+class InnerFuture(asyncio.Future[Any]):
+    """A future that other code of the loop resolves: a lock's, a queue's, a task group's."""
+
+
+class Watched:
+    """What is added to a loop: it tells its conductor of callbacks, timers, tasks and threads."""
+
+    conductor: Conductor | None = None
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Tell that something goes on."""
+        conductor = self.conductor
+        if conductor is not None:
+            conductor.stir()
+        return super().call_soon(callback, *args, context=context)  # type: ignore[misc]
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Tell, in the loop's thread, that something goes on."""
+        handle = super().call_soon_threadsafe(callback, *args, context=context)  # type: ignore[misc]
+        conductor = self.conductor
+        if conductor is not None:
+            super().call_soon_threadsafe(conductor.stir)  # type: ignore[misc]
+        return handle
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Note a timer."""
+        handle = super().call_later(delay, callback, *args, context=context)  # type: ignore[misc]
+        conductor = self.conductor
+        if conductor is not None:
+            conductor.note_timer(handle)
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Note a timer."""
+        handle = super().call_at(when, callback, *args, context=context)  # type: ignore[misc]
+        conductor = self.conductor
+        if conductor is not None:
+            conductor.note_timer(handle)
+        return handle
+
+    def create_task(self, coro: Any, **options: Any) -> Any:
+        """Note a task."""
+        conductor = self.conductor
+        if conductor is None:
+            return super().create_task(coro, **options)  # type: ignore[misc]
+        return conductor.note_task(super().create_task, coro, options)  # type: ignore[misc]
+
+    def create_future(self) -> Any:
+        """Make a future, and remember whether the world resolves it or other code of this loop."""
+        if self.conductor is not None and sys._getframe(1).f_globals.get("__name__") in WITHIN:  # noqa: SLF001  documented
+            return InnerFuture(loop=self)  # type: ignore[arg-type]
+        return super().create_future()  # type: ignore[misc]
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        """Note that a thread is at work."""
+        future = super().run_in_executor(executor, func, *args)  # type: ignore[misc]
+        conductor = self.conductor
+        if conductor is not None:
+            conductor.note_thread(future)
+        return future
+
+    # ---- for the conductor's own use, untold
+
+    def soon_untold(self, callback: Callable[..., Any], *args: Any) -> Any:
+        """`call_soon`, without telling of it."""
+        return super().call_soon(callback, *args)  # type: ignore[misc]
+
+    def later_untold(self, delay: float, callback: Callable[..., Any], *args: Any) -> Any:
+        """`call_later`, without noting it."""
+        before, self.conductor = self.conductor, None  # some loops make the one call by the other
+        try:
+            return super().call_later(delay, callback, *args)  # type: ignore[misc]
+        finally:
+            self.conductor = before
+
+
+class Loop(Watched, asyncio.SelectorEventLoop):
+    """A loop of asyncio's that is watched."""
+
+
+_kinds: dict[Any, Callable[[], Any]] = {None: Loop}
+_idle: dict[Any, list[Any]] = {}
+
+
+def take(factory: Callable[[], asyncio.AbstractEventLoop] | None) -> Any:
+    """Give a loop that nobody uses: one that is warm, if there is one."""
+    kept = _idle.get(factory)
+    while kept:
+        loop = kept.pop()
+        if not loop.is_closed():
+            return loop
+    return (_kinds.get(factory) or _kind(factory))()
+
+
+def give_back(factory: Any, loop: Any) -> None:
+    """Keep a loop for the next invocation."""
+    loop.conductor = None
+    if not loop.is_closed() and not loop.is_running():
+        _idle.setdefault(factory, []).append(loop)
+
+
+def _kind(factory: Any) -> Callable[[], Any]:
+    """Make the class of loops that are like those of a factory, and watched."""
+    probe = factory()
+    own = type(probe)
+    probe.close()
+    kind = type(f"Watched{own.__name__}", (Watched, own), {})
+    _kinds[factory] = kind
+    return kind
+
+
+def close_idle() -> None:
+    """Close the loops that are kept: after a fork they are the parent's, and at exit Python would complain of them."""
+    for kept in _idle.values():
+        while kept:
+            kept.pop().close()
+
+
+_lost: list[Any] = []
+
+
+def _forget_idle() -> None:
+    """Leave the parent's loops alone: their descriptors are shared with it."""
+    for kept in _idle.values():
+        _lost.extend(kept)
+        kept.clear()
+
+
+atexit.register(close_idle)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_idle)

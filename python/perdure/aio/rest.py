@@ -1,0 +1,94 @@
+"""When an invocation with tasks is at rest: the one rule by which it suspends.
+
+It suspends when nothing can move any more. That is so if, at one moment,
+
+1. no callback is ready to run in the loop;
+2. nothing of ours is under way: no function of a step or a check is awaited or has a thread, no call to the service is
+   being made or due;
+3. no thread that the loop was given work for is at it (``run_in_executor``, ``asyncio.to_thread``, looking up hosts);
+4. no timer is set (``asyncio.sleep``, ``asyncio.timeout``, ``loop.call_later``);
+5. no task awaits a future that the world resolves: a reply over the network, or whatever else the user made one for;
+6. at least one durable operation is parked.
+
+Proof that nothing is lost by it: a loop runs a callback only if it was called soon (1), or if a timer (4), another
+thread (2, 3) or a descriptor has it called. A descriptor's callbacks matter if they have a task go on, and a task goes on
+when the future that it awaits is resolved. By 5 each such future is one of ours, which resolves when an operation goes on
+(2 and what is parked), a task, which ends when its own code goes on, or one that other code of this very loop resolves:
+that of a lock, a queue, an event, a group of tasks. None of that code runs (1). So only what is parked can have anything
+go on, and the service invokes the execution again for that. Threads that the user's code has started by itself are not
+seen: what they would bring comes again in the next invocation, in which that code runs again.
+
+Proof that it suspends if it can: each of 1 to 5 ends by a callback of the loop, or by a timer that is looked for here;
+after each of these is looked again.
+
+Point 5 is judged by who made the future: the modules of asyncio in which code waits for other code of the loop make
+theirs by ``loop.create_future``, which notes it (`perdure.aio.loop.WITHIN`).
+
+If 6 alone fails, the handler waits for something that never comes, of which the durable service knows nothing: it goes
+on waiting, until the invocation's time is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from perdure.aio.loop import InnerFuture
+
+if TYPE_CHECKING:
+    from perdure.aio.conductor import Conductor
+
+
+def look(conductor: Conductor) -> None:
+    """See whether all is at rest, and do what is then to be done. Called when no callback is ready (1)."""
+    if conductor.at_work or conductor.is_sending or conductor.outside:
+        conductor.waits_for_time()
+    elif _awaits_the_world(conductor) or (timers := conductor.live_timers()):
+        conductor.waits_for_time()
+        if not _awaits_the_world(conductor):
+            _look_again_after(conductor, timers)
+    elif conductor.settle_batches():
+        conductor.stir()
+    elif conductor.parked:
+        conductor.suspend()
+    elif conductor.is_drained:
+        conductor.end_drained()
+
+
+def _look_again_after(conductor: Conductor, timers: list[Any]) -> None:
+    """Look again when timers have come: what they call need not have anything go on."""
+    loop = conductor.loop
+    loop.later_untold(max(0.0, max(timer.when() for timer in timers) - loop.time()), conductor.stir)
+
+
+def waiter_of(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
+    """Give the future that a task awaits; None while it is about to go on."""
+    # No public way leads to it; all tasks have had it under this name since there are any.
+    return getattr(task, "_fut_waiter", None)
+
+
+def _awaits_the_world(conductor: Conductor) -> bool:
+    return any(_waits_outside(task) for task in conductor.tasks)
+
+
+def _waits_outside(task: asyncio.Task[Any]) -> bool:
+    if task.done():
+        return False
+    waiter = waiter_of(task)
+    return waiter is not None and not isinstance(waiter, InnerFuture) and type(waiter) is asyncio.Future
+
+
+def in_words(conductor: Conductor) -> str:
+    """Say what the tasks of an invocation wait for."""
+    told = []
+    for task in conductor.tasks:
+        stack = [] if task.done() else task.get_stack(limit=1)
+        if stack:
+            frame = stack[-1]
+            told.append(
+                f"{task.get_name()} at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name} "
+                f"({'the world' if _waits_outside(task) else 'other tasks, or an operation'})"
+            )
+    shown = 5
+    more = f" and {len(told) - shown} more" if len(told) > shown else ""
+    return ("; ".join(told[:shown]) + more) or "no task"
