@@ -48,6 +48,7 @@ from perdure.execution import durable_execution, run_durable_handler
 from perdure.types import StepContext
 
 if TYPE_CHECKING:
+    from perdure.aio import AsyncDurableContext
     from perdure.batching import ItemBatcher
     from perdure.combinators import AllFailedError, CombinatorTimeoutError
     from perdure.concurrency.models import BatchCompletionError, BatchResult
@@ -86,6 +87,7 @@ _MODULES = frozenset(
 
 _LAZY = {
     "AllFailedError": "combinators",
+    "AsyncDurableContext": "aio",
     "BatchCompletionError": "concurrency.models",
     "BatchItemStatus": "config",
     "BatchResult": "concurrency.models",
@@ -107,6 +109,7 @@ _LAZY = {
 
 __all__ = [
     "AllFailedError",
+    "AsyncDurableContext",
     "BatchCompletionError",
     "BatchItemStatus",
     "BatchResult",

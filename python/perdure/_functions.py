@@ -41,7 +41,7 @@ def is_async(function: Any) -> bool:
 
 
 def is_coroutine(function: Any) -> bool:
-    """Tell whether a function gives a coroutine, as far as can be seen without calling it: it, or what it goes around."""
+    """Tell whether a function gives a coroutine, as far as can be seen without calling it, or what it is around."""
     for _ in range(_MOST_AROUND):
         if is_async(function):
             return True
@@ -217,8 +217,8 @@ _DECISIONS = {
 }
 
 _NO_ASYNC = (
-    "Async functions are not taken yet by this context, which is synchronous: make it a plain function, or let a plain "
-    "one run it with asyncio.run(...)"
+    "Async functions are not taken by this context, which is that of a plain handler: make the handler async def, "
+    "whose context takes both, or make this a plain function"
 )
 
 

@@ -7,7 +7,7 @@ else is in `perdure.engine.operations`.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from perdure._core import START, Operation, check_sub_type, typed_of
 from perdure._decorators import (
@@ -202,7 +202,7 @@ class DurableContext:
     __slots__ = ("_is_virtual", "_log_parent", "_log_target", "_logger", "invocation", "scope")
 
     takes_async = False
-    callback_kind: type[Callback[Any]] = Callback
+    callback_kind: ClassVar[type[Any]] = Callback
     drive = _driver.run
     """Runs a flow of an operation."""
 
@@ -285,7 +285,11 @@ class DurableContext:
     def child(self, scope: Scope, *, is_virtual: bool = False) -> DurableContext:
         """Make the context of an inner scope; a virtual one has no operation of its own. Used by the operations."""
         log_parent = self._log_place() if is_virtual else None
-        return type(self)(self.invocation, scope, log_parent, is_virtual, self._log_target)
+        return self.made(scope, log_parent, is_virtual, self._log_target)
+
+    def made(self, scope: Scope, *more: Any) -> DurableContext:
+        """Make a context of the same kind. Used by `child`."""
+        return type(self)(self.invocation, scope, *more)
 
     def as_kind(self, kind: type[DurableContext]) -> DurableContext:
         """Make the same context of another class. Used where a handler has defaults."""

@@ -156,8 +156,8 @@ def durable_execution(
     """Make a durable Lambda handler of a function that takes the user's event and a `DurableContext`.
 
     Args:
-        func: The function, plain or ``async def``, which is given an `AsyncDurableContext`; the decorator works with and
-            without parentheses.
+        func: The function, plain or ``async def``, which is given an `AsyncDurableContext`; the decorator works with
+            and without parentheses.
         boto3_client: A boto3 Lambda client to use; by default one is made with the first call to the service and kept
             for the life of the process.
         plugins: Factories of plugins, each of which makes one for each invocation; see `perdure.plugin`. Those that the
@@ -175,8 +175,8 @@ def durable_execution(
             example ``uvloop.new_event_loop``. By default it is asyncio's own.
 
     Returns:
-        A handler for Lambda, which takes the service's event and the Lambda context. One of an ``async def`` function is
-        a plain function all the same, and has an event loop of its own; where one is running already, use
+        A handler for Lambda, which takes the service's event and the Lambda context. One of an ``async def`` function
+        is a plain function all the same, and has an event loop of its own; where one is running already, use
         ``await handler.run(event, context)``.
 
     Raises:

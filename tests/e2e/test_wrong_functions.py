@@ -113,7 +113,7 @@ def test_an_async_function(operation: str, function: Any) -> None:
         kind, words = failure(lambda context: OPERATIONS[operation](context, function))
         gc.collect()
     assert kind == "ValidationError"
-    assert words.startswith(f"{function.__name__} is an async function. Async functions are not taken yet")
+    assert words.startswith(f"{function.__name__} is an async function. Async functions are not taken by")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -125,7 +125,7 @@ def test_a_function_that_returns_a_coroutine(operation: str, returned: Any) -> N
         gc.collect()
     assert kind == ("WaitForConditionError" if operation == "condition" else "ExecutionError")
     assert f"returned {returned.__name__}, a" in words
-    assert "Async functions are not taken yet" in words
+    assert "Async functions are not taken by" in words
     assert [str(warning.message) for warning in warned] == []
 
 

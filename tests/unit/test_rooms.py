@@ -21,7 +21,7 @@ ROOMS: list[tuple[str, set[str], str]] = [
     (
         "front",
         {"vocabulary", "engine"},
-        "perdure context execution state compat _decorators _handlers _invocation_input _watched_context sagas",
+        "perdure context execution state compat _decorators _handlers _invocation_input _watched_context sagas aio.*",
     ),
     ("history", {"vocabulary"}, "history.*"),
     ("machine", {"vocabulary", "history"}, "local.machine.*"),

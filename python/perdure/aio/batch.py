@@ -1,7 +1,8 @@
 """The branches of map and parallel, each a task.
 
 The core schedules (`_core.Batch`) and says who is admitted. A branch that waits stays where it is, with its code: the
-schedule hears of it only when that makes a difference, at a moment at which nothing else goes on (`BranchTasks.settle`).
+schedule hears of it only when that makes a difference, at a moment at which nothing else goes on
+(`BranchTasks.settle`).
 
 Branches that leave no record of their own (FLAT) are tried when their batch goes on with a record: each runs over what
 is recorded, up to its end or to its first new operation. What is new is held: it takes its position, and begins, when
@@ -10,13 +11,13 @@ all have been tried and the policy has judged.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import PASS, RUN_BRANCH, STARTED, WAIT, Operation
-from perdure.aio.context import Held
-from perdure.aio.job import Job
+from perdure.aio.job import Held, Job
 from perdure.aio.loop import InnerFuture
 from perdure.engine.operations.batch import Branches
 from perdure.exceptions import OrphanedChildException
@@ -82,7 +83,7 @@ class BranchTasks(Branches):
                 else:
                     return self.conclude(code)
         except BaseException:
-            self.schedule.stop(False)  # noqa: FBT003  not at once
+            self.schedule.stop(False)
             raise
         finally:
             conductor.batches.remove(self)
@@ -154,7 +155,12 @@ class BranchTasks(Branches):
     def _later(self, index: int, call: Callable[[], Any]) -> Job:
         """Give what is awaited in the place of an operation that is held."""
         passed = InnerFuture(loop=self._conductor.loop)
-        self._held.setdefault(index, deque()).append(lambda: passed.done() or passed.set_result(call()))
+
+        def let_pass() -> None:
+            if not passed.done():
+                passed.set_result(call())
+
+        self._held.setdefault(index, deque()).append(let_pass)
         job = Job(self._conductor, _once_passed(passed))
         job.note_place()
         self._conductor.born(job)
@@ -199,10 +205,8 @@ def _itself(value: Any) -> Any:
 
 async def _run(job: Job) -> None:
     """Run a branch, of whose end it tells itself."""
-    try:
+    with contextlib.suppress(Exception, OrphanedChildException):
         await job
-    except (Exception, OrphanedChildException):  # noqa: S110  told
-        pass
 
 
 async def _in_task(conductor: Conductor, job: Job, variables: Any) -> Any:

@@ -12,7 +12,7 @@ from asyncio import CancelledError
 from collections import deque
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from perdure._control import CheckpointsBroken, OutOfTime
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from perdure._core import Operation
-    from perdure.aio.batch import BranchTasks
-    from perdure.aio.job import Job
     from perdure.engine.invocation import Invocation
 
 logger = Log("perdure")
@@ -41,6 +39,31 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _MOST_THROWS = 100
 """How many awaits of one task are refused when it is unwound."""
+
+
+class Job(Protocol):
+    """An operation with something to do, as who leads sees it."""
+
+    variables: Any
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether somebody has awaited it."""
+        ...
+
+    async def by_itself(self) -> None:
+        """Run it, since nobody has awaited it."""
+
+    def report(self) -> None:
+        """Log the failure that nobody has asked for."""
+
+
+class Batch(Protocol):
+    """A map or parallel, as who leads sees it."""
+
+    def settle(self) -> bool:
+        """Hear of the branches that are at rest; tell whether that has changed anything."""
+        ...
 
 
 class Parked:
@@ -73,7 +96,7 @@ class Conductor:
         # Functions of steps and checks that are awaited, or that threads run.
         self.at_work = 0
         self.parked: dict[Parked, None] = {}
-        self.batches: list[BranchTasks] = []
+        self.batches: list[Batch] = []
         # Operations that were called, and that nobody has awaited yet.
         self._new: list[Job] = []
         self._starts = False
@@ -206,7 +229,7 @@ class Conductor:
             return
         cancelled: CancelledError | None = None
         if not self.core.is_durable(ticket):
-            future = InnerFuture(loop=self.loop)
+            future: asyncio.Future[Any] = InnerFuture(loop=self.loop)
             self._waiting.append((ticket, future))
             self._pump_soon()
             while not future.done():
@@ -214,8 +237,9 @@ class Conductor:
                     yield from future
                 except CancelledError as error:
                     cancelled, future = error, self._another(future, ticket)
-            if (error := future.result()) is not None:
-                raise error
+            failure = future.result()
+            if failure is not None:
+                raise failure
         if cancelled is not None:
             raise cancelled
 
@@ -398,11 +422,19 @@ class Conductor:
         loop.conductor = self
         hooks = sys.get_asyncgen_hooks()
         try:
-            self._set_deadline()
-            self._handler = loop.create_task(_called(handler, user_event, context))
-            self._handler.add_done_callback(self._handler_ended)
-            loop.soon_untold(self._watch_generators)
-            loop.run_until_complete(self._ended)
+            self._watch_generators()
+            self._handler = first = loop.begin(_called(handler, user_event, context))
+            if first.done():
+                self._handler_ended(first)
+            else:
+                if first not in self._contexts:
+                    self.tasks.insert(0, first)
+                    self._contexts[first] = copy_context()
+                first.add_done_callback(self._handler_ended)
+            if not self._ended.done():
+                self._set_deadline()
+                loop.soon_untold(self._watch_generators)
+                loop.run_until_complete(self._ended)
         finally:
             if not self.is_over:  # an interrupt
                 self._break_off()
@@ -514,6 +546,8 @@ class Conductor:
             return
         self.is_over = True
         loop = self.loop
+        for job in self.unawaited:
+            job.report()
         for timer in (self._deadline, self._alarm):
             if timer is not None:
                 timer.cancel()
@@ -559,13 +593,13 @@ class Conductor:
                 context.run(coroutine.throw, GeneratorExit)
             except (GeneratorExit, StopIteration, CancelledError):
                 return
-            except BaseException as error:  # noqa: BLE001  of no consequence
+            except BaseException as error:
                 if "already executing" not in str(error) and "already awaited" not in str(error):
                     logger.debug("code that was unwound raised", exc_info=error)
                 return
             logger.debug(
-                "an await is refused while code is unwound, in %r: the invocation has ended, and the code runs again in "
-                "the next one. Clean up with context.finally_, or a saga",
+                "an await is refused while code is unwound, in %r: the invocation has ended, and the code runs again "
+                "in the next one. Clean up with context.finally_, or a saga",
                 coroutine,
             )
 
@@ -573,8 +607,11 @@ class Conductor:
         """End at once, for an interrupt that came out of the loop."""
         self.is_over = True
         self.core.root().end()
-        for task in reversed([task for task in self.tasks if not task.done()]):
-            self._close(task)
+        for task in reversed(self.tasks):
+            if task.done():
+                task._log_traceback = False  # noqa: SLF001  it is raised here
+            else:
+                self._close(task)
         for timer in (self._deadline, self._alarm, *self.live_timers()):
             if timer is not None:
                 timer.cancel()
@@ -584,19 +621,13 @@ class Conductor:
 
     def _watch_generators(self) -> None:
         """Note asynchronous generators that begin, so that none outlives the invocation."""
-        first, finalizer = sys.get_asyncgen_hooks()
-
-        def begin(generator: Any) -> None:
-            self._generators.add(generator)
-            if first is not None:
-                first(generator)
+        loop = self.loop
 
         def end(generator: Any) -> None:
-            self._generators.discard(generator)
-            if finalizer is not None and not self.is_over:
-                finalizer(generator)
+            if not self.is_over and not loop.is_closed():
+                loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
-        sys.set_asyncgen_hooks(begin, end)
+        sys.set_asyncgen_hooks(self._generators.add, end)
 
 
 def _drop(closing: Any) -> None:
@@ -605,7 +636,7 @@ def _drop(closing: Any) -> None:
         closing.send(None)
         for _ in range(_MOST_THROWS):
             closing.throw(GeneratorExit)
-    except BaseException as error:  # noqa: BLE001  of no consequence
+    except BaseException as error:
         if not isinstance(error, (StopIteration, GeneratorExit)):
             logger.debug("an asynchronous generator that was closed raised", exc_info=error)
 

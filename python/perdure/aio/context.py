@@ -1,17 +1,17 @@
 """`AsyncDurableContext`: what an ``async def`` handler calls.
 
-Its operations are those of `perdure.context.DurableContext`, driven by tasks. Each takes its position when it is called,
-in the order of the program, and gives something to await: for what is recorded, a value that is there at once.
+Its operations are those of `perdure.context.DurableContext`, driven by tasks. Each takes its position when it is
+called, in the order of the program, and gives something to await: for what is recorded, a value that is there at once.
 """
 
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from perdure._core import Operation, Ready, typed_of
 from perdure.aio.conductor import CONTROL
-from perdure.aio.job import Awaitable, Failed, Job
+from perdure.aio.job import Awaitable, Failed, Held, Job
 from perdure.context import DurableContext
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from perdure.engine.operations.batch import Branches
 
 
-class Held(Exception):  # noqa: N818  a branch is, by its gate
-    """A branch of a FLAT batch that is tried has come to something new."""
-
-    def __init__(self, later: Callable[[Callable[[], Any]], Any]) -> None:
-        super().__init__("the branch is held")
-        self.later = later
-
-
 def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make an operation one that is awaited."""
 
@@ -44,11 +36,11 @@ def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
             found = method(context, *given, **named)
         except Held as held:
             return held.later(lambda: call(context, *given, **named))
-        except (Exception, OrphanedChildException) as error:  # raised where it is awaited, fresh and on replay alike
+        except (Exception, OrphanedChildException) as error:  # noqa: BLE001  raised where it is awaited
             return Failed(error)
         except CONTROL as ended:
             return _halted(context.conductor, ended)
-        return found if isinstance(found, Awaitable) else Ready(found)
+        return found if isinstance(found, (Ready, Awaitable)) else Ready(found)
 
     return call
 
@@ -89,7 +81,7 @@ class AsyncDurableContext(DurableContext):
     __slots__ = ("conductor",)
 
     takes_async = True
-    callback_kind = AsyncCallback
+    callback_kind: ClassVar[type[Any]] = AsyncCallback
 
     def __init__(self, invocation: Invocation, scope: Scope, *more: Any, conductor: Conductor) -> None:
         super().__init__(invocation, scope, *more)
@@ -102,10 +94,9 @@ class AsyncDurableContext(DurableContext):
         self.conductor.born(job)
         return job
 
-    def child(self, scope: Scope, *, is_virtual: bool = False) -> AsyncDurableContext:
-        """Make the context of an inner scope. Used by the operations."""
-        log_parent = self._log_place() if is_virtual else None
-        return type(self)(self.invocation, scope, log_parent, is_virtual, self._log_target, conductor=self.conductor)
+    def made(self, scope: Scope, *more: Any) -> AsyncDurableContext:
+        """Make a context of the same kind. Used by `child`."""
+        return type(self)(self.invocation, scope, *more, conductor=self.conductor)
 
     def as_kind(self, kind: type[AsyncDurableContext]) -> AsyncDurableContext:  # type: ignore[override]
         """Make the same context of another class. Used where a handler has defaults."""
@@ -126,11 +117,11 @@ class AsyncDurableContext(DurableContext):
                 name = getattr(func, "durable_name", None)
             found = self.scope.step(name, func)
             if type(found) is not Operation:
-                return Ready(found)
+                return found
             return self.drive(_step.run(self, found, func, None, typed_of(func)))
         except Held as held:
             return held.later(lambda: self.step(func, name))
-        except (Exception, OrphanedChildException) as error:  # raised where it is awaited
+        except (Exception, OrphanedChildException) as error:  # noqa: BLE001  the same
             if isinstance(error, RecursionError):
                 self.scope.is_exhausted = True
             return Failed(error)

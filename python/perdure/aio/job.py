@@ -1,4 +1,4 @@
-"""What an asynchronous context gives for an operation: something to await, and once at that, a coroutine to make a task of.
+"""What an asynchronous context gives for an operation: something to await, that passes for a coroutine.
 
 An operation takes its position when it is called. What there is to do for it is done where it is first awaited, in the
 task that awaits it; if nobody does so in time, in a task of its own.
@@ -31,6 +31,14 @@ logger = Log("perdure")
 
 _NEW, _BEGUN, _DONE = range(3)
 _OF_USERS = (StepContext, WaitForConditionCheckContext, WaitForCallbackContext)
+
+
+class Held(Exception):  # noqa: N818  a branch is, by its gate
+    """A branch of a FLAT batch that is tried has come to something new."""
+
+    def __init__(self, later: Callable[[Callable[[], Any]], Any]) -> None:
+        super().__init__("the branch is held")
+        self.later = later
 
 
 class Awaitable:
@@ -176,7 +184,7 @@ class Job(Awaitable):
         self._finish(result, None)
         return result
 
-    def _drive(self) -> Generator[Any, Any, Any]:  # noqa: C901, PLR0912  a driver in one frame: each operation pays for more
+    def _drive(self) -> Generator[Any, Any, Any]:  # noqa: C901, PLR0912, PLR0915  in one frame: each costs
         conductor, flow = self.conductor, self.flow
         checkpoints, before_function = conductor.checkpoints, conductor.core.before_function
         resume: Any = flow.send
@@ -204,6 +212,7 @@ class Job(Awaitable):
                 except CONTROL as ended:
                     yield from conductor.stop(ended)
                 except CancelledError as cancelled:
+                    was_cut_short = self._cancelled is not None
                     self._cancelled = cancelled
                     if isinstance(request, int):  # it is on its way all the same, and durable now
                         continue
@@ -212,7 +221,8 @@ class Job(Awaitable):
                         continue
                     if self._inner is not None:
                         self._inner.end()
-                    self._warn(request)
+                    if not was_cut_short:
+                        self._warn(request)
                     flow.close()
                     raise
                 except BaseException as error:  # noqa: BLE001  the flow's business
@@ -271,9 +281,9 @@ class Job(Awaitable):
     def _warn(self, request: Any) -> None:
         if isinstance(request, Operation) and not self.conductor.is_over:
             logger.warning(
-                "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() do. "
-                "It stays recorded; whether it is cancelled on replay, too, depends on real time. Use context.timeout, "
-                "context.race or the operation's own timeout.",
+                "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
+                "do. It stays recorded; whether it is cancelled on replay, too, depends on real time. Use "
+                "context.timeout, context.race or the operation's own timeout.",
                 f"{request.kind} {request.name or request.id[:8]}",
             )
 

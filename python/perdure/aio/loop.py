@@ -10,17 +10,32 @@ import asyncio
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from asyncio import events
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from perdure.aio.conductor import Conductor
 
 WITHIN = frozenset(
     f"asyncio.{module}" for module in ("locks", "queues", "taskgroups", "tasks", "timeouts", "staggered", "runners")
 )
 """The modules whose futures are resolved by other code of the same loop, and not by the world."""
+
+
+class Listener(Protocol):
+    """Who is told what goes on in a loop."""
+
+    def stir(self) -> None:
+        """Hear that something goes on."""
+
+    def note_timer(self, handle: Any) -> None:
+        """Hear of a timer."""
+
+    def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
+        """Make a task, and hear of it."""
+
+    def note_thread(self, future: asyncio.Future[Any]) -> None:
+        """Hear of a thread at work, until it is done."""
 
 
 class InnerFuture(asyncio.Future[Any]):
@@ -30,7 +45,12 @@ class InnerFuture(asyncio.Future[Any]):
 class Watched:
     """What is added to a loop: it tells its conductor of callbacks, timers, tasks and threads."""
 
-    conductor: Conductor | None = None
+    conductor: Listener | None = None
+    is_entered = False
+
+    def is_running(self) -> bool:
+        """Whether the loop runs, or a first step is made in its name before it does (`enter`)."""
+        return self.is_entered or super().is_running()  # type: ignore[misc]
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
         """Tell that something goes on."""
@@ -86,6 +106,18 @@ class Watched:
 
     # ---- for the conductor's own use, untold
 
+    def begin(self, coroutine: Any) -> Any:
+        """Make a task, and its first step at once: what never waits for anything needs no turn of the loop."""
+        if sys.version_info < (3, 12):
+            return self.create_task(coroutine)
+        events._set_running_loop(self)  # noqa: SLF001  documented, for implementers of loops
+        self.is_entered = True
+        try:
+            return asyncio.Task(coroutine, loop=self, eager_start=True)
+        finally:
+            self.is_entered = False
+            events._set_running_loop(None)  # noqa: SLF001
+
     def soon_untold(self, callback: Callable[..., Any], *args: Any) -> Any:
         """`call_soon`, without telling of it."""
         return super().call_soon(callback, *args)  # type: ignore[misc]
@@ -99,7 +131,7 @@ class Watched:
             self.conductor = before
 
 
-class Loop(Watched, asyncio.SelectorEventLoop):
+class Loop(Watched, asyncio.SelectorEventLoop):  # type: ignore[misc] # as loops take what these pass on
     """A loop of asyncio's that is watched."""
 
 

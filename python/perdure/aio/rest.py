@@ -11,12 +11,12 @@ It suspends when nothing can move any more. That is so if, at one moment,
 6. at least one durable operation is parked.
 
 Proof that nothing is lost by it: a loop runs a callback only if it was called soon (1), or if a timer (4), another
-thread (2, 3) or a descriptor has it called. A descriptor's callbacks matter if they have a task go on, and a task goes on
-when the future that it awaits is resolved. By 5 each such future is one of ours, which resolves when an operation goes on
-(2 and what is parked), a task, which ends when its own code goes on, or one that other code of this very loop resolves:
-that of a lock, a queue, an event, a group of tasks. None of that code runs (1). So only what is parked can have anything
-go on, and the service invokes the execution again for that. Threads that the user's code has started by itself are not
-seen: what they would bring comes again in the next invocation, in which that code runs again.
+thread (2, 3) or a descriptor has it called. A descriptor's callbacks matter if they have a task go on, and a task goes
+on when the future that it awaits is resolved. By 5 each such future is one of ours, which resolves when an operation
+goes on (2 and what is parked), a task, which ends when its own code goes on, or one that other code of this very loop
+resolves: that of a lock, a queue, an event, a group of tasks. None of that code runs (1). So only what is parked can
+have anything go on, and the service invokes the execution again for that. Threads that the user's code has started by
+itself are not seen: what they would bring comes again in the next invocation, in which that code runs again.
 
 Proof that it suspends if it can: each of 1 to 5 ends by a callback of the loop, or by a timer that is looked for here;
 after each of these is looked again.
@@ -31,22 +31,61 @@ on waiting, until the invocation's time is up.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.aio.loop import InnerFuture
 
 if TYPE_CHECKING:
-    from perdure.aio.conductor import Conductor
+    from collections.abc import Sequence
 
 
-def look(conductor: Conductor) -> None:
+class Live(Protocol):
+    """An invocation with tasks, as far as it counts here."""
+
+    loop: Any
+    tasks: list[asyncio.Task[Any]]
+    at_work: int
+    outside: int
+    parked: Any
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a call to the service is under way or due."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the handler has ended, and only what it left behind goes on."""
+        ...
+
+    def stir(self) -> None:
+        """Hear that something goes on."""
+
+    def live_timers(self) -> list[Any]:
+        """Give the timers that have not come, nor been cancelled."""
+        ...
+
+    def waits_for_time(self) -> None:
+        """Something else is at work: what is due meanwhile goes on."""
+
+    def settle_batches(self) -> bool:
+        """Have batches hear of their branches that are at rest; tell whether that has changed anything."""
+        ...
+
+    def suspend(self) -> None:
+        """End the invocation: all is at rest."""
+
+    def end_drained(self) -> None:
+        """End: what the handler has left behind is over, or is no operation."""
+
+
+def look(conductor: Live) -> None:
     """See whether all is at rest, and do what is then to be done. Called when no callback is ready (1)."""
-    if conductor.at_work or conductor.is_sending or conductor.outside:
+    if conductor.at_work or conductor.is_sending or conductor.outside or _awaits_the_world(conductor):
         conductor.waits_for_time()
-    elif _awaits_the_world(conductor) or (timers := conductor.live_timers()):
+    elif timers := conductor.live_timers():
         conductor.waits_for_time()
-        if not _awaits_the_world(conductor):
-            _look_again_after(conductor, timers)
+        _look_again_after(conductor, timers)
     elif conductor.settle_batches():
         conductor.stir()
     elif conductor.parked:
@@ -55,7 +94,7 @@ def look(conductor: Conductor) -> None:
         conductor.end_drained()
 
 
-def _look_again_after(conductor: Conductor, timers: list[Any]) -> None:
+def _look_again_after(conductor: Live, timers: Sequence[Any]) -> None:
     """Look again when timers have come: what they call need not have anything go on."""
     loop = conductor.loop
     loop.later_untold(max(0.0, max(timer.when() for timer in timers) - loop.time()), conductor.stir)
@@ -67,7 +106,7 @@ def waiter_of(task: asyncio.Task[Any]) -> asyncio.Future[Any] | None:
     return getattr(task, "_fut_waiter", None)
 
 
-def _awaits_the_world(conductor: Conductor) -> bool:
+def _awaits_the_world(conductor: Live) -> bool:
     return any(_waits_outside(task) for task in conductor.tasks)
 
 
@@ -78,7 +117,7 @@ def _waits_outside(task: asyncio.Task[Any]) -> bool:
     return waiter is not None and not isinstance(waiter, InnerFuture) and type(waiter) is asyncio.Future
 
 
-def in_words(conductor: Conductor) -> str:
+def in_words(conductor: Live) -> str:
     """Say what the tasks of an invocation wait for."""
     told = []
     for task in conductor.tasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from perdure._core import Operation, Scope
     from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
-    from perdure.engine.operations.callback import Callback
     from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
 
 
@@ -22,7 +21,7 @@ class Context(Protocol):
     takes_async: bool
     """Whether its driver awaits what functions return, so that they may be asynchronous."""
 
-    callback_kind: type[Callback[Any]]
+    callback_kind: ClassVar[type[Any]]
     """What its callbacks are."""
 
     @property

@@ -181,6 +181,11 @@ impl<P: Payload, W> Engine<P, W> {
         self.custody.shared = Some(thread);
     }
 
+    /// Whether that is so.
+    pub fn is_of_tasks(&self) -> bool {
+        self.custody.shared.is_some()
+    }
+
     fn come_to_work(&mut self, scope: ScopeId, begun: Arc<Begun>, caller: Caller) -> u64 {
         let custody = &mut self.custody;
         custody.begun += 1;

@@ -58,8 +58,8 @@ mod _core {
     #[pymodule_export]
     use super::{
         answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,
-        execution::Execution, listeners::Listeners, operation::Operation, ready::Ready, scope::Scope, teller::Teller, told::Told,
-        updates::Updates,
+        execution::Execution, listeners::Listeners, operation::Operation, ready::Ready, scope::Scope, teller::Teller,
+        told::Told, updates::Updates,
     };
 
     #[pymodule_init]

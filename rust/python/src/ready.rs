@@ -6,25 +6,34 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 
 #[pyclass(frozen, module = "perdure._core", freelist = 8)]
-pub struct Ready(Py<PyAny>);
+pub struct Ready {
+    #[pyo3(get)]
+    value: Py<PyAny>,
+}
+
+impl Ready {
+    pub const fn of(value: Py<PyAny>) -> Self {
+        Self { value }
+    }
+}
 
 #[pymethods] // documented in _core.pyi
 impl Ready {
     #[new]
     fn new(value: Py<PyAny>) -> Self {
-        Self(value)
+        Self { value }
     }
 
-    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    const fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
     }
 
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<()> {
-        Err(PyStopIteration::new_err((self.0.clone_ref(py),)))
+        Err(PyErr::from_value(py.get_type::<PyStopIteration>().call1((&self.value,))?))
     }
 
     fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -32,6 +41,7 @@ impl Ready {
     }
 
     #[pyo3(signature = (error, *_rest))]
+    #[expect(clippy::unused_self, reason = "nothing is open")]
     fn throw(&self, error: Bound<'_, PyAny>, _rest: &Bound<'_, PyAny>) -> PyResult<()> {
         Err(PyErr::from_value(error))
     }

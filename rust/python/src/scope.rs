@@ -23,9 +23,10 @@ use crate::custody::{self, Mark};
 use crate::errors::{self, Error};
 use crate::object::Object;
 use crate::operation::Operation;
+use crate::ready::Ready;
 use crate::shared::{Shared, State};
 use crate::teller::Teller;
-use crate::text::{Decode, Text};
+use crate::text::{Decode, Text, Value};
 use crate::typed;
 
 #[pyclass(frozen, module = "perdure._core")]
@@ -105,18 +106,14 @@ impl Scope {
         };
         if let (Decision::Value(value), Some(decode)) = (&arrival.decision, decode) {
             let id = arrival.place.id;
-            let Some(payload) = value.map(|value| value.share(py)) else { return Ok(py.None().into_bound(py)) };
+            let payload = value.map(|value| value.share(py));
+            let is_awaited = engine.is_of_tasks() && !matches!(call, Call::Branch { .. });
             drop(state);
-            let unreadable = |problem| unreadable(py, &id, call, problem);
-            let decoded = payload.decode(py, decode).map_err(unreadable)?;
-            return match of.map_or(Ok(None), typed::of) {
-                Ok(None) => Ok(decoded),
-                Ok(Some(typed)) => typed.call_method1(intern!(py, "read"), (decoded,)),
-                Err(problem) => Err(problem),
-            }
-            .map_err(|problem| {
-                if is_of_the_stack(py, &problem) { Error::Python(problem) } else { unreadable(problem) }
-            });
+            let read = payload.map_or_else(
+                || Ok(py.None().into_bound(py)),
+                |payload| read(py, &payload, decode, of, |problem| unreadable(py, &id, call, problem)),
+            )?;
+            return if is_awaited { Ok(Bound::new(py, Ready::of(read.unbind()))?.into_any()) } else { Ok(read) };
         }
         let (begun, ticket, is_new) = (arrival.begun(call), arrival.ticket(), arrival.is_new);
         let operation = Operation::new(py, &self.shared, begun, ticket, arrival.decision);
@@ -124,6 +121,24 @@ impl Scope {
         drop(state);
         shown(Bound::new(py, operation)?, observer, is_new).map(Bound::into_any)
     }
+}
+
+/// The value of a payload, as what the results of `of` are.
+#[inline]
+fn read<'py>(
+    py: Python<'py>,
+    payload: &Value<Bound<'py, PyAny>>,
+    decode: Decode,
+    of: Of<'_, 'py>,
+    unreadable: impl Fn(PyErr) -> Error,
+) -> Found<'py> {
+    let decoded = payload.decode(py, decode).map_err(&unreadable)?;
+    match of.map_or(Ok(None), typed::of) {
+        Ok(None) => Ok(decoded),
+        Ok(Some(typed)) => typed.call_method1(intern!(py, "read"), (decoded,)),
+        Err(problem) => Err(problem),
+    }
+    .map_err(|problem| if is_of_the_stack(py, &problem) { Error::Python(problem) } else { unreadable(problem) })
 }
 
 /// An operation, once the invocation's observer has seen it.

@@ -194,14 +194,6 @@ def test_no_time_is_no_proof() -> None:
         report.assert_ok()
 
 
-def test_an_async_function_is_refused_at_once() -> None:
-    async def handler(_event: Any, _context: Any) -> None:
-        """Do nothing."""
-
-    with pytest.raises(TypeError, match=r"handler is an async function.* write it with def"):
-        durable_execution(handler)
-
-
 # ---- what steps give, and what they are given
 
 

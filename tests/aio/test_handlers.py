@@ -1,0 +1,193 @@
+"""``async def`` handlers, from the outside: what they give, and what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from typing import Any
+
+import pytest
+
+from perdure import AsyncDurableContext, durable_execution
+from perdure.config import NestingType
+from perdure.exceptions import CallbackTimeoutError
+from perdure.retries import RetryDecision
+from perdure.testing import DurableFunctionTestRunner
+from perdure.waits import WaitForConditionDecision
+
+
+def run(function: Any) -> Any:
+    with DurableFunctionTestRunner(durable_execution(function)) as runner:
+        return runner.run(input={}, timeout=30)
+
+
+def result(function: Any) -> Any:
+    ended = run(function)
+    assert ended.error is None
+    return ended.value
+
+
+async def awaited(_step: Any) -> str:
+    await asyncio.sleep(0)
+    return "awaited"
+
+
+def plain(_step: Any) -> str:
+    return "plain"
+
+
+def test_functions_of_both_kinds_in_order() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return [await context.step(awaited), await context.step(plain), await context.step(functools.partial(awaited))]
+
+    assert result(handler) == ["awaited", "plain", "awaited"]
+
+
+def test_a_plain_handler_is_no_asynchronous_one() -> None:
+    def handler(_event: Any, context: Any) -> Any:
+        return type(context).__name__
+
+    assert result(handler) == "DurableContext"
+
+
+def test_waits_and_steps_beside_each_other() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await asyncio.gather(context.wait(5), context.step(awaited, "a"), context.step(plain, "b"))
+
+    assert result(handler) == [None, "awaited", "plain"]
+
+
+def test_a_group_of_tasks() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(context.step(awaited))
+            group.create_task(context.wait(60))
+            second = group.create_task(context.step(plain))
+        return [first.result(), second.result()]
+
+    assert result(handler) == ["awaited", "plain"]
+
+
+def test_child_contexts_batches_and_conditions() -> None:
+    async def child(inner: AsyncDurableContext) -> str:
+        await inner.wait(10)
+        return await inner.step(awaited)
+
+    async def item(inner: AsyncDurableContext, item: int, _index: int, _items: Any) -> int:
+        await inner.wait(item)
+        return await inner.step(lambda _: item * 2)
+
+    async def check(state: int, _context: Any) -> int:
+        await asyncio.sleep(0)
+        return state + 1
+
+    def strategy(state: int, _attempt: int) -> WaitForConditionDecision:
+        return WaitForConditionDecision.stop_polling() if state > 2 else WaitForConditionDecision.continue_waiting(2)
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        kid = await context.run_in_child_context(child)
+        nested = await context.map([1, 2, 3], item, max_concurrency=2)
+        flat = await context.map([1, 2, 3], item, nesting_type=NestingType.FLAT)
+        both = await context.parallel([child, lambda inner: inner.step(plain)])
+        state = await context.wait_for_condition(check, wait_strategy=strategy, initial_state=0)
+        return [kid, nested.get_results(), flat.get_results(), both.get_results(), state]
+
+    assert result(handler) == ["awaited", [2, 4, 6], [2, 4, 6], ["awaited", "plain"], 3]
+
+
+def test_callbacks() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        callback = await context.create_callback("one", timeout=5)
+        try:
+            await callback.result()
+        except CallbackTimeoutError:
+            return "late"
+
+    assert result(handler) == "late"
+
+
+def test_a_failure_is_raised_where_it_is_awaited() -> None:
+    def fails(_step: Any) -> None:
+        raise ValueError("no")
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        failing = context.step(fails, retry=lambda _error, _attempt: _never())
+        await context.wait(1)
+        try:
+            await failing
+        except Exception as error:  # noqa: BLE001  told
+            return str(error)
+
+    assert result(handler) == "no"
+
+
+def _never() -> Any:
+    return RetryDecision.no_retry()
+
+
+def test_an_operation_that_nobody_awaits_is_carried_out() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> str:
+        context.step(awaited, "left alone")
+        context.wait(100, "waited for")
+        return "done"
+
+    ended = run(handler)
+    assert ended.value == "done"
+    assert {operation.name: operation.status.value for operation in ended.operations} == {
+        "left alone": "SUCCEEDED",
+        "waited for": "SUCCEEDED",
+    }
+
+
+def test_positions_are_those_of_the_calls() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        second_last = context.step(lambda _: 1, "first")
+        later = context.step(lambda _: 2, "second")
+        return [await later, await second_last]
+
+    ended = run(handler)
+    assert ended.value == [2, 1]
+    assert [operation.name for operation in ended.operations] == ["first", "second"]
+
+
+def test_a_sibling_at_work_is_let_finish() -> None:
+    async def slow(_step: Any) -> str:
+        await asyncio.sleep(0.05)
+        return "slow"
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await asyncio.gather(context.wait(5), context.step(slow, "slow"), asyncio.to_thread(time.sleep, 0.05))
+
+    ended = run(handler)
+    assert ended.value == [None, "slow", None]
+
+
+def test_a_producer_that_is_parked_suspends_who_waits_for_it() -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+
+        async def produce() -> None:
+            await context.wait(3600)
+            await queue.put(1)
+
+        task = asyncio.create_task(produce())
+        found = await queue.get()
+        await task
+        return found
+
+    assert result(handler) == 1
+
+
+def test_a_running_loop_of_the_callers_is_refused_in_words() -> None:
+    @durable_execution
+    async def handler(_event: Any, _context: Any) -> None:
+        """Do nothing."""
+
+    async def caller() -> None:
+        handler({}, None)
+
+    with pytest.raises(Exception, match="DurableExecutionArn"):
+        handler({}, None)  # type: ignore[arg-type]  # no event of a durable execution
+    with pytest.raises(Exception, match="DurableExecutionArn"):
+        asyncio.run(handler.run({}, None))  # type: ignore[attr-defined]
