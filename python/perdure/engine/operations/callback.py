@@ -149,7 +149,7 @@ def recorded(context: Context, operation: Operation, options: Options) -> Callba
     callback_id = operation.payload
     if not callback_id:
         raise ExecutionError(f"the service has recorded callback {operation.name or operation.id} without a CallbackId")
-    return context.callback_kind(callback_id, operation.id, context, options.reader, operation.name)
+    return context.callback_kind(callback_id, operation.id, context, options.reader, operation.name)  # type: ignore[no-any-return]
 
 
 LONGEST_NAME = MAX_NAME - len(" create callback id")
