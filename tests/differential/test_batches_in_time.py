@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from support.both_sdks import OFFICIAL, PERDURE, USER, Answer, Sdk, Stage, World, play
@@ -124,8 +124,20 @@ def courses(draw: st.DrawFn, lasts: tuple[str, ...]) -> Course:
 
 MANY = settings(max_examples=settings.default.max_examples * 3)
 
+# Who comes after these is let in by the second, and ends at once, without a trace. Once the third has ended, too, it is
+# the end of the first that lets it in: it must have ended before the third.
+LET_IN = (
+    Branch((), succeeds=True, last="answer"),
+    Branch((1,), succeeds=True),
+    Branch((2,), succeeds=True, last="answer"),
+    Branch((3,), succeeds=True),
+    Branch((1, 2), succeeds=True),
+)
+
 
 @MANY
+@example(Course((*LET_IN, Branch((), succeeds=False, last="nothing")), 4, {"min_successful": 3}, "FLAT"))
+@example(Course((*LET_IN, Branch((), succeeds=True, last="nothing")), 4, {"min_successful": 4}, "FLAT"))
 @given(courses(("step", "answer", "nothing")))
 def test_who_is_in_a_batch_follows_from_the_record_and_the_policy(course: Course) -> None:
     expected = foretell(course)

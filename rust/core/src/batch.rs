@@ -9,8 +9,10 @@
 //! says which have ended. Those that leave none are tried: each runs up to its end, its suspension, or the first
 //! operation that is new ([`Batch::hold`]), where it is held until all have been counted. One that came to its end after
 //! an operation that the outside has completed has, as far as the record goes, only now ended ([`Batch::finish_late`]): it
-//! counts afterwards, as the first thing that goes on, in the order in which the outside acted. Where the record has more
-//! branches than the limit allows, somebody had ended by then: so many of those count at once ([`Batch::admit_more`]).
+//! counts afterwards, one by one in the order in which the outside acted. Whom such an end lets in is tried, too, before
+//! the next of them counts: it may have come to an end of its own, without a trace, before the outside acted again. Where
+//! the record has more branches than the limit allows, somebody had ended by then: so many of those count at once
+//! ([`Batch::admit_more`]).
 //!
 //! Of outcomes that are recorded, the order of the record counts: with the one that satisfies the policy the batch is
 //! decided, and no further one is recorded ([`Batch::is_decided`]). So the result is what the record says, whoever reports
@@ -162,7 +164,6 @@ pub struct Batch {
     sleeping: BTreeSet<(Millis, usize)>,
     resumable: VecDeque<(usize, Millis)>,
     settling: Option<Settling>,
-    late: VecDeque<(usize, bool)>,
     verdict: Verdict,
     asking: bool,
     aborted: bool,
@@ -188,7 +189,6 @@ impl Batch {
             sleeping: BTreeSet::new(),
             resumable: VecDeque::new(),
             settling: None,
-            late: VecDeque::new(),
             verdict: Verdict::Continue,
             asking: false,
             aborted: false,
@@ -367,21 +367,24 @@ impl Batch {
         if self.admitted == self.policy.total {
             return;
         }
-        let unnoticed = self.settling.as_mut().and_then(|settling| settling.late.pop_first());
-        if let Some(((_, index), well)) = unnoticed {
-            self.count(index, Fate::Ended { well });
-            self.changed();
-        } else {
+        if !self.count_late() {
             self.admit();
             self.go_on();
         }
     }
 
-    /// Ends the count: the policy judges, and if it does not end the batch, everybody goes on.
+    /// All who were admitted are counted: the policy judges. If it does not end the batch, the earliest of those who end
+    /// only now counts, and whoever is let in by that is to be counted first. Without one the count ends: everybody goes on.
     pub fn settle(&mut self) {
+        if self.judge().is_none() && self.count_late() {
+            return;
+        }
         let Some(settling) = self.settling.take() else { return };
         self.ready.extend(settling.later);
-        self.late.extend(settling.late.into_iter().map(|((_, index), well)| (index, well)));
+        // The batch is done before they end.
+        for (_, index) in settling.late.into_keys() {
+            self.branches[index] = Branch::Suspended(None);
+        }
         for branch in &mut self.branches[..self.admitted] {
             if *branch == Branch::Held {
                 *branch = Branch::Running;
@@ -453,22 +456,19 @@ impl Batch {
         if self.settling.is_some() {
             return self.count_on();
         }
-        loop {
-            if self.done.is_none() {
-                self.done = self.judge();
-            }
-            self.admit_while_open();
-            let Some((index, well)) = self.late.pop_front() else { return };
-            if self.done.is_some() {
-                self.branches[index] = Branch::Suspended(None);
-                continue;
-            }
-            self.count(index, Fate::Ended { well });
-            self.asking = self.policy.custom;
-            if self.asking {
-                return;
-            }
+        if self.done.is_none() {
+            self.done = self.judge();
         }
+        self.admit_while_open();
+    }
+
+    /// Counts the earliest of those who end only now; false if there is none.
+    fn count_late(&mut self) -> bool {
+        let earliest = self.settling.as_mut().and_then(|settling| settling.late.pop_first());
+        let Some(((_, index), well)) = earliest else { return false };
+        self.count(index, Fate::Ended { well });
+        self.changed();
+        true
     }
 
     /// Counts as many branches as have come to something, in index order.
@@ -639,6 +639,13 @@ mod tests {
 
     fn suspend(batch: &mut Batch, index: usize, until: Option<Millis>, now: Millis) {
         batch.suspend(index, until, now).expect("it is at work");
+    }
+
+    /// Ends the count, as far as nobody is to be tried nor asked before.
+    fn settle(batch: &mut Batch) {
+        while batch.is_counted() {
+            batch.settle();
+        }
     }
 
     #[test]
@@ -862,7 +869,7 @@ mod tests {
         assert_eq!(batch.counts(), (0, 0));
         finish(&mut batch, 1, true);
         assert!(batch.is_counted());
-        batch.settle();
+        settle(&mut batch);
         assert_eq!((batch.counts(), take(&mut batch)), ((2, 0), vec![0, 3]));
     }
 
@@ -877,7 +884,7 @@ mod tests {
         }
         // As if they had ended one after another: with the second it was enough.
         assert_eq!((batch.admitted(), batch.counts()), (6, (3, 0)));
-        batch.settle();
+        settle(&mut batch);
         assert_eq!(batch.next(0), Next::Done(Reason::MinSuccessfulReached));
     }
 
@@ -905,7 +912,7 @@ mod tests {
         assert_eq!(take(&mut batch), [3]);
         finish(&mut batch, 3, true);
         assert!(!batch.is_asking());
-        batch.settle();
+        settle(&mut batch);
         assert_eq!((batch.next(0), batch.counts()), (Next::Done(Reason::CustomSucceeded), (2, 1)));
     }
 
@@ -918,7 +925,7 @@ mod tests {
         suspend(&mut batch, 1, Some(10), 0);
         finish(&mut batch, 2, true);
         assert!(batch.is_counted());
-        batch.settle();
+        settle(&mut batch);
         assert_eq!(batch.held(0), Hold::Pass);
         assert_eq!(batch.branches(), [Branch::Running, Branch::Suspended(Some(10)), Branch::Succeeded]);
         finish(&mut batch, 0, true);
@@ -935,7 +942,7 @@ mod tests {
         assert_eq!(batch.next(0), start(1));
         batch.hold(1);
         assert!(batch.is_counted());
-        batch.settle();
+        settle(&mut batch);
         // Too late: it is free to go on.
         assert_eq!(batch.give_way(1), Hold::Pass);
         assert_eq!(batch.next(0), start(0));
@@ -947,7 +954,7 @@ mod tests {
         batch.hold(0);
         assert_eq!(batch.give_way(0), Hold::Yield);
         batch.hold(1);
-        batch.settle();
+        settle(&mut batch);
         suspend(&mut batch, 0, None, 0);
         assert_eq!(batch.next(0), start(0));
     }
@@ -961,7 +968,7 @@ mod tests {
         batch.finish_late(2, false, 30).expect("it is at work");
         finish(&mut batch, 3, true);
         assert_eq!(batch.counts(), (1, 0));
-        batch.settle();
+        settle(&mut batch);
         assert_eq!(batch.next(0), Next::Done(Reason::MinSuccessfulReached));
         let left = Branch::Suspended(None);
         assert_eq!(batch.branches(), [left, Branch::Succeeded, left, Branch::Succeeded]);
@@ -970,7 +977,7 @@ mod tests {
         assert_eq!(take(&mut batch), [0, 1]);
         batch.hold(0);
         batch.hold(1);
-        batch.settle();
+        settle(&mut batch);
         batch.finish_late(0, true, 10).expect("it is at work");
         assert_eq!(batch.counts(), (1, 0));
     }
@@ -988,16 +995,67 @@ mod tests {
         // That it succeeded comes after the failure, whether its end left a trace or not.
         let (mut noticed, mut unnoticed) = (batch, opened(enough, Some(1), Record::Silent));
         finish(&mut noticed, 1, true);
-        noticed.settle();
+        settle(&mut noticed);
         assert_eq!(noticed.branches(), [Branch::Failed, Branch::Succeeded, Branch::Waiting]);
         assert_eq!(take(&mut unnoticed), [0]);
         unnoticed.finish_late(0, false, Millis::MAX).expect("it is at work");
         unnoticed.admit_more();
         assert_eq!(take(&mut unnoticed), [1]);
         unnoticed.finish_late(1, true, 10).expect("it is at work");
-        unnoticed.settle();
+        settle(&mut unnoticed);
         assert_eq!(unnoticed.branches(), noticed.branches());
         assert_eq!(unnoticed.next(0), Next::Done(Reason::MinSuccessfulReached));
+    }
+
+    #[test]
+    fn whom_an_end_lets_in_comes_before_the_next_end() {
+        use Branch::{Failed, Running, Succeeded, Suspended};
+        type Does = fn(&mut Batch);
+        // 0 ends only now, and then 1; 2, which 0 lets in, does this in between.
+        let cases: [(Does, [Branch; 3]); 5] = [
+            (|batch| finish(batch, 2, false), [Succeeded, Succeeded, Failed]),
+            (|batch| finish(batch, 2, true), [Succeeded, Suspended(None), Succeeded]),
+            (|batch| batch.finish_late(2, true, 15).expect("it is at work"), [Succeeded, Suspended(None), Succeeded]),
+            (|batch| batch.finish_late(2, true, 25).expect("it is at work"), [Succeeded, Succeeded, Suspended(None)]),
+            (|batch| batch.hold(2), [Succeeded, Succeeded, Running]),
+        ];
+        for (case, (does, expected)) in cases.into_iter().enumerate() {
+            let enough = Policy { min_successful: Some(2), ..policy(4) };
+            let mut batch = opened(enough, Some(2), Record::Silent);
+            assert_eq!(take(&mut batch), [0, 1]);
+            batch.finish_late(1, true, 20).expect("it is at work");
+            batch.finish_late(0, true, 10).expect("it is at work");
+            settle(&mut batch);
+            assert_eq!((batch.counts(), batch.is_settling(), take(&mut batch)), ((1, 0), true, vec![2]), "{case}");
+            does(&mut batch);
+            if batch.branches()[2] == Failed {
+                // Its end has let one in, too.
+                assert_eq!(take(&mut batch), [3]);
+                batch.hold(3);
+            }
+            settle(&mut batch);
+            assert_eq!(batch.branches()[..3], expected, "{case}");
+            assert_eq!((batch.is_settling(), batch.reason()), (false, Some(Reason::MinSuccessfulReached)), "{case}");
+        }
+    }
+
+    #[test]
+    fn who_is_held_stays_so_while_ends_are_counted_one_by_one() {
+        let mut batch = opened(lenient(4), Some(2), Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1]);
+        batch.hold(0);
+        batch.finish_late(1, true, 10).expect("it is at work");
+        settle(&mut batch);
+        assert_eq!((batch.held(0), batch.has_more(0)), (Hold::Wait, true));
+        // There is no other hand.
+        assert_eq!(batch.give_way(0), Hold::Yield);
+        suspend(&mut batch, 0, None, 0);
+        assert_eq!(batch.next(0), start(2));
+        finish(&mut batch, 2, false);
+        assert_eq!(batch.next(0), start(3));
+        batch.hold(3);
+        settle(&mut batch);
+        assert_eq!((batch.held(3), batch.next(0), batch.counts()), (Hold::Pass, start(0), (1, 1)));
     }
 
     #[test]
@@ -1011,7 +1069,7 @@ mod tests {
         assert_eq!((batch.counts(), batch.admitted()), ((1, 0), 4));
         assert_eq!(take(&mut batch), [3]);
         batch.hold(3);
-        batch.settle();
+        settle(&mut batch);
         assert_eq!((batch.counts(), batch.admitted()), ((1, 1), 5));
     }
 
@@ -1036,11 +1094,13 @@ mod tests {
             batch.finish_late(index, true, 10).expect("it is at work");
         }
         assert!(!batch.is_asking());
-        batch.settle();
+        settle(&mut batch);
         assert_eq!((batch.is_asking(), batch.counts(), batch.next(0)), (true, (1, 0), Next::Wait(None)));
         batch.decide(Verdict::Continue);
+        settle(&mut batch);
         assert_eq!((batch.is_asking(), batch.counts()), (true, (2, 0)));
         batch.decide(Verdict::Succeeded);
+        settle(&mut batch);
         assert_eq!((batch.next(0), batch.counts()), (Next::Done(Reason::CustomSucceeded), (2, 0)));
     }
 
@@ -1074,7 +1134,7 @@ mod tests {
         finish(&mut batch, 0, true);
         assert_eq!(batch.counts(), (1, 0));
         finish(&mut batch, 1, true);
-        batch.settle();
+        settle(&mut batch);
         assert_eq!(batch.next(0), Next::Done(Reason::AllCompleted));
     }
 
@@ -1084,7 +1144,7 @@ mod tests {
         assert!(batch.is_counted());
         batch.admit_more();
         batch.admit_more();
-        batch.settle();
+        settle(&mut batch);
         assert_eq!((batch.admitted(), take(&mut batch)), (3, vec![0]));
         suspend(&mut batch, 0, None, 0);
         assert_eq!(batch.next(0), Next::Suspend(None));
