@@ -160,7 +160,7 @@ class BotoClientError(InvocationError):
         error = error if isinstance(error, dict) else None
         metadata = metadata if isinstance(metadata, dict) else None
         return cls(
-            message=str(exception),
+            message=_said(exception),
             error_category=_classify(error or {}, metadata or {}),
             error=error,
             response_metadata=metadata,
@@ -184,6 +184,13 @@ class BotoClientError(InvocationError):
         return extras
 
 
+def _said(exception: Exception) -> str:
+    try:
+        return str(exception)
+    except Exception as raised:  # noqa: BLE001  whatever is in it
+        return f"{type(exception).__name__} (its str() raised {type(raised).__name__})"
+
+
 def _classify(error: dict[str, Any], metadata: dict[str, Any]) -> DurableApiErrorCategory:
     """Tell the category of a response: see `BotoClientError.from_exception`."""
     code = error.get("Code")
@@ -192,10 +199,10 @@ def _classify(error: dict[str, Any], metadata: dict[str, Any]) -> DurableApiErro
     status = metadata.get("HTTPStatusCode")
     if not error or not isinstance(status, (int, float)) or not BAD_REQUEST_ERROR <= status < SERVICE_ERROR:
         return DurableApiErrorCategory.INVOCATION
-    stale = code == INVALID_PARAMETER_VALUE_EXCEPTION and str(error.get("Message")).startswith(
-        INVALID_CHECKPOINT_TOKEN_PREFIX
-    )
-    if stale or status == TOO_MANY_REQUESTS_ERROR:
+    message = error.get("Message")
+    is_invalid = isinstance(code, str) and code == INVALID_PARAMETER_VALUE_EXCEPTION
+    is_stale = is_invalid and isinstance(message, str) and message.startswith(INVALID_CHECKPOINT_TOKEN_PREFIX)
+    if is_stale or status == TOO_MANY_REQUESTS_ERROR:
         return DurableApiErrorCategory.INVOCATION
     return DurableApiErrorCategory.EXECUTION
 

@@ -11,6 +11,7 @@ import pytest
 from perdure import DurableContext, run_durable_handler
 from perdure.exceptions import CheckpointError, GetExecutionStateError
 from support.invocations import LambdaContext, Recorder, event, invoke, succeeded
+from support.spoiling import ODD, odd, put
 from support.wire import Connection, answer, lambda_environment, scripted
 
 if TYPE_CHECKING:
@@ -111,3 +112,50 @@ def test_as_many_calls_as_are_allowed_are_enough(pauses: list[float], monkeypatc
         lambda_environment(monkeypatch, f"http://127.0.0.1:{port}", AWS_MAX_ATTEMPTS="3")
         assert run_durable_handler(event(), LambdaContext(), one_step) == succeeded("1")
     assert len(requests) == 3
+
+
+class RefusedError(Exception):
+    """The shape of what boto3 raises, with anything in it."""
+
+    def __init__(self, *said: Any, response: Any) -> None:
+        super().__init__(*said)
+        self.response = response
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("said",),
+        ("response",),
+        ("response", "Error"),
+        ("response", "Error", "Code"),
+        ("response", "Error", "Message"),
+        ("response", "ResponseMetadata"),
+        ("response", "ResponseMetadata", "HTTPStatusCode"),
+        ("response", "ResponseMetadata", "HTTPHeaders"),
+        ("response", "ResponseMetadata", "HTTPHeaders", "retry-after"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("code", ["InvalidParameterValueException", "TooManyRequestsException"])
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.usefixtures("pauses")
+def test_a_refusal_with_anything_in_it_is_a_refusal(path: tuple[str, ...], code: str, name: str) -> None:
+    metadata = {"HTTPStatusCode": 429 if code.startswith("Too") else 400, "HTTPHeaders": {"retry-after": "1"}}
+    refusal = {
+        "said": "no",
+        "response": {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata},
+    }
+    put(refusal, path, odd(name))
+    client = Recorder(script=[RefusedError(refusal["said"], response=refusal["response"])])
+    raised: CheckpointError | None = None
+    try:
+        response, _ = invoke(lambda context: context.step(lambda _: 1), client=client)
+    except CheckpointError as error:
+        raised = error
+    if raised is not None:
+        assert (raised.is_retryable(), len(client.calls)) == (True, 1)
+    elif len(client.calls) == 1:
+        assert response["Status"] == "FAILED"
+    else:
+        assert response == succeeded("1")

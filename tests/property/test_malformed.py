@@ -6,6 +6,7 @@ cannot have meant another value, results are right or there are none.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from functools import cache
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from perdure import ExecutionError, InvocationError, durable_execution
 from perdure.engine.operations import child
+from perdure.engine.received import read_checkpoint, read_page
 from support.invocations import LambdaContext, Recorder
 from support.spoiling import (
     LARGE,
@@ -46,6 +48,15 @@ OF_THE_HISTORY = (
     "aws_durable_execution_sdk_python.exceptions.ExecutionError",
     "aws_durable_execution_sdk_python.exceptions.NonDeterministicExecutionError",
 )
+
+AROUND = [
+    ("DurableExecutionArn",),
+    ("CheckpointToken",),
+    ("InitialExecutionState",),
+    ("InitialExecutionState", "Operations"),
+    ("InitialExecutionState", "NextMarker"),
+]
+"""The ways to what stands around the operations of an event."""
 
 MANY = settings(max_examples=5 * settings.default.max_examples)  # type: ignore[union-attr]
 
@@ -115,6 +126,32 @@ def test_an_event_with_anything_in_it_ends_as_documented(data: DataObject) -> No
     for _ in range(data.draw(st.integers(1, 4), "times")):
         spoil_anything(lambda options: data.draw(st.sampled_from(options)), event)
     outcome(event)
+
+
+@pytest.mark.parametrize("path", [*AROUND, ("InitialExecutionState", "Operations", 0)], ids=str)
+@pytest.mark.parametrize("name", ODD)
+def test_an_event_with_anything_around_its_operations_ends_as_documented(path: tuple[Any, ...], name: str) -> None:
+    event = copy.deepcopy(events()[-1])
+    put(event, path, odd(name))
+    outcome(event, {"text": {"Operations": []}})
+
+
+@pytest.mark.parametrize("path", AROUND[1:], ids=str)
+@pytest.mark.parametrize("name", ODD)
+def test_an_answer_with_anything_around_its_operations_is_read_or_refused(path: tuple[Any, ...], name: str) -> None:
+    answer: dict[str, Any] = {
+        "CheckpointToken": "token",
+        "InitialExecutionState": {"Operations": [], "NextMarker": None},
+    }
+    put(answer, path, odd(name))
+    state = answer.pop("InitialExecutionState")
+    with contextlib.suppress(ExecutionError):
+        token, operations, marker = read_checkpoint({**answer, "NewExecutionState": state})
+        assert isinstance(token, str | None)
+        assert (isinstance(operations, list), isinstance(marker, str | None)) == (True, True)
+    with contextlib.suppress(ExecutionError):
+        operations, marker = read_page(state)
+        assert (isinstance(operations, list), isinstance(marker, str | None)) == (True, True)
 
 
 @MANY

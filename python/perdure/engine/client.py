@@ -11,7 +11,7 @@ from _thread import RLock
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine.received import A_PAGE, THE_ANSWER, Checkpoint, Wire, read_checkpoint, read_page
-from perdure.exceptions import ExecutionError, ValidationError
+from perdure.exceptions import ExecutionError, ValidationError, wire_text
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -141,7 +141,7 @@ def _wire(state: Any) -> Wire:
 
 
 def _unreadable(source: str, error: Exception) -> ExecutionError:
-    return ExecutionError(f"{source} cannot be read: {type(error).__name__}: {error}")
+    return ExecutionError(f"{source} cannot be read: {type(error).__name__}: {wire_text(error)}")
 
 
 PAGE = 1000

@@ -1,5 +1,6 @@
 """What the service sends, held to the shapes that the engine takes. What is odd raises an `ExecutionError` naming it.
 
+Whether a member says something is asked once it is known to be text: an object's truth is code of its own.
 The operations themselves are read by the core, which names what is odd about them by the same error.
 """
 
@@ -33,9 +34,9 @@ def read_event(event: Any) -> tuple[str, str, list[Wire], str | None]:
         arn, token, state = event["DurableExecutionArn"], event["CheckpointToken"], event["InitialExecutionState"]
     except (LookupError, TypeError, AttributeError):
         arn = token = state = None
-    if arn and type(arn) is str and token and type(token) is str and type(state) is dict:
+    if type(arn) is str and arn and type(token) is str and token and type(state) is dict:
         operations, marker = state.get("Operations"), state.get("NextMarker")
-        if not marker and type(operations) is list and (marker is None or marker == ""):  # as nearly always
+        if type(operations) is list and (marker is None or (type(marker) is str and not marker)):  # as nearly always
             return arn, token, operations, None
     if arn is None or token is None or state is None:
         raise ExecutionError(
@@ -54,7 +55,7 @@ def read_checkpoint(answer: Any) -> tuple[str | None, list[Wire], str | None]:
     if not isinstance(answer, dict):
         _refuse(THE_ANSWER, "it", answer, "object")
     token, state = answer.get("CheckpointToken"), answer.get("NewExecutionState")
-    if token and type(token) is str and type(state) is dict:
+    if type(token) is str and token and type(state) is dict:
         operations, marker = state.get("Operations"), state.get("NextMarker")
         if marker is None and type(operations) is list:  # as nearly always: each call of the service comes this way
             return token, operations, None

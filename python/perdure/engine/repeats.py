@@ -98,9 +98,9 @@ def _is_passing(error: Exception) -> bool:
         response = {"Error": error.error, "ResponseMetadata": error.response_metadata}
     if isinstance(response, dict):
         said, metadata = response.get("Error"), response.get("ResponseMetadata")
-        code = str(said.get("Code", "")) if isinstance(said, dict) else ""
+        code = said.get("Code") if isinstance(said, dict) else None
         status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
-        if code.startswith("KMS") or not isinstance(status, int):
+        if (isinstance(code, str) and code.startswith("KMS")) or not isinstance(status, int):
             return False
         return status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR
     if isinstance(error, (ConnectionError, TimeoutError)):

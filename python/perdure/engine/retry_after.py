@@ -11,7 +11,8 @@ def asked_to_wait(error: Exception) -> float:
     response = getattr(error, "response", None)
     # Errors of the official names have the same members by themselves.
     metadata = response.get("ResponseMetadata") if isinstance(response, dict) else None
-    metadata = metadata or getattr(error, "response_metadata", None)
+    if metadata is None:
+        metadata = getattr(error, "response_metadata", None)
     headers = metadata.get("HTTPHeaders") if isinstance(metadata, dict) else None
     text = headers.get("retry-after") if isinstance(headers, dict) else None
     if not isinstance(text, str):
