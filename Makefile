@@ -10,7 +10,7 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine lint format typecheck bench soak fuzz wheel wheels layer third-party deny clean
+.PHONY: help run test test-rust test-python test-engine test-pythons answering-pythons lint format typecheck bench soak fuzz wheel wheels layer third-party deny clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -19,7 +19,7 @@ run: $(STAMPS)/built ## Run the example order workflow on the embedded service
 	cd examples && ../$(BIN)/perdure run order:handler --event order.json --skip-time
 	@printf '\nThe perdure command is in %s. This puts it on the path:\n\n  . %s/activate\n' $(BIN) $(BIN)
 
-test: $(STAMPS)/built $(STAMPS)/dev test-rust test-python ## Pass every test
+test: answering-pythons $(STAMPS)/built $(STAMPS)/dev test-rust test-python test-pythons ## Pass every test; the engine's on each of PYTHONS="3.13 …" as well
 
 test-rust: $(STAMPS)/dev
 	cargo test --locked --quiet --workspace
@@ -30,6 +30,20 @@ test-python: $(STAMPS)/built $(STAMPS)/dev
 
 test-engine: $(STAMPS)/built $(STAMPS)/test ## Pass the engine's tests alone, for another CPython
 	$(PYTEST) -q tests/unit tests/property tests/e2e tests/differential $(PYTEST_ARGS)
+
+# What an environment is of stands in its name, so that another patch release gets one of its own.
+OF := import platform, sys; print(platform.python_version() + sys.abiflags)
+NAMED = $(if $(strip $(PYTHONS)),.ci/pythons $(PYTHONS),true)
+
+test-pythons: answering-pythons
+	@set -e; for python in $$($(NAMED)); do \
+	  version=$$("$$python" -c '$(OF)'); \
+	  echo "the engine's tests on CPython $$version"; \
+	  $(MAKE) PYTHON="$$python" VENV=".venv-$$version" test-engine; \
+	done
+
+answering-pythons: # before the minutes that other tests take
+	@$(NAMED) >/dev/null
 
 lint: $(STAMPS)/built $(STAMPS)/dev ## Check formats, lints, types and the stub
 	cargo fmt --check
@@ -69,7 +83,7 @@ wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 layer: wheel ## Make Lambda layers of the wheels in dist/
 	$(BIN)/python packaging/layer.py dist/*.whl
 
-wheels: $(STAMPS)/venv ## Build a release wheel for each CPython (or PYTHONS="..."), and try each without compiler and source
+wheels: $(STAMPS)/venv ## Build a release wheel for each CPython (or PYTHONS="3.13 …"), and try each without compiler and source
 	$(BIN)/python -m pip install --quiet --group wheels
 	PYTHONS="$(PYTHONS)" $(BIN)/python packaging/wheels.py
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def commands(target: str) -> list[str]:
+def commands(target: str, *variables: str) -> list[str]:
     """Give what a target would do in a fresh clone; nothing is done."""
     ran = subprocess.run(
-        ["make", "--dry-run", "VENV=.venv-of-nobody", target],  # noqa: S607
+        ["make", "--dry-run", "VENV=.venv-of-nobody", target, *variables],  # noqa: S607
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -37,3 +39,14 @@ def test_the_engine_is_tested_without_the_tools_of_the_whole() -> None:
     lines = commands("test-engine")
     assert any("--group test" in line for line in lines)
     assert not any("--group dev" in line for line in lines)
+
+
+def test_the_engine_is_tested_on_each_python_that_is_named_in_an_environment_of_its_own() -> None:
+    tests = [line for line in commands("test", f"PYTHONS={sys.executable}") if " -m pytest " in line]
+    assert any(line.startswith(".venv-of-nobody/bin/python -m pytest") for line in tests)
+    own = f".venv-{platform.python_version()}{sys.abiflags}/bin/python"
+    assert [line.split(" -m ")[0] for line in tests if "tests/differential" in line] == [own]
+
+
+def test_no_other_python_is_tested_unasked() -> None:
+    assert not any("tests/differential" in line for line in commands("test"))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PYTHONS = Path(__file__).parents[2] / ".ci" / "pythons"
 
 
@@ -16,13 +18,15 @@ def script(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def found(home: Path, *folders: Path) -> list[str]:
+def ran(home: Path, folders: tuple[Path, ...], *names: str | Path) -> subprocess.CompletedProcess[str]:
     """Run it with nothing on the path but these folders and what the shell needs, and with a home of its own."""
     path = os.pathsep.join([*map(str, folders), "/usr/bin", "/bin"])
-    ran = subprocess.run(
-        ["/bin/bash", PYTHONS], env={"PATH": path, "HOME": str(home)}, capture_output=True, text=True, check=True
-    )
-    return ran.stdout.splitlines()
+    environment = {"PATH": path, "HOME": str(home)}
+    return subprocess.run(["/bin/bash", PYTHONS, *names], env=environment, capture_output=True, text=True, check=False)
+
+
+def found(home: Path, *folders: Path) -> list[str]:
+    return ran(home, folders).stdout.splitlines()
 
 
 # Runs what it is given as if by an interpreter of another kind.
@@ -78,3 +82,21 @@ def test_what_is_too_old_not_out_yet_or_another_kind_is_not_taken(tmp_path: Path
     disguised(tmp_path / "free/python3.96", 96, gil=1)
     folders = [tmp_path / name for name in ("old", "early", "other", "free")]
     assert found(tmp_path, *folders) == here
+
+
+def test_those_that_are_named_come_in_that_order_wherever_they_are(tmp_path: Path) -> None:
+    shims = tmp_path / "shims"
+    script(shims / "python3.98", "exit 127")
+    by_pyenv = disguised(tmp_path / ".pyenv/versions/3.98.1/bin/python3", 98)
+    on_path = disguised(shims / "python3.97", 97)
+    by_path = disguised(tmp_path / "mine/python", 96, gil=1)
+    told = ran(tmp_path, (shims,), "3.98", by_path, "python3.97", "python3.98")
+    assert told.stdout.splitlines() == [by_pyenv, by_path, on_path, by_pyenv]
+    assert told.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["3.95", "python3.95", "python4", "3.", "/nowhere/python3.98", "nonsense"])
+def test_one_that_is_named_and_not_here_is_told(tmp_path: Path, name: str) -> None:
+    disguised(tmp_path / ".pyenv/versions/3.98.1/bin/python3", 98)
+    told = ran(tmp_path, (), name)
+    assert (told.returncode, told.stdout, told.stderr) == (1, "", f"{name} is not here\n")
