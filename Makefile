@@ -10,7 +10,8 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine test-pythons answering-pythons lint format typecheck bench soak fuzz wheel wheels layer third-party deny clean
+.PHONY: help run test test-rust test-python test-engine test-pythons answering-pythons lint format typecheck bench \
+  minimum-rust soak fuzz wheel wheels layer docs third-party deny clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -45,9 +46,10 @@ test-pythons: answering-pythons
 answering-pythons: # before the minutes that other tests take
 	@$(NAMED) >/dev/null
 
-lint: $(STAMPS)/built $(STAMPS)/dev ## Check formats, lints, types and the stub
+lint: $(STAMPS)/built $(STAMPS)/dev ## Check formats, lints, types, the stub and what the Rust documentation links to
 	cargo fmt --check
 	cargo clippy --locked --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps --document-private-items
 	$(BIN)/ruff format --check python tests benches examples packaging
 	$(BIN)/ruff check python tests benches examples packaging
 	$(BIN)/mypy
@@ -76,6 +78,8 @@ fuzz: ## Fuzz the reader of answers, guided by coverage; needs a nightly Rust to
 	cd rust/client && mkdir -p fuzz/corpus && cargo +nightly fuzz run answer fuzz/corpus fuzz/seeds -- -dict=fuzz/answer.dict \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096
 
+MINIMUM_RUST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
 # The interpreter is named, since maturin would take whichever python3 is on the path.
 wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist --interpreter $(BIN)/python
@@ -90,12 +94,23 @@ wheels: $(STAMPS)/venv ## Build a release wheel for each CPython (or PYTHONS="3.
 third-party: $(STAMPS)/venv ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
 	$(BIN)/python packaging/third_party.py
 
+docs: $(STAMPS)/venv ## Build a site of docs/ and the docstrings into site/; a link that leads nowhere fails it
+	$(BIN)/python -m pip install --quiet --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+# Without a way to the database of advisories: make deny DENY="bans licenses sources".
+DENY ?= all
+
 deny: ## Check licences, doubles, sources and advisories of the crates; needs cargo install --locked cargo-deny
-	cargo deny --all-features check
+	cargo deny --all-features check $(DENY)
+
+minimum-rust: ## Build with the oldest Rust that Cargo.toml names; needs rustup, which fetches it
+	rustup toolchain install --no-self-update --profile minimal $(MINIMUM_RUST)
+	cargo +$(MINIMUM_RUST) check --locked --workspace --target-dir target/minimum-rust
 
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf .venv .venv-* .stamps .stamps-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-* .stamps .stamps-* dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -f python/perdure/_core*.so
 	find python tests benches examples packaging -name __pycache__ -type d -prune -exec rm -rf {} +
 
