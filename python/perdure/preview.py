@@ -90,7 +90,8 @@ def build_preview(value: Any, config: PreviewConfig) -> dict[str, Any] | None:
     """Make a small view of a value: of its dicts, as deep as they nest, the fields that the rules let through.
 
     Lists are gone through as if their dicts were one: of what several of them say, the last one shows. What stands in a
-    list without a key is left out, as are empty dicts and fields whose key holds a dot.
+    list without a key is left out, as are empty dicts and fields whose key holds a dot. What stands under an empty key
+    of the root stands in the root.
 
     Args:
         value: What the preview is of.
@@ -154,7 +155,8 @@ def _visible(value: dict[Any, Any], config: PreviewConfig) -> Iterator[tuple[_Ke
 def _inside(keys: _Keys, container: dict[Any, Any] | list[Any]) -> Iterator[tuple[_Keys, Any]]:
     if isinstance(container, list):
         return ((keys, item) for item in container if isinstance(item, dict | list))
-    return (((*keys, str(key)), value) for key, value in container.items() if "." not in str(key))
+    around = () if keys == ("",) else keys  # an empty key of the root is no part of the paths below it
+    return (((*around, str(key)), value) for key, value in container.items() if "." not in str(key))
 
 
 def _put(shown: dict[str, Any], keys: _Keys, value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aws_durable_execution_sdk_python import preview as official
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perdure import preview as ours
@@ -31,6 +31,11 @@ def config(module: Any, mode: str, lists: list[list[tuple[str, str]]], **more: A
     return module.PreviewConfig(module.PreviewMode(mode), include, exclude, mask, **more)
 
 
+@example({"": {"id": None}}, "INCLUDE_ALL", [[], [], []], 12)
+@example({"": {"": {"id": 1}, "user": {"": 2}}, "email": {"": {"id": 3}}}, "INCLUDE_ALL", [[], [], []], 4096)
+@example({"id": 1, "": [{"id": 2}]}, "INCLUDE_ALL", [[], [], []], 4096)
+@example({"": {"id": 1, "user": 2}}, "INCLUDE_ALL", [[], [("id", "PATH")], [("", "PATH")]], 4096)
+@example({"": {"id": 1, "user": 2}}, "EXCLUDE_ALL", [[("id", "PATH"), ("", "ANYWHERE")], [], []], 4096)
 @given(
     value=st.dictionaries(KEYS, VALUES, max_size=5) | VALUES,
     mode=st.sampled_from(["INCLUDE_ALL", "EXCLUDE_ALL"]),
