@@ -64,6 +64,7 @@ __all__ = [
     "Listeners",
     "NativeClient",
     "Operation",
+    "OperationFields",
     "Ready",
     "Scope",
     "Teller",
@@ -1225,7 +1226,7 @@ class Teller:
     What derives from it has methods for the rest: ``operation_found(operation)`` for those of which something is
     recorded, ``tell_end(key, raw)`` for ends that need care, ``tell_again(operation, error)`` for contexts that ran
     again for their result, ``gave_early(operation)`` and ``tell_late()`` for what is recorded after it has given its
-    result, ``function_failed(fields, error)``, ``operation_failed(operation, error)``, and
+    result, ``function_failed(known, error)``, ``operation_failed(operation, error)``, and
     ``first_heard()``, which gives the lock to release when an answer comes. The others are those of
     `perdure.engine.hooks.Hooks`.
 
@@ -1285,8 +1286,8 @@ class Teller:
     def telling(self, known: dict[str, Any], function: Any) -> Callable[..., Any]:
         """Give such a function, of what is known of it but the time."""
 
-    def end_function(self, known: dict[str, Any], outcome: Any, error: Any) -> None:
-        """Tell of a function that has ended, of what is known of it but the time; that becomes the info's own."""
+    def end_function(self, known: OperationFields, outcome: Any, error: Any) -> None:
+        """Tell of a function that has ended, of what is known of it but the time."""
 
     def operation_gave(self, operation: Operation, value: Any, *, by_default: bool) -> None:
         """Tell of the end of a step, a condition or a context."""
@@ -1297,6 +1298,27 @@ class Teller:
     def tell_recorded_end(self, raw: _Wire) -> None:
         """Tell of the end of an operation, as it is recorded."""
 
+@disjoint_base
+class OperationFields:
+    """What an `OperationInfo` of `perdure.plugin` keeps its fields in; made without any, whatever it is called with."""
+
+    operation_id: Any
+    operation_type: Any
+    sub_type: Any
+    name: Any
+    parent_id: Any
+    start_time: Any
+    is_replayed: Any
+    status: Any
+    end_time: Any
+    result: Any
+    error: Any
+    attempt: Any
+    is_replay_children: Any
+    outcome: Any
+
+    def __new__(cls, *given: Any, **named: Any) -> Self: ...
+
 def info_at_work(operation: Operation) -> dict[str, Any]:
     """Give the fields of an `OperationInfo` of an operation that is at work."""
 
@@ -1304,10 +1326,10 @@ def info_recorded(raw: _Wire) -> dict[str, Any]:
     """Give the fields of an `OperationInfo` of a recorded operation."""
 
 def operation_start_info(fields: dict[str, Any]) -> Any:
-    """Make an `OperationStartInfo` of its fields, which become its own."""
+    """Make an `OperationStartInfo` of its fields."""
 
 def operation_end_info(fields: dict[str, Any]) -> Any:
-    """Make an `OperationEndInfo` of its fields, which become its own."""
+    """Make an `OperationEndInfo` of its fields."""
 
 def moment(value: Any) -> datetime | None:
     """Give a moment as the wire has it, in Unix milliseconds or as a datetime; None for none, or for an odd one."""

@@ -21,8 +21,9 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from perdure._core import OperationFields
 from perdure.lambda_service import DurableExecutionInvocationOutput, ErrorObject, Operation, OperationStatus
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ __all__ = [
     "UserFunctionOutcome",
     "UserFunctionStartInfo",
 ]
+
+T = TypeVar("T")
 
 _DETAILS = ("step_details", "context_details", "callback_details", "chained_invoke_details")
 
@@ -99,8 +102,20 @@ class UserFunctionOutcome(Enum):
         return cls.SUCCEEDED if error is None else cls.FAILED
 
 
+def _native(cls: type[T]) -> type[T]:
+    """Have the fields of a dataclass be those of its native base, which defaults that it has as attributes would hide.
+
+    Where there is no default, ``field()`` says so; else the base's own attribute would be taken for one.
+    """
+    for one in fields(cls):  # type: ignore[arg-type]
+        if one.name in vars(cls):
+            delattr(cls, one.name)
+    return cls
+
+
+@_native
 @dataclass(frozen=True)
-class OperationInfo:
+class OperationInfo(OperationFields):
     """An operation, as it is recorded or about to be.
 
     Args:
@@ -119,14 +134,16 @@ class OperationInfo:
 
     """
 
-    operation_id: str
-    operation_type: OperationType
-    sub_type: str | None
-    name: str | None
-    parent_id: str | None
-    start_time: dt.datetime | None
-    is_replayed: bool
-    status: OperationStatus
+    __slots__ = ()
+
+    operation_id: str = field()
+    operation_type: OperationType = field()
+    sub_type: str | None = field()
+    name: str | None = field()
+    parent_id: str | None = field()
+    start_time: dt.datetime | None = field()
+    is_replayed: bool = field()
+    status: OperationStatus = field()
     end_time: dt.datetime | None = field(default=None, kw_only=True)
     result: str | None = field(default=None, kw_only=True)
     error: ErrorObject | None = field(default=None, kw_only=True)
@@ -142,6 +159,26 @@ class OperationInfo:
 
         """
         return OperationInfo(**operation_fields(operation), is_replayed=is_replayed)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """The fields, for ``vars``: an info has no dict of its own."""
+        return _fields(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _bare, (type(self),), {**self.__dict__, **_fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+def _fields(info: OperationInfo) -> dict[str, Any]:
+    return {one.name: getattr(info, one.name) for one in fields(info)}
+
+
+def _bare(kind: type[OperationInfo]) -> OperationInfo:
+    return kind.__new__(kind)
 
 
 def operation_fields(operation: Operation) -> dict[str, Any]:
@@ -163,14 +200,20 @@ def operation_fields(operation: Operation) -> dict[str, Any]:
     }
 
 
+@_native
 @dataclass(frozen=True)
 class OperationStartInfo(OperationInfo):
     """An operation that begins, or that an earlier invocation began and that is not over."""
 
+    __slots__ = ()
 
+
+@_native
 @dataclass(frozen=True)
 class OperationEndInfo(OperationInfo):
     """An operation that is over."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +232,7 @@ class OperationChangeInfo:
     operations: Mapping[str, OperationInfo]
 
 
+@_native
 @dataclass(frozen=True)
 class UserFunctionStartInfo(OperationInfo):
     """A function of the user's that an operation is about to call: a step's, a check, that of a context or branch.
@@ -198,9 +242,12 @@ class UserFunctionStartInfo(OperationInfo):
 
     """
 
+    __slots__ = ()
+
     is_replay_children: bool = False
 
 
+@_native
 @dataclass(frozen=True)
 class UserFunctionEndInfo(OperationInfo):
     """A function of the user's that has ended.
@@ -211,8 +258,10 @@ class UserFunctionEndInfo(OperationInfo):
 
     """
 
-    is_replay_children: bool
-    outcome: UserFunctionOutcome
+    __slots__ = ()
+
+    is_replay_children: bool = field()
+    outcome: UserFunctionOutcome = field()
 
     @classmethod
     def from_start_info(

@@ -27,7 +27,7 @@ from perdure.plugin import OperationType, PropagationInput, PropagationMetadata,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure._core import Operation, Scope
+    from perdure._core import Operation, OperationFields, Scope
     from perdure.engine.flows import Flow
     from perdure.engine.hooks import Kind
     from perdure.engine.invocation import Invocation
@@ -186,7 +186,7 @@ class PluginHooks(Teller, Hooks):
 
     # ---- the user's functions
 
-    def function_failed(self, known: dict[str, Any], error: BaseException) -> None:
+    def function_failed(self, known: OperationFields, error: BaseException) -> None:
         """Tell of a function that has raised, while that is being handled; it stays as it was raised."""
         failed = _error(error) if isinstance(error, Exception) else None
         outcome = UserFunctionOutcome.INCOMPLETE if failed is None else UserFunctionOutcome.FAILED

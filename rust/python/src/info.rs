@@ -7,8 +7,9 @@ use perdure_core::operation::{Kind, Status};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDateTime, PyDict, PyFloat, PyInt, PyString, PyTzInfo};
+use pyo3::types::{PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyString, PyTzInfo};
 
+use crate::fields::Fields;
 use crate::operation::Operation;
 
 /// What an info tells of.
@@ -30,14 +31,13 @@ const NEVER: f64 = 253_402_300_800.0;
 /// The classes, and what stands in their instances.
 pub struct Infos {
     new: Py<PyAny>,
-    set: Py<PyAny>,
     classes: Vec<Py<PyAny>>,
     kinds: Vec<Py<PyAny>>,
     statuses: Vec<Py<PyAny>>,
     pub succeeded: Py<PyAny>,
     error: Py<PyAny>,
     /// The fields of an operation that has begun, but for its own.
-    blank: Py<PyDict>,
+    blank: Fields,
 }
 
 impl Infos {
@@ -47,87 +47,83 @@ impl Infos {
     }
 
     fn new(py: Python<'_>) -> PyResult<Self> {
-        let object = py.get_type::<PyAny>();
         let (plugin, service) = (py.import("perdure.plugin")?, py.import("perdure.lambda_service")?);
         let (types, statuses) = (plugin.getattr("OperationType")?, service.getattr("OperationStatus")?);
         let member = |class: &Bound<'_, PyAny>, value: &str| class.call1((value,)).map(Bound::unbind);
-        let infos = Self {
-            new: object.getattr("__new__")?.unbind(),
-            set: object.getattr("__setattr__")?.unbind(),
+        let mut infos = Self {
+            new: py.get_type::<Fields>().getattr("__new__")?.unbind(),
             classes: CLASSES.iter().map(|name| Ok(plugin.getattr(*name)?.unbind())).collect::<PyResult<_>>()?,
             kinds: Kind::ALL.iter().map(|kind| member(&types, kind.as_str())).collect::<PyResult<_>>()?,
             statuses: Status::ALL.iter().map(|status| member(&statuses, status.as_str())).collect::<PyResult<_>>()?,
             succeeded: plugin.getattr("UserFunctionOutcome")?.getattr("SUCCEEDED")?.unbind(),
             error: service.getattr("ErrorObject")?.getattr("from_dict")?.unbind(),
-            blank: PyDict::new(py).unbind(),
+            blank: Fields::none(py),
         };
-        let blank = infos.blank.bind(py);
-        for field in ["operation_id", "operation_type", "sub_type", "name", "parent_id", "start_time"] {
-            blank.set_item(PyString::intern(py, field), py.None())?;
-        }
-        blank.set_item(intern!(py, "is_replayed"), false)?;
-        blank.set_item(intern!(py, "status"), infos.status(py, Status::Started))?;
-        for field in ["end_time", "result", "error", "attempt"] {
-            blank.set_item(PyString::intern(py, field), py.None())?;
-        }
+        infos.blank.is_replayed = PyBool::new(py, false).to_owned().into_any().unbind();
+        infos.blank.status = infos.status(py, Status::Started);
         Ok(infos)
     }
 
-    /// Makes an info of its fields, which become its own.
-    pub fn make<'py>(&self, py: Python<'py>, class: Class, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    /// Makes an info of its fields.
+    pub fn make<'py>(&self, py: Python<'py>, class: Class, fields: Fields) -> PyResult<Bound<'py, PyAny>> {
         let info = self.new.bind(py).call1((&self.classes[class as usize],))?;
-        self.set.bind(py).call1((&info, intern!(py, "__dict__"), fields))?;
+        *info.cast::<Fields>()?.borrow_mut() = fields;
         Ok(info)
     }
 
-    /// The fields of an operation that is at work, which become an info's own.
-    pub fn at_work<'py>(&self, py: Python<'py>, operation: &Operation) -> PyResult<Bound<'py, PyDict>> {
-        operation.fields(py, || self.begun(py, operation))?.copy()
+    /// The fields of an operation that is at work.
+    pub fn at_work(&self, py: Python<'_>, operation: &Operation) -> Fields {
+        operation.fields(|| self.begun(py, operation)).again(py)
     }
 
-    fn begun<'py>(&self, py: Python<'py>, operation: &Operation) -> PyResult<Bound<'py, PyDict>> {
-        let begun = operation.begun();
-        let fields = self.blank.bind(py).copy()?;
-        fields.set_item(intern!(py, "operation_id"), begun.place.id.hex().as_str())?;
-        fields.set_item(intern!(py, "operation_type"), self.kind(py, begun.kind()))?;
-        fields.set_item(intern!(py, "sub_type"), begun.sub_type.as_str())?;
+    fn begun(&self, py: Python<'_>, operation: &Operation) -> Fields {
+        let (begun, mut fields) = (operation.begun(), self.blank.again(py));
+        let text = |text: &str| PyString::new(py, text).into_any().unbind();
+        fields.operation_id = text(begun.place.id.hex().as_str());
+        fields.operation_type = self.kind(py, begun.kind());
+        fields.sub_type = text(begun.sub_type.as_str());
         if let Some(name) = begun.name.as_deref() {
-            fields.set_item(intern!(py, "name"), name)?;
+            fields.name = text(name);
         }
         if let Some(parent) = begun.place.parent {
-            fields.set_item(intern!(py, "parent_id"), parent.hex().as_str())?;
+            fields.parent_id = text(parent.hex().as_str());
         }
-        Ok(fields)
+        fields
     }
 
     /// The fields of a recorded operation.
-    pub fn recorded<'py>(&self, raw: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+    pub fn recorded(&self, raw: &Bound<'_, PyDict>) -> PyResult<Fields> {
         let py = raw.py();
-        let fields = self.blank.bind(py).copy()?;
         let kind = word(raw, intern!(py, "Type"), Kind::parse)?.unwrap_or(Kind::Unknown);
         let status = word(raw, intern!(py, "Status"), Status::parse)?.unwrap_or(Status::Unknown);
-        fields.set_item(intern!(py, "operation_type"), self.kind(py, kind))?;
-        fields.set_item(intern!(py, "status"), self.status(py, status))?;
+        self.recorded_as(raw, kind, status)
+    }
+
+    /// The same where it is known what kind of operation it is, and where it stands.
+    pub fn recorded_as(&self, raw: &Bound<'_, PyDict>, kind: Kind, status: Status) -> PyResult<Fields> {
+        let (py, mut fields) = (raw.py(), self.blank.again(raw.py()));
+        fields.operation_type = self.kind(py, kind);
+        fields.status = self.status(py, status);
         let members = [
-            (intern!(py, "Id"), intern!(py, "operation_id")),
-            (intern!(py, "Name"), intern!(py, "name")),
-            (intern!(py, "ParentId"), intern!(py, "parent_id")),
+            (intern!(py, "Id"), &mut fields.operation_id),
+            (intern!(py, "Name"), &mut fields.name),
+            (intern!(py, "ParentId"), &mut fields.parent_id),
         ];
         for (member, field) in members {
             if let Some(value) = raw.get_item(member)? {
-                fields.set_item(field, value)?;
+                *field = value.unbind();
             }
         }
         if let Some(sub_type) = raw.get_item(intern!(py, "SubType"))?
             && sub_type.is_truthy()?
         {
-            fields.set_item(intern!(py, "sub_type"), sub_type)?;
+            fields.sub_type = sub_type.unbind();
         }
         if let Some(began) = raw.get_item(intern!(py, "StartTimestamp"))? {
-            fields.set_item(intern!(py, "start_time"), moment(&began))?;
+            fields.start_time = moment(&began).unbind();
         }
         if let Some(ended) = raw.get_item(intern!(py, "EndTimestamp"))? {
-            fields.set_item(intern!(py, "end_time"), moment(&ended))?;
+            fields.end_time = moment(&ended).unbind();
         }
         let details = match kind {
             Kind::Step => intern!(py, "StepDetails"),
@@ -139,23 +135,23 @@ impl Infos {
         if let Some(details) = raw.get_item(details)?
             && let Ok(details) = details.cast::<PyDict>()
         {
-            self.details(&fields, details)?;
+            self.details(&mut fields, details)?;
         }
         Ok(fields)
     }
 
-    fn details(&self, fields: &Bound<'_, PyDict>, details: &Bound<'_, PyDict>) -> PyResult<()> {
-        let py = fields.py();
+    fn details(&self, fields: &mut Fields, details: &Bound<'_, PyDict>) -> PyResult<()> {
+        let py = details.py();
         if let Some(result) = details.get_item(intern!(py, "Result"))? {
-            fields.set_item(intern!(py, "result"), result)?;
+            fields.result = result.unbind();
         }
         if let Some(attempt) = details.get_item(intern!(py, "Attempt"))? {
-            fields.set_item(intern!(py, "attempt"), attempt)?;
+            fields.attempt = attempt.unbind();
         }
         if let Some(error) = details.get_item(intern!(py, "Error"))?
             && !error.is_none()
         {
-            fields.set_item(intern!(py, "error"), self.error.bind(py).call1((error,))?)?;
+            fields.error = self.error.bind(py).call1((error,))?.unbind();
         }
         Ok(())
     }
@@ -220,26 +216,26 @@ pub fn word<T>(
     Ok(text.and_then(|text| text.to_str().ok()).and_then(parse))
 }
 
-/// An `OperationStartInfo` of its fields, which become its own.
+/// An `OperationStartInfo` of its fields.
 #[pyfunction]
 pub fn operation_start_info<'py>(fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
-    Infos::get(fields.py())?.make(fields.py(), Class::Start, fields)
+    Infos::get(fields.py())?.make(fields.py(), Class::Start, Fields::of(fields)?)
 }
 
-/// An `OperationEndInfo` of its fields, which become its own.
+/// An `OperationEndInfo` of its fields.
 #[pyfunction]
 pub fn operation_end_info<'py>(fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
-    Infos::get(fields.py())?.make(fields.py(), Class::End, fields)
+    Infos::get(fields.py())?.make(fields.py(), Class::End, Fields::of(fields)?)
 }
 
 /// The fields of an info of an operation that is at work.
 #[pyfunction]
 pub fn info_at_work<'py>(py: Python<'py>, operation: &Operation) -> PyResult<Bound<'py, PyDict>> {
-    Infos::get(py)?.at_work(py, operation)
+    Infos::get(py)?.at_work(py, operation).dict(py)
 }
 
 /// The fields of an info of a recorded operation.
 #[pyfunction]
 pub fn info_recorded<'py>(raw: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-    Infos::get(raw.py())?.recorded(raw)
+    Infos::get(raw.py())?.recorded(raw)?.dict(raw.py())
 }

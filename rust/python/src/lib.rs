@@ -10,6 +10,7 @@ mod custody;
 mod errand;
 mod errors;
 mod execution;
+mod fields;
 mod followed;
 mod hand;
 mod info;
@@ -58,8 +59,8 @@ mod _core {
     #[pymodule_export]
     use super::{
         answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,
-        execution::Execution, listeners::Listeners, operation::Operation, ready::Ready, scope::Scope, teller::Teller,
-        told::Told, updates::Updates,
+        execution::Execution, fields::Fields, listeners::Listeners, operation::Operation, ready::Ready, scope::Scope,
+        teller::Teller, told::Told, updates::Updates,
     };
 
     #[pymodule_init]

@@ -20,6 +20,7 @@ use crate::codes::{FAILED, INTERRUPTED, PENDING, RECORDED, RUN, START};
 use crate::custody::{self, Mark};
 use crate::errand::Errand;
 use crate::errors::Error;
+use crate::fields::Fields;
 use crate::scope::Scope;
 use crate::shared::{Shared, State};
 use crate::text::{Text, Value};
@@ -48,7 +49,7 @@ pub struct Operation {
     /// Its context, once that is open.
     inner: OnceLock<ScopeId>,
     /// What plugins are told of it, once they are told anything.
-    fields: OnceLock<Py<PyDict>>,
+    fields: OnceLock<Fields>,
     mark: Mark,
 }
 
@@ -107,16 +108,13 @@ impl Operation {
     }
 
     /// What plugins are told of it, made the first time.
-    pub fn fields<'py>(
-        &self,
-        py: Python<'py>,
-        make: impl FnOnce() -> PyResult<Bound<'py, PyDict>>,
-    ) -> PyResult<&Bound<'py, PyDict>> {
+    pub fn fields(&self, make: impl FnOnce() -> Fields) -> &Fields {
         if let Some(fields) = self.fields.get() {
-            return Ok(fields.bind(py));
+            return fields;
         }
-        let fields = make()?.unbind();
-        Ok(self.fields.get_or_init(|| fields).bind(py))
+        // Not by `get_or_init`: no Python object may be made while others wait for it.
+        let fields = make();
+        self.fields.get_or_init(|| fields)
     }
 
     pub fn decision(&self) -> u8 {

@@ -9,9 +9,10 @@ use perdure_core::operation::Kind;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyIterator, PyString, PyTuple};
 
 use crate::codes::RUN;
+use crate::fields::Fields;
 use crate::followed::Followed;
 use crate::info::{self, Class, Infos};
 use crate::listeners::{Hook, Listeners};
@@ -89,7 +90,7 @@ impl Teller {
         // The start of an invoke is told when the plugins were asked for what goes along with it.
         if (kind != Kind::ChainedInvoke || operation.decision() == RUN) && self.has(Hook::OperationStart) {
             let infos = Infos::get(py)?;
-            self.tell(Hook::OperationStart, &infos.make(py, Class::Start, &infos.at_work(py, operation)?)?)?;
+            self.tell(Hook::OperationStart, &infos.make(py, Class::Start, infos.at_work(py, operation))?)?;
         }
         Ok(())
     }
@@ -115,12 +116,19 @@ impl Teller {
         }
         let Some(raw) = told.take_end(py, id) else { return Ok(()) };
         let infos = Infos::get(py)?;
-        this.tell(Hook::OperationEnd, &infos.make(py, Class::End, &infos.recorded(&raw)?)?)
+        let fields = infos.recorded_as(&raw, end.kind, end.status)?;
+        this.tell(Hook::OperationEnd, &infos.make(py, Class::End, fields)?)
     }
 
     fn end_slowly(slf: &Bound<'_, Self>, id: &OperationId, raw: Option<Bound<'_, PyDict>>) -> PyResult<()> {
         let id = PyString::new(slf.py(), id.hex().as_str());
         slf.call_method1(intern!(slf.py(), "tell_end"), (id, raw)).map(drop)
+    }
+
+    /// Tells of a function that has ended, of what is known of it but the time.
+    fn tell_function_end(&self, py: Python<'_>, known: Fields, outcome: Py<PyAny>, error: Py<PyAny>) -> PyResult<()> {
+        let known = Fields { end_time: self.now(py)?.unbind(), outcome: Some(outcome), error, ..known };
+        self.tell(Hook::FunctionEnd, &Infos::get(py)?.make(py, Class::FunctionEnd, known)?)
     }
 
     /// Tells of the end of a step, a condition or a context.
@@ -227,18 +235,22 @@ impl Teller {
             return Ok(function);
         }
         let is_fresh = this.begun().fresh.remove(&operation.get().begun().place.id);
-        let known = Infos::get(py)?.at_work(py, operation.get())?;
+        let mut known = Infos::get(py)?.at_work(py, operation.get());
         if is_fresh {
-            known.set_item(intern!(py, "attempt"), 1)?;
+            known.attempt = 1_u32.into_pyobject(py)?.into_any().unbind();
         }
-        known.set_item(intern!(py, "is_replay_children"), is_again)?;
+        known.is_replay_children = Some(PyBool::new(py, is_again).to_owned().into_any().unbind());
         let teller = slf.clone().unbind();
         let has_attempts = kind != "context";
-        Ok(Bound::new(py, Function { teller, inner: function.unbind(), known: known.unbind(), has_attempts })?
-            .into_any())
+        Ok(Bound::new(py, Function { teller, inner: function.unbind(), known, has_attempts })?.into_any())
     }
 
-    fn telling<'py>(slf: &Bound<'py, Self>, known: Py<PyDict>, function: Py<PyAny>) -> PyResult<Bound<'py, Function>> {
+    fn telling<'py>(
+        slf: &Bound<'py, Self>,
+        known: &Bound<'py, PyDict>,
+        function: Py<PyAny>,
+    ) -> PyResult<Bound<'py, Function>> {
+        let known = Fields::of(known)?;
         Bound::new(slf.py(), Function { teller: slf.clone().unbind(), inner: function, known, has_attempts: false })
     }
 
@@ -264,22 +276,13 @@ impl Teller {
         Self::outcome(slf, operation, Some(error))
     }
 
-    fn end_function(
-        &self,
-        known: &Bound<'_, PyDict>,
-        outcome: &Bound<'_, PyAny>,
-        error: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let py = known.py();
-        known.set_item(intern!(py, "end_time"), self.now(py)?)?;
-        known.set_item(intern!(py, "outcome"), outcome)?;
-        known.set_item(intern!(py, "error"), error)?;
-        self.tell(Hook::FunctionEnd, &Infos::get(py)?.make(py, Class::FunctionEnd, known)?)
+    fn end_function(&self, known: &Bound<'_, Fields>, outcome: Py<PyAny>, error: Py<PyAny>) -> PyResult<()> {
+        self.tell_function_end(known.py(), known.borrow().again(known.py()), outcome, error)
     }
 
     fn tell_recorded_end(&self, raw: &Bound<'_, PyDict>) -> PyResult<()> {
         let (py, infos) = (raw.py(), Infos::get(raw.py())?);
-        self.tell(Hook::OperationEnd, &infos.make(py, Class::End, &infos.recorded(raw)?)?)
+        self.tell(Hook::OperationEnd, &infos.make(py, Class::End, infos.recorded(raw)?)?)
     }
 }
 
@@ -288,21 +291,22 @@ impl Teller {
 pub struct Function {
     teller: Py<Teller>,
     inner: Py<PyAny>,
-    known: Py<PyDict>,
+    known: Fields,
     has_attempts: bool,
 }
 
 impl Function {
     /// Tells of its beginning; gives what is known of it.
-    fn begin<'py>(&self, given: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyDict>> {
+    fn begin(&self, given: &Bound<'_, PyTuple>) -> PyResult<Fields> {
         let (py, teller) = (given.py(), self.teller.get());
-        let known = self.known.bind(py).copy()?;
-        known.set_item(intern!(py, "start_time"), teller.now(py)?)?;
+        let mut known = self.known.again(py);
+        known.start_time = teller.now(py)?.unbind();
         if self.has_attempts {
-            known.set_item(intern!(py, "attempt"), attempt(&given.get_item(given.len() - 1)?)?)?;
+            known.attempt = attempt(&given.get_item(given.len() - 1)?)?.unbind();
         }
         if teller.has(Hook::FunctionStart) {
-            teller.tell(Hook::FunctionStart, &Infos::get(py)?.make(py, Class::FunctionStart, &known.copy()?)?)?;
+            let info = Infos::get(py)?.make(py, Class::FunctionStart, known.again(py))?;
+            teller.tell(Hook::FunctionStart, &info)?;
         }
         Ok(known)
     }
@@ -335,14 +339,15 @@ impl Function {
         match self.inner.bind(py).call1(given) {
             Ok(value) => {
                 if teller.has(Hook::FunctionEnd) {
-                    let none = py.None();
-                    teller.end_function(&known, Infos::get(py)?.succeeded.bind(py), none.bind(py))?;
+                    let succeeded = Infos::get(py)?.succeeded.clone_ref(py);
+                    teller.tell_function_end(py, known, succeeded, py.None())?;
                 }
                 Ok(value)
             }
             Err(raised) => {
                 let raised = raised.into_value(py).into_bound(py);
                 if teller.has(Hook::FunctionEnd) {
+                    let known = Bound::new(py, known)?;
                     self.teller.bind(py).call_method1(intern!(py, "function_failed"), (known, &raised))?;
                 }
                 Err(PyErr::from_value(raised.into_any()))

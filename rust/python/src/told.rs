@@ -65,6 +65,7 @@ enum End {
 /// An end of which nobody was told yet.
 pub struct Ended<'py> {
     pub kind: Kind,
+    pub status: Status,
     pub raw: Bound<'py, PyDict>,
     /// Whether it is the only one that came in this invocation.
     pub is_only: bool,
@@ -173,7 +174,7 @@ impl Told {
         let operation = known.find(id).filter(|operation| operation.end != End::None)?;
         let (state, is_news) = (operation.states.last()?, operation.end != End::Unread);
         let is_only = is_news && known.ended.len() == 1;
-        Some(Ended { kind: state.kind, raw: state.raw.bind(py).clone(), is_only })
+        Some(Ended { kind: state.kind, status: state.status, raw: state.raw.bind(py).clone(), is_only })
     }
 
     /// Takes that out.
@@ -253,7 +254,7 @@ impl Told {
         parts: usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let infos = Infos::get(py)?;
-        let make = |raw| infos.make(py, Class::Operation, &infos.recorded(&raw)?);
+        let make = |raw| infos.make(py, Class::Operation, infos.recorded(&raw)?);
         self.at(py, key, parts).map(make).transpose()
     }
 
