@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -83,6 +82,7 @@ RESERVE_SHARE = 0.2
 """The reserve takes no larger share than this of the time that the invocation started with."""
 
 _BATCHED = Checkpointing.BATCHED.value
+_FOR_EVER = float("inf")
 
 __all__ = [
     "LAMBDA_RESPONSE_SIZE_LIMIT",
@@ -342,7 +342,7 @@ def _reserve(given: DurationLike | None) -> float | None:
         from perdure._duration import duration_seconds  # noqa: PLC0415  brings dataclasses along
 
         seconds = duration_seconds(given, "deadline_reserve")
-    if seconds is not None and not 0 <= seconds < math.inf:
+    if seconds is not None and not 0 <= seconds < _FOR_EVER:
         raise ValidationError(f"deadline_reserve must be 0 s or more, not {seconds} s: None turns it off")
     return seconds
 

@@ -6,7 +6,6 @@ The operations themselves are read by the core, which names what is odd about th
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from perdure._core import decode_json
@@ -24,6 +23,8 @@ Checkpoint: TypeAlias = "tuple[str | None, Operations, str | None]"
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"})
 """The statuses of operations that are over."""
+
+_INFINITY = float("inf")
 
 THE_EVENT, THE_ANSWER, A_PAGE = "the event", "the answer to a checkpoint", "a page of recorded operations"
 
@@ -113,7 +114,7 @@ def _in_milliseconds(inside: Wire, member: str) -> None:
     moment = inside[member]
     if isinstance(moment, str):
         moment = _seconds(moment)
-    if type(moment) is int or (isinstance(moment, float) and math.isfinite(moment * 1000)):
+    if type(moment) is int or (isinstance(moment, float) and -_INFINITY < moment * 1000 < _INFINITY):
         inside[member] = round(moment * 1000)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, INTERRUPTED, RECORDED, RUN
 from perdure._functions import PLAIN, ask, check_function, check_result
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 _A_STEP = ("a step", "a StepContext")
 
 
-class Bounds(NamedTuple):
-    """What bounds the attempts of a step.
+class Bounds:
+    """What bounds the attempts of a step. No named tuple: to make the class of one takes longer than this module's rest.
 
     Args:
         timeout: How long one may take.
@@ -65,12 +65,17 @@ class Bounds(NamedTuple):
 
     """
 
-    timeout: DurationLike | None = None
-    retry_if: Callable[[Exception], bool] | None = None
-    retryable_errors: RetryableErrors | None = None
+    __slots__ = ("retry_if", "retryable_errors", "timeout")
 
-
-_NO_BOUNDS = Bounds()
+    def __init__(
+        self,
+        timeout: DurationLike | None,
+        retry_if: Callable[[Exception], bool] | None,
+        retryable_errors: RetryableErrors | None,
+    ) -> None:
+        self.timeout = timeout
+        self.retry_if = retry_if
+        self.retryable_errors = retryable_errors
 
 
 def unpacked(options: dict[str, Any], retry: RetryStrategy | None) -> tuple[Any, Any, Any, Any, Any, Bounds | None]:
@@ -101,7 +106,8 @@ def unpacked(options: dict[str, Any], retry: RetryStrategy | None) -> tuple[Any,
 
 def bounds_of(config: StepConfig, given: Bounds | None) -> Bounds | None:
     """Give what bounds a step by its config, but for what it was given besides."""
-    return _bounds(*common.merge_bounds(config, *(given or _NO_BOUNDS)))
+    options = (None, None, None) if given is None else (given.timeout, given.retry_if, given.retryable_errors)
+    return _bounds(*common.merge_bounds(config, *options))
 
 
 def _bounds(timeout: Any, retry_if: Any, errors: Any) -> Bounds | None:
