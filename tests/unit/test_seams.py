@@ -34,6 +34,7 @@ REPLACED: dict[str, str] = {
     "setattr(sys.modules[module], name, value)": "a module's own name, once it has been asked for",
     "setattr(execution, name, state[name])": "an execution of its own making, as it was when it was kept",
     "setattr(target, name, value)": "a bench times what hooks are never asked about",
+    "delattr(cls, one.name)": "a class of its own making, whose defaults would hide where it keeps its fields",
 }
 """What is put in the place of another module's, and why."""
 

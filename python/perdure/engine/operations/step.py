@@ -56,7 +56,7 @@ _A_STEP = ("a step", "a StepContext")
 
 
 class Bounds:
-    """What bounds the attempts of a step. No named tuple: to make the class of one takes longer than this module's rest.
+    """What bounds the attempts of a step. No named tuple: to make its class takes longer than the rest of the module.
 
     Args:
         timeout: How long one may take.
