@@ -63,6 +63,8 @@ def _called(function: ast.expr) -> str | None:
         return None if function.id == "map" else function.id  # the builtin
     if isinstance(function, ast.Attribute) and (isinstance(function.value, ast.Name) or function.attr == "result"):
         return function.attr
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Attribute):
+        return function.attr if function.value.attr == "ctx" else None
     return None
 
 

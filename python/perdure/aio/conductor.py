@@ -34,6 +34,18 @@ logger = Log("perdure")
 CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)
 """What ends an invocation although no user code raised it: no user code sees it."""
 
+_INTERRUPTS = (KeyboardInterrupt, SystemExit)
+
+
+def is_end(error: BaseException) -> bool:
+    """Tell whether what a call to the service has raised ends the invocation, and is no failure of an operation's.
+
+    Besides what the engine raises, that is what a tool raises to cut the invocation off. An interrupt is another
+    matter: it leaves the loop.
+    """
+    return isinstance(error, CONTROL) or not isinstance(error, (Exception, *_INTERRUPTS))
+
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds after which the service is asked again whose clock is behind: at first, and at most."""
 
@@ -224,7 +236,9 @@ class Conductor:
         if self.is_alone():
             try:
                 self.core.wait(ticket, self.checkpoints)
-            except CONTROL as ended:
+            except BaseException as ended:
+                if not is_end(ended):
+                    raise
                 yield from self.stop(ended)
             return
         cancelled: CancelledError | None = None
@@ -276,6 +290,10 @@ class Conductor:
         else:
             return
         self._is_sending = True
+        self.send(call)
+
+    def send(self, call: Callable[[], None]) -> None:
+        """Have a call to the service made, and be told when it has ended (`sent`)."""
         if self._sender is None:
             self._sender = _Sender(self)
         self._sender.send(call)
@@ -285,7 +303,7 @@ class Conductor:
         self._is_sending = False
         if self.is_over:
             return
-        if isinstance(error, CONTROL):
+        if error is not None and is_end(error):
             self.halt(error)
             return
         waiting, self._waiting = self._waiting, []

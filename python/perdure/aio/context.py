@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perdure.engine.operations.batch import Branches
 
 
-def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
+def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make an operation one that is awaited."""
 
     @wraps(method)
@@ -60,7 +60,7 @@ class AsyncCallback(Callback[Any]):
 
     __slots__ = ()
 
-    result = _awaited(Callback.result)
+    result = awaited(Callback.result)
 
 
 class AsyncDurableContext(DurableContext):
@@ -129,15 +129,15 @@ class AsyncDurableContext(DurableContext):
             return _halted(self.conductor, ended)
 
     if not TYPE_CHECKING:
-        wait = _awaited(DurableContext.wait)
-        create_callback = _awaited(DurableContext.create_callback)
-        wait_for_callback = _awaited(DurableContext.wait_for_callback)
-        wait_for_condition = _awaited(DurableContext.wait_for_condition)
-        invoke = _awaited(DurableContext.invoke)
-        run_in_child_context = _awaited(DurableContext.run_in_child_context)
-        map = _awaited(DurableContext.map)
-        parallel = _awaited(DurableContext.parallel)
-        now = _awaited(DurableContext.now)
+        wait = awaited(DurableContext.wait)
+        create_callback = awaited(DurableContext.create_callback)
+        wait_for_callback = awaited(DurableContext.wait_for_callback)
+        wait_for_condition = awaited(DurableContext.wait_for_condition)
+        invoke = awaited(DurableContext.invoke)
+        run_in_child_context = awaited(DurableContext.run_in_child_context)
+        map = awaited(DurableContext.map)
+        parallel = awaited(DurableContext.parallel)
+        now = awaited(DurableContext.now)
 
 
-_step_with_options = _awaited(DurableContext.step)
+_step_with_options = awaited(DurableContext.step)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure.context import DurableContext
+    from perdure.engine.invocation import Invocation
     from perdure.types import LambdaContext
 
     Factory = Callable[[], asyncio.AbstractEventLoop] | None
@@ -58,13 +59,27 @@ def within_loop(
         _refuse_running(function)
         loop = _loops.take(factory)
         try:
-            conductor = Conductor(context.invocation, loop)
-            own = AsyncDurableContext(context.invocation, context.scope, conductor=conductor)
-            return conductor.run(inner, user_event, own)
+            invocation = context.invocation
+            invocation.is_asynchronous = True
+            lead, kind = _kinds(invocation)
+            conductor = lead(invocation, loop)
+            return conductor.run(inner, user_event, kind(invocation, context.scope, conductor=conductor))
         finally:
             _loops.give_back(factory, loop)
 
     return plain
+
+
+def _kinds(
+    invocation: Invocation,
+) -> tuple[Callable[[Invocation, Any], Conductor], type[AsyncDurableContext]]:
+    """Give what leads the tasks of an invocation, and the class of its contexts."""
+    hooks = invocation.hooks
+    if hooks is None:
+        return Conductor, AsyncDurableContext
+    from perdure.aio.watched import kind_of_conductor, kind_of_context  # noqa: PLC0415  only for those who look inside
+
+    return kind_of_conductor(hooks), kind_of_context(hooks)
 
 
 def _refuse_running(function: Any) -> None:

@@ -83,8 +83,16 @@ class Replays(Around):
     def after_operation(self, scope: Scope) -> None:
         """Log an operation that had ended before the invocation began."""
         self.inner.after_operation(scope)
+        self._log(scope.latest_id)
+
+    def after_awaited(self, operation_id: str) -> None:
+        """Log the same of one that was awaited."""
+        self.inner.after_awaited(operation_id)
+        self._log(operation_id)
+
+    def _log(self, operation_id: str) -> None:
         self._told.read()
-        raw = self._told.at(scope.latest_id, self._told.at_first)
+        raw = self._told.at(operation_id, self._told.at_first)
         if raw is not None and raw["Status"] in ENDED:
             named = raw.get("Name") or raw["Id"][:8]
             logger.debug("%s %s is replayed: %s", raw.get("SubType") or raw["Type"], named, raw["Status"])

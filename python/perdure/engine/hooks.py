@@ -91,6 +91,17 @@ class Hooks:
         """Whether the function of a step with a timeout gets a thread, and no more than its time."""
         return True
 
+    def has_loop_threads(self) -> bool:
+        """Whether an event loop has threads for calls to the service and for plain functions; else they hold it up."""
+        return True
+
+    def turns(self) -> int:
+        """Give for how many turns of an event loop what has come is kept from the task that awaits it.
+
+        Asked where other tasks may go on meanwhile, of an operation that has become durable or that can go on.
+        """
+        return 0
+
     def start_thread(self, threads: list[Any], function: Callable[..., None], *args: Any) -> None:
         """Start a thread of the engine's, that runs branches or sends what nobody waits for.
 
@@ -150,6 +161,14 @@ class Hooks:
 
         Args:
             scope: Whose operation it was: ``scope.latest_id`` is its id.
+
+        """
+
+    def after_awaited(self, operation_id: str) -> None:
+        """See that an operation of an ``async def`` handler has given its result or raised its failure, the same way.
+
+        Args:
+            operation_id: The operation's.
 
         """
 

@@ -47,6 +47,7 @@ class Invocation:
         "durable_execution_arn",
         "given_seconds",
         "hooks",
+        "is_asynchronous",
         "lambda_context",
         "margin",
         "threads",
@@ -67,6 +68,8 @@ class Invocation:
         self.clock = clock
         self.threads: list[Any] = []
         self.hooks = hooks
+        # Whether what functions give is awaited.
+        self.is_asynchronous = False
         self._told: Told | None = None
         self.given_seconds = given = remaining_seconds(lambda_context)
         self.margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)

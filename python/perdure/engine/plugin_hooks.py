@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._core import Teller, info_at_work, info_recorded, operation_end_info, operation_start_info
+from perdure.engine.awaited import Awaited
 from perdure.engine.hooks import Around, Hooks
 from perdure.engine.operations.common import wire_error
 from perdure.engine.plugin_changes import Changes, logger
@@ -184,7 +185,24 @@ class PluginHooks(Teller, Hooks):
                 self._early.pop(key, None)
                 self.tell_end(key, raw)
 
+    def after_awaited(self, operation_id: str) -> None:
+        """Tell of the end of an operation that was awaited."""
+        if self._has_ends:
+            self.told.read()
+            latest = self.told.latest(operation_id)
+            self.tell_end(operation_id, latest if latest is not None and latest["Status"] in ENDED else None)
+
     # ---- the user's functions
+
+    def function_gave(self, known: OperationFields, value: Any) -> Any:
+        """Give what a function has given that can be awaited; its end is told when that has ended, if it is awaited."""
+        if self._invocation.is_asynchronous:
+            return Awaited(value, partial(self._tell_success, known), partial(self.function_failed, known))
+        self._tell_success(known, value)
+        return value
+
+    def _tell_success(self, known: OperationFields, _value: Any) -> None:
+        self.end_function(known, UserFunctionOutcome.SUCCEEDED, None)
 
     def function_failed(self, known: OperationFields, error: BaseException) -> None:
         """Tell of a function that has raised, while that is being handled; it stays as it was raised."""
@@ -267,6 +285,11 @@ class BesideATool(Around, PluginHooks):
         """Have both hear of an operation."""
         self.inner.after_operation(scope)
         PluginHooks.after_operation(self, scope)
+
+    def after_awaited(self, operation_id: str) -> None:
+        """Have both hear of an operation."""
+        self.inner.after_awaited(operation_id)
+        PluginHooks.after_awaited(self, operation_id)
 
     def function(self, kind: Kind, operation: Operation, function: Any) -> Any:
         """Put both around a function, the plugins outside."""

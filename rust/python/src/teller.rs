@@ -339,6 +339,10 @@ impl Function {
         match self.inner.bind(py).call1(given) {
             Ok(value) => {
                 if teller.has(Hook::FunctionEnd) {
+                    if value.get_type().hasattr(intern!(py, "__await__"))? {
+                        let known = Bound::new(py, known)?;
+                        return self.teller.bind(py).call_method1(intern!(py, "function_gave"), (known, value));
+                    }
                     let succeeded = Infos::get(py)?.succeeded.clone_ref(py);
                     teller.tell_function_end(py, known, succeeded, py.None())?;
                 }
