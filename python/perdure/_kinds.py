@@ -18,6 +18,9 @@ _HOLDERS = (
     *(collections.abc.Mapping, collections.abc.MutableMapping, *_SETS, collections.abc.MutableSet),
 )
 """Generics whose items are converted; those of others, such as an iterator, are nobody's to look at."""
+_QUALIFIERS = (typing.Required, typing.NotRequired, typing.Final, getattr(typing, "ReadOnly", None))
+"""What may stand around the type of a field."""
+
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _BASICS = (str, int, float, bytes, list, dict, tuple)
 _ALIAS: Any = getattr(typing, "TypeAliasType", None)
@@ -52,21 +55,25 @@ class Kinds(NamedTuple):
 def kinds_of(annotation: Any, seen: frozenset[Any] = frozenset()) -> Kinds:
     """Look through a type, and the types of its fields."""
     if _ALIAS is not None and isinstance(annotation, _ALIAS):
-        return kinds_of(annotation.__value__, seen)
+        # One may mean itself, as that of what JSON can hold does.
+        return Kinds() if annotation in seen else kinds_of(annotation.__value__, seen | {annotation})
     if hasattr(annotation, "__supertype__"):
         return kinds_of(annotation.__supertype__, seen)
     origin = get_origin(annotation)
     if origin is None:
         return _of_class(annotation, seen) if isinstance(annotation, type) else Kinds()
-    if origin is typing.Literal:
-        return Kinds()
+    if origin is typing.Literal:  # an enum's member is lost as its enum is, and nobody converts it
+        found = Kinds()
+        for literal in get_args(annotation):
+            found |= kinds_of(type(literal), seen)
+        return found
     arguments = get_args(annotation)[:1] if origin is Annotated else get_args(annotation)
     found = Kinds()
     if origin in _DICTS and arguments[:1] != (str,):
         found = Kinds(keys=True)
     for argument in arguments:
         found |= kinds_of(argument, seen)
-    if origin is Annotated or origin is typing.Union or origin is types.UnionType or origin in _HOLDERS:
+    if origin in (Annotated, typing.Union, types.UnionType, *_HOLDERS, *_QUALIFIERS):
         return found | kinds_of(origin, seen)
     own = kinds_of(origin, seen)
     is_alias = _ALIAS is not None and isinstance(origin, _ALIAS)
@@ -131,9 +138,13 @@ def is_batch(cls: Any) -> bool:
 
 def without_none(annotation: Any) -> Any:
     """Give a type without what it is wrapped in: aliases, metadata, and a None that it may be instead."""
+    seen = set()
     while True:
         origin = get_origin(annotation)
         if _ALIAS is not None and isinstance(annotation, _ALIAS):
+            if annotation in seen:  # it means nothing but itself
+                return annotation
+            seen.add(annotation)
             annotation = annotation.__value__
         elif origin is Annotated:
             annotation = get_args(annotation)[0]

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Required, TypedDict
 from unittest.mock import MagicMock
 
 import pydantic
@@ -135,6 +135,11 @@ class MyDict(dict[str, int]):
     pass
 
 
+class Partial(TypedDict, total=False):
+    prices: Required[list[Price]]
+    tags: NotRequired[set[str]]
+
+
 class Sku(str):
     __slots__ = ()
 
@@ -160,6 +165,10 @@ class Sku(str):
         (tuple[int, str], KEPT),
         (Price, LOST),
         (dict[str, list[Price | None]], LOST),
+        (Partial, LOST),
+        (Literal["a", 1] | None, KEPT),
+        (Literal[Color.RED], LOST),
+        (Literal[Status.OPEN] | None, LOOSE),
     ],
 )
 def test_what_plain_data_loses_of_a_type(of: Any, lost: int) -> None:
@@ -306,6 +315,35 @@ def text[T](step) -> "tuple[Price, T]": ...
         assert typed_of(names[name]).read([{"amount": 1}]) == [Price(1)]  # type: ignore[arg-type]
     for name in ("both", "text"):
         assert typed_of(names[name]).read(({"amount": 1}, "x")) == (Price(1), "x")  # type: ignore[arg-type]
+
+
+def test_fields_of_a_typed_dict_are_converted_whatever_stands_around_their_types() -> None:
+    data: Partial = {"prices": [Price(1)], "tags": {"a"}}
+    text = converter(Partial).serialize(data, CONTEXT)
+    assert converter(Partial).deserialize(text, CONTEXT) == data
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of CPython 3.12")
+def test_an_alias_may_mean_itself() -> None:
+    names: dict[str, Any] = {"Price": Price}
+    source = """
+type Json = dict[str, Json] | list[Json] | str | int | float | bool | None
+type Prices = dict[str, Prices] | list[Price]
+type Many[T] = dict[str, Many[T]] | list[T]
+type Nothing = Nothing | None
+def json(step) -> Json: ...
+def inside(step) -> dict[str, list[Json]]: ...
+def nothing(step) -> Nothing: ...
+def prices(step) -> Prices: ...
+def many(step) -> Many[Price]: ...
+"""
+    exec(source, names)  # noqa: S102  the syntax is too new for some
+    for name in ("json", "inside", "nothing"):
+        assert typed_of(names[name]) is None
+    for of in (names["Prices"], names["Many"][Price]):
+        assert kinds_of(of).lost == LOST
+    for name in ("prices", "many"):
+        typed_of(names[name])  # which msgspec does not convert: values are left alone
 
 
 def test_a_function_is_remembered_as_long_as_it_lives() -> None:
