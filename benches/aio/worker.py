@@ -259,4 +259,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

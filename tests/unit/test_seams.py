@@ -16,6 +16,7 @@ PRIVATE: dict[str, str] = {
     "sys._current_frames": "documented",
     "sys._xoptions": "documented",
     "os._exit": "documented",
+    "events._get_running_loop": "documented, for implementers of event loops",
     "events._set_running_loop": "documented, for implementers of event loops",
     "task._log_destroy_pending": "a task that is unwound here never ends; asyncio itself says so in this way",
     "task._log_traceback": "what an unwound task raises is of no consequence; asyncio itself says so in this way",

@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 import sys
 from asyncio import CancelledError
-from collections import deque
 from contextvars import Context, copy_context
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
+from weakref import ref
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_THREADS
@@ -91,6 +90,21 @@ class Parked:
         self.pause = _FIRST_PAUSE
 
 
+def _guarded(method: Callable[..., None]) -> Any:
+    """Make a callback of the loop end the invocation by what it raises, which the loop would only log."""
+
+    @wraps(method)
+    def call(conductor: Conductor, *given: Any) -> None:
+        try:
+            method(conductor, *given)
+        except BaseException as error:
+            conductor.fall(error)
+            if not isinstance(error, Exception):
+                raise
+
+    return call
+
+
 class Conductor:
     """Leads the tasks of one invocation.
 
@@ -100,48 +114,55 @@ class Conductor:
 
     """
 
+    # What most invocations never set is here: an empty one pays for each attribute.
+    at_work = 0
+    """Functions of steps and checks that are awaited, or that threads run."""
+    outside = 0
+    """Threads that the loop was given work for."""
+    activity = 0
+    is_probing = False
+    is_over = False
+    _has_ended = False
+    _is_drained = False
+    _starts = False
+    _handler: asyncio.Task[Any] | None = None
+    # Calls to the service.
+    _news_wanted: float | None = None
+    _is_sending = False
+    _pumps = False
+    _sender: _Sender | None = None
+    _heard = 0
+    # How many functions of the user's have a thread.
+    _threads = 0
+    # Own timers.
+    _deadline: Any = None
+    _alarm: Any = None
+    _alarm_at = 0.0
+    # How it ends, and what tells that it has.
+    _ended: asyncio.Future[Any] | None = None
+    _error: BaseException | None = None
+    _result: Any = None
+
     def __init__(self, invocation: Invocation, loop: Any) -> None:
         self.invocation = invocation
         self.core = invocation.core
         self.checkpoints = invocation.checkpoints
         self.loop = loop
-        # Functions of steps and checks that are awaited, or that threads run.
-        self.at_work = 0
         self.parked: dict[Parked, None] = {}
         self.batches: list[Batch] = []
         # Operations that were called, and that nobody has awaited yet.
         self._new: list[Job] = []
-        self._starts = False
         # Those that run for themselves, since nobody awaited them in time.
         self.unawaited: dict[Job, None] = {}
         # Tasks of the invocation, in the order in which they were made; ended ones are dropped in time.
         self.tasks: list[asyncio.Task[Any]] = []
         self._contexts: dict[asyncio.Task[Any], Context] = {}
-        self._handler: asyncio.Task[Any] | None = None
-        self._is_drained = False
         # Who waits until an update is durable.
         self._waiting: list[tuple[int, asyncio.Future[Any]]] = []
-        self._news_wanted: float | None = None
-        self._is_sending = False
-        self._pumps = False
-        self._sender: _Sender | None = None
-        self._heard = 0
-        # Functions of the user's that wait for a thread, and how many have one.
-        self._queued: deque[Callable[[], None]] = deque()
-        self._threads = 0
-        # The rest: see `perdure.aio.rest`.
-        self.activity = 0
-        self.is_probing = False
+        # Functions of the user's that wait for a thread.
+        self._queued: list[Callable[[], None]] = []
         self.timers: dict[int, Any] = {}
-        self.outside = 0
-        self._alarm: Any = None
-        self._alarm_at = 0.0
-        self._generators: WeakSet[Any] = WeakSet()
-        # How it ends.
-        self.is_over = False
-        self._ended: asyncio.Future[Any] = asyncio.Future(loop=loop)
-        self._error: BaseException | None = None
-        self._result: Any = None
+        self._generators: list[Any] = []
 
     # ---- what the loop tells
 
@@ -207,6 +228,7 @@ class Conductor:
             # In the second turn from now: whoever makes tasks of operations has them begin in the first.
             self.loop.call_soon(self.loop.call_soon, self._start_new)
 
+    @_guarded
     def _start_new(self) -> None:
         self._starts = False
         new, self._new = self._new, []
@@ -278,6 +300,7 @@ class Conductor:
             # In the next turn: whoever is ready now has queued its updates by then.
             self.loop.call_soon(self._pump)
 
+    @_guarded
     def _pump(self) -> None:
         self._pumps = False
         if self._is_sending or self.is_over:
@@ -298,6 +321,7 @@ class Conductor:
             self._sender = _Sender(self)
         self._sender.send(call)
 
+    @_guarded
     def sent(self, error: BaseException | None) -> None:
         """Hear that a call to the service has ended."""
         self._is_sending = False
@@ -327,19 +351,19 @@ class Conductor:
 
     # ---- what is parked
 
-    def park(self, operation: Operation, pause: float) -> Generator[Any, None, float]:
-        """Return when an operation may be able to go on; give how long to pause if it is not."""
+    def park(self, operation: Operation, pause: float) -> Parked:
+        """Note an operation that cannot go on; its future is resolved when it may be able to."""
         parked = Parked(operation, InnerFuture(loop=self.loop))
         parked.pause = pause
         if pause > _FIRST_PAUSE:
             parked.again_at = round((self.invocation.clock.time() + pause) * 1000)
         self.parked[parked] = None
         self.stir()
-        try:
-            yield from parked.future
-        finally:
-            self.parked.pop(parked, None)
-        return parked.pause
+        return parked
+
+    def unpark(self, parked: Parked) -> None:
+        """Note that somebody waits for it no more."""
+        self.parked.pop(parked, None)
 
     def _look_at_parked(self) -> None:
         """Let go on what has changed by what the service has told."""
@@ -372,6 +396,7 @@ class Conductor:
         self._alarm_at = due
         self._alarm = self.loop.later_untold(timeout, self._is_due, due)
 
+    @_guarded
     def _is_due(self, due: int) -> None:
         self._alarm = None
         if self.is_over:
@@ -422,6 +447,7 @@ class Conductor:
             else:
                 run()
 
+    @_guarded
     def _returned(self, future: asyncio.Future[Any], outcome: Any) -> None:
         self._threads -= 1
         if self.is_over:
@@ -429,7 +455,7 @@ class Conductor:
         if not future.done():
             future.set_result(outcome)
         if self._queued:
-            self._start(self._queued.popleft())
+            self._start(self._queued.pop(0))
 
     # ---- the whole
 
@@ -449,10 +475,11 @@ class Conductor:
                     self.tasks.insert(0, first)
                     self._contexts[first] = copy_context()
                 first.add_done_callback(self._handler_ended)
-            if not self._ended.done():
+            if not self._has_ended:
+                ended = self._ended = asyncio.Future(loop=loop)
                 self._set_deadline()
                 loop.soon_untold(self._watch_generators)
-                loop.run_until_complete(self._ended)
+                loop.run_until_complete(ended)
         finally:
             if not self.is_over:  # an interrupt
                 self._break_off()
@@ -473,8 +500,7 @@ class Conductor:
         if remaining is not None:
             self._deadline = self.loop.later_untold(max(0.0, remaining - self.invocation.margin), self._time_is_up)
 
-    _deadline: Any = None
-
+    @_guarded
     def _time_is_up(self) -> None:
         """End an invocation that would otherwise be cut off."""
         waits = rest.in_words(self)
@@ -489,6 +515,7 @@ class Conductor:
         else:
             self.halt(InvocationError(f"the invocation's time was up before the handler had ended. It waits: {waits}"))
 
+    @_guarded
     def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
         if self.is_over:
             return
@@ -518,12 +545,25 @@ class Conductor:
             self._error = error
             self._end()
 
+    def fall(self, error: BaseException) -> None:
+        """End the invocation by an error in here, whatever else is to be done at its end."""
+        self.is_over = True
+        if self._error is None:
+            self._error = error
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        self._has_ended = True
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
     def stop(self, error: BaseException) -> Generator[Any, None, Any]:
         """End the invocation by an error that no user code may see: who waits for this never goes on."""
         self.halt(error)
         while True:
             yield from InnerFuture(loop=self.loop)
 
+    @_guarded
     def _probe(self, activity: int) -> None:
         """See whether all is at rest, if nothing went on since this was asked for."""
         self.is_probing = False
@@ -569,23 +609,24 @@ class Conductor:
         for timer in (self._deadline, self._alarm):
             if timer is not None:
                 timer.cancel()
-        handler = self._handler
-        tasks = self.tasks
+        handler, tasks = self._handler, self.tasks
         while tasks and tasks[-1].done():
             tasks.pop()
         if (handler is None or handler.done()) and not tasks and not self._generators:
-            self._ended.set_result(None)
+            self._tell_end()
         else:
             loop.soon_untold(self._unwind)
 
+    @_guarded
     def _unwind(self) -> None:
         """Close what still runs, innermost first. The response is decided: what it raises is of no consequence."""
         self.core.root().end()
         left = [task for task in self.tasks if not task.done()]
         for task in reversed(left):
             self._close(task)
-        for generator in list(self._generators):
-            _drop(generator.aclose())
+        for reference in self._generators:
+            if (generator := reference()) is not None:
+                _drop(generator.aclose())
         for timer in self.live_timers():
             timer.cancel()
         waiters = [waiter for task in left if (waiter := rest.waiter_of(task)) is not None]
@@ -594,12 +635,13 @@ class Conductor:
                 waiter.cancel()
         self.loop.soon_untold(self.loop.soon_untold, self._unwound, left, waiters)
 
+    @_guarded
     def _unwound(self, *left: list[asyncio.Future[Any]]) -> None:
         for futures in left:
             for future in futures:
                 if future.done():
                     future._log_traceback = False  # noqa: SLF001  it is of no consequence, and nobody will ask for it
-        self._ended.set_result(None)
+        self._tell_end()
 
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
@@ -637,6 +679,9 @@ class Conductor:
 
     # ---- asynchronous generators
 
+    def _note_generator(self, generator: Any) -> None:
+        self._generators.append(ref(generator, self._generators.remove))
+
     def _watch_generators(self) -> None:
         """Note asynchronous generators that begin, so that none outlives the invocation."""
         loop = self.loop
@@ -645,7 +690,7 @@ class Conductor:
             if not self.is_over and not loop.is_closed():
                 loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
-        sys.set_asyncgen_hooks(self._generators.add, end)
+        sys.set_asyncgen_hooks(self._note_generator, end)
 
 
 def _drop(closing: Any) -> None:

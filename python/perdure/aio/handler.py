@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from asyncio import events
 from typing import TYPE_CHECKING, Any
 
 from perdure.aio import loop as _loops
@@ -83,9 +84,7 @@ def _kinds(
 
 
 def _refuse_running(function: Any) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if events._get_running_loop() is None:  # noqa: SLF001  documented; the public one raises if there is none
         return
     name = getattr(function, "__name__", "handler")
     raise RuntimeError(

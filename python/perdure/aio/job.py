@@ -130,6 +130,7 @@ class Job(Awaitable):
         """Do what is to be done; or await that, if somebody else has begun it."""
         if self._state == _NEW:
             self._state = _BEGUN
+            self.variables = None  # it has those of the task that awaits it
             return self._run()
         return self._join()
 
@@ -171,24 +172,12 @@ class Job(Awaitable):
 
     # ---- the driver
 
-    def _run(self) -> Generator[Any, Any, Any]:
-        try:
-            result = yield from self._drive()
-        except GeneratorExit:
-            self._state = _DONE
-            self.flow.close()
-            raise
-        except BaseException as error:
-            self._finish(None, error)
-            raise
-        self._finish(result, None)
-        return result
-
-    def _drive(self) -> Generator[Any, Any, Any]:  # noqa: C901, PLR0912, PLR0915  in one frame: each costs
+    def _run(self) -> Generator[Any, Any, Any]:  # noqa: C901, PLR0912, PLR0915  in one frame: each costs, as long as it waits
         conductor, flow = self.conductor, self.flow
         checkpoints, before_function = conductor.checkpoints, conductor.core.before_function
         resume: Any = flow.send
         given: Any = None
+        failure: BaseException | None = None
         try:
             while True:
                 request = resume(given)
@@ -224,19 +213,32 @@ class Job(Awaitable):
                     if not was_cut_short:
                         self._warn(request)
                     flow.close()
+                    self._finish(None, cancelled)
                     raise
                 except BaseException as error:  # noqa: BLE001  the flow's business
                     resume, given = flow.throw, error
         except StopIteration as returned:
-            if self._cancelled is not None:
-                raise self._cancelled from None
-            return returned.value
+            if self._cancelled is None:
+                self._finish(returned.value, None)
+                return returned.value
+            failure = self._cancelled
+        except GeneratorExit:
+            self._state = _DONE
+            flow.close()
+            raise
         except CONTROL as ended:
             yield from conductor.stop(ended)
-        except Exception:
-            if self._cancelled is not None:
-                raise self._cancelled from None
+        except CancelledError:
             raise
+        except BaseException as raised:
+            if self._cancelled is None or not isinstance(raised, Exception):
+                self._finish(None, raised)
+                raise
+            failure = self._cancelled
+        if failure is None:  # the invocation has ended
+            failure = CancelledError()
+        self._finish(None, failure)
+        raise failure from None
 
     def _able(self, operation: Operation) -> Generator[Any, Any, Operation]:
         """Give an operation when it can go on."""
@@ -247,7 +249,12 @@ class Job(Awaitable):
             elif operation.decision == PENDING:
                 if self._cancelled is not None:  # its attempt was cut short: whoever awaited it does so no more
                     raise self._cancelled
-                self._pause = yield from self.conductor.park(operation, self._pause)
+                parked = self.conductor.park(operation, self._pause)
+                try:
+                    yield from parked.future
+                finally:
+                    self.conductor.unpark(parked)
+                self._pause = parked.pause
                 operation = operation.resume()
             else:
                 return operation
