@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._core import typed_of
+from perdure._functions import is_coroutine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,11 +81,14 @@ def durable_step(
             return func(step_context, *args, **kwargs)
 
         call.durable_name = name  # type: ignore[attr-defined]
+        if awaits:  # to be seen, so that it gets no thread
+            call.__wrapped__ = func  # type: ignore[attr-defined]
         if gives.annotations is not None:
             call.__annotations__ = gives.annotations
         return call
 
     gives = _Gives(func)
+    awaits = is_coroutine(func)
     name = getattr(func, "__name__", None)
     return _uncalled(bind, "durable_step", func)
 

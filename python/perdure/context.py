@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
-    from perdure import combinators
     from perdure._core import Scope
     from perdure._duration import DurationLike
     from perdure.batching import Batches, ItemBatcher
+    from perdure.combinators import Combinator, Members
     from perdure.concurrency.models import BatchItem, BatchResult, envelope_summary_generator
     from perdure.config import (
         CallbackConfig,
@@ -1236,7 +1236,7 @@ class DurableContext:
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.all_of(self._until(name, max_concurrency, timeout), functions)
+        return self._combine(combinators.ALL, functions, name, max_concurrency, timeout)
 
     def any(
         self,
@@ -1261,7 +1261,7 @@ class DurableContext:
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.any_of(self._until(name, max_concurrency, timeout), functions)  # type: ignore[no-any-return]
+        return self._combine(combinators.ANY, functions, name, max_concurrency, timeout)  # type: ignore[no-any-return]
 
     def race(
         self,
@@ -1284,7 +1284,7 @@ class DurableContext:
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.race(self._until(name, None, timeout), functions)  # type: ignore[no-any-return]
+        return self._combine(combinators.RACE, functions, name, None, timeout)  # type: ignore[no-any-return]
 
     def all_settled(
         self,
@@ -1308,21 +1308,27 @@ class DurableContext:
         """
         from perdure import combinators  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.all_settled(self._until(name, max_concurrency, timeout), functions)
+        return self._combine(combinators.ALL_SETTLED, functions, name, max_concurrency, timeout)  # type: ignore[no-any-return]
 
-    def _until(
-        self, name: str | None, max_concurrency: int | None, timeout: DurationLike | None
-    ) -> combinators.Members:
-        """Give what runs functions until a rule says that they are done."""
-        from perdure import combinators  # noqa: PLC0415  only for handlers that use it
+    def _combine(
+        self,
+        combinator: Combinator,
+        given: Sequence[Any],
+        name: str | None,
+        max_concurrency: int | None,
+        timeout: DurationLike | None,
+    ) -> Any:
+        """Run functions until a combinator says that they are done."""
+        members = members_of(combinator, given, name, timeout)
+        functions, policy, limit = members.to_run(max_concurrency)
+        found = self.parallel(functions, name, max_concurrency=limit, completion_config=policy)
+        return members.give(found)
 
-        seconds = None if timeout is None else _seconds(timeout, "the timeout", name)
 
-        def parallel(functions: Any, policy: CompletionConfig, more: int) -> Any:
-            limit = None if max_concurrency is None else max_concurrency + more
-            return self.parallel(functions, name, max_concurrency=limit, completion_config=policy)
+def members_of(combinator: Combinator, given: Sequence[Any], name: str | None, timeout: DurationLike | None) -> Members:
+    from perdure.combinators import Members  # noqa: PLC0415  only for handlers that use it
 
-        return combinators.Members(parallel, seconds)
+    return Members(combinator, given, None if timeout is None else _seconds(timeout, "the timeout", name))
 
 
 def _mapped(func: Callable[..., Any], mapper: ErrorMapper) -> Callable[..., Any]:

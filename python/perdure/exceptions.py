@@ -78,6 +78,7 @@ __all__ = [
     "SerDesError",
     "StepError",
     "StepInterruptedError",
+    "StepTimedOutError",
     "StepTimeoutError",
     "SuspendExecution",
     "TerminationReason",
@@ -97,6 +98,7 @@ __all__ = [
 _OFFICIAL_PREFIX: Final = "aws_durable_execution_sdk_python."
 _OWN_PREFIX: Final = "perdure."
 _SERDES_ERROR_TYPE: Final = _OFFICIAL_PREFIX + "exceptions.SerDesError"
+_STEP_TIMEOUT_TYPE: Final = _OFFICIAL_PREFIX + "exceptions.StepTimeoutError"
 
 for _moved in (
     AwsErrorMetadata,
@@ -197,7 +199,15 @@ class StepError(DurableOperationError):
 class StepTimeoutError(DurableExecutionsError, TimeoutError):
     """An attempt of a step took longer than the step's ``timeout=``.
 
-    It goes to the step's retry strategy and is recorded as any other error, so that the handler sees a `StepError`.
+    It goes to the step's retry strategy and is recorded as any other error. So the handler sees a `StepError`; it is a
+    `TimeoutError`, too (`StepTimedOutError`).
+    """
+
+
+class StepTimedOutError(StepError, TimeoutError):
+    """A step failed, and what its last attempt failed of is that it took too long (`StepTimeoutError`).
+
+    On the wire it is a `StepError`.
     """
 
 
@@ -436,7 +446,12 @@ def operation_error(
         stack_trace: The recorded ``StackTrace``.
 
     """
-    surfaced = SerDesError if error_type is not None and _official_name(error_type) == _SERDES_ERROR_TYPE else error_cls
+    recorded = None if error_type is None else _official_name(error_type)
+    surfaced: type[DurableOperationError | SerDesError] = error_cls
+    if recorded == _SERDES_ERROR_TYPE:
+        surfaced = SerDesError
+    elif recorded == _STEP_TIMEOUT_TYPE and error_cls is StepError:
+        surfaced = StepTimedOutError
     error = surfaced(message=message, error_type=error_type, data=data, stack_trace=stack_trace)
     error.__cause__ = DurableOperationError.from_error_fields(error_type, message, data, stack_trace)
     return error
@@ -444,6 +459,8 @@ def operation_error(
 
 def _class_name(cls: type) -> str:
     """Give the wire name of a class."""
+    if cls is StepTimedOutError:
+        cls = StepError
     module = cls.__module__
     return cls.__qualname__ if module == "builtins" else _official_name(f"{module}.{cls.__qualname__}")
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from perdure._core import MAX_NAME, at_work, check_name
-from perdure._functions import check_function, refuse_awaitable
+from perdure._functions import check_function, is_coroutine, refuse_awaitable
 from perdure.config import StepConfig
 from perdure.engine.operations.common import REFUSALS, passes_through
 from perdure.exceptions import (
@@ -29,7 +29,7 @@ from perdure.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
     from typing import Self
 
@@ -77,15 +77,80 @@ class _Act(NamedTuple):
 
     """
 
-    function: Callable[[StepContext], None]
+    function: Callable[[StepContext], Any]
     name: str | None
     retry: RetryStrategy | None
 
-    def run(self, context: DurableContext) -> None:
-        context.step(self.function, self.name, StepConfig(retry_strategy=self.retry))
+    def run(self, context: DurableContext) -> Any:
+        """Run it; or give what is awaited, where that is what operations are."""
+        return context.step(self.function, self.name, StepConfig(retry_strategy=self.retry))
 
 
-class Saga:
+class Remembers:
+    """What sagas have in common, whether or not they are awaited.
+
+    Args:
+        context: Where the undos run.
+        name: Of the saga.
+
+    """
+
+    __slots__ = ("_at_work", "_context", "_is_over", "_name", "_undos")
+
+    def __init__(self, context: Any, name: str | None = None) -> None:
+        self._context = context
+        self._name = f"{name}-compensation" if name else "compensation"
+        check_name(self._name)
+        self._undos: list[Any] = []
+        self._is_over = False
+        self._at_work = at_work()
+
+    def add(
+        self, undo: Callable[..., Any], *args: Any, name: str | None = None, retry: RetryStrategy | None = None
+    ) -> None:
+        """Remember something to be undone.
+
+        Args:
+            undo: A function of a step, plain or decorated with `durable_step`: called with a `StepContext` and the
+                arguments.
+            args: Its further arguments.
+            name: Of the undo's step; by default the function's.
+            retry: Decides whether and when a failed undo is repeated; default `RetryPresets.default()`.
+
+        Raises:
+            ValidationError: For an undo that could not be called.
+            WrongContextError: In another function than the saga was made in.
+
+        """
+        self._check_open()
+        _check(undo, "an undo", len(args), self._context.takes_async)
+        self._undos.append(self._act(undo, args, name, retry))
+
+    def _named_undo(self, func: Any, name: str | None, undo: Any, undo_name: str | None) -> tuple[str | None, Any]:
+        """Give the names of a step and of its undo, once it is known that this could be called."""
+        name = name or getattr(func, "durable_name", None)
+        if not undo_name and name:
+            undo_name = f"undo-{name}"[:MAX_NAME]
+        self._check_open()
+        _check(undo, "an undo", 1, self._context.takes_async)
+        _name_of(undo, undo_name)
+        return name, undo_name
+
+    def _act(self, undo: Callable[..., Any], args: tuple[Any, ...], name: str | None, retry: Any) -> _Act:
+        return _act(undo, args, name, retry, self._context.takes_async)
+
+    def _check_open(self) -> None:
+        if self._is_over:
+            raise InvalidStateError("the saga's block has ended: nothing would be undone any more")
+        if at_work() is not self._at_work:
+            raise WrongContextError(
+                "a saga was used in another function than it was made in, such as that of a step, a branch or a child "
+                "context: that does not run again once it is recorded, and what the saga is told there would be "
+                "forgotten. Make a saga of its own inside, or return what is to be undone and add it outside"
+            )
+
+
+class Saga(Remembers):
     """Remembers how to undo what was done; `DurableContext.saga` makes it.
 
     As a ``with`` block it undoes, last in first out, when an exception leaves the block, and then lets that go on. A
@@ -100,15 +165,7 @@ class Saga:
 
     """
 
-    __slots__ = ("_at_work", "_context", "_is_over", "_name", "_undos")
-
-    def __init__(self, context: DurableContext, name: str | None = None) -> None:
-        self._context = context
-        self._name = f"{name}-compensation" if name else "compensation"
-        check_name(self._name)
-        self._undos: list[_Act] = []
-        self._is_over = False
-        self._at_work = at_work()
+    __slots__ = ()
 
     def step(
         self,
@@ -142,36 +199,10 @@ class Saga:
             ValidationError: For an undo that could not be called.
 
         """
-        name = name or getattr(func, "durable_name", None)
-        if not undo_name and name:
-            undo_name = f"undo-{name}"[:MAX_NAME]
-        self._check_open()
-        _check(undo, "an undo", 1)
-        _name_of(undo, undo_name)
+        name, undo_name = self._named_undo(func, name, undo, undo_name)
         result: T = self._context.step(func, name, config, **options)
-        self._undos.append(_act(undo, (result,), undo_name, undo_retry))
+        self._undos.append(self._act(undo, (result,), undo_name, undo_retry))
         return result
-
-    def add(
-        self, undo: Callable[..., Any], *args: Any, name: str | None = None, retry: RetryStrategy | None = None
-    ) -> None:
-        """Remember something to be undone.
-
-        Args:
-            undo: A function of a step, plain or decorated with `durable_step`: called with a `StepContext` and the
-                arguments.
-            args: Its further arguments.
-            name: Of the undo's step; by default the function's.
-            retry: Decides whether and when a failed undo is repeated; default `RetryPresets.default()`.
-
-        Raises:
-            ValidationError: For an undo that could not be called.
-            WrongContextError: In another function than the saga was made in.
-
-        """
-        self._check_open()
-        _check(undo, "an undo", len(args))
-        self._undos.append(_act(undo, args, name, retry))
 
     def compensate(self) -> None:
         """Undo what is remembered, and forget it.
@@ -193,35 +224,38 @@ class Saga:
     ) -> None:
         """End the block: undo, if it failed."""
         self._is_over = True
-        if error is not None and _is_failure(error):
+        if error is not None and is_failure(error):
             self._compensate(error)
-
-    def _check_open(self) -> None:
-        if self._is_over:
-            raise InvalidStateError("the saga's block has ended: nothing would be undone any more")
-        if at_work() is not self._at_work:
-            raise WrongContextError(
-                "a saga was used in another function than it was made in, such as that of a step, a branch or a child "
-                "context: that does not run again once it is recorded, and what the saga is told there would be "
-                "forgotten. Make a saga of its own inside, or return what is to be undone and add it outside"
-            )
 
     def _compensate(self, error: BaseException | None) -> None:
         undos, self._undos = self._undos[::-1], []
-        if not undos:
-            return
-        recorded = self._context.run_in_child_context(partial(_undo_all, undos), self._name)
-        if not recorded:
-            return
+        if undos:
+            recorded = self._context.run_in_child_context(partial(_undo_all, undos), self._name)
+            raise_failures(recorded, len(undos), error)
+
+
+def raise_failures(recorded: list[dict[str, Any]], total: int, error: BaseException | None) -> None:
+    """Raise the failures of undos, if there are any.
+
+    Args:
+        recorded: What is recorded of each.
+        total: How many undos there were.
+        error: What the saga failed of.
+
+    Raises:
+        CompensationError: If there are.
+
+    """
+    if recorded:
         failures = [_failure(each) for each in recorded]
         told = "; ".join(map(_told, recorded))
         after = "" if error is None else f", after {wire_error_type(error)}: {wire_text(error)}"
-        message = f"{len(failures)} of {len(undos)} undos failed ({told}){after}"
+        message = f"{len(failures)} of {total} undos failed ({told}){after}"
         raise CompensationError(message, failures) from error
 
 
-class CleanUp:
-    """Runs a step when its ``with`` block has ended, however; `DurableContext.finally_` makes it.
+class ToCleanUp:
+    """A step that is to run when a block has ended, whether or not that is awaited.
 
     Args:
         context: Where it runs.
@@ -236,15 +270,21 @@ class CleanUp:
 
     def __init__(
         self,
-        context: DurableContext,
+        context: Any,
         func: Callable[..., Any],
         args: tuple[Any, ...],
         name: str | None,
         retry: RetryStrategy | None,
     ) -> None:
-        _check(func, "a clean-up", len(args))
+        _check(func, "a clean-up", len(args), context.takes_async)
         self._context = context
-        self._act = _act(func, args, name, retry)
+        self._act = _act(func, args, name, retry, context.takes_async)
+
+
+class CleanUp(ToCleanUp):
+    """Runs a step when its ``with`` block has ended, however; `DurableContext.finally_` makes it."""
+
+    __slots__ = ()
 
     def __enter__(self) -> None:
         """Begin the block."""
@@ -253,21 +293,21 @@ class CleanUp:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the block: clean up, unless the invocation ends."""
-        if error is None or _is_failure(error):
+        if error is None or is_failure(error):
             self._act.run(self._context)
 
 
-def _is_failure(error: BaseException) -> bool:
+def is_failure(error: BaseException) -> bool:
     """Whether an exception is the program's, rather than what ends the invocation."""
     if isinstance(error, REFUSALS) or (isinstance(error, InvocationError) and error.is_retryable()):
         return False
     return isinstance(error, Exception)
 
 
-def _check(function: Callable[..., Any], what: str, count: int) -> None:
+def _check(function: Callable[..., Any], what: str, count: int, takes_async: bool) -> None:
     """Refuse what could not be called later on, when it is too late to mend it."""
     if not _is_decorated(function):
-        check_function(function, what, "a StepContext and its arguments")
+        check_function(function, what, "a StepContext and its arguments", takes_async)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # not every function of C tells
@@ -287,15 +327,35 @@ def _is_decorated(function: Any) -> bool:
     return type(mark) is tuple and mark[0] == "durable_step"
 
 
-def _act(function: Callable[..., Any], args: tuple[Any, ...], name: str | None, retry: RetryStrategy | None) -> _Act:
+def _act(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    name: str | None,
+    retry: RetryStrategy | None,
+    takes_async: bool,
+) -> _Act:
     """Make the step that calls a function; what that returns is not recorded, so that it need be no value."""
     decorated = _is_decorated(function)
 
-    def call(step: StepContext) -> None:
-        result = function(*args)(step) if decorated else function(step, *args)
-        refuse_awaitable(result, name or "an undo")
+    def given(step: StepContext) -> Any:
+        return function(*args)(step) if decorated else function(step, *args)
 
-    return _Act(call, _name_of(function, name), retry)
+    def call(step: StepContext) -> Any:
+        result = given(step)
+        if takes_async and hasattr(type(result), "__await__"):
+            return _dropped(result)
+        refuse_awaitable(result, name or "an undo")
+        return None
+
+    async def awaited(step: StepContext) -> None:
+        await given(step)
+
+    return _Act(awaited if takes_async and is_coroutine(function) else call, _name_of(function, name), retry)
+
+
+async def _dropped(result: Awaitable[Any]) -> None:
+    """Await what need be no value."""
+    await result
 
 
 def _name_of(function: Callable[..., Any], name: str | None) -> str | None:
@@ -316,11 +376,11 @@ def _undo_all(undos: list[_Act], context: DurableContext) -> list[dict[str, Any]
         except Exception as error:
             if passes_through(error):
                 raise
-            failed.append(_recorded(undo, error))
+            failed.append(recorded_failure(undo, error))
     return failed
 
 
-def _recorded(undo: _Act, error: Exception) -> dict[str, Any]:
+def recorded_failure(undo: _Act, error: Exception) -> dict[str, Any]:
     """Give what is recorded of an undo that failed: its name, and the members of an error object that there are."""
     members: dict[str, Any] = {"Name": undo.name}
     if isinstance(error, (DurableOperationError, SerDesError)):

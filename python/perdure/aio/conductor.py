@@ -467,13 +467,14 @@ class Conductor:
         hooks = sys.get_asyncgen_hooks()
         try:
             self._watch_generators()
-            self._handler = first = loop.begin(_called(handler, user_event, context))
+            variables = copy_context()
+            self._handler = first = loop.begin(_called(handler, user_event, context), variables)
             if first.done():
                 self._handler_ended(first)
             else:
                 if first not in self._contexts:
                     self.tasks.insert(0, first)
-                    self._contexts[first] = copy_context()
+                    self._contexts[first] = variables
                 first.add_done_callback(self._handler_ended)
             if not self._has_ended:
                 ended = self._ended = asyncio.Future(loop=loop)
@@ -612,7 +613,8 @@ class Conductor:
         handler, tasks = self._handler, self.tasks
         while tasks and tasks[-1].done():
             tasks.pop()
-        if (handler is None or handler.done()) and not tasks and not self._generators:
+        # (without a handler: its first step, which is made before the loop runs, has come to an end of the invocation)
+        if handler is not None and handler.done() and not tasks and not self._generators:
             self._tell_end()
         else:
             loop.soon_untold(self._unwind)

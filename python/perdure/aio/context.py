@@ -12,19 +12,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from perdure._core import Operation, Ready, typed_of
 from perdure.aio.conductor import CONTROL
 from perdure.aio.job import Awaitable, Failed, Held, Job
-from perdure.context import DurableContext
+from perdure.context import DurableContext, members_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
 from perdure.exceptions import OrphanedChildException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from perdure._core import Scope
+    from perdure._duration import DurationLike
     from perdure.aio.conductor import Conductor
+    from perdure.aio.sagas import AsyncCleanUp, AsyncSaga
+    from perdure.combinators import Combinator
     from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
     from perdure.engine.operations.batch import Branches
+    from perdure.retries import RetryDecision
+
+    RetryStrategy = Callable[[Exception, int], RetryDecision]
 
 
 def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,6 +134,38 @@ class AsyncDurableContext(DurableContext):
         except CONTROL as ended:
             return _halted(self.conductor, ended)
 
+    def saga(self, name: str | None = None) -> AsyncSaga:  # type: ignore[override]
+        """Undo what was done when what follows fails: ``async with context.saga() as saga``.
+
+        As `DurableContext.saga`, but that it and its steps are awaited.
+        """
+        from perdure.aio.sagas import AsyncSaga  # noqa: PLC0415  only for handlers that use it
+
+        return AsyncSaga(self, name)
+
+    def finally_(  # type: ignore[override]
+        self, func: Callable[..., Any], *args: Any, name: str | None = None, retry: RetryStrategy | None = None
+    ) -> AsyncCleanUp:
+        """Clean up after a block: ``async with context.finally_(release, key)``; see `DurableContext.finally_`."""
+        from perdure.aio.sagas import AsyncCleanUp  # noqa: PLC0415  only for handlers that use it
+
+        return AsyncCleanUp(self, func, args, name, retry)
+
+    def _combine(
+        self,
+        combinator: Combinator,
+        given: Sequence[Any],
+        name: str | None,
+        max_concurrency: int | None,
+        timeout: DurationLike | None,
+    ) -> Any:
+        from perdure.aio.races import Then  # noqa: PLC0415  only for handlers that use it
+
+        members = members_of(combinator, given, name, timeout)
+        functions, policy, limit = members.to_run(max_concurrency)
+        found: Any = self.parallel(functions, name, max_concurrency=limit, completion_config=policy)
+        return Then(found, members.give)
+
     if not TYPE_CHECKING:
         wait = awaited(DurableContext.wait)
         create_callback = awaited(DurableContext.create_callback)
@@ -138,6 +176,10 @@ class AsyncDurableContext(DurableContext):
         map = awaited(DurableContext.map)
         parallel = awaited(DurableContext.parallel)
         now = awaited(DurableContext.now)
+        all = awaited(DurableContext.all)
+        any = awaited(DurableContext.any)
+        race = awaited(DurableContext.race)
+        all_settled = awaited(DurableContext.all_settled)
 
 
 _step_with_options = awaited(DurableContext.step)

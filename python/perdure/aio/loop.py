@@ -106,14 +106,14 @@ class Watched:
 
     # ---- for the conductor's own use, untold
 
-    def begin(self, coroutine: Any) -> Any:
+    def begin(self, coroutine: Any, variables: Any) -> Any:
         """Make a task, and its first step at once: what never waits for anything needs no turn of the loop."""
         if sys.version_info < (3, 12):
-            return self.create_task(coroutine)
+            return self.create_task(coroutine, context=variables)
         events._set_running_loop(self)  # noqa: SLF001  documented, for implementers of loops
         self.is_entered = True
         try:
-            return asyncio.Task(coroutine, loop=self, eager_start=True)
+            return asyncio.Task(coroutine, loop=self, eager_start=True, context=variables)
         finally:
             self.is_entered = False
             events._set_running_loop(None)  # noqa: SLF001

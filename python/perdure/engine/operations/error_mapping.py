@@ -12,7 +12,7 @@ from perdure.engine.operations.common import REFUSALS, passes_through
 from perdure.exceptions import ErrorMappingError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 
 def mapped(function: Callable[..., Any], mapper: Callable[[Exception], Exception]) -> Callable[..., Any]:
@@ -33,13 +33,25 @@ def mapped(function: Callable[..., Any], mapper: Callable[[Exception], Exception
 
     def body(*given: Any) -> Any:
         try:
-            return function(*given)
+            result = function(*given)
         except Exception as error:
             if passes_through(error) or isinstance(error, REFUSALS):
                 raise
             _raise_mapped(mapper, error)
+        # Where nothing is awaited, the operation refuses it as it is.
+        is_awaited = hasattr(type(result), "__await__") and given[0].takes_async
+        return _mapped_later(result, mapper) if is_awaited else result
 
     return body
+
+
+async def _mapped_later(result: Awaitable[Any], mapper: Callable[[Exception], Exception]) -> Any:
+    try:
+        return await result
+    except Exception as error:
+        if passes_through(error) or isinstance(error, REFUSALS):
+            raise
+        _raise_mapped(mapper, error)
 
 
 def check_mapper(mapper: Any) -> None:

@@ -135,11 +135,11 @@ def bounded(
         narrowed = Narrowed(retry, whose, bounds.retry_if, bounds.retryable_errors)
         retry = narrowed if callable(retry) else retry  # what is none is refused in words where it is asked
     if bounds.timeout is not None:
-        from perdure.engine.operations.timeout import Timed, seconds_of  # noqa: PLC0415  the same
+        from perdure.engine.operations.timeout import seconds_of, timed  # noqa: PLC0415  the same
 
         seconds = seconds_of(bounds.timeout, whose)
         check_function(func, *_A_STEP, context.takes_async)
-        func = Timed(context.invocation, operation, func, seconds)
+        func = timed(context, operation, func, seconds)
     return func, retry
 
 

@@ -1,4 +1,7 @@
-"""The function of a step against the clock: in a thread of its own, and what it gives too late is dropped."""
+"""The function of a step against the clock.
+
+A plain one runs in a thread of its own, and what it gives too late is dropped. One that is awaited is cancelled.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from perdure._duration import exact_seconds
+from perdure._functions import is_coroutine
 from perdure.engine import threads as _threads
 from perdure.engine.operations.common import logger
 from perdure.exceptions import StepTimeoutError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from perdure._core import Errand, Operation
     from perdure._duration import DurationLike
+    from perdure.engine.contexts import Context
     from perdure.engine.invocation import Invocation
     from perdure.types import StepContext
 
@@ -40,6 +45,14 @@ def seconds_of(timeout: DurationLike, whose: str) -> float:
             f"not {timeout!r}"
         )
     return seconds
+
+
+def timed(context: Context, operation: Operation, function: Callable[[StepContext], Any], seconds: float) -> Timed:
+    """Give a function around a step's own that holds it to a timeout."""
+    if context.takes_async:
+        kind = TimedCoroutine if is_coroutine(function) else TimedEither
+        return kind(context.invocation, operation, function, seconds)
+    return Timed(context.invocation, operation, function, seconds)
 
 
 class Timed:
@@ -72,9 +85,7 @@ class Timed:
         if hooks is not None and not hooks.has_timeouts():
             return self._function(step)
         lock, start = (allocate_lock, _threads.start) if hooks is None else (hooks.lock, hooks.start_thread)
-        attempt = _Attempt(
-            f"attempt {step.attempt} of step {operation.name or operation.id}", operation.errand(), lock()
-        )
+        attempt = _Attempt(self._whose(step), operation.errand(), lock())
         try:
             variables = copy_context()
             start(self._invocation.threads, lambda: variables.run(attempt.run, self._function, step))
@@ -84,13 +95,59 @@ class Timed:
             raise
         if not attempt.give_up():
             return attempt.outcome()
-        message = f"{attempt.whose} took longer than its timeout of {self._seconds:g} s"
+        message = self._too_long(step)
         logger.warning(
             "%s. Its function cannot be stopped: it runs on in its thread, what it gives will be dropped, and the "
             "invocation waits for it at its end. Give the calls that it makes timeouts of their own.",
             message,
         )
         raise StepTimeoutError(message)
+
+    def _whose(self, step: StepContext) -> str:
+        return f"attempt {step.attempt} of step {self._operation.name or self._operation.id}"
+
+    def _too_long(self, step: StepContext) -> str:
+        return f"{self._whose(step)} took longer than its timeout of {self._seconds:g} s"
+
+    async def _awaited(self, result: Awaitable[Any], step: StepContext, seconds: float) -> Any:
+        """Await what the function gave, so long."""
+        import asyncio  # noqa: PLC0415  plain handlers do without
+
+        hooks = self._invocation.hooks
+        if hooks is not None and not hooks.has_timeouts():
+            return await result
+        bound = asyncio.timeout(seconds)
+        try:
+            async with bound:
+                return await result
+        except TimeoutError as error:
+            if not bound.expired():  # the function's own
+                raise
+            raise StepTimeoutError(self._too_long(step)) from error
+
+
+class TimedCoroutine(Timed):
+    """Around a function that gives a coroutine: it is cancelled when its time is up."""
+
+    __slots__ = ()
+
+    async def __call__(self, step: StepContext) -> Any:
+        """Await the function; give what it returns, or raise what it raises, in time."""
+        return await self._awaited(self._function(step), step, self._seconds)
+
+
+class TimedEither(Timed):
+    """Around a plain function that may give something to await: for that is what is left of its time."""
+
+    __slots__ = ()
+
+    def __call__(self, step: StepContext) -> Any:
+        """Call the function in a thread; give what it returns, or what is awaited in its place."""
+        began = time.monotonic()
+        result = super().__call__(step)
+        if not hasattr(type(result), "__await__"):
+            return result
+        return self._awaited(result, step, self._seconds - (time.monotonic() - began))
 
 
 class _Attempt:
