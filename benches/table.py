@@ -1,7 +1,8 @@
 """Measure perdure against the official SDK and bare loops; print the tables, keep the figures, hold the bars.
 
-python benches/table.py                     both pages, about a quarter of an hour
-python benches/table.py --page wire         only that of processes and calls over loopback; `memory` is the other one
+python benches/table.py                     all pages, about a quarter of an hour
+python benches/table.py --page wire         only that of processes and calls over loopback; `memory` and `async` are the
+                                            others
 python benches/table.py --quick             what the bars need, under four minutes
 python benches/table.py --check             exit 1 if a bar is missed
 python benches/table.py --write README.md   put the pages between the document's markers
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from aio import page as aio
+from aio import report as aio_report
 from peers import bars as memory_bars
 from peers import report, works
 from peers.contenders import OFFICIAL, PERDURE
@@ -61,6 +64,8 @@ def _text(results: Results, *, whole: bool) -> str:
     pages = [wire_report.summary(results)] if "wire" in results else []
     if "works" in results:
         pages.append(report.full(results) if whole else report.summary(results))
+    if "async" in results:
+        pages.append(aio_report.summary(results))
     return "\n\n".join(pages)
 
 
@@ -71,19 +76,22 @@ def _written(text: str, results: Results) -> str:
         text = written_into(text, wire_report.BEGIN, wire_report.END, part)
     if "works" in results:
         text = written_into(text, report.BEGIN, report.END, report.summary(results))
+    if "async" in results:
+        text = written_into(text, aio_report.BEGIN, aio_report.END, aio_report.summary(results))
     return text
 
 
 def _bars(results: Results) -> list[Bar]:
     found = wire_report.bars(results) if "wire" in results else []
-    return found + (memory_bars.bars(results) if "works" in results else [])
+    found += memory_bars.bars(results) if "works" in results else []
+    return found + (aio_report.bars(results) if "async" in results else [])
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     parser.add_argument("--quick", action="store_true", help="only what the bars need, in fewer rounds")
-    parser.add_argument("--page", choices=("wire", "memory"), help="only this page")
+    parser.add_argument("--page", choices=("wire", "memory", "async"), help="only this page")
     parser.add_argument(
         "--only", metavar="TEXT", help="only works in memory whose key contains TEXT (no --check, no --write)"
     )
@@ -102,10 +110,12 @@ def _measure(options: argparse.Namespace) -> Results:
     works.check_recorders()
     results: Results = {"machine": machine(), "quick": options.quick}
     began = time.perf_counter()
-    if options.page != "memory" and not options.only:
+    if options.page in (None, "wire") and not options.only:
         results["wire"] = wire.page(wire.QUICK if options.quick else wire.FULL, lambda what: _say(began, what))
-    if options.page != "wire":
+    if options.page in (None, "memory"):
         _measure_in_memory(options, results, began)
+    if options.page in (None, "async") and not options.only:
+        results["async"] = aio.page(aio.QUICK if options.quick else aio.FULL, lambda what: _say(began, what))
     results["machine"]["load_after"] = machine()["load"]
     results["took"] = round(time.perf_counter() - began, 1)
     _say(began, "done")

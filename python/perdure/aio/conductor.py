@@ -374,9 +374,10 @@ class Conductor:
         self._heard = told
         for parked in list(self.parked):
             if not parked.operation.is_pending():
-                self._wake(parked)
+                self.wake(parked)
 
-    def _wake(self, parked: Parked) -> None:
+    def wake(self, parked: Parked) -> None:
+        """Have go on what was parked."""
         self.parked.pop(parked, None)
         if not parked.future.done():
             parked.future.set_result(None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from perdure.aio.conductor import Conductor
+from perdure.aio.conductor import Conductor, Parked
 from perdure.aio.context import AsyncCallback, AsyncDurableContext, awaited
 from perdure.aio.job import Held, Job
 from perdure.context import DurableContext
@@ -119,11 +119,17 @@ class SoleConductor(Conductor):
         yield from super().durable(ticket)
         yield from self._pause()
 
-    def park(self, operation: Any, pause: float) -> Generator[Any, None, float]:
-        """Return when an operation may be able to go on."""
-        pause = yield from super().park(operation, pause)
-        yield from self._pause()
-        return pause
+    def wake(self, parked: Parked) -> None:
+        """Have go on what was parked, after so many turns of the loop."""
+        hooks = self.invocation.hooks
+        turns = 0 if hooks is None or self.is_alone() else hooks.turns()
+        self._wake_in(turns, parked)
+
+    def _wake_in(self, turns: int, parked: Parked) -> None:
+        if turns:
+            self.loop.call_soon(self._wake_in, turns - 1, parked)
+        else:
+            super().wake(parked)
 
     def in_thread(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, None, Any]:
         """Call a plain function where it stands."""
