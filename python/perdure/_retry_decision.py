@@ -48,3 +48,11 @@ class RetryDecision:
     def no_retry(cls) -> RetryDecision:
         """Give up: the operation fails with this error."""
         return cls(should_retry=False, delay=Duration())
+
+
+def message_of(error: Exception) -> str:
+    """Give what texts and patterns are looked for in; one whose ``str()`` raises has nothing to be found."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  whatever the user's __str__ raises: it is the first error that counts
+        return ""

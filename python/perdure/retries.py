@@ -13,7 +13,7 @@ from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field
 from perdure._functions import ask, check_function, refuse_awaitable
 from perdure._jitter import JitterStrategy, Numeric
-from perdure._retry_decision import RetryDecision
+from perdure._retry_decision import RetryDecision, message_of
 from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution, WrongContextError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _may_retry(config: RetryStrategyConfig | LinearRetryStrategyConfig, error: E
         return True
     if not texts:
         return False
-    message = str(error)
+    message = message_of(error)
     return any(text in message if isinstance(text, str) else text.search(message) is not None for text in texts)
 
 

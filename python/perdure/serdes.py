@@ -35,7 +35,7 @@ from perdure._type_codecs import (
     to_json,
     unknown_tag,
 )
-from perdure.exceptions import DurableExecutionsError, RetryableSerDesError, SerDesError
+from perdure.exceptions import DurableExecutionsError, RetryableSerDesError, SerDesError, wire_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -419,7 +419,7 @@ def _failure(what: str, operation: str, error: Exception) -> SerDesError:
 
     Log(__name__).error("Could not %s of operation %s.", what, operation, exc_info=error)
     kind = "" if isinstance(error, SerDesError) else f"{type(error).__name__}: "
-    return SerDesError(f"Could not {what} of operation {operation}: {kind}{error}")
+    return SerDesError(f"Could not {what} of operation {operation}: {kind}{wire_text(error)}")
 
 
 def _holds_itself(value: Any) -> bool:

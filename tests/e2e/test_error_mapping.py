@@ -114,6 +114,17 @@ def test_an_error_is_what_the_mapper_made_of_it_fresh_and_replayed(place: str) -
     assert bool(recorded) is not ("virtual" in place or "FLAT" in place)
 
 
+class SpeechlessError(Exception):
+    """An error of which nobody can have a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def speechless(_: Exception) -> Exception:
+    raise SpeechlessError
+
+
 @pytest.mark.parametrize("place", list(PLACES))
 @pytest.mark.parametrize(
     ("mapper", "what"),
@@ -121,6 +132,7 @@ def test_an_error_is_what_the_mapper_made_of_it_fresh_and_replayed(place: str) -
         (lambda _: 1 / 0, "map_error raised ZeroDivisionError: division by zero"),
         (lambda _: None, "map_error must give an exception, not None"),
         (lambda _: OutOfStock, "map_error must give an exception, not <class"),
+        (speechless, "map_error raised SpeechlessError: (no message: str() of this exception raised RuntimeError)"),
     ],
 )
 def test_a_mapper_that_fails_is_told_of_beside_the_error(place: str, mapper: Any, what: str) -> None:

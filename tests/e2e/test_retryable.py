@@ -23,6 +23,13 @@ def gave(value: Any) -> dict[str, Any]:
     return succeeded(json.dumps(value))
 
 
+class SpeechlessError(Exception):
+    """An error of which nobody can have a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 def failing(problem: BaseException) -> Callable[[StepContext], Any]:
     def body(_step: StepContext) -> None:
         raise problem
@@ -57,6 +64,8 @@ def action(problem: BaseException, **options: Any) -> str:
         ([re.compile(r"5\d\d"), KeyError], ValueError("status 403"), "FAIL"),
         ((), ValueError("x"), "FAIL"),
         (iter([OSError]), OSError("x"), "RETRY"),
+        (["x", re.compile("x")], SpeechlessError(), "FAIL"),
+        (["x", SpeechlessError], SpeechlessError(), "RETRY"),
     ],
 )
 def test_the_strategy_is_asked_about_these_errors_alone(errors: Any, problem: Exception, expected: str) -> None:
@@ -130,6 +139,7 @@ def test_on_replay_nobody_is_asked() -> None:
         ({"retry_if": lambda _: 1 / 0}, "retry_if of step s raised ZeroDivisionError.* asked about ValueError"),
         ({"retryable_errors": 3}, "retryable_errors of step s must be exception classes, texts .*, not 3"),
         ({"retryable_errors": [OSError, int]}, "retryable_errors of step s must be .*, not <class 'int'>"),
+        ({"retryable_errors": [re.compile(b"x")]}, "retryable_errors of step s must be .*, not re.compile"),
         ({"retryable_errors": (OSError,), "retry": 3}, "the retry strategy of step s must be a function"),
     ],
 )

@@ -71,6 +71,19 @@ def test_which_errors_are_retried(errors: Any, types: Any, expected: bool) -> No
     assert create_retry_strategy(config)(ValueError("boom"), 1).should_retry is expected
 
 
+def test_an_error_without_a_text_is_retried_by_its_class_alone() -> None:
+    class SpeechlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    by_text = create_retry_strategy(RetryStrategyConfig(retryable_errors=["oo", re.compile("o+")]))
+    assert not by_text(SpeechlessError(), 1).should_retry
+    by_class = create_retry_strategy(
+        RetryStrategyConfig(retryable_errors=["oo"], retryable_error_types=[SpeechlessError])
+    )
+    assert by_class(SpeechlessError(), 1).should_retry
+
+
 def test_a_decision_takes_any_length_of_time() -> None:
     assert RetryDecision.retry(2.5) == RetryDecision.retry(dt.timedelta(seconds=3)) == RetryDecision.retry(Duration(3))
     with pytest.raises(ValidationError):

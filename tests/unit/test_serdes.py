@@ -116,6 +116,16 @@ def test_serdes_errors_and_interrupts_pass_as_they_are(error: BaseException) -> 
         assert caught.value is error
 
 
+def test_an_error_without_a_text_becomes_one_too() -> None:
+    class SpeechlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    for call, argument in ((serdes.serialize, 1), (serdes.deserialize, "1")):
+        with pytest.raises(SerDesError, match=r"of operation op: SpeechlessError: .no message"):
+            call(Failing(SpeechlessError()), argument, "op", "arn")
+
+
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyError("k"), RecursionError("r"), InvocationError("i")])
 def test_any_other_error_becomes_a_serdes_error_and_is_logged(
     error: Exception, caplog: pytest.LogCaptureFixture

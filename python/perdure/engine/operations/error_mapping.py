@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure.engine.operations.common import REFUSALS, passes_through
-from perdure.exceptions import ErrorMappingError, ValidationError
+from perdure.exceptions import ErrorMappingError, ValidationError, wire_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,5 +82,5 @@ def _raise_mapped(mapper: Callable[[Exception], Exception], error: Exception) ->
 
 
 def _told(error: Exception) -> str:
-    text = str(error)
+    text = wire_text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

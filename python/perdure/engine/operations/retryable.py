@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from perdure._retry_decision import RetryDecision
+from perdure._retry_decision import RetryDecision, message_of
 from perdure.exceptions import ExecutionError, InvocationError, ValidationError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Narrowed:
     def _is_among(self, error: Exception) -> bool:
         if self._classes is None or isinstance(error, self._classes):
             return True
-        message = str(error) if self._texts else ""
+        message = message_of(error) if self._texts else ""
         return any(text in message if isinstance(text, str) else text.search(message) for text in self._texts)
 
     def _ask(self, retry_if: RetryIf, error: Exception) -> bool:
@@ -81,11 +81,11 @@ def _sorted(
     for each in every:
         if isinstance(each, type) and issubclass(each, BaseException):
             classes.append(each)
-        elif isinstance(each, (str, re.Pattern)):
+        elif isinstance(each, str) or (isinstance(each, re.Pattern) and isinstance(each.pattern, str)):
             texts.append(each)
         else:
             raise ValidationError(
-                f"retryable_errors of {whose} must be exception classes, texts in their messages or compiled patterns, "
-                f"not {each!r}"
+                f"retryable_errors of {whose} must be exception classes, texts in their messages or compiled patterns "
+                f"of text, not {each!r}"
             )
     return tuple(classes), tuple(texts)
