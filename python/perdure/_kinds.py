@@ -6,6 +6,7 @@ import collections.abc
 import sys
 import types
 import typing
+from dataclasses import MISSING, Field, fields
 from enum import Enum, Flag
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, is_typeddict
 
@@ -36,6 +37,7 @@ class Kinds(NamedTuple):
         local: Whether it holds a class that a function has made, which may make another one each time.
         hidden: Whether it holds an attrs class with fields that msgspec does not write.
         keys: Whether it holds a dict by other keys than texts, as which they are written.
+        defaults: Whether it holds a dataclass that has defaults as its own attributes.
 
     """
 
@@ -45,6 +47,7 @@ class Kinds(NamedTuple):
     local: bool = False
     hidden: bool = False
     keys: bool = False
+    defaults: bool = False
 
     def __or__(self, other: Any) -> Kinds:
         """Put together."""
@@ -106,8 +109,14 @@ def _of_itself(cls: type) -> tuple[Kinds, bool]:
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return Kinds(LOOSE), True
     if hasattr(cls, "__dataclass_fields__") and not issubclass(cls, _BASICS) and not _is_ours(cls):
-        return Kinds(LOST), True
+        own: Any = cls
+        return Kinds(LOST, defaults=cls.__dictoffset__ != 0 and any(map(has_default, fields(own)))), True
     return Kinds(), is_typeddict(cls)
+
+
+def has_default(field: Field[Any]) -> bool:
+    """Whether a class has the default of a field as its own attribute, where it stands for what an instance lacks."""
+    return field.default is not MISSING and not hasattr(field.default, "__get__")
 
 
 def _is_of_time(cls: type) -> bool:

@@ -6,6 +6,7 @@ list. So any program reads it, and whoever knows the type has the value back. ms
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from uuid import UUID
 
 from perdure._core import decode_extended, decode_json, encode_extended
-from perdure._kinds import KEPT, LOOSE, Kinds, is_batch, kinds_of, name_of, without_none
+from perdure._kinds import KEPT, LOOSE, Kinds, has_default, is_batch, kinds_of, name_of, without_none
 from perdure.exceptions import SerDesError, ValidationError
 from perdure.serdes import SerDes
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NATIVE = (bytes, bytearray, memoryview, datetime, date, Decimal, UUID)
 """Types that the default serdes keeps, besides those of JSON and tuples."""
+
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes, datetime, date, Decimal, UUID})
 
 _SHOWN = 200
 
@@ -103,18 +106,21 @@ class Converted(Typed):
     Args:
         of: The type.
         keys: Whether it holds dicts whose keys are not texts: looking for them takes time.
+        defaults: Whether it holds dataclasses with defaults as their attributes: msgspec leaves them there where none
+            is recorded, and writes none of these.
 
     """
 
-    __slots__ = ("_convert", "_dump", "_keys")
+    __slots__ = ("_convert", "_defaults", "_dump", "_keys")
 
-    def __init__(self, of: Any, *, keys: bool = True) -> None:
+    def __init__(self, of: Any, *, keys: bool = True, defaults: bool = True) -> None:
         msgspec: Any = import_module("msgspec")
         super().__init__(of)
         msgspec.json.Decoder(of, dec_hook=_read_other)  # a type that it cannot convert is refused here
         self._convert = msgspec.convert
         self._dump = msgspec.to_builtins
         self._keys = keys
+        self._defaults = defaults
 
     def read(self, value: Any) -> Any:
         """Give what plain data stands for."""
@@ -122,20 +128,32 @@ class Converted(Typed):
             return None
         if not self._keys:
             try:  # the shortest way, for each replayed operation pays for it; options cost as much as fields
-                return self._convert(value, self.of)
+                made = self._convert(value, self.of)
             except (ValueError, TypeError):  # maybe of what msgspec does not know, or of what is wrong
                 pass
+            else:
+                return self._whole(made)
         return self.convert(value)
 
     def convert(self, value: Any) -> Any:
         """Give plain data as the type."""
         try:
-            return self._convert(value, self.of, str_keys=self._keys, dec_hook=_read_other)
+            made = self._convert(value, self.of, str_keys=self._keys, dec_hook=_read_other)
         except (ValueError, TypeError) as error:
             raise _misfit(self.of, str(error)) from error
+        return self._whole(made)
+
+    def _whole(self, made: Any) -> Any:
+        if self._defaults:
+            _complete(made)
+        return made
 
     def plain(self, value: Any) -> Any:
         """Give a value as plain data."""
+        plain = self._plain(value)
+        return self._plain(value) if self._defaults and _complete(value) else plain
+
+    def _plain(self, value: Any) -> Any:
         try:
             return self._dump(value, str_keys=True, builtin_types=NATIVE, enc_hook=_plain_other)
         except TypeError as error:
@@ -145,7 +163,10 @@ class Converted(Typed):
 
     def sent(self, value: Any) -> Any:
         """Give a value as what JSON can hold."""
-        return self._dump(value, str_keys=True, enc_hook=_plain_other)
+        sent = self._dump(value, str_keys=True, enc_hook=_plain_other)
+        if self._defaults and _complete(value):
+            sent = self._dump(value, str_keys=True, enc_hook=_plain_other)
+        return sent
 
 
 class Validated(Typed):
@@ -459,7 +480,7 @@ def _by_library(of: Any, kinds: Kinds, sent: bool) -> Typed | None:
         return Unconverted(of, f"of {name_of(of)}, {words}")
     by_pydantic = kinds.pydantic and not kinds.msgspec
     try:
-        return Validated(of) if by_pydantic else Converted(of, keys=kinds.keys)
+        return Validated(of) if by_pydantic else Converted(of, keys=kinds.keys, defaults=kinds.defaults)
     except ImportError as error:
         if kinds.lost is LOOSE and not sent:
             return None  # as it always was, which is equal
@@ -497,6 +518,44 @@ def _read_other(of: Any, value: Any) -> Any:
         if issubclass(of, (str, int, float)) and isinstance(value, (str, int, float)):
             return of(value)
     raise TypeError(f"Expected `{name_of(of)}`, got `{type(value).__name__}`")
+
+
+def _complete(value: Any) -> bool:
+    """Have the dataclasses in a value keep the defaults of their classes as their own; tell whether one lacked any.
+
+    Args:
+        value: One that does not hold itself.
+
+    """
+    lacked = False
+    left = [value]
+    while left:
+        each = left.pop()
+        kind = type(each)
+        if kind in _LEAVES:
+            continue
+        if isinstance(each, dict):
+            left.extend(each.values())
+        elif isinstance(each, (list, tuple, set, frozenset)):
+            left.extend(each)
+        elif hasattr(kind, "__dataclass_fields__"):
+            lacked |= _complete_one(each)
+            left.extend(getattr(each, name, None) for name in kind.__dataclass_fields__)
+        else:
+            names = getattr(kind, "__struct_fields__", None) or [
+                one.name for one in getattr(kind, "__attrs_attrs__", ())
+            ]
+            left.extend(getattr(each, name, None) for name in names)
+    return lacked
+
+
+def _complete_one(value: Any) -> bool:
+    own = getattr(value, "__dict__", None)
+    if own is None or len(own) >= len(value.__dataclass_fields__):
+        return False
+    lacking = {one.name: one.default for one in fields(value) if one.name not in own and has_default(one)}
+    own.update(lacking)
+    return bool(lacking)
 
 
 def _with_keys(value: Any) -> Any:

@@ -9,10 +9,11 @@ import gc
 import sys
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Required, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NotRequired, Required, TypedDict
 from unittest.mock import MagicMock
 
+import msgspec
 import pydantic
 import pytest
 from hypothesis import given
@@ -415,6 +416,66 @@ def test_data_that_does_not_fit_is_named_with_its_place(of: Any, data: Any, word
     assert typed is not None
     with pytest.raises(MisfitError, match=words):
         typed.read(data)
+
+
+@dataclass
+class Settings:
+    name: str
+    size: int = 3
+    color: Color = Color.RED
+    tags: set[str] = field(default_factory=set)
+    version: int = field(init=False, default=1)
+    shared: ClassVar[int] = 7
+
+
+class Holder(msgspec.Struct):
+    settings: Settings | None = None
+
+
+@dataclass(slots=True)
+class Slim:
+    size: int = 3
+    tags: set[str] = field(default_factory=set)
+
+
+WHOLE = {"name": "a", "size": 3, "color": "red", "tags": [], "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("of", "data", "whole"),
+    [
+        (Settings, {"name": "a"}, WHOLE),
+        (Settings | None, {"name": "a", "size": 4}, {**WHOLE, "size": 4}),
+        (dict[Color, list[Settings]], {"red": [{"name": "a"}]}, {"red": [WHOLE]}),
+        (tuple[Settings, int], ({"name": "a"}, 1), (WHOLE, 1)),
+        (Holder, {"settings": {"name": "a"}}, {"settings": WHOLE}),
+        (Slim, {}, {"size": 3, "tags": []}),
+    ],
+)
+def test_what_was_not_recorded_is_there_by_its_default_and_written_again(of: Any, data: Any, whole: Any) -> None:
+    typed = converter(of)
+    read = typed.read(data)
+    assert decode_extended(typed.serialize(read, CONTEXT)) == whole
+    assert typed.read(whole) == read
+
+
+def test_an_instance_has_its_defaults_for_itself() -> None:
+    read = converter(Settings).read({"name": "a"})
+    made = Settings("a")
+    assert vars(read) == {**vars(made), "version": 1}
+    assert decode_extended(converter(Settings).serialize(made, CONTEXT)) == WHOLE
+    assert sent_as(Settings).sent(Settings("a")) == WHOLE
+
+
+def test_a_row_of_instances_may_be_long() -> None:
+    @dataclass
+    class Link:
+        number: int
+        next: Any = None
+        tags: set[int] = field(default_factory=set)
+
+    row = [Link(number) for number in range(5_000)]
+    assert converter(list[Link]).read(converter(list[Link]).plain(row)) == row
 
 
 def test_none_is_none_whatever_the_type() -> None:
