@@ -307,7 +307,7 @@ class Conductor:
             return
         call: Callable[[], None]
         if self._waiting:
-            call = partial(self.core.wait, min(self._waiting)[0], self.checkpoints)
+            call = partial(self.core.wait, min(ticket for ticket, _ in self._waiting), self.checkpoints)
         elif self._news_wanted is not None:
             call = partial(self.checkpoints.ask_for_news, self._news_wanted)
         else:
@@ -479,7 +479,8 @@ class Conductor:
                 first.add_done_callback(self._handler_ended)
             if not self._has_ended:
                 ended = self._ended = asyncio.Future(loop=loop)
-                self._set_deadline()
+                if not self.is_over:
+                    self.set_deadline()
                 loop.soon_untold(self._watch_generators)
                 loop.run_until_complete(ended)
         finally:
@@ -497,7 +498,8 @@ class Conductor:
         finally:
             del error
 
-    def _set_deadline(self) -> None:
+    def set_deadline(self) -> None:
+        """Have the invocation end before it would be cut off."""
         remaining = self.invocation.remaining_seconds()
         if remaining is not None:
             self._deadline = self.loop.later_untold(max(0.0, remaining - self.invocation.margin), self._time_is_up)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from perdure.aio.conductor import Conductor, Parked
+from perdure.aio.conductor import Conductor
 from perdure.aio.context import AsyncCallback, AsyncDurableContext, awaited
 from perdure.aio.job import Held, Job
 from perdure.context import DurableContext
@@ -18,8 +18,13 @@ from perdure.engine.operations.common import REFUSALS
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from perdure.aio.conductor import Parked
     from perdure.engine.hooks import Hooks
     from perdure.engine.invocation import Invocation
+
+
+_GLANCE = 0.1
+"""Seconds in which an interrupt of the loop's thread is noticed."""
 
 
 def kind_of_context(hooks: Hooks) -> type[AsyncDurableContext]:
@@ -114,22 +119,32 @@ class SoleConductor(Conductor):
     turns of the loop as the hooks say, in which others go on.
     """
 
+    def set_deadline(self) -> None:
+        """Leave the end of the invocation's time to the hooks: a clock would make it a chance what had ended by then.
+
+        What waits for ever is looked after now and then, so that it may be interrupted: else its thread would sleep.
+        """
+        if not self.is_over:
+            self.loop.later_untold(_GLANCE, self.set_deadline)
+
     def durable(self, ticket: int) -> Generator[Any, None, None]:
         """Return once an update is durable."""
         yield from super().durable(ticket)
-        yield from self._pause()
+        for _ in range(self._turns()):
+            yield
 
     def wake(self, parked: Parked) -> None:
-        """Have go on what was parked, after so many turns of the loop."""
-        hooks = self.invocation.hooks
-        turns = 0 if hooks is None or self.is_alone() else hooks.turns()
-        self._wake_in(turns, parked)
+        """Let an operation go on."""
+        self.parked.pop(parked, None)
+        self._resolve(parked.future, self._turns())
 
-    def _wake_in(self, turns: int, parked: Parked) -> None:
+    def _resolve(self, future: Any, turns: int) -> None:
+        if future.done():
+            return
         if turns:
-            self.loop.call_soon(self._wake_in, turns - 1, parked)
+            self.loop.call_soon(self._resolve, future, turns - 1)
         else:
-            super().wake(parked)
+            future.set_result(None)
 
     def in_thread(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, None, Any]:
         """Call a plain function where it stands."""
@@ -146,8 +161,6 @@ class SoleConductor(Conductor):
         self.sent(error)
         del error  # whose traceback holds this frame
 
-    def _pause(self) -> Generator[Any, None, None]:
+    def _turns(self) -> int:
         hooks = self.invocation.hooks
-        if hooks is not None and not self.is_alone():
-            for _ in range(hooks.turns()):
-                yield
+        return 0 if hooks is None or self.is_alone() else hooks.turns()

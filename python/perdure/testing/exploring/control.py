@@ -70,13 +70,14 @@ class ControlledInvocation(Hooks):
 
     """
 
-    __slots__ = ("_arn", "_core", "_fault", "_world")
+    __slots__ = ("_arn", "_core", "_fault", "_is_asynchronous", "_world")
 
     def __init__(self, world: World, fault: Fault, arn: str) -> None:
         self._world = world
         self._fault = fault
         self._arn = arn
         self._core: Any = None
+        self._is_asynchronous = False
 
     @property
     def _is_now(self) -> bool:
@@ -115,6 +116,15 @@ class ControlledInvocation(Hooks):
     def has_timeouts(self) -> bool:
         """Let every function have the time that it takes, where it is called: how long that is, is chance."""
         return False
+
+    def has_loop_threads(self) -> bool:
+        """Let an event loop do all itself, so that it is no chance which of its tasks goes on. Asked of no other."""
+        self._is_asynchronous = self._fault.is_asynchronous = True
+        return False
+
+    def turns(self) -> int:
+        """Let a task go on at once, or after others."""
+        return 0 if self._fault.is_over else self._fault.turns_to_wait()
 
     def start_thread(self, threads: list[Any], function: Callable[..., None], *args: Any) -> None:
         """Start one more hand; a thread of the handler's own, which is none, starts one as without hooks."""
@@ -157,9 +167,10 @@ class ControlledInvocation(Hooks):
         def again(*given: Any) -> Any:
             # Which attempt it is, what it is called with knows: of one at most once, it is not known before its START.
             place, id_, *_ = known = self._key(operation, given[-1].attempt)
-            fault.runs[place, id_] += 1
+            fault.begin_attempt((place, id_))
             fault.turns[known] = None
-            return self._world.again(known, function, *given, in_branch=fault.is_in_branch(place))
+            again = self._world.again_awaited if self._is_asynchronous else self._world.again
+            return again(known, function, *given, in_branch=fault.is_in_branch(place))
 
         return again
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from perdure.testing.exploring.world import Key
 
 _OF_INVOCATIONS = frozenset({"checkpoint_durable_execution", "get_durable_execution_state"})
+_TURNS = (0, 2, 5, 12, 30, 80)
+"""For how many turns of an event loop a task is kept back; an operation of another takes about three."""
 _HOLD, _HOLDS = 0.004, 8
 """Seconds by which operations of a thread of the handler's own are held up, times a number drawn below this one."""
 
@@ -51,10 +53,14 @@ class Fault:
         self.calls_of_branches: list[int] = []
         """The API calls that branches made."""
         self.own_threads = False
+        self.is_asynchronous = False
+        """Whether an ``async def`` handler has run."""
         self.struck: str | None = "" if schedule == UNDISTURBED else None
         """What the API call carried with which the schedule came about, or what it orders; None until it has."""
         self.runs: Counter[Key] = Counter()
         """How often the function of each step ran."""
+        self._begun: set[Key] = set()
+        """The steps whose function has run: with tasks, the ends of several may be about to be sent."""
         self.turns: dict[Any, None] = {}
         """What the world was asked to do, in order."""
         self.lost: Counter[Key] = Counter()
@@ -76,8 +82,8 @@ class Fault:
         return self._places[arn]
 
     def is_in_branch(self, place: tuple[str, ...]) -> bool:
-        """Tell whether a branch does what runs now, in the execution at a place."""
-        return self._branches[threading.get_ident()] > 0 or place in self.places_of_branches
+        """Tell whether a branch does what runs now, in the execution at a place; or whatever may be a task's own."""
+        return self.is_asynchronous or self._branches[threading.get_ident()] > 0 or place in self.places_of_branches
 
     def enter_branch(self) -> None:
         """Take that the calling thread begins a branch."""
@@ -113,7 +119,20 @@ class Fault:
             place = self.place(arguments["DurableExecutionArn"])
             ends = (update for update in updates if update["Type"] == "STEP" and update["Action"] != "START")
             self.lost.update((place, update["Id"]) for update in ends)
+        if self.is_asynchronous:
+            self.lost.update(key for key in self._begun - self.lost.keys() if not self._has_end(key))
         raise InvocationCut
+
+    def begin_attempt(self, key: Key) -> None:
+        """Take that the function of a step is called."""
+        self.runs[key] += 1
+        self._begun.add(key)
+
+    def _has_end(self, key: Key) -> bool:
+        """Whether the end of the attempt that a step began last is recorded."""
+        arn = next(arn for arn, place in self._places.items() if place == key[0])
+        operation = self._service.handles[arn].machine.operations.get(key[1])
+        return operation is not None and operation["Status"] != "STARTED"
 
     def pick(self, count: int) -> int:
         """Choose which of so many branches runs next."""
@@ -145,6 +164,10 @@ class Fault:
         else:
             self.own_threads = True
             time.sleep(_HOLD * self._draw(_HOLDS, "threads of its own"))
+
+    def turns_to_wait(self) -> int:
+        """Give for how many turns of an event loop a task is kept from what has come for it."""
+        return _TURNS[self._draw(len(_TURNS), "tasks")]
 
     def _draw(self, count: int, what: str) -> int:
         self.choices += 1

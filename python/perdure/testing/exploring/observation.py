@@ -37,6 +37,7 @@ class Observation:
         calls_of_branches: The API calls that were made by branches.
         turns: What attempts of steps, checks and functions were run, in order.
         own_threads: Whether threads of the handler's own began operations.
+        is_asynchronous: Whether there were tasks in the place of threads.
         invocations: How many there were.
         tree: All of it, drawn.
         interrupted: Whether an at-most-once step was cut off.
@@ -69,6 +70,7 @@ class Observation:
     calls_of_branches: list[int]
     turns: list[Any]
     own_threads: bool
+    is_asynchronous: bool
     invocations: int
     tree: str
     interrupted: bool

@@ -73,6 +73,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
         calls_of_branches=fault.calls_of_branches,
         turns=list(fault.turns),
         own_threads=fault.own_threads,
+        is_asynchronous=fault.is_asynchronous,
         invocations=len(handle.invocations),
         tree=f"{handle.status}\n{render(tree_of(operations))}",
         interrupted=any(_interrupted(execution) for execution in executions),

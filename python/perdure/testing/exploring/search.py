@@ -313,7 +313,7 @@ class Search:
         got = self._run(schedule, hold, limit=self._patience())
         expected, mask = (self._expected, Mask()) if hold == Hold.ALL else self._varying.like(got)
         loose = got.interrupted or not expected.raced_alike(got)
-        probed = schedule.kind != "crash-before" or self._idempotent
+        probed = (schedule.kind != "crash-before" and not got.is_run_again) or self._idempotent
         probed = probed and not (loose or got.raced or expected.raced) and got.unlike != Unlike.ENDS
         was, now = expected.without(mask), got.without(mask)
         if got.unlike:  # then what it does is as free as where nothing is held
@@ -343,11 +343,11 @@ def _plan(expected: Observation, orders: int) -> Iterator[Schedule]:
     """Give all schedules, those of early calls first, and the most telling ones first of all.
 
     In the undisturbed run one thread works through all branches that are begun; with several, these go on by turns, an
-    operation at a time.
+    operation at a time. Those of an ``async def`` handler are tasks, and there are no threads to vary.
     """
     yield from [UNDISTURBED] * _UNDISTURBED
     most = min(expected.width, _MOST_HANDS)
-    tried = sorted({1, 2, most}) if most > 1 else []
+    tried = sorted({1, 2, most}) if most > 1 and not expected.is_asynchronous else []
     yield from (Schedule(hands=hands) for hands in tried)
     for call in range(1, expected.calls + 1):
         for kind in ("crash-after", "crash-before", "lost", "late"):

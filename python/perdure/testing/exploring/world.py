@@ -81,6 +81,18 @@ class World:
             outcome: Outcome = (True, call(*arguments))
         except Exception as error:  # noqa: BLE001  whatever it raises is its outcome
             outcome = (False, error)
+        return self._settled(key, outcome, in_branch=in_branch)
+
+    async def again_awaited(self, key: Any, call: Callable[..., Any], *arguments: Any, in_branch: bool = False) -> Any:
+        """Do the same, and await what the call gives, if that can be awaited."""
+        try:
+            value = call(*arguments)
+            outcome: Outcome = (True, await value if hasattr(type(value), "__await__") else value)
+        except Exception as error:  # noqa: BLE001  the same
+            outcome = (False, error)
+        return self._settled(key, outcome, in_branch=in_branch)
+
+    def _settled(self, key: Any, outcome: Outcome, *, in_branch: bool) -> Any:
         if self.hold == Hold.ALL or (self.hold == Hold.BRANCHES and in_branch):
             outcome = self._held(key, outcome)
         succeeded, value = outcome
