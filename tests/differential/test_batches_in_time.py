@@ -164,4 +164,6 @@ def test_what_the_official_sdk_takes_for_ended_has_ended(course: Course, turns: 
 
     ended = [item for item in items if item[1] != "STARTED"]
     assert all(item in expected for item in ended)
+    if OFFICIAL in turns and reason == "ALL_COMPLETED" and len(ended) < len(expected):
+        reason = "MIN_SUCCESSFUL_REACHED"  # as if those that it has not noticed were still at work
     assert why == reason
