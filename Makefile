@@ -10,8 +10,8 @@ CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.l
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-python test-engine test-pythons answering-pythons lint format typecheck bench \
-  minimum-rust soak fuzz wheel wheels layer docs third-party deny clean
+.PHONY: help run test test-rust test-python test-engine test-pythons answering-pythons lint format typecheck bench coverage \
+  minimum-rust soak fuzz wheel wheels wheels-arm64 layer docs third-party deny clean
 
 help: ## List what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -72,13 +72,15 @@ soak: $(STAMPS)/built $(STAMPS)/dev ## The long runs: deep property tests, repea
 	PROPTEST_CASES=200000 cargo test --locked --quiet --release -p perdure-client
 	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or hypothesis" $(PYTEST_ARGS)
 
+coverage: $(STAMPS)/dev ## See which lines the tests reach, of Python and of Rust; needs cargo-llvm-cov
+	$(BIN)/python -m pip install --quiet --group coverage
+	.ci/coverage $(BIN)/python env $(DEVELOP) -- $(PYTEST_ARGS)
+
 FUZZ_SECONDS ?= 600
 
 fuzz: ## Fuzz the reader of answers, guided by coverage; needs a nightly Rust toolchain and cargo-fuzz
 	cd rust/client && mkdir -p fuzz/corpus && cargo +nightly fuzz run answer fuzz/corpus fuzz/seeds -- -dict=fuzz/answer.dict \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096
-
-MINIMUM_RUST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # The interpreter is named, since maturin would take whichever python3 is on the path.
 wheel: $(STAMPS)/venv ## Build a release wheel into dist/
@@ -90,6 +92,10 @@ layer: wheel ## Make Lambda layers of the wheels in dist/
 wheels: $(STAMPS)/venv ## Build a release wheel for each CPython (or PYTHONS="3.13 …"), and try each without compiler and source
 	$(BIN)/python -m pip install --quiet --group wheels
 	PYTHONS="$(PYTHONS)" $(BIN)/python packaging/wheels.py
+
+wheels-arm64: $(STAMPS)/venv ## Build release wheels for Linux on arm64 (PYTHONS="3.13 3.14"), and try each under QEMU; on Debian
+	$(BIN)/python -m pip install --quiet --group wheels
+	PYTHONS="$(PYTHONS)" $(BIN)/python packaging/wheels_arm64.py
 
 third-party: $(STAMPS)/venv ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
 	$(BIN)/python packaging/third_party.py
@@ -103,6 +109,8 @@ DENY ?= all
 
 deny: ## Check licences, doubles, sources and advisories of the crates; needs cargo install --locked cargo-deny
 	cargo deny --all-features check $(DENY)
+
+MINIMUM_RUST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 minimum-rust: ## Build with the oldest Rust that Cargo.toml names; needs rustup, which fetches it
 	rustup toolchain install --no-self-update --profile minimal $(MINIMUM_RUST)

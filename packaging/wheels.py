@@ -51,18 +51,22 @@ def without_paths(environment: dict[str, str]) -> dict[str, str]:
     return environment | {"RUSTFLAGS": " ".join([environment.get("RUSTFLAGS", ""), *flags]).strip()}
 
 
-def build(python: str, folder: Path) -> Path:
-    """Make the wheel for an interpreter; give its path."""
+def built(python: str, folder: Path, *options: str) -> Path:
+    """Have maturin make a wheel for an interpreter; give its path."""
     tools = Path(sys.executable).parent
     environment = without_paths(dict(os.environ))
     environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"
     environment["CARGO_TARGET_DIR"] = str(REPOSITORY / "target" / "wheels")  # other flags would build all anew
-    command = [tools / "maturin", "build", "--release", "--locked", "--out", folder, "--interpreter", python]
-    if platform.libc_ver()[0] == "glibc":
-        command += ["--zig", "--compatibility", GLIBC]
+    command = [tools / "maturin", "build", "--release", "--locked", "--out", folder, "--interpreter", python, *options]
     subprocess.run(command, cwd=REPOSITORY, env=environment, check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def build(python: str, folder: Path) -> Path:
+    """Make the wheel for an interpreter of this machine; give its path."""
+    is_glibc = platform.libc_ver()[0] == "glibc"
+    return built(python, folder, *(("--zig", "--compatibility", GLIBC) if is_glibc else ()))
 
 
 def tried(wheel: Path, python: str) -> str:

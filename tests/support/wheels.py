@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def wheel_of_this_tree(folder: Path) -> Path:
     content = {
         path.relative_to(PACKAGE.parent).as_posix(): _without_debugging(path, folder)
         for path in sorted(PACKAGE.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and not _is_of_another_python(path)
     }
     content |= {f"{name}.data/{path.relative_to(DATA)}": path.read_bytes() for path in DATA.rglob("*.pth")}
     content |= {
@@ -43,6 +44,11 @@ def wheel_of_this_tree(folder: Path) -> Path:
         for path, data in content.items():
             archive.writestr(path, data)
     return wheel
+
+
+def _is_of_another_python(path: Path) -> bool:
+    """Tell whether it was compiled for another CPython, whose tests ran in this tree, too."""
+    return path.suffix == ".so" and not path.name.endswith(sysconfig.get_config_var("EXT_SUFFIX"))
 
 
 def _without_debugging(path: Path, folder: Path) -> bytes:
