@@ -22,7 +22,7 @@ PEER = "async-durable-execution==2.5.0"
 
 WORKS = {
     "empty": "empty invocation",
-    "replay": "replay of 1,000 awaited steps, event parsed",
+    "replay": "replay of 1,000 awaited steps",
     "fresh": "200 fresh steps, 0 ms service",
     "map": "map of 1,000, fresh, unlimited, 5 ms service",
 }
