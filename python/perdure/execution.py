@@ -159,7 +159,8 @@ def durable_execution(
         func: The function, plain or ``async def``, which is given an `AsyncDurableContext`; the decorator works with
             and without parentheses.
         boto3_client: A boto3 Lambda client to use; by default one is made with the first call to the service and kept
-            for the life of the process.
+            for the life of the process. For an ``async def`` handler it may be an asynchronous one: anything whose
+            ``checkpoint_durable_execution`` and ``get_durable_execution_state`` are coroutine functions.
         plugins: Factories of plugins, each of which makes one for each invocation; see `perdure.plugin`. Those that the
             environment variable ``DURABLE_EXECUTION_PLUGINS`` names come after them.
         deadline_reserve: How much time before the invocation's timeout new operations stop to begin, so that the
@@ -199,12 +200,17 @@ def durable_execution(
             checkpointing=checkpointing,
             loop_factory=loop_factory,
         )
-    settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
     inner = _prepared(func, serdes, callback_serdes)
     if is_coroutine(func):
-        from perdure.aio.handler import asynchronous  # noqa: PLC0415  only for handlers that are
+        from perdure.aio import client as _awaited  # noqa: PLC0415  only for handlers that are
+        from perdure.aio.handler import asynchronous  # noqa: PLC0415  the same
 
-        return asynchronous(func, inner, loop_factory, functools.partial(_invoke, settings=settings))
+        needs_loop = _awaited.is_asynchronous(boto3_client)
+        client = _awaited.AwaitedClient(boto3_client, loop_factory) if needs_loop else boto3_client
+        settings = _settings(client, plugins, deadline_reserve, checkpointing)
+        invoke = functools.partial(_invoke, settings=settings)
+        return asynchronous(func, inner, loop_factory, invoke, needs_loop=needs_loop)
+    settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
     if loop_factory is not None:
         raise ValidationError("loop_factory is for handlers that are async def: this one runs in no event loop")
 

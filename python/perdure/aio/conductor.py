@@ -18,7 +18,7 @@ from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_THREADS
 from perdure._log import Log
 from perdure.aio import rest
-from perdure.aio.loop import InnerFuture
+from perdure.aio.loop import InnerFuture, calling
 from perdure.engine import threads as _threads
 from perdure.exceptions import InvocationError, SuspendExecution
 
@@ -120,6 +120,8 @@ class Conductor:
     outside = 0
     """Threads that the loop was given work for."""
     activity = 0
+    needs_loop = False
+    """Whether the calls to the service are themselves made by tasks of the loop."""
     is_probing = False
     is_over = False
     _has_ended = False
@@ -239,7 +241,7 @@ class Conductor:
 
     def is_alone(self) -> bool:
         """Whether nothing else could go on while this thread waits. Where it is not known, nothing else is assumed."""
-        if self.at_work or self.parked or self._waiting or self._is_sending or self.outside:
+        if self.at_work or self.parked or self._waiting or self._is_sending or self.outside or self.needs_loop:
             return False
         tasks = self.tasks
         while tasks and tasks[-1].done():
@@ -744,6 +746,7 @@ class _Sender:
 
     def _serve(self) -> None:
         conductor = self._conductor
+        calling.loop = conductor.loop
         while True:
             self._bell.acquire()
             call = self._call

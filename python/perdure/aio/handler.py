@@ -26,6 +26,8 @@ def asynchronous(
     inner: Callable[[Any, Any], Any],
     factory: Factory,
     invoke: Callable[[Any, Any, Any], dict[str, Any]],
+    *,
+    needs_loop: bool = False,
 ) -> Callable[[Any, LambdaContext], dict[str, Any]]:
     """Make a handler for Lambda.
 
@@ -34,9 +36,10 @@ def asynchronous(
         inner: That, with what it was decorated with.
         factory: Makes event loops; None for asyncio's own.
         invoke: Runs an invocation of a plain handler.
+        needs_loop: Whether the client of the service is asynchronous.
 
     """
-    plain = within_loop(function, inner, factory)
+    plain = within_loop(function, inner, factory, needs_loop=needs_loop)
 
     @functools.wraps(function)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -52,7 +55,11 @@ def asynchronous(
 
 
 def within_loop(
-    function: Callable[[Any, Any], Any], inner: Callable[[Any, Any], Any], factory: Factory
+    function: Callable[[Any, Any], Any],
+    inner: Callable[[Any, Any], Any],
+    factory: Factory,
+    *,
+    needs_loop: bool = False,
 ) -> Callable[[Any, DurableContext], Any]:
     """Give what runs an asynchronous handler as if it were a plain one."""
 
@@ -64,6 +71,7 @@ def within_loop(
             invocation.is_asynchronous = True
             lead, kind = _kinds(invocation)
             conductor = lead(invocation, loop)
+            conductor.needs_loop = needs_loop
             return conductor.run(inner, user_event, kind(invocation, context.scope, conductor=conductor))
         finally:
             _loops.give_back(factory, loop)

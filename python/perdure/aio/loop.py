@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import os
 import sys
+import threading
 from asyncio import events
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -129,6 +130,10 @@ class Watched:
             return super().call_later(delay, callback, *args)  # type: ignore[misc]
         finally:
             self.conductor = before
+
+
+calling = threading.local()
+"""In a thread that makes calls to the service for a loop: ``calling.loop`` is that."""
 
 
 class Loop(Watched, asyncio.SelectorEventLoop):  # type: ignore[misc] # as loops take what these pass on

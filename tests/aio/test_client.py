@@ -1,0 +1,94 @@
+"""An asynchronous client of the user's: its calls are made by tasks of the handler's loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure import AsyncDurableContext, durable_execution
+
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:f:1/durable-execution/name/5c1f0a52"
+
+
+class Service:
+    """Takes updates, and says that they are recorded; in a loop that is always the same one."""
+
+    def __init__(self, fails: int = 0) -> None:
+        self.loops: set[Any] = set()
+        self.updates: list[dict[str, Any]] = []
+        self.fails = fails
+
+    async def checkpoint_durable_execution(self, **request: Any) -> dict[str, Any]:
+        """Take updates."""
+        self.loops.add(asyncio.get_running_loop())
+        await asyncio.sleep(0.001)
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("lost")
+        self.updates += request["Updates"]
+        return {"CheckpointToken": "next", "NewExecutionState": {"Operations": []}}
+
+    async def get_durable_execution_state(self, **_request: Any) -> dict[str, Any]:
+        """Give the rest of the history."""
+        self.loops.add(asyncio.get_running_loop())
+        return {"Operations": [EXECUTION]}
+
+
+EXECUTION = {
+    "Id": "5c1f0a52",
+    "Type": "EXECUTION",
+    "Status": "STARTED",
+    "StartTimestamp": 1,
+    "ExecutionDetails": {"InputPayload": "{}"},
+}
+
+
+class LambdaContext:
+    """Of Lambda."""
+
+    aws_request_id = "request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the time that is left."""
+        return 60_000
+
+
+def event(*, paged: bool = False) -> dict[str, Any]:
+    state = {"Operations": [] if paged else [EXECUTION], "NextMarker": "more" if paged else ""}
+    return {"DurableExecutionArn": ARN, "CheckpointToken": "token", "InitialExecutionState": state}
+
+
+async def work(_event: Any, context: AsyncDurableContext) -> Any:
+    one = await context.step(lambda _: 1, "one")
+    others = await asyncio.gather(*(context.step(lambda _, n=n: n, f"s{n}") for n in range(5)))
+    return [one, *others]
+
+
+@pytest.mark.parametrize("paged", [False, True])
+def test_its_calls_are_made_in_the_loop(paged: bool) -> None:
+    service = Service()
+    handler = durable_execution(work, boto3_client=service)
+    for _ in range(3):
+        assert handler(event(paged=paged), LambdaContext()) == {  # type: ignore[arg-type]
+            "Status": "SUCCEEDED",
+            "Result": "[1, 0, 1, 2, 3, 4]",
+        }
+    assert len(service.loops) == 1
+    assert {update["Name"] for update in service.updates} == {"one", *(f"s{n}" for n in range(5))}
+
+
+def test_a_call_that_is_lost_is_made_again() -> None:
+    handler = durable_execution(work, boto3_client=Service(fails=1))
+    assert handler(event(), LambdaContext())["Status"] == "SUCCEEDED"  # type: ignore[arg-type]
+
+
+def test_the_rest_is_recorded_when_it_suspends() -> None:
+    async def waits(_event: Any, context: AsyncDurableContext) -> None:
+        await asyncio.gather(context.step(lambda _: 1, "one"), context.wait(60, "rest"))
+
+    service = Service()
+    handler = durable_execution(waits, boto3_client=service)
+    assert handler(event(), LambdaContext()) == {"Status": "PENDING"}  # type: ignore[arg-type]
+    assert {update["Name"] for update in service.updates} == {"one", "rest"}
