@@ -44,7 +44,7 @@ class AwaitedClient:
 
     def _answer(self, call: Any) -> Any:
         """Await a call: in the loop of the invocation while that runs, else in the one that is kept for the next."""
-        loop = getattr(_loops.calling, "loop", None)
+        loop = _loops.called_for()
         if loop is None:
             loop = _loops.take(self._factory)
             try:

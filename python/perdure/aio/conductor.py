@@ -18,7 +18,7 @@ from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_THREADS
 from perdure._log import Log
 from perdure.aio import rest
-from perdure.aio.loop import InnerFuture, calling
+from perdure.aio.loop import InnerFuture, call_for
 from perdure.engine import threads as _threads
 from perdure.exceptions import InvocationError, SuspendExecution
 
@@ -746,7 +746,7 @@ class _Sender:
 
     def _serve(self) -> None:
         conductor = self._conductor
-        calling.loop = conductor.loop
+        call_for(conductor.loop)
         while True:
             self._bell.acquire()
             call = self._call

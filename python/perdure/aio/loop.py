@@ -132,8 +132,17 @@ class Watched:
             self.conductor = before
 
 
-calling = threading.local()
-"""In a thread that makes calls to the service for a loop: ``calling.loop`` is that."""
+_calling = threading.local()
+
+
+def call_for(loop: Any) -> None:
+    """Note that this thread makes calls to the service for a loop."""
+    _calling.loop = loop
+
+
+def called_for() -> Any:
+    """Give the loop that this thread makes calls for; None for none."""
+    return getattr(_calling, "loop", None)
 
 
 class Loop(Watched, asyncio.SelectorEventLoop):  # type: ignore[misc] # as loops take what these pass on
