@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.local import LocalService, VirtualClock
+from perdure.testing import explore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,18 +23,17 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ORDER = json.loads((EXAMPLES / "order.json").read_text(encoding="utf-8"))
 
+ORDERED = {
+    "order": "A-1001",
+    "total": "91.90 EUR",
+    "payment": "payment-A-1001",
+    "checks": ["Ada is known", "7 items held"],
+    "picked": ["1 x teapot from shelf 1", "4 x cup from shelf 2", "2 x assam-250g from shelf 3"],
+    "tracking": "PX-A-1001",
+}
 RESULTS: dict[str, tuple[Any, Any]] = {
-    "order": (
-        ORDER,
-        {
-            "order": "A-1001",
-            "total": "91.90 EUR",
-            "payment": "payment-A-1001",
-            "checks": ["Ada is known", "7 items held"],
-            "picked": ["1 x teapot from shelf 1", "4 x cup from shelf 2", "2 x assam-250g from shelf 3"],
-            "tracking": "PX-A-1001",
-        },
-    ),
+    "order": (ORDER, ORDERED),
+    "order_async": (ORDER, ORDERED),
     "shops": (
         {"shops": 12},
         {"reported": 10, "missing": ["shop-4", "shop-9"], "total": 1053, "why": "ALL_COMPLETED"},
@@ -82,7 +82,7 @@ def test_every_example_is_tested() -> None:
 @pytest.mark.parametrize("example", RESULTS)
 def test_an_example_runs_from_the_command_line(example: str) -> None:
     event, expected = RESULTS[example]
-    given = "order.json" if example == "order" else json.dumps(event)
+    given = "order.json" if event is ORDER else json.dumps(event)
     code = "from perdure.cli import main; main()"
     command = [sys.executable, "-c", code, "run", f"{example}:handler", "--event", given, "--skip-time", "--json"]
     done = subprocess.run(
@@ -97,7 +97,7 @@ def test_an_example_gives_its_result_on_a_local_service(example: str) -> None:
     event, expected = RESULTS[example]
     service, handle = start(example, event)
     # Real time for those who answer from outside; where nobody does, the callback's own timeout then passes.
-    service.drive(handle, stop_at_callback=True, wait=30 if example == "order" else 0)
+    service.drive(handle, stop_at_callback=True, wait=30 if event is ORDER else 0)
     service.drive(handle)
     assert (handle.status, handle.value, handle.error) == ("SUCCEEDED", expected, None)
 
@@ -110,7 +110,31 @@ def test_the_order_shows_each_kind_of_operation() -> None:
     assert handle.operation("charge")["StepDetails"]["Attempt"] == 3
 
 
-def test_the_order_waits_for_a_real_warehouse_where_there_is_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_written_with_async_does_side_by_side_what_can_be() -> None:
+    service, handle = start("order_async", ORDER)
+    service.drive(handle, stop_at_callback=True, wait=30)
+    kinds = {operation.get("SubType") for operation in handle.operations}
+    assert kinds >= {"Step", "Wait", "RunInChildContext", "Map", "MapIteration", "WaitForCallback", "Callback"}
+    assert handle.operation("charge")["StepDetails"]["Attempt"] == 3
+    first = {update.get("Name") for update in handle.updates[:12]}
+    assert {"add_up", "look_up", "reserve-stock", "hold-teapot", "hold-cup", "hold-assam-250g"} <= first
+
+
+@pytest.mark.parametrize("example", ["order", "order_async"])
+def test_the_order_stands_whatever_goes_wrong(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = importlib.import_module(example).handler
+    monkeypatch.setattr("order.hand_over", lambda _message: None)
+    monkeypatch.setattr(f"{example}.hand_over", lambda _message: None)
+    report = explore(handler, ORDER, answers={"dispatch": {"tracking": "PX-A-1001"}}, orders=5, time_limit=300)
+    report.assert_ok()
+    assert report.tried > 20
+    assert json.loads(report.expected.result or "") == ORDERED
+
+
+@pytest.mark.parametrize("example", ["order", "order_async"])
+def test_the_order_waits_for_a_real_warehouse_where_there_is_a_queue(
+    example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent: list[dict[str, Any]] = []
 
     class Queue:
@@ -119,7 +143,7 @@ def test_the_order_waits_for_a_real_warehouse_where_there_is_a_queue(monkeypatch
 
     monkeypatch.setenv("WAREHOUSE_QUEUE_URL", "https://queue.example/warehouse")
     monkeypatch.setattr("boto3.client", {"sqs": Queue()}.__getitem__)
-    service, handle = start("order", ORDER)
+    service, handle = start(example, ORDER)
     service.drive(handle, stop_at_callback=True)
     (message,) = sent
     assert message["QueueUrl"] == "https://queue.example/warehouse"

@@ -261,6 +261,8 @@ class Job(Awaitable):
 
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
         """Call a function, and await what it gives, if that can be awaited."""
+        if self.conductor.is_over:  # it has ended in this turn of the loop: nothing begins any more
+            yield from self.conductor.stop(CancelledError())
         last = args[-1] if args else None
         if not isinstance(last, _OF_USERS):
             scope = getattr(last, "scope", None)

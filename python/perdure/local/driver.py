@@ -17,6 +17,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from perdure._log import Log
+from perdure.local.beside import callable_here
 from perdure.local.calls import Call, lambda_context
 from perdure.local.event_forms import error_object
 from perdure.local.events import LocalEvent
@@ -270,7 +271,7 @@ class Driver:
         output: Any = None
         exception: BaseException | None = None
         try:
-            output = self._outside(turn, context.timeout_seconds, function.handler, event, context)
+            output = self._outside(turn, context.timeout_seconds, callable_here(function.handler), event, context)
         except KeyboardInterrupt as error:
             exception = error
             raise

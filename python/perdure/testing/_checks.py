@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 
 _LONGEST = {"execution_timeout": LONGEST_EXECUTION_SECONDS, "invocation_timeout": LONGEST_SECONDS}
-_DURABLE = durable_execution(lambda _event, _context: None)  # which has the code of all that the decorator makes
+
+
+async def _nothing(_event: Any, _context: Any) -> None:
+    """Do nothing."""
+
+
+# What has the code of all that the decorator makes.
+_DURABLE: Any = durable_execution(lambda _event, _context: None), durable_execution(_nothing)
 _PLACES = {"region": "one of AWS's, such as 'us-west-2'", "account_id": "twelve digits, as text"}
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "start_time": (lambda given: isinstance(given, datetime), "a datetime with a time zone"),
@@ -48,7 +55,10 @@ def checked_function(what: str, function: Callable[..., Any]) -> None:
     if not callable(function):
         raise TypeError(f"{what} must be a function, not {function!r}")
     if iscoroutinefunction(function):
-        raise TypeError(f"{what} is an async function, and nobody would await it: write it with def")
+        raise TypeError(
+            f"{what} is an async function, and nobody would await it: write it with def, or decorate it with "
+            "@durable_execution if it is a durable handler"
+        )
 
 
 def checked_name(function_name: str) -> str:
@@ -104,4 +114,4 @@ def real_seconds(timeout: DurationLike) -> float:
 
 def is_durable(handler: object) -> bool:
     """Tell whether a function is what ``@durable_execution`` made."""
-    return getattr(handler, "__code__", None) is getattr(_DURABLE, "__code__", ...)
+    return any(getattr(handler, "__code__", None) is made.__code__ for made in _DURABLE)

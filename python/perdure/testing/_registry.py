@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure.local.beside import is_asynchronous
 from perdure.local.machine.validation import function_parts
 from perdure.testing._checks import checked_function, checked_name
 
@@ -66,4 +67,6 @@ def for_tenant(function: Handler, tenant_id: str | None) -> Handler:
         context.tenant_id = tenant_id
         return function(event, context)
 
+    if is_asynchronous(function):
+        handler.run = function.run  # type: ignore[attr-defined]  # by which it is known as such
     return handler

@@ -10,6 +10,7 @@ from perdure.local.durations import seconds_of
 from perdure.local.server.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
 from perdure.testing._checks import checked_id, real_seconds
 from perdure.testing._driver import translated
+from perdure.testing._started import StartedExecution
 from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
 from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
 from perdure.testing.model import (
@@ -99,11 +100,11 @@ class DurableFunctionCloudTestRunner:
     def run_async(
         self,
         input: Any = None,  # noqa: A002  of the official signature
-        timeout: DurationLike = 60,  # noqa: ARG002  of the official signature
+        timeout: DurationLike = 60,
         *,
         event: Any = UNSET,
-    ) -> str:
-        """Start an execution and give its ARN; see `run`."""
+    ) -> StartedExecution[DurableFunctionTestResult[Any]]:
+        """Start an execution and give its ARN, which may be awaited for its result; see `run`."""
         payload = payload_of(input, event)
         with translated():
             response = self.client.invoke(
@@ -115,7 +116,7 @@ class DurableFunctionCloudTestRunner:
                 f"{self.function_name} was invoked, but started no durable execution: deploy it with a DurableConfig, "
                 f"and name a version or an alias of it"
             )
-        return str(arn)
+        return StartedExecution(arn, lambda started: self.wait_for_result(started, timeout))
 
     def wait_for_result(self, execution_arn: str, timeout: DurationLike = 60) -> DurableFunctionTestResult[Any]:
         """Wait for an execution's end, and tell of it.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from perdure.local import ExecutionHandle
+    from perdure.testing._started import StartedExecution
     from perdure.testing.result import DurableFunctionTestResult
     from perdure.testing.runner import DurableFunctionTestRunner
     from perdure.types import DurableHandler
@@ -106,6 +107,11 @@ class Durable:
         """Run an execution on the test's own runner; see `DurableFunctionTestRunner.run`."""
         __tracebackhide__ = True
         return self.runner.run(*arguments, **options)
+
+    def run_async(self, *arguments: Any, **options: Any) -> StartedExecution[DurableFunctionTestResult[Any]]:
+        """Start an execution on the test's own runner, to be awaited; see `DurableFunctionTestRunner.run_async`."""
+        __tracebackhide__ = True
+        return self.runner.run_async(*arguments, **options)
 
     def close(self) -> None:
         """Close all runners."""

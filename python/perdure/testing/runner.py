@@ -11,11 +11,13 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from perdure._functions import is_coroutine
 from perdure.execution import durable_execution
 from perdure.history.reading import read_history
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationStatus, OperationType
 from perdure.lambda_service import Operation as SvcOperation
 from perdure.local import Limits, RealClock
+from perdure.local.beside import is_asynchronous, is_in_loop
 from perdure.local.durations import seconds_of, span
 from perdure.local.machine.validation import function_parts
 from perdure.testing import _checks, _recent
@@ -23,6 +25,7 @@ from perdure.testing._driver import PATIENCE, Driver, names_of, translated
 from perdure.testing._failures import Failures
 from perdure.testing._outside import Outside
 from perdure.testing._registry import Registry, for_tenant
+from perdure.testing._started import StartedExecution
 from perdure.testing._status_text import obstacle_of, standing_of
 from perdure.testing._surroundings import Surroundings
 from perdure.testing.child_dispatcher import (
@@ -282,18 +285,25 @@ class DurableFunctionTestRunner(Surroundings, Outside, Generic[T]):
         self,
         input: Any = None,  # noqa: A002  of the official signature
         execution_timeout: DurationLike | None = None,
-        timeout: DurationLike | None = None,  # noqa: ARG002  of the official signature
+        timeout: DurationLike | None = None,
         function_name: str = "test-function",
         execution_name: str = _DEFAULT_NAME,
         account_id: str = "123456789012",
         tenant_id: str | None = None,
         *,
         event: Any = UNSET,
-    ) -> str:
-        """Start an execution, run it as far as it gets without time passing, and give its ARN; see `run`."""
+    ) -> StartedExecution[DurableFunctionTestResult[T]]:
+        """Start an execution, run it as far as it gets without time passing, and give its ARN; see `run`.
+
+        In an asynchronous test it may be awaited instead, which gives the result: the execution is run to its end in a
+        thread, while the loop of the test goes on. There an ``async def`` handler begins when it is awaited.
+        """
         handle = self._start(input, event, execution_timeout, function_name, execution_name, account_id, tenant_id)
-        self._driver.settle(handle)
-        return handle.arn
+        if not (is_asynchronous(self.handler) and is_in_loop()):
+            self._driver.settle(handle)
+        return StartedExecution(
+            handle.arn, lambda arn: self.wait_for_result(arn, _LONGEST if timeout is None else timeout)
+        )
 
     def wait_for_result(self, execution_arn: str, timeout: DurationLike = 60) -> DurableFunctionTestResult[T]:
         """Run an execution to its end; see `run`."""
@@ -421,13 +431,20 @@ class DurableChildContextTestRunner(DurableFunctionTestRunner[Any]):
     def __init__(self, context_function: Callable[..., Any], *args: Any, skip_time: bool = True, **kwargs: Any) -> None:
         _checks.checked_function("the function of a child context", context_function)
 
-        def handler(_event: Any, context: Any) -> Any:
+        def bound_function() -> Callable[[Any], Any]:
             bound = context_function(*args, **kwargs)
             if not callable(bound):
                 raise DurableFunctionsTestError(
                     f"{context_function!r} gave {bound!r} for its arguments: decorate it with "
                     f"@durable_with_child_context, so that it gives a function of the context"
                 )
-            return bound(context)
+            return bound  # type: ignore[no-any-return]
 
-        super().__init__(durable_execution(handler), skip_time=skip_time)
+        def handler(_event: Any, context: Any) -> Any:
+            return bound_function()(context)
+
+        async def asynchronous(_event: Any, context: Any) -> Any:
+            return await bound_function()(context)
+
+        made = durable_execution(asynchronous if is_coroutine(context_function) else handler)
+        super().__init__(made, skip_time=skip_time)
