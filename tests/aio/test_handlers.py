@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import time
 from typing import Any
 
@@ -191,3 +192,17 @@ def test_a_running_loop_of_the_callers_is_refused_in_words() -> None:
         handler({}, None)  # type: ignore[arg-type]  # no event of a durable execution
     with pytest.raises(Exception, match="DurableExecutionArn"):
         asyncio.run(handler.run({}, None))  # type: ignore[attr-defined]
+
+
+def test_where_a_plain_function_runs_can_be_chosen() -> None:
+    def here(_step: Any) -> int:
+        return threading.get_ident()
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        own = threading.get_ident()
+        alone = await context.step(here)
+        apart = await context.step(here, in_thread=True)
+        beside = await asyncio.gather(context.step(here, in_thread=False), context.step(here))
+        return [alone == own, apart == own, beside[0] == own, beside[1] == own]
+
+    assert result(handler) == [True, False, True, False]

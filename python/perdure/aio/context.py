@@ -115,9 +115,17 @@ class AsyncDurableContext(DurableContext):
         return BranchTasks
 
     def step(self, func: Any, name: str | None = None, config: Any = None, **options: Any) -> Any:
-        """Run a function once and record its result: see `DurableContext.step`."""
+        """Run a function once and record its result: see `DurableContext.step`.
+
+        Of a plain function, ``in_thread`` says whether it runs in a thread of its own, beside the event loop, or in the
+        loop's, which then does nothing else. By default it gets a thread if there is anything else to do.
+        """
         if config is not None or options:
-            return _step_with_options(self, func, name, config, **options)
+            in_thread = options.pop("in_thread", None)
+            found = _step_with_options(self, func, name, config, **options)
+            if in_thread is not None and type(found) is Job:
+                found.in_thread = in_thread
+            return found
         try:
             if not name:
                 name = getattr(func, "durable_name", None)

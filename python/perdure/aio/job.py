@@ -101,6 +101,7 @@ class Job(Awaitable):
         "_state",
         "conductor",
         "flow",
+        "in_thread",
         "on_end",
         "variables",
         "where",
@@ -112,6 +113,7 @@ class Job(Awaitable):
         self.conductor = conductor
         self.flow = flow
         self.variables: Any = None
+        self.in_thread: bool | None = None
         self.on_end: Callable[[Any, BaseException | None], None] | None = None
         self.where: tuple[Any, int] | None = None
         self._inner: Scope | None = None
@@ -276,10 +278,13 @@ class Job(Awaitable):
         is_alone = conductor.is_alone()
         conductor.at_work += 1
         try:
-            if is_alone or is_coroutine(function):
-                result = function(*args)
-            else:
+            in_thread = self.in_thread
+            if in_thread is None:
+                in_thread = not (is_alone or is_coroutine(function))
+            if in_thread:
                 result = yield from conductor.in_thread(function, args)
+            else:
+                result = function(*args)
             if type(result) in PLAIN or not hasattr(type(result), "__await__"):
                 return result
             return (yield from result.__await__())
