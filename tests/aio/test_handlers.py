@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from perdure import AsyncDurableContext, durable_execution
-from perdure.config import NestingType
+from perdure.config import CompletionConfig, NestingType
 from perdure.exceptions import CallbackTimeoutError
 from perdure.retries import RetryDecision
 from perdure.testing import DurableFunctionTestRunner
@@ -206,3 +206,19 @@ def test_where_a_plain_function_runs_can_be_chosen() -> None:
         return [alone == own, apart == own, beside[0] == own, beside[1] == own]
 
     assert result(handler) == [True, False, True, False]
+
+
+def test_branches_that_a_batch_leaves_behind_end_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    async def slow(inner: AsyncDurableContext) -> None:
+        await inner.wait(3600)
+
+    async def slow_step(inner: AsyncDurableContext) -> None:
+        await inner.step(lambda _: asyncio.sleep(60))
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        policy = CompletionConfig.first_successful()
+        ended = await context.parallel([slow, slow_step, lambda inner: inner.step(awaited)], completion_config=policy)
+        return [item.status.value for item in ended.all]
+
+    assert result(handler) == ["STARTED", "STARTED", "SUCCEEDED"]
+    assert caplog.messages == []

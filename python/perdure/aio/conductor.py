@@ -423,6 +423,9 @@ class Conductor:
                 outcome = variables.run(function, *args), None
             except BaseException as error:  # noqa: BLE001  raised again where it is awaited
                 outcome = None, error
+            if self.is_over:
+                _discard(outcome)
+                return
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self.loop.call_soon_threadsafe(self._returned, future, outcome)
 
@@ -454,8 +457,11 @@ class Conductor:
     def _returned(self, future: asyncio.Future[Any], outcome: Any) -> None:
         self._threads -= 1
         if self.is_over:
+            _discard(outcome)
             return
-        if not future.done():
+        if future.done():  # nobody waits for it any more
+            _discard(outcome)
+        else:
             future.set_result(outcome)
         if self._queued:
             self._start(self._queued.pop(0))
@@ -698,6 +704,13 @@ class Conductor:
                 loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
         sys.set_asyncgen_hooks(self._note_generator, end)
+
+
+def _discard(outcome: tuple[Any, BaseException | None]) -> None:
+    """Drop what a function gave too late; a coroutine, of which Python else warns that nobody has awaited it."""
+    result = outcome[0]
+    if hasattr(type(result), "__await__") and hasattr(result, "close"):
+        result.close()
 
 
 def _drop(closing: Any) -> None:

@@ -95,7 +95,7 @@ class AsyncDurableContext(DurableContext):
 
     def drive(self, flow: Flow[Any]) -> Job:  # type: ignore[override]
         """Make something to await of a flow. Used by the operations."""
-        job = Job(self.conductor, flow)
+        job = Job(self.conductor, flow, self.scope)
         job.note_place()
         self.conductor.born(job)
         return job

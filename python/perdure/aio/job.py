@@ -98,6 +98,7 @@ class Job(Awaitable):
         "_joined",
         "_pause",
         "_result",
+        "_scope",
         "_state",
         "conductor",
         "flow",
@@ -107,11 +108,12 @@ class Job(Awaitable):
         "where",
     )
 
-    def __init__(self, conductor: Conductor, flow: Flow[Any]) -> None:
+    def __init__(self, conductor: Conductor, flow: Flow[Any], scope: Scope | None = None) -> None:
         self._steps = None
         self._state = _NEW
         self.conductor = conductor
         self.flow = flow
+        self._scope = scope
         self.variables: Any = None
         self.in_thread: bool | None = None
         self.on_end: Callable[[Any, BaseException | None], None] | None = None
@@ -293,7 +295,8 @@ class Job(Awaitable):
             conductor.stir()
 
     def _warn(self, request: Any) -> None:
-        if isinstance(request, Operation) and not self.conductor.is_over:
+        is_left_behind = self._scope is not None and not self._scope.is_alive()
+        if isinstance(request, Operation) and not self.conductor.is_over and not is_left_behind:
             logger.warning(
                 "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
                 "do. It stays recorded; whether it is cancelled on replay, too, depends on real time. Use "
