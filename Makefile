@@ -30,7 +30,7 @@ test-python: $(STAMPS)/built $(STAMPS)/dev
 	$(PYTEST) -q $(PYTEST_ARGS)
 
 test-engine: $(STAMPS)/built $(STAMPS)/test ## Pass the engine's tests alone, for another CPython
-	$(PYTEST) -q tests/unit tests/property tests/e2e tests/differential $(PYTEST_ARGS)
+	$(PYTEST) -q tests/unit tests/property tests/e2e tests/differential tests/aio $(PYTEST_ARGS)
 
 # What an environment is of stands in its name, so that another patch release gets one of its own.
 OF := import platform, sys; print(platform.python_version() + sys.abiflags)
