@@ -917,6 +917,9 @@ class Batch:
     def decide(self, succeeded: bool | None) -> int:
         """Report what the predicate said: done, and how, or None to go on."""
 
+    def keep(self, index: int) -> None:
+        """Report a branch that was reported as suspended, and counted, as at work again: its code was kept."""
+
     def hold(self, index: int) -> int:
         """Report a branch that has come to a new operation while `is_settling`."""
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         StepSemantics,
         WaitForCallbackConfig,
     )
+    from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
     from perdure.engine.operations.batch import Branches
     from perdure.engine.operations.step import StepOptions
@@ -982,7 +983,9 @@ class DurableContext:
             if type(found) is Operation:
                 flow = batch.run(self, found, plan)
                 return self.drive(flow if batches is None else batches.after(flow))
-            return found if batches is None else batches.result(found)
+            if batches is None:
+                return found
+            return self.drive(batches.after(_recorded(found))) if self.takes_async else batches.result(found)
         except RecursionError:
             self.scope.is_exhausted = True
             raise
@@ -1384,3 +1387,12 @@ def _over(serdes: SerDes[Any], returns: Any, of: Any) -> SerDes[Any]:
 def _sub_type(text: str) -> str:
     check_sub_type(text)
     return text
+
+
+def _recorded(found: Any) -> Flow[Any]:
+    """Give a result that is there, as a flow, where it may have to be awaited."""
+    return (yield _itself, (found,))
+
+
+def _itself(found: Any) -> Any:
+    return found

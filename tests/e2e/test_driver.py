@@ -5,7 +5,6 @@ Whatever workflow runs by it, in whatever order its branches take turns, the his
 
 from __future__ import annotations
 
-import dataclasses
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from perdure.retries import RetryPresets, WithRetryConfig, with_retry
 from support import corpus, workflow_player, workflows
 from support.both_sdks import PERDURE, Sdk, play
 from support.cooperative import cooperative
-from support.coroutines import as_coroutines
+from support.coroutines import as_coroutines, in_classes_of
 from support.invocations import invoke, succeeded
 
 if TYPE_CHECKING:
@@ -120,22 +119,12 @@ class Cooperative(Sdk):
         return cooperative(handler, self._draw)
 
 
-def awaited(node: Any) -> Any:
-    """Give a workflow, or a part of one, in the classes of the module whose functions are coroutine functions."""
-    if isinstance(node, tuple):
-        return tuple(map(awaited, node))
-    kind = getattr(WORKFLOWS_AWAITED, type(node).__name__, None)
-    if kind is None or not dataclasses.is_dataclass(node):
-        return node
-    return kind(**{each.name: awaited(getattr(node, each.name)) for each in dataclasses.fields(node)})
-
-
 @settings(max_examples=settings.default.max_examples * 2)
 @given(workflows.WORKFLOWS, st.integers(0, 99))
 def test_generated_workflows_run_alike(workflow: workflow_player.Workflow, seed: int) -> None:
     """But for how often code runs again, of which user code may tell: what rests is kept."""
     _, by_threads = play(workflow, PERDURE, workflows.WORLD)
-    _, by_tasks = play(awaited(workflow), Cooperative(seed), workflows.WORLD)
+    _, by_tasks = play(in_classes_of(WORKFLOWS_AWAITED, workflow), Cooperative(seed), workflows.WORLD)
     by_threads.notes.clear()
     by_tasks.notes.clear()
     different = by_threads.differences(by_tasks)

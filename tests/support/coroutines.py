@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import types
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,16 @@ def as_coroutines(module: types.ModuleType, also: Iterable[str] = ()) -> types.M
     again.__dict__["_settled"] = settled
     exec(compile(tree, str(module.__file__), "exec"), again.__dict__)  # noqa: S102  our own
     return again
+
+
+def in_classes_of(module: types.ModuleType, data: Any) -> Any:
+    """Give a workflow that is data, or a part of one, in the classes of a module that was given again."""
+    if isinstance(data, tuple):
+        return tuple(in_classes_of(module, each) for each in data)
+    kind = getattr(module, type(data).__name__, None)
+    if kind is None or not dataclasses.is_dataclass(data):
+        return data
+    return kind(**{each.name: in_classes_of(module, getattr(data, each.name)) for each in dataclasses.fields(data)})
 
 
 def _is_one(node: ast.AST, names: set[str]) -> bool:

@@ -28,13 +28,10 @@ if TYPE_CHECKING:
     from perdure.aio.conductor import Conductor
 
 
-_FOREVER = 2**62
-
-
 class BranchTasks(Branches):
     """The branches of one batch at work in tasks. It is its own wakeup: a lock, as far as the core can tell."""
 
-    __slots__ = ("_at_work", "_caller", "_conductor", "_held", "_is_aborted", "_settled")
+    __slots__ = ("_at_work", "_caller", "_conductor", "_held", "_late", "_settled")
 
     def __init__(self, *given: Any) -> None:
         self._conductor: Conductor = given[0].conductor
@@ -42,9 +39,10 @@ class BranchTasks(Branches):
         # Branches that have a task; and what those that are held have come to, in order.
         self._at_work: dict[int, Any] = {}
         self._held: dict[int, deque[Callable[[], None]]] = {}
-        self._is_aborted = False
-        # Branches that the schedule takes for suspended, while they stay where they are.
+        # Branches that the schedule takes for suspended, while they stay where they are; and the reports of those of
+        # them that have ended all the same.
         self._settled: set[int] = set()
+        self._late: list[Callable[[], None]] = []
         super().__init__(*given)
 
     def wakeups(self) -> tuple[Any, Any]:
@@ -68,13 +66,10 @@ class BranchTasks(Branches):
         try:
             self.open(is_resumed)
             while True:
-                # What was settled goes on where it is, now that it is counted.
-                code, index, _moment = next_(_FOREVER if self._settled else self.now())
+                self._keep()
+                code, index, _moment = next_(self.now())
                 if code == RUN_BRANCH:
-                    if index in self._settled:
-                        self._settled.discard(index)
-                    else:
-                        self._begin(index)
+                    self._begin(index)
                     self._let_pass()
                 elif code == WAIT:
                     self._let_pass()
@@ -127,16 +122,28 @@ class BranchTasks(Branches):
         self._held.pop(index, None)
         if self._conductor.is_over:
             return
-        if error is None:
-            self.returned(index, result)
+        report = partial(self.returned, index, result) if error is None else partial(self.raised, index, error)
+        if index in self._settled:  # to be counted once all others are
+            self._late.append(report)
+            self.release()
         else:
-            if not isinstance(error, Exception):
-                self._is_aborted = True
-            self.raised(index, error)
+            report()
 
-    def _give_up(self, index: int, error: BaseException) -> None:
-        self._is_aborted = True
-        super()._give_up(index, error)
+    def _keep(self) -> None:
+        """Have the schedule know that branches it took for suspended are at work, now that all are counted."""
+        if not self._settled or self.schedule.is_settling or self._is_aborted:
+            return
+        settled, self._settled = self._settled, set()
+        for index in sorted(settled):
+            self.schedule.keep(index)
+        late, self._late = self._late, []
+        for report in late:
+            report()
+
+    @property
+    def _is_aborted(self) -> bool:
+        """Whether it only waits for those at work: whatever has it end so is noted."""
+        return self._fatal is not None
 
     def report(self, change: Callable[[], int]) -> int:
         """Change the schedule."""

@@ -307,6 +307,16 @@ impl Batch {
         }
     }
 
+    /// A branch that was counted as suspended is at work again, where it stands: its code was kept.
+    pub fn keep(&mut self, index: usize) {
+        let goes_on = self.settling.is_none() && !self.aborted && self.done.is_none();
+        if goes_on && matches!(self.branches.get(index), Some(Branch::Suspended(_))) {
+            self.sleeping.retain(|&(_, other)| other != index);
+            self.resumable.retain(|&(other, _)| other != index);
+            self.enter(index);
+        }
+    }
+
     /// A branch that is tried has come to a new operation.
     pub fn hold(&mut self, index: usize) {
         let Some(settling) = &mut self.settling else { return };
@@ -1124,6 +1134,23 @@ mod tests {
         assert_eq!((batch.is_settling(), batch.held(0)), (false, Hold::Yield));
         suspend(&mut batch, 0, None, 0);
         assert_eq!(batch.next(0), Next::Abort);
+    }
+
+    #[test]
+    fn a_branch_that_is_kept_goes_on_where_it_stands() {
+        let mut batch = opened(lenient(2), None, Record::Silent);
+        assert_eq!(take(&mut batch), [0, 1]);
+        suspend(&mut batch, 0, Some(5), 0);
+        suspend(&mut batch, 1, None, 0);
+        batch.keep(0);
+        settle(&mut batch);
+        assert_eq!(batch.next(9), Next::Suspend(Some(5)));
+        batch.keep(0);
+        batch.keep(1);
+        assert_eq!(batch.next(9), Next::Wait(None));
+        finish(&mut batch, 0, true);
+        finish(&mut batch, 1, true);
+        assert_eq!(batch.next(9), Next::Done(Reason::AllCompleted));
     }
 
     #[test]

@@ -170,6 +170,10 @@ impl Batch {
         })
     }
 
+    fn keep(&self, index: usize) {
+        self.post.shared.lock().engine.schedule_mut(self.post.id).keep(index);
+    }
+
     fn hold(&self, py: Python<'_>, index: usize) -> Result<u8, Error> {
         self.change(py, |batch| {
             batch.hold(index);

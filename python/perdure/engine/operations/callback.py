@@ -201,8 +201,11 @@ def _submit_and_wait(
     def submit(step_context: Any) -> Any:
         return inner.drive(_submit(submitter, callback.callback_id, step_context))
 
+    async def submit_awaited(step_context: Any) -> None:  # which no driver gives a thread of its own
+        await submit(step_context)
+
     submitting = functools.partial(inner.step, retry=retry_strategy, serdes=options.serdes)
-    yield submitting, (submit, f"{prefix}submitter")
+    yield submitting, (submit_awaited if inner.takes_async else submit, f"{prefix}submitter")
     return (yield callback.result, ())
 
 
