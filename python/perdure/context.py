@@ -983,9 +983,9 @@ class DurableContext:
             if type(found) is Operation:
                 flow = batch.run(self, found, plan)
                 return self.drive(flow if batches is None else batches.after(flow))
-            if batches is None:
-                return found
-            return self.drive(batches.after(_recorded(found))) if self.takes_async else batches.result(found)
+            if batches is not None and self.takes_async:
+                return self.drive(batches.after(_recorded(found)))
+            return found if batches is None else batches.result(found)
         except RecursionError:
             self.scope.is_exhausted = True
             raise

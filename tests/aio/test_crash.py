@@ -97,7 +97,12 @@ def test_every_invocation_dies_after_its_first_call(name: str) -> None:
 
     def hurt(called: str, _arguments: dict[str, Any], when: str) -> None:
         invocations = len(handle.invocations)
-        if when == "after" and not called.startswith("send_") and invocations not in died and invocations % 7 in {1, 2, 4, 5}:
+        if (
+            when == "after"
+            and not called.startswith("send_")
+            and invocations not in died
+            and invocations % 7 in {1, 2, 4, 5}
+        ):
             died.add(invocations)
             raise InvocationCut
 

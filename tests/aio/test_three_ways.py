@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import Checkpointing
-from support.asynchronous import ASYNC, _Asynchronous, comparable, each_way
+from support.asynchronous import ASYNC, Asynchronous, comparable, each_way
 from support.both_sdks import OFFICIAL, PERDURE, play
 from support.workflows import WORKFLOWS, WORLD
 
 if TYPE_CHECKING:
     from support.workflow_player import Workflow
 
-MANY = settings(max_examples=settings.default.max_examples * 3)
+MANY = settings(max_examples=settings.default.max_examples)
 EAGER, OPTIMISTIC = (
-    _Asynchronous(f"async, {mode.value}", "perdure", mode) for mode in (Checkpointing.EAGER, Checkpointing.OPTIMISTIC)
+    Asynchronous(f"async, {mode.value}", "perdure", mode) for mode in (Checkpointing.EAGER, Checkpointing.OPTIMISTIC)
 )
 
 
@@ -28,7 +28,7 @@ def same(workflow: Workflow, one: Any, other: Any, told: str) -> None:
     assert not different, f"{told}\n" + "\n".join(different)
 
 
-@MANY
+@settings(max_examples=max(20, settings.default.max_examples // 3))
 @given(WORKFLOWS)
 def test_asynchronous_handlers_run_a_workflow_as_the_official_sdk_does(workflow: Workflow) -> None:
     same(workflow, OFFICIAL, ASYNC, "official first, async second")

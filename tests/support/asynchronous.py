@@ -28,19 +28,19 @@ def asynchronous(handler: Callable[[Any, Any], Any], **options: Any) -> Any:
     return durable_execution(awaits, **options)
 
 
-class _Asynchronous(Sdk):
+class Asynchronous(Sdk):
     def durable(self, handler: Callable[[Any, Any], Any]) -> Any:
         options = {} if self.checkpointing is None else {"checkpointing": self.checkpointing}
         return asynchronous(handler, **options)
 
 
-ASYNC = _Asynchronous("perdure, async", "perdure")
+ASYNC = Asynchronous("perdure, async", "perdure")
 
 
 def each_way(workflow: Workflow) -> Callable[[Stage], Any]:
     """Give the body of a workflow for whichever way it runs."""
     awaited = in_classes_of(PLAYER_AWAITED, workflow)
-    return lambda stage: awaited(stage) if isinstance(stage.sdk, _Asynchronous) else workflow(stage)
+    return lambda stage: awaited(stage) if isinstance(stage.sdk, Asynchronous) else workflow(stage)
 
 
 def comparable(seen: Seen) -> Seen:
