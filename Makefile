@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Another virtual environment beside it (`make VENV=.venv-oldest …`) has stamps of its own.
 STAMPS := .stamps$(VENV:.venv%=%)
-CORE := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
+CORE := $(shell find rust -name target -prune -o '(' -name '*.rs' -o -name Cargo.toml ')' -print) Cargo.toml Cargo.lock
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -71,6 +71,7 @@ bench: $(STAMPS)/release $(STAMPS)/dev ## Measure perdure against the official S
 soak: $(STAMPS)/built $(STAMPS)/dev ## The long runs: deep property tests, repeated loads
 	PROPTEST_CASES=200000 cargo test --locked --quiet --release -p perdure-client
 	PERDURE_HYPOTHESIS=deep $(PYTEST) -q --timeout 3600 -m "soak or hypothesis" $(PYTEST_ARGS)
+	if cargo +nightly fuzz --version 2>/dev/null; then $(MAKE) fuzz FUZZ_SECONDS=60; else echo "not fuzzed: no cargo-fuzz"; fi
 
 coverage: $(STAMPS)/dev ## See which lines the tests reach, of Python and of Rust; needs cargo-llvm-cov
 	$(BIN)/python -m pip install --quiet --group coverage
@@ -78,9 +79,8 @@ coverage: $(STAMPS)/dev ## See which lines the tests reach, of Python and of Rus
 
 FUZZ_SECONDS ?= 600
 
-fuzz: ## Fuzz the reader of answers, guided by coverage; needs a nightly Rust toolchain and cargo-fuzz
-	cd rust/client && mkdir -p fuzz/corpus && cargo +nightly fuzz run answer fuzz/corpus fuzz/seeds -- -dict=fuzz/answer.dict \
-	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096
+fuzz: $(STAMPS)/built ## Fuzz the reader of answers and the codec, guided by coverage; needs a nightly Rust and cargo-fuzz
+	.ci/fuzz $(FUZZ_SECONDS) $(BIN)/python
 
 # The interpreter is named, since maturin would take whichever python3 is on the path.
 wheel: $(STAMPS)/venv ## Build a release wheel into dist/
