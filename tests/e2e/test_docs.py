@@ -82,8 +82,23 @@ def test_the_python_of_a_document_runs_as_it_says(document: str) -> None:
                 names[name]()
 
 
-def test_the_documents_point_at_files_that_exist() -> None:
-    for document in [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md"]:
+def headings(path: Path) -> set[str]:
+    """Give what links to the headings of a page end with."""
+    titles = re.findall(r"^#+ +(.+)$", without_code(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_documents_point_at_files_and_headings_that_exist() -> None:
+    for document in [*DOCUMENTS, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]:
         path = ROOT / document
-        for target in re.findall(r"(?<!\w)\[[^]\n]+\]\((?!https?:|#)([^)#]+)", without_code(path)):
-            assert (path.parent / target).exists(), f"{document} points at {target}"
+        links = re.findall(r"(?<!\w)\[[^]\n]+\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", without_code(path))
+        for target, heading in links:
+            page = path.parent / target if target else path
+            assert page.exists(), f"{document} points at {target}"
+            assert not heading or heading in headings(page), f"{document} points at {target}#{heading}"
+
+
+def test_the_site_names_each_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for document in DOCUMENTS[1:]:
+        assert f"- {Path(document).name}\n" in navigation, f"{document} is not in mkdocs.yml"
