@@ -175,7 +175,7 @@ class Ends:
         reason: CompletionReason,
         *,
         is_late: bool,
-        failures: dict[int, Exception] | None = None,
+        failures: dict[int, BaseException] | None = None,
     ) -> None:
         self.members = members
         self.items = items
@@ -187,7 +187,7 @@ class Ends:
         """Give those that ended so."""
         return [item for item in self.items if item.status is status]
 
-    def failures(self) -> list[Exception]:
+    def failures(self) -> list[Any]:
         """Give the errors of those that failed."""
         return [self._failures.get(item.index) or _failure(item) for item in self.of(BatchItemStatus.FAILED)]
 
@@ -252,7 +252,7 @@ ALL_SETTLED = Combinator(
 )
 
 
-def _type_of(error: Exception) -> str:
+def _type_of(error: BaseException) -> str:
     return error.error_type if isinstance(error, (DurableOperationError, SerDesError)) else wire_error_type(error)
 
 

@@ -441,7 +441,7 @@ class DurableContext:
         """
         try:
             seconds = (
-                duration if type(duration) is int and duration < _ENDLESS else _seconds(duration, "the wait", name)
+                duration if type(duration) is int and duration < _ENDLESS else seconds_of(duration, "the wait", name)
             )
             found = self.scope.wait(name, seconds)
             return None if type(found) is not Operation else self.drive(_wait.run(found))
@@ -1331,7 +1331,7 @@ class DurableContext:
 def members_of(combinator: Combinator, given: Sequence[Any], name: str | None, timeout: DurationLike | None) -> Members:
     from perdure.combinators import Members  # noqa: PLC0415  only for handlers that use it
 
-    return Members(combinator, given, None if timeout is None else _seconds(timeout, "the timeout", name))
+    return Members(combinator, given, None if timeout is None else seconds_of(timeout, "the timeout", name))
 
 
 def _mapped(func: Callable[..., Any], mapper: ErrorMapper) -> Callable[..., Any]:
@@ -1340,7 +1340,7 @@ def _mapped(func: Callable[..., Any], mapper: ErrorMapper) -> Callable[..., Any]
     return mapped(func, mapper)
 
 
-def _seconds(duration: Any, what: str, name: str | None = None) -> int:
+def seconds_of(duration: Any, what: str, name: str | None = None) -> int:
     from perdure._duration import duration_seconds  # noqa: PLC0415  brings dataclasses along
 
     # Beyond what the core counts in, any length is too long: it says so.
@@ -1356,8 +1356,8 @@ def _callback_options(
         )
     return _callback.Options(
         _sub_type(sub_type) if sub_type else "Callback",
-        0 if timeout is None else _seconds(timeout, "the timeout of a callback"),
-        0 if heartbeat is None else _seconds(heartbeat, "the heartbeat timeout of a callback"),
+        0 if timeout is None else seconds_of(timeout, "the timeout of a callback"),
+        0 if heartbeat is None else seconds_of(heartbeat, "the heartbeat timeout of a callback"),
         serdes,
         returns,
     )

@@ -28,10 +28,17 @@ class Trial:
         handlers: Undecorated; they take turns, invocation by invocation, and the last stays.
         hurt: Called with the number of each API call (from 1) and "before" or "after"; raises to hurt.
         answer: What callbacks are answered with; None leaves them open.
+        clock: Makes the service's.
 
     """
 
-    def __init__(self, *handlers: Callable[[Any, Any], Any], hurt: Hurt = unhurt, answer: bytes | None = None) -> None:
+    def __init__(
+        self,
+        *handlers: Callable[[Any, Any], Any],
+        hurt: Hurt = unhurt,
+        answer: bytes | None = None,
+        clock: Callable[[], Any] = VirtualClock,
+    ) -> None:
         self.calls = 0
         self._hurt = hurt
         self._lock = threading.Lock()
@@ -49,7 +56,7 @@ class Trial:
                 client.send_durable_execution_callback_success(CallbackId=key, Result=answer)
 
         self.service = LocalService(
-            clock=VirtualClock(), on_api_call=self._on_call, on_callback=reply, retry_delay=lambda _: 0.0
+            clock=clock(), on_api_call=self._on_call, on_callback=reply, retry_delay=lambda _: 0.0
         )
         self.service.register("f", handler)
         self.handle = self.service.run("f")

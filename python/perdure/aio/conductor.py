@@ -155,7 +155,7 @@ class Conductor:
         # Operations that were called, and that nobody has awaited yet.
         self._new: list[Job] = []
         # Those that run for themselves, since nobody awaited them in time.
-        self.unawaited: dict[Job, None] = {}
+        self.unawaited: dict[Job, asyncio.Task[Any] | None] = {}
         # Tasks of the invocation, in the order in which they were made; ended ones are dropped in time.
         self.tasks: list[asyncio.Task[Any]] = []
         self._contexts: dict[asyncio.Task[Any], Context] = {}
@@ -237,7 +237,9 @@ class Conductor:
         for job in new:
             if not job.is_begun and not self.is_over:
                 self.unawaited[job] = None
-                self.loop.create_task(job.by_itself(), context=job.variables)
+                task = self.loop.create_task(job.by_itself(), context=job.variables)
+                if job in self.unawaited:
+                    self.unawaited[job] = task
 
     def is_alone(self) -> bool:
         """Whether nothing else could go on while this thread waits. Where it is not known, nothing else is assumed."""

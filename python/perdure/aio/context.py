@@ -15,14 +15,16 @@ from perdure.aio.job import Awaitable, Failed, Held, Job
 from perdure.context import DurableContext, members_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
-from perdure.exceptions import OrphanedChildException
+from perdure.exceptions import OrphanedChildException, ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable as Awaited
     from collections.abc import Callable, Sequence
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
     from perdure.aio.conductor import Conductor
+    from perdure.aio.races import AsCompleted, Select
     from perdure.aio.sagas import AsyncCleanUp, AsyncSaga
     from perdure.combinators import Combinator
     from perdure.engine.flows import Flow
@@ -159,6 +161,40 @@ class AsyncDurableContext(DurableContext):
 
         return AsyncCleanUp(self, func, args, name, retry)
 
+    def as_completed(self, operations: Sequence[Awaited[Any]], name: str | None = None) -> AsCompleted:
+        """Give operations in the order in which they end: it is recorded, and the same on every replay.
+
+        Args:
+            operations: Called already: each is given back to be awaited for its result.
+            name: Of the decisions, which are child contexts.
+
+        Example:
+            >>> async for done in context.as_completed([context.step(a), context.step(b)]):
+            ...     result = await done
+
+        """
+        from perdure.aio.races import AsCompleted  # noqa: PLC0415  only for handlers that use it
+
+        return AsCompleted(self, operations, name)
+
+    def select(self, name: str | None = None) -> Select[Any]:
+        """Wait for the first of several operations, again and again: each decision is recorded.
+
+        Args:
+            name: Of the decisions, which are child contexts.
+
+        Example:
+            >>> async with context.select() as select:
+            ...     select.add("approval", context.wait_for_callback(ask))
+            ...     select.add("reminder", context.wait(3600))
+            ...     async for key, done in select:
+            ...         result = await done
+
+        """
+        from perdure.aio.races import Select  # noqa: PLC0415  only for handlers that use it
+
+        return Select(self, name)
+
     def _combine(
         self,
         combinator: Combinator,
@@ -167,9 +203,13 @@ class AsyncDurableContext(DurableContext):
         max_concurrency: int | None,
         timeout: DurationLike | None,
     ) -> Any:
-        from perdure.aio.races import Then  # noqa: PLC0415  only for handlers that use it
+        from perdure.aio.races import Combination, Then, are_awaited  # noqa: PLC0415  only for handlers that use it
 
         members = members_of(combinator, given, name, timeout)
+        if are_awaited(given, combinator.name):
+            if max_concurrency is not None:
+                raise ValidationError("max_concurrency= is of functions: operations that were called are under way")
+            return Combination(self, members, name)
         functions, policy, limit = members.to_run(max_concurrency)
         found: Any = self.parallel(functions, name, max_concurrency=limit, completion_config=policy)
         return Then(found, members.give)

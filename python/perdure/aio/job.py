@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from asyncio import CancelledError
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import PENDING, START, Operation
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 logger = Log("perdure")
 
 _NEW, _BEGUN, _DONE = range(3)
+
+LEFT = "left behind, since what it was to decide is decided"
+"""Why a task is cancelled whose operations nobody waits for any more: they need not be told of."""
+
+left_behind: ContextVar[bool] = ContextVar("left_behind", default=False)
+"""Whether a task runs for its positions alone: what it comes to that is not recorded does not begin."""
+
 _OF_USERS = (StepContext, WaitForConditionCheckContext, WaitForCallbackContext)
 
 
@@ -135,7 +142,7 @@ class Job(Awaitable):
         if self._state == _NEW:
             self._state = _BEGUN
             self.variables = None  # it has those of the task that awaits it
-            return self._run()
+            return self._never() if left_behind.get() else self._run()
         return self._join()
 
     async def by_itself(self) -> None:
@@ -147,6 +154,19 @@ class Job(Awaitable):
                 pass
             except CancelledError:
                 pass
+
+    def leave(self) -> None:
+        """Let it be waited for by nobody: what comes of it is of no consequence."""
+        if self._state == _NEW:
+            self._state = _DONE
+            self._error = CancelledError(LEFT)
+            self.flow.close()
+        elif (task := self.conductor.unawaited.pop(self, None)) is not None:
+            task.cancel(LEFT)
+
+    def _never(self) -> Generator[Any, Any, Any]:
+        while True:
+            yield from InnerFuture(loop=self.conductor.loop)
 
     # ---- who comes later
 
@@ -295,8 +315,9 @@ class Job(Awaitable):
             conductor.stir()
 
     def _warn(self, request: Any) -> None:
-        is_left_behind = self._scope is not None and not self._scope.is_alive()
-        if isinstance(request, Operation) and not self.conductor.is_over and not is_left_behind:
+        is_over = self._scope is not None and not self._scope.is_alive()
+        is_left = is_over or (self._cancelled is not None and self._cancelled.args == (LEFT,))
+        if isinstance(request, Operation) and not self.conductor.is_over and not is_left:
             logger.warning(
                 "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
                 "do. It stays recorded; whether it is cancelled on replay, too, depends on real time. Use "
