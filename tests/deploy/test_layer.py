@@ -86,7 +86,7 @@ def isolated(code: str, *arguments: str, stdin: str = "", **environment: str) ->
     ],
 )
 def test_a_layer_is_called_by_runtime_and_architecture(name: str, layer_name: str) -> None:
-    source = layer.wheel(Path("dist", f"perdure-0.1.0-{name}.whl"))
+    source = layer.wheel(Path("dist", f"perdure-0.2.0-{name}.whl"))
     assert source.layer == Path("dist", f"perdure-layer-{layer_name}.zip")
 
 
@@ -105,7 +105,7 @@ def test_a_layer_is_called_by_runtime_and_architecture(name: str, layer_name: st
 )
 def test_what_lambda_could_not_load_is_refused(name: str, why: str) -> None:
     with pytest.raises(layer.UnfitError, match=why):
-        layer.wheel(Path(f"perdure-0.1.0-{name}.whl"))
+        layer.wheel(Path(f"perdure-0.2.0-{name}.whl"))
 
 
 @for_a_runtime
@@ -222,7 +222,7 @@ def test_of_several_wheels_the_newest_is_packed(
 def test_a_layer_that_is_too_large_for_a_release_build_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wheel = tmp_path / "perdure-0.1.0-cp313-cp313-manylinux_2_34_x86_64.whl"
+    wheel = tmp_path / "perdure-0.2.0-cp313-cp313-manylinux_2_34_x86_64.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("perdure/_core.so", os.urandom(layer.MOST_BYTES))
     monkeypatch.setattr(sys, "argv", ["layer.py", str(wheel)])
@@ -233,7 +233,7 @@ def test_a_layer_that_is_too_large_for_a_release_build_is_a_failure(
 def test_no_wheel_for_lambda_is_a_failure_that_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wheel = tmp_path / "perdure-0.1.0-cp311-cp311-manylinux_2_34_x86_64.whl"
+    wheel = tmp_path / "perdure-0.2.0-cp311-cp311-manylinux_2_34_x86_64.whl"
     wheel.touch()
     monkeypatch.setattr(sys, "argv", ["layer.py", str(wheel)])
     assert layer.main() == 1
