@@ -208,7 +208,10 @@ def durable_execution(
         needs_loop = _awaited.is_asynchronous(boto3_client)
         client = _awaited.AwaitedClient(boto3_client, loop_factory) if needs_loop else boto3_client
         settings = _settings(client, plugins, deadline_reserve, checkpointing)
-        invoke = functools.partial(_invoke, settings=settings)
+
+        def invoke(event: Any, context: LambdaContext, plain: Handler) -> dict[str, Any]:
+            return _invoke(event, context, plain, settings)
+
         return asynchronous(func, inner, loop_factory, invoke, needs_loop=needs_loop)
     settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
     if loop_factory is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from perdure import cli, durable_execution, execution
+from perdure import AsyncDurableContext, cli, durable_execution, execution
 from perdure.bench import Measurement, Times, measure
 from perdure.cli import viewing
 from perdure.cli.bench import app, show
@@ -464,3 +465,61 @@ def test_everything_is_put_back() -> None:
     assert before[1]["run"] is step.run
     assert before[2]["_invoke"] is execution._invoke
     assert set(threading.enumerate()) <= threads
+
+
+# -- async def handlers ------------------------------------------------------------------------------------------------
+
+
+async def awaited(_event: Any, context: AsyncDurableContext) -> Any:
+    """Come to operations of several kinds, alone, side by side and in contexts of their own."""
+
+    async def work(_step: Any) -> dict[str, int]:
+        await asyncio.sleep(0)
+        return {"order": 1}
+
+    async def child(inner: AsyncDurableContext, *_: Any) -> Any:
+        return await inner.step(work, "inner")
+
+    first = await context.step(work, "alone")
+    both = await asyncio.gather(context.step(work, "a"), context.step(lambda _: "plain", "b"))
+    inside = await context.run_in_child_context(child, "child")
+    mapped = (await context.map([1, 2], child)).get_results()
+    await context.wait(5, "nap")
+    async with asyncio.TaskGroup() as group:
+        last = group.create_task(context.step(work, "late"))
+    return [first, both, inside, mapped, last.result()]
+
+
+def test_an_awaited_replay_is_counted_and_timed() -> None:
+    events, handle = recorded(awaited, {})
+    found = measure(durable_execution(awaited), events[-1], rounds=2)
+    assert (found.outcome, found.detail) == ("FRESH_WORK", "it comes to step 'late', which is not recorded as done")
+    kinds = {kind.name: kind for kind in found.kinds}
+    assert {name: kind.calls for name, kind in kinds.items()} == {
+        "step": 4,
+        "run_in_child_context": 1,
+        "map": 1,
+        "wait": 1,
+    }
+    assert kinds["step"].payload_bytes > kinds["run_in_child_context"].payload_bytes > 0
+    assert kinds["step"].decoding > 0
+    assert found.history > 0
+    assert found.your_code > 0
+    whole = measure(durable_execution(awaited), printed(handle, "history", "--data"), rounds=2)
+    assert (whole.outcome, whole.detail) == ("SUCCEEDED", None)
+
+
+def test_a_replay_that_stops_side_by_side_is_no_failure_of_a_task() -> None:
+    """A group would put it with those of others."""
+    ran = []
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(context.step(lambda _: ran.append(1), "a"))
+            group.create_task(context.wait(5, "w"))
+
+    events, _ = recorded(handler, {})
+    ran.clear()
+    found = measure(durable_execution(handler), events[0], rounds=1)
+    assert (found.outcome, found.detail) == ("FRESH_WORK", "it comes to step 'a', which is not recorded as done")
+    assert not ran

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODULE = """
+import asyncio
+
 from perdure import durable_execution
 
 @durable_execution
@@ -39,6 +41,17 @@ def inner(event, context):
 
 def double(event, context):
     return event * 2
+
+@durable_execution
+async def awaited(event, context):
+    done = []
+
+    async def one(name):
+        await context.step(lambda _: name, name=name)
+        done.append(name)
+
+    await asyncio.gather(one("a"), one("b"))
+    return done if event == "in order of their ends" else sorted(done)
 """
 
 
@@ -122,3 +135,11 @@ def test_both_ways_in_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (str(report.schedule), report.differences) == (found["schedule"], found["differences"])
     with pytest.raises(ExplorationError):
         report.assert_ok()
+
+
+def test_tasks_of_an_async_def_handler_are_put_in_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = call(monkeypatch, "explored:awaited", "--event", '"in order of their ends"')
+    assert found.exit_code == 1
+    assert "when tasks ran in the order of seed" in found.stdout
+    assert 'the outcome was SUCCEEDED ["a", "b"], and is SUCCEEDED ["b", "a"]' in found.stdout
+    assert call(monkeypatch, "explored:awaited", "--event", '"sorted"').exit_code == 0

@@ -180,6 +180,55 @@ def test_a_waiting_caller_does_not_keep_the_server_from_ending(folder: Path) -> 
         assert not (folder / "perdure.db").exists()
 
 
+ASYNC_APP = """
+import asyncio
+
+from perdure import durable_execution
+
+@durable_execution
+async def inner(event, context):
+    await context.wait(1)
+    return await context.step(lambda _: event + 1)
+
+@durable_execution
+async def ask(event, context):
+    callback = await context.create_callback(name="answer")
+    answer, invoked = await asyncio.gather(callback.result(), context.invoke("inner", 1))
+    return [answer, invoked]
+"""
+
+
+def test_async_def_handlers_are_served_beside_each_other_and_go_on_after_a_kill(folder: Path) -> None:
+    (folder / "awaited.py").write_text(ASYNC_APP)
+    served_names = ("ask=awaited:ask", "inner=awaited:inner", "--skip-time")
+    with serving(folder, *served_names) as served:
+        answers = [
+            served.client.invoke(FunctionName="ask", InvocationType="Event", DurableExecutionName=f"e-{number}")
+            for number in range(4)
+        ]
+        opened = [_callback_of(served.client, answer["DurableExecutionArn"]) for answer in answers]
+        served.end(signal.SIGKILL)
+    with serving(folder, *served_names) as served:
+        for callback_id in opened:
+            served.client.send_durable_execution_callback_success(CallbackId=callback_id, Result=b"yes")
+        for number in range(4):
+            again = served.client.invoke(FunctionName="ask", DurableExecutionName=f"e-{number}")
+            assert again["Payload"].read() == b'["yes", 2]'
+        assert served.end() == 0
+        assert "Traceback" not in "".join(served.said)
+
+
+def _callback_of(client: Any, arn: str) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        events = client.get_durable_execution_history(DurableExecutionArn=arn)["Events"]
+        for event in events:
+            if event["EventType"] == "CallbackStarted":
+                return str(event["CallbackStartedDetails"]["CallbackId"])
+        time.sleep(0.01)
+    raise TimeoutError(arn)
+
+
 def files(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("perdure.db*")}
 

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perdure._core import Operation, Ready, typed_of
-from perdure.aio.conductor import CONTROL
+from perdure.aio.conductor import is_end
 from perdure.aio.job import Awaitable, Failed, Held, Job
 from perdure.context import DurableContext, members_of
 from perdure.engine.operations import step as _step
@@ -19,7 +19,7 @@ from perdure.exceptions import OrphanedChildException, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable as Awaited
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
@@ -46,21 +46,28 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
             return held.later(lambda: call(context, *given, **named))
         except (Exception, OrphanedChildException) as error:  # noqa: BLE001  raised where it is awaited
             return Failed(error)
-        except CONTROL as ended:
-            return _halted(context.conductor, ended)
+        except BaseException as ended:
+            if not is_end(ended):
+                raise
+            return _Halted(context.conductor, ended)
         return found if isinstance(found, (Ready, Awaitable)) else Ready(found)
 
     return call
 
 
-def _halted(conductor: Conductor, error: BaseException) -> Job:
-    """Give what is awaited for ever, since the invocation ends."""
+class _Halted(Awaitable):
+    """What is awaited for ever, since the invocation ends by what the call of an operation has raised."""
 
-    def flow() -> Flow[Any]:
-        raise error
-        yield  # a generator, as all flows are
+    __slots__ = ("_conductor", "_error")
 
-    return Job(conductor, flow())
+    def __init__(self, conductor: Conductor, error: BaseException) -> None:
+        self._steps = None
+        self._conductor = conductor
+        self._error = error
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """End it."""
+        return self._conductor.stop(self._error)
 
 
 class AsyncCallback(Callback[Any]):
@@ -141,8 +148,10 @@ class AsyncDurableContext(DurableContext):
             if isinstance(error, RecursionError):
                 self.scope.is_exhausted = True
             return Failed(error)
-        except CONTROL as ended:
-            return _halted(self.conductor, ended)
+        except BaseException as ended:
+            if not is_end(ended):
+                raise
+            return _Halted(self.conductor, ended)
 
     def saga(self, name: str | None = None) -> AsyncSaga:  # type: ignore[override]
         """Undo what was done when what follows fails: ``async with context.saga() as saga``.

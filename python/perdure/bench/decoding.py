@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import RECORDED, Batch, Operation, decode_extended, decode_json, typed_of
+from perdure._core import RECORDED, Batch, Operation, Ready, decode_extended, decode_json, typed_of
 from perdure.bench.measurement import Times
 from perdure.bench.replay import Guard, replaced, replay_once
 from perdure.context import DurableContext
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 class _WatchedScope:
     """A scope that hands out payloads unread, notes them, and reads them then."""
 
-    __slots__ = ("_scope", "_seen")
+    __slots__ = ("_is_awaited", "_scope", "_seen")
 
-    def __init__(self, scope: Any, seen: Payloads) -> None:
+    def __init__(self, scope: Any, seen: Payloads, is_awaited: bool) -> None:
         self._scope = scope
         self._seen = seen
+        self._is_awaited = is_awaited
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scope, name)
@@ -35,7 +36,8 @@ class _WatchedScope:
         self, name: Any, of: Any = None, sub_type: str = "Step", at_most_once: bool = False, raw: bool = False
     ) -> Any:
         found = self._scope.step(name, None, sub_type, at_most_once, True)
-        return self._read("step", found, raw, decode_extended, of)
+        read = self._read("step", found, raw, decode_extended, of)
+        return Ready(read) if self._is_awaited and type(read) is not Operation else read
 
     def condition(self, name: Any, raw: bool = False, of: Any = None) -> Any:
         return self._read("wait_for_condition", self._scope.condition(name, True), raw, decode_extended, of)
@@ -100,7 +102,7 @@ def payloads_read(handler: Handler, text: str) -> tuple[Payloads, int]:
     """Give the payloads that a replay reads, by kind, and how many invocations of perdure's there were."""
     seen: Payloads = {}
     slot = DurableContext.__dict__["scope"]
-    watched = property(lambda self: _WatchedScope(slot.__get__(self), seen), slot.__set__)
+    watched = property(lambda self: _WatchedScope(slot.__get__(self), seen, self.takes_async), slot.__set__)
     guard = Guard()
 
     def schedule(scope: Any, *given: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import time
 from statistics import median
@@ -121,6 +122,37 @@ def instrumented(handler: Handler, text: str) -> Stopwatch:
             return ParallelBranch(timed(YOUR_CODE, func.func), func.name)
         return timed(YOUR_CODE, func)
 
+    history = timed(HISTORY, lambda event, context, func, *rest: invoke(event, context, code(func), *rest))
+    changes = [change for kind in _kinds_of_context() for change in _timed_operations(kind, timed, code)]
+    with replaced(
+        *changes,
+        (Callback, "result", timed("callback.result", Callback.result)),
+        (_execution, "_invoke", history),
+    ):
+        replay_once(timed(YOUR_CODE, handler), text)
+    return watch
+
+
+def _kinds_of_context() -> list[type[DurableContext]]:
+    """Give the classes of contexts whose operations are timed, each by its own methods."""
+    awaited = sys.modules.get("perdure.aio.context")  # there, if the handler is one that needs it
+    return [DurableContext] if awaited is None else [DurableContext, awaited.AsyncDurableContext]
+
+
+def _timed_operations(
+    kind: type[DurableContext],
+    timed: Callable[[str, Callable[..., Any]], Callable[..., Any]],
+    code: Callable[[Callable[..., Any]], Callable[..., Any]],
+) -> list[tuple[Any, str, Any]]:
+    """Give what replaces the operations of a class of contexts.
+
+    Args:
+        kind: The class.
+        timed: Makes a function whose time counts for something.
+        code: Makes one of the user's own, whose time counts for that.
+
+    """
+
     def child_context(self: DurableContext, func: Any, *rest: Any, **options: Any) -> Any:
         return in_child(self, code(func), *rest, **options)
 
@@ -130,18 +162,12 @@ def instrumented(handler: Handler, text: str) -> Stopwatch:
     def beside(self: DurableContext, functions: Any, *rest: Any, **options: Any) -> Any:
         return together(self, [code(func) for func in functions], *rest, **options)
 
-    in_child = timed("run_in_child_context", DurableContext.run_in_child_context)
-    over = timed("map", DurableContext.map)
-    together = timed("parallel", DurableContext.parallel)
-    history = timed(HISTORY, lambda event, context, func, *rest: invoke(event, context, code(func), *rest))
-    changes = [(DurableContext, name, timed(name, getattr(DurableContext, name))) for name in _SIMPLE]
-    with replaced(
-        *changes,
-        (DurableContext, "run_in_child_context", child_context),
-        (DurableContext, "map", mapped),
-        (DurableContext, "parallel", beside),
-        (Callback, "result", timed("callback.result", Callback.result)),
-        (_execution, "_invoke", history),
-    ):
-        replay_once(timed(YOUR_CODE, handler), text)
-    return watch
+    in_child = timed("run_in_child_context", kind.run_in_child_context)
+    over = timed("map", kind.map)
+    together = timed("parallel", kind.parallel)
+    return [
+        *((kind, name, timed(name, kind.__dict__[name])) for name in _SIMPLE),
+        (kind, "run_in_child_context", child_context),
+        (kind, "map", mapped),
+        (kind, "parallel", beside),
+    ]
