@@ -28,14 +28,36 @@ if TYPE_CHECKING:
     from perdure.aio.conductor import Conductor
 
 
-class BranchTasks(Branches):
-    """The branches of one batch at work in tasks. It is its own wakeup: a lock, as far as the core can tell."""
+class _Bell:
+    """Has a batch look again: a lock, as far as the core can tell, which knows nothing of whose it is.
 
-    __slots__ = ("_at_work", "_caller", "_conductor", "_held", "_late", "_settled")
+    The core keeps it, and is kept by the batch: were it the batch itself, nothing would be let go.
+    """
+
+    __slots__ = ("caller",)
+
+    def __init__(self) -> None:
+        self.caller: Any = None
+
+    def locked(self) -> bool:
+        """Whether the batch waits for a report."""
+        return self.caller is not None
+
+    def release(self) -> None:
+        """Have the batch look again."""
+        caller, self.caller = self.caller, None
+        if caller is not None and not caller.done():
+            caller.set_result(None)
+
+
+class BranchTasks(Branches):
+    """The branches of one batch at work in tasks."""
+
+    __slots__ = ("_at_work", "_bell", "_conductor", "_held", "_late", "_settled")
 
     def __init__(self, *given: Any) -> None:
         self._conductor: Conductor = given[0].conductor
-        self._caller: Any = None
+        self._bell = _Bell()
         # Branches that have a task; and what those that are held have come to, in order.
         self._at_work: dict[int, Any] = {}
         self._held: dict[int, deque[Callable[[], None]]] = {}
@@ -47,17 +69,7 @@ class BranchTasks(Branches):
 
     def wakeups(self) -> tuple[Any, Any]:
         """Give what is released with every report."""
-        return self, self
-
-    def locked(self) -> bool:
-        """Whether the batch waits for a report."""
-        return self._caller is not None
-
-    def release(self) -> None:
-        """Have the batch look again."""
-        caller, self._caller = self._caller, None
-        if caller is not None and not caller.done():
-            caller.set_result(None)
+        return self._bell, self._bell
 
     async def drive(self, is_resumed: bool) -> Any:
         """Run the batch until it is done."""
@@ -73,8 +85,8 @@ class BranchTasks(Branches):
                     self._let_pass()
                 elif code == WAIT:
                     self._let_pass()
-                    self._caller = InnerFuture(loop=conductor.loop)
-                    await self._caller
+                    self._bell.caller = InnerFuture(loop=conductor.loop)
+                    await self._bell.caller
                 else:
                     return self.conclude(code)
         except BaseException:
@@ -125,7 +137,7 @@ class BranchTasks(Branches):
         report = partial(self.returned, index, result) if error is None else partial(self.raised, index, error)
         if index in self._settled:  # to be counted once all others are
             self._late.append(report)
-            self.release()
+            self._bell.release()
         else:
             report()
 
@@ -197,7 +209,7 @@ class BranchTasks(Branches):
                 self.suspended(index, None)
         else:
             return False
-        self.release()
+        self._bell.release()
         return bool(left)
 
 

@@ -493,9 +493,10 @@ class Conductor:
                     self.set_deadline()
                 loop.soon_untold(self._watch_generators)
                 loop.run_until_complete(ended)
+        except BaseException:  # an interrupt
+            self._break_off()
+            raise
         finally:
-            if not self.is_over:  # an interrupt
-                self._break_off()
             loop.conductor = None
             sys.set_asyncgen_hooks(*hooks)
             if self._sender is not None:

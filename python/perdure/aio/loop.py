@@ -167,6 +167,8 @@ def give_back(factory: Any, loop: Any) -> None:
     """Keep a loop for the next invocation."""
     loop.conductor = None
     if not loop.is_closed() and not loop.is_running():
+        loop.set_task_factory(None)
+        loop.set_exception_handler(None)
         _idle.setdefault(factory, []).append(loop)
 
 

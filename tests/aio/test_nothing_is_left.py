@@ -1,0 +1,212 @@
+"""Nothing of an invocation survives it: tasks, threads, generators, timers, objects. asyncio complains of none."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import AsyncDurableContext, durable_execution
+from perdure.local import LocalService, VirtualClock
+from support.invocations import PENDING, Recorder, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+
+
+async def finishes(context: AsyncDurableContext) -> Any:
+    return await asyncio.gather(*[context.step(_yields, f"s{n}") for n in range(3)])
+
+
+async def suspends(context: AsyncDurableContext) -> Any:
+    async def one() -> None:
+        try:
+            await context.wait(60)
+        finally:
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(one())
+
+
+async def suspends_within_generators(context: AsyncDurableContext) -> Any:
+    async def endless() -> Any:
+        try:
+            while True:
+                await context.wait(60)
+                yield 1
+        finally:
+            await asyncio.sleep(0)
+
+    async for _ in endless():
+        pass
+
+
+async def leaves_tasks_behind(context: AsyncDurableContext) -> Any:
+    async def endless() -> None:
+        while True:  # noqa: ASYNC110  what it is about
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(endless())
+    await context.step(_yields)
+    return task.done()
+
+
+async def suspends_in_branches(context: AsyncDurableContext) -> Any:
+    async def branch(inner: AsyncDurableContext, _item: int, _index: int, _items: Any) -> Any:
+        await inner.wait(60)
+
+    return await context.map(range(5), branch)
+
+
+async def _yields(_step: Any) -> int:
+    await asyncio.sleep(0)
+    return 1
+
+
+HANDLERS = [finishes, suspends, suspends_within_generators, leaves_tasks_behind, suspends_in_branches]
+
+
+def invoking(function: Callable[[AsyncDurableContext], Any]) -> Callable[[], Any]:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await function(context)
+
+    def invoke() -> Any:
+        return durable(event(), None)
+
+    durable: Any = durable_execution(handler, boto3_client=Recorder())
+    return invoke
+
+
+@pytest.mark.parametrize("function", HANDLERS)
+def test_warm_invocations_leave_nothing(function: Any, caplog: pytest.LogCaptureFixture) -> None:
+    invoke = invoking(function)
+
+    def objects() -> Counter[str]:
+        gc.collect()
+        return Counter(type(each).__name__ for each in gc.get_objects())
+
+    for _ in range(20):
+        invoke()
+    threads, before = threading.active_count(), objects()
+    for _ in range(200):
+        invoke()
+    more = objects() - before
+    # What the recording client writes down apart: each call it was given.
+    kept = {name: count for name, count in more.items() if count >= 150 and name not in {"dict", "list", "str"}}
+    assert not kept
+    assert threading.active_count() <= threads
+    assert not [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("function", HANDLERS)
+def test_the_tasks_of_an_invocation_are_gone(function: Any) -> None:
+    tasks: list[weakref.ref[Any]] = []
+
+    async def noting(context: AsyncDurableContext) -> Any:
+        loop = asyncio.get_running_loop()
+        create = loop.create_task
+
+        def note(*given: Any, **named: Any) -> Any:
+            task = create(*given, **named)
+            tasks.append(weakref.ref(task))
+            return task
+
+        loop.create_task = note  # type: ignore[method-assign]
+        try:
+            return await function(context)
+        finally:
+            del loop.create_task
+
+    invoking(noting)()
+    gc.collect()
+    assert not [task for each in tasks if (task := each()) is not None]
+
+
+def test_what_asyncio_complains_of_never_appears() -> None:
+    """In a process of its own, with all warnings, in asyncio's debug mode, up to the end of the process."""
+    program = textwrap.dedent(
+        """
+        import asyncio, gc, sys
+        sys.path[:0] = ["tests"]
+        from aio.test_nothing_is_left import HANDLERS, invoking
+        for function in HANDLERS:
+            invoke = invoking(function)
+            for _ in range(3):
+                invoke()
+                gc.collect()
+        """
+    )
+    command = [
+        sys.executable,
+        "-X",
+        "dev",
+        "-W",
+        "error::RuntimeWarning",
+        "-W",
+        "error::ResourceWarning",
+        "-c",
+        program,
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert (ran.returncode, ran.stdout) == (0, "")
+    for complaint in ("destroyed", "never retrieved", "never awaited", "Exception ignored", "Warning"):
+        assert complaint not in ran.stderr, ran.stderr
+
+
+def test_invocations_in_several_threads_do_not_disturb_each_other() -> None:
+    async def inner(given: Any, context: AsyncDurableContext) -> Any:
+        await context.wait(1)
+        return [given, await context.step(_yields)]
+
+    async def outer(_event: Any, context: AsyncDurableContext) -> Any:
+        return await asyncio.gather(*[context.invoke("inner", n) for n in range(8)])
+
+    service = LocalService(clock=VirtualClock())
+    service.register("inner", durable_execution(inner)).register("f", durable_execution(outer))
+    handle = service.run("f")
+    assert (handle.status, handle.value) == ("SUCCEEDED", [[n, 1] for n in range(8)]), handle.error
+
+
+def test_invocations_at_the_same_time_have_a_loop_each() -> None:
+    loops: list[Any] = []
+    meet = threading.Barrier(4, timeout=30)
+
+    async def notes(context: AsyncDurableContext) -> None:
+        loops.append(asyncio.get_running_loop())
+        meet.wait()
+        await context.wait(60)
+
+    invoke, answers = invoking(notes), []
+    threads = [threading.Thread(target=lambda: answers.append(invoke())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, loops))) == 4
+    assert answers == [PENDING] * 4
+
+
+def test_a_loop_is_used_again() -> None:
+    loops: set[int] = set()
+
+    async def notes(context: AsyncDurableContext) -> None:
+        loops.add(id(asyncio.get_running_loop()))
+        await context.wait(60)
+
+    invoke = invoking(notes)
+    for _ in range(50):
+        assert invoke() == PENDING
+    assert len(loops) == 1
