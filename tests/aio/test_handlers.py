@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import threading
 import time
 from typing import Any
@@ -222,3 +223,30 @@ def test_branches_that_a_batch_leaves_behind_end_without_a_word(caplog: pytest.L
 
     assert result(handler) == ["STARTED", "STARTED", "SUCCEEDED"]
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("from_step", [False, True])
+def test_an_interrupt_goes_through(interrupt: type[BaseException], from_step: bool) -> None:
+    def interrupted(_step: Any) -> None:
+        raise interrupt
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        await (context.step(interrupted) if from_step else asyncio.sleep(0))
+        raise interrupt
+
+    state = {"Operations": [EXECUTION], "NextMarker": ""}
+    event = {"DurableExecutionArn": ARN, "CheckpointToken": "token", "InitialExecutionState": state}
+    with pytest.raises(interrupt):
+        durable_execution(handler, boto3_client=object())(event, None)  # type: ignore[arg-type]
+    gc.collect()
+
+
+ARN = "arn:aws:lambda:eu-central-1:123456789012:function:f:1/durable-execution/name/5c1f0a52"
+EXECUTION = {
+    "Id": "5c1f0a52",
+    "Type": "EXECUTION",
+    "Status": "STARTED",
+    "StartTimestamp": 1,
+    "ExecutionDetails": {"InputPayload": "{}"},
+}

@@ -479,7 +479,7 @@ class Conductor:
         try:
             self._watch_generators()
             variables = copy_context()
-            self._handler = first = loop.begin(_called(handler, user_event, context), variables)
+            self._handler = first = loop.begin(self._called(handler, user_event, context), variables)
             if first.done():
                 self._handler_ended(first)
             else:
@@ -509,6 +509,15 @@ class Conductor:
         finally:
             del error
 
+    async def _called(self, handler: Callable[[Any, Any], Any], user_event: Any, context: Any) -> Any:
+        try:
+            result = handler(user_event, context)
+            return await result if hasattr(type(result), "__await__") else result
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            # Out of a task it would come both through the loop, and as that of a task which nobody has asked.
+            self._error = interrupt
+            return None
+
     def set_deadline(self) -> None:
         """Have the invocation end before it would be cut off."""
         remaining = self.invocation.remaining_seconds()
@@ -537,7 +546,7 @@ class Conductor:
         if handler.cancelled():
             self._error = CancelledError("the handler was cancelled")
         else:
-            self._error = handler.exception()
+            self._error = self._error or handler.exception()
             if self._error is None:
                 self._result = handler.result()
         self._is_drained = True
@@ -725,11 +734,6 @@ def _drop(closing: Any) -> None:
     except BaseException as error:
         if not isinstance(error, (StopIteration, GeneratorExit)):
             logger.debug("an asynchronous generator that was closed raised", exc_info=error)
-
-
-async def _called(handler: Callable[[Any, Any], Any], user_event: Any, context: Any) -> Any:
-    result = handler(user_event, context)
-    return await result if hasattr(type(result), "__await__") else result
 
 
 class _Sender:
