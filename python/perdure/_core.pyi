@@ -573,6 +573,9 @@ class Scope:
     def leave(self) -> None:
         """Say that it has ended, or take back that it would begin."""
 
+    def expects_next(self) -> bool:
+        """Tell whether something is recorded of the context's next position."""
+
     def is_replaying(self) -> bool:
         """Tell whether the next operation is recorded, and none before it was new."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from perdure._core import Operation, Ready, typed_of
 from perdure.aio.conductor import is_end
 from perdure.aio.job import Awaitable, Failed, Held, Job
-from perdure.context import DurableContext, members_of
+from perdure.context import DurableContext, members_of, seconds_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
 from perdure.exceptions import OrphanedChildException, ValidationError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perdure.aio.conductor import Conductor
     from perdure.aio.races import AsCompleted, Select
     from perdure.aio.sagas import AsyncCleanUp, AsyncSaga
+    from perdure.aio.timeouts import Timeout
     from perdure.combinators import Combinator
     from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
@@ -203,6 +204,21 @@ class AsyncDurableContext(DurableContext):
         from perdure.aio.races import Select  # noqa: PLC0415  only for handlers that use it
 
         return Select(self, name)
+
+    def timeout(self, duration: DurationLike, name: str | None = None) -> Timeout:
+        """Give a block so long: ``async with context.timeout(60)`` raises a `TimeoutError`, as `asyncio.timeout` does.
+
+        The time is a durable wait: it goes on while the execution is suspended. Whether it was over first is recorded,
+        and the same on every replay.
+
+        Args:
+            duration: A `Duration`, a `datetime.timedelta`, or seconds; 1 second to 366 days.
+            name: Of the child context that it is recorded as.
+
+        """
+        from perdure.aio.timeouts import Timeout  # noqa: PLC0415  only for handlers that use it
+
+        return Timeout(self, seconds_of(duration, "the timeout", name), name)
 
     def _combine(
         self,

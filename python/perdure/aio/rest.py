@@ -94,6 +94,12 @@ def look(conductor: Live) -> None:
         conductor.end_drained()
 
 
+def goes_on(conductor: Live) -> bool:
+    """Tell whether anything is under way besides what is ready to run, and what is parked."""
+    is_at_work = conductor.at_work or conductor.is_sending or conductor.outside
+    return bool(is_at_work or conductor.live_timers() or _awaits_the_world(conductor))
+
+
 def _look_again_after(conductor: Live, timers: Sequence[Any]) -> None:
     """Look again when timers have come: what they call need not have anything go on."""
     loop = conductor.loop

@@ -243,6 +243,11 @@ impl<P: Payload, W> Engine<P, W> {
                 || !scope.is_virtual() && self.history.expects(scope.parent))
     }
 
+    /// Whether something is recorded of the context's next position: an earlier invocation came past this one.
+    pub fn expects_next(&self, scope: ScopeId) -> bool {
+        self.history.contains(&self.scopes[scope.0].upcoming())
+    }
+
     /// What stopped the invocation, whatever the handler makes of it.
     pub fn stopped_by(&self) -> Option<Stop> {
         let reason = self.severed.as_ref().or(self.gate.as_ref());

@@ -277,6 +277,10 @@ impl Scope {
         self.shared.lock().engine.is_replaying(self.id)
     }
 
+    fn expects_next(&self) -> bool {
+        self.shared.lock().engine.expects_next(self.id)
+    }
+
     fn settle(&self) -> Result<(), Error> {
         Ok(self.shared.lock().engine.settle(self.id)?)
     }
