@@ -172,6 +172,14 @@ class Hooks:
 
         """
 
+    def deciding(self, operation_id: str) -> None:
+        """See that an operation is about to record which of several others comes first.
+
+        Args:
+            operation_id: The operation's, a context's.
+
+        """
+
     def trace_id(self, operation: Operation, function_name: str) -> str | None:  # noqa: ARG002  the same
         """Give the trace header that goes along with an invoke which is about to be recorded; None for none."""
         return None

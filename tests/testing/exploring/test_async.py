@@ -134,6 +134,38 @@ def test_whenever_updates_leave(checkpointing: Checkpointing) -> None:
     search(steps_that_count, checkpointing=checkpointing).assert_ok()
 
 
+# ---- who comes first
+
+
+async def a_race(_event: Any, context: Any) -> Any:
+    first = await context.race([context.step(lambda _, name=name: name, name) for name in "ab"])
+    return [first, await context.step(lambda _: "after", "after")]
+
+
+async def a_race_against_time(_event: Any, context: Any) -> Any:
+    await context.race([context.step(work, "work"), context.wait(5)])
+    return await context.step(lambda _: "after", "after")
+
+
+async def in_the_order_of_their_ends(_event: Any, context: Any) -> Any:
+    operations = [context.step(lambda _, name=name: name, name) for name in "ab"]
+    ended = [await each async for each in context.as_completed([*operations, context.wait(2)])]
+    return [ended, await context.step(lambda _: "after", "after")]
+
+
+@pytest.mark.parametrize("handler", [a_race, a_race_against_time, in_the_order_of_their_ends])
+def test_what_is_recorded_of_a_race_may_be_another_but_is_kept_to(handler: Any) -> None:
+    search(handler).assert_ok()
+
+
+def test_what_hangs_on_chance_beside_a_race_is_found() -> None:
+    async def handler(event: Any, context: Any) -> Any:
+        return [await a_race(event, context), random.random()]  # noqa: S311
+
+    with pytest.raises(ExplorationError, match="undisturbed"):
+        search(handler).assert_ok()
+
+
 # ---- handlers with a bug
 
 

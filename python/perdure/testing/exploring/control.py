@@ -147,6 +147,11 @@ class ControlledInvocation(Hooks):
         if not self._fault.is_over:
             self._fault.begin()
 
+    def deciding(self, operation_id: str) -> None:
+        """Note what may be decided in another way in another run."""
+        if self._is_now:
+            self._fault.decided.add((self._fault.place(self._arn), operation_id))
+
     def function(self, kind: str, operation: Any, function: Any) -> Any:
         """Give a function that ends as the first time, if that is held, and whose begin is held against the record."""
         if self._fault.is_over or (kind != "context" and not callable(function)):

@@ -53,6 +53,8 @@ class Fault:
         self.calls_of_branches: list[int] = []
         """The API calls that branches made."""
         self.own_threads = False
+        self.decided: set[Key] = set()
+        """The contexts that recorded which of several operations came first."""
         self.is_asynchronous = False
         """Whether an ``async def`` handler has run."""
         self.struck: str | None = "" if schedule == UNDISTURBED else None

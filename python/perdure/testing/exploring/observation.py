@@ -41,7 +41,8 @@ class Observation:
         invocations: How many there were.
         tree: All of it, drawn.
         interrupted: Whether an at-most-once step was cut off.
-        raced: The batches that ended before all of their branches had.
+        raced: The batches that ended before all of their branches had, and what recorded who came first.
+        decided: The latter: those who did not come first are left behind, wherever they are.
         in_races: The operations below these.
         contradictions: In words, how what it gave contradicts what is recorded.
         struck: What the API call carried with which the schedule came about, or what it put in order; None if it did
@@ -75,6 +76,7 @@ class Observation:
     tree: str
     interrupted: bool
     raced: set[Key]
+    decided: set[Key]
     in_races: set[Key]
     contradictions: list[str]
     struck: str | None
@@ -135,7 +137,8 @@ class Observation:
         found = list(other.contradictions)
         if result:
             found += self._outcome_differences(other)
-            for key in [*self.operations, *(key for key in other.operations if key not in self.operations)]:
+            keys = [*self.operations, *(key for key in other.operations if key not in self.operations)]
+            for key in keys if not (self.decided or other.decided) else ():
                 if key not in self.in_races and key not in other.in_races:
                     found += self._operation_differences(key, other)
         elif other.status == "RUNNING" != self.status:

@@ -58,6 +58,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
             names[key] = (operation.get("Name") or f"{operation.get('SubType')} {operation['Id'][:8]}") + suffix
     operations = [SvcOperation.from_dict(operation) for operation in handle.operations]
     raced = {(fault.place(execution.arn), id_) for execution in executions for id_ in _raced(execution.operations)}
+    raced |= fault.decided
     return Observation(
         status=handle.status,
         result=_json(handle.result),
@@ -78,6 +79,7 @@ def _look(handle: ExecutionHandle, fault: Fault, probed: Any, stuck: StuckError 
         tree=f"{handle.status}\n{render(tree_of(operations))}",
         interrupted=any(_interrupted(execution) for execution in executions),
         raced=raced,
+        decided=fault.decided,
         in_races=_below(raced, recorded),
         contradictions=_contradictions(executions, fault),
         struck=fault.struck,
