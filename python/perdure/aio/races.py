@@ -149,7 +149,7 @@ async def _settled(member: Member) -> None:
 # ---- combinators
 
 
-def _tell(inner: Any) -> None:
+def tell_decision(inner: Any) -> None:
     """Tell whoever looks into the invocation that chance decides what is recorded of a context."""
     hooks = inner.invocation.hooks
     if hooks is not None:
@@ -184,7 +184,7 @@ class Combination(Awaitable):
 
     async def _decide(self, inner: Any) -> dict[str, Any]:
         """Note who ends, until a rule is met or the timeout is over."""
-        _tell(inner)
+        tell_decision(inner)
         members, ended = dict(enumerate(self._members)), list[int]()
         seconds = self._of.timeout
         timer = None if seconds is None else Member(inner, inner.wait(seconds, "timeout"))
@@ -313,7 +313,7 @@ class Select(Generic[K]):
         return key, member.outcome
 
     async def _decide(self, inner: Any) -> K:
-        _tell(inner)
+        tell_decision(inner)
         ended: list[K] = []
         await _first(self._pending, lambda: bool(ended), None, ended)
         return ended[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import MAX_WAIT, PENDING, RUN, START, Operation, Ready
 from perdure.aio.job import LEFT, Awaitable, Failed, Held
 from perdure.aio.loop import InnerFuture
-from perdure.aio.races import Member
+from perdure.aio.races import Member, tell_decision
 from perdure.aio.rest import goes_on
 from perdure.exceptions import ValidationError
 
@@ -101,6 +101,7 @@ class Timeout:
         return self
 
     async def _watch(self, inner: Any) -> dict[str, Any]:
+        tell_decision(inner)
         timer = Member(inner, inner.wait(self._seconds))
         await asyncio.wait([timer.future, self._over], return_when=asyncio.FIRST_COMPLETED)
         timer.leave()

@@ -153,7 +153,14 @@ async def in_the_order_of_their_ends(_event: Any, context: Any) -> Any:
     return [ended, await context.step(lambda _: "after", "after")]
 
 
-@pytest.mark.parametrize("handler", [a_race, a_race_against_time, in_the_order_of_their_ends])
+async def a_timeout_that_is_met(_event: Any, context: Any) -> Any:
+    async with context.timeout(500):
+        await context.step(work, "work")
+        await context.wait(60)
+    return await context.step(lambda _: "in time", "after")
+
+
+@pytest.mark.parametrize("handler", [a_race, a_race_against_time, in_the_order_of_their_ends, a_timeout_that_is_met])
 def test_what_is_recorded_of_a_race_may_be_another_but_is_kept_to(handler: Any) -> None:
     search(handler).assert_ok()
 
