@@ -69,7 +69,8 @@ async def work(_event: Any, context: AsyncDurableContext) -> Any:
 @pytest.mark.parametrize("paged", [False, True])
 def test_its_calls_are_made_in_the_loop(paged: bool) -> None:
     service = Service()
-    handler = durable_execution(work, boto3_client=service)
+    # Loops that no other test has.
+    handler = durable_execution(work, boto3_client=service, loop_factory=lambda: asyncio.new_event_loop())  # noqa: PLW0108
     for _ in range(3):
         assert handler(event(paged=paged), LambdaContext()) == {  # type: ignore[arg-type]
             "Status": "SUCCEEDED",

@@ -134,6 +134,28 @@ async def an_endless_task_that_was_forgotten(context: AsyncDurableContext) -> An
     return await context.step(at_work)
 
 
+@situation("left", 2)
+async def an_endless_task_beside_operations_that_nobody_awaits(context: AsyncDurableContext) -> Any:
+    async def endless() -> None:
+        while True:  # noqa: ASYNC110  what it is about
+            await asyncio.sleep(0.001)
+
+    FORGOTTEN.append(asyncio.create_task(endless()))
+    context.wait(60)
+    context.step(at_work)
+    return "left"
+
+
+@situation("left", 1)
+async def an_operation_that_nobody_awaits_and_that_sleeps(context: AsyncDurableContext) -> Any:
+    async def child(inner: AsyncDurableContext) -> Any:
+        await asyncio.sleep(0.02)
+        return await inner.step(at_work)
+
+    context.run_in_child_context(child)
+    return "left"
+
+
 @situation([0, 1], 4)
 async def a_generator_that_is_broken_off(context: AsyncDurableContext) -> Any:
     async def numbers() -> Any:

@@ -62,6 +62,11 @@ class Job(Protocol):
         """Whether somebody has awaited it."""
         ...
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+        ...
+
     async def by_itself(self) -> None:
         """Run it, since nobody has awaited it."""
 
@@ -615,6 +620,11 @@ class Conductor:
     def is_drained(self) -> bool:
         """Whether the handler has ended, and only what it left behind goes on."""
         return self._is_drained
+
+    @property
+    def runs_unawaited(self) -> bool:
+        """Whether operations that nobody awaits may still go on by themselves: there are more than are parked."""
+        return sum(not job.is_done for job in self.unawaited) > len(self.parked)
 
     def end_drained(self) -> None:
         """End: what the handler has left behind is over, or is no operation."""

@@ -137,6 +137,11 @@ class Job(Awaitable):
         """Whether somebody has awaited it."""
         return self._state != _NEW
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+        return self._state == _DONE
+
     def __await__(self) -> Generator[Any, Any, Any]:
         """Do what is to be done; or await that, if somebody else has begun it."""
         if self._state == _NEW:

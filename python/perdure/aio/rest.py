@@ -58,6 +58,11 @@ class Live(Protocol):
         """Whether the handler has ended, and only what it left behind goes on."""
         ...
 
+    @property
+    def runs_unawaited(self) -> bool:
+        """Whether operations that nobody awaits may still go on by themselves."""
+        ...
+
     def stir(self) -> None:
         """Hear that something goes on."""
 
@@ -81,12 +86,22 @@ class Live(Protocol):
 
 def look(conductor: Live) -> None:
     """See whether all is at rest, and do what is then to be done. Called when no callback is ready (1)."""
-    if conductor.at_work or conductor.is_sending or conductor.outside or _awaits_the_world(conductor):
+    if conductor.at_work or conductor.is_sending or conductor.outside:
+        conductor.waits_for_time()
+    elif conductor.is_drained and not conductor.runs_unawaited:
+        # Tasks that a handler has left behind, and that sleep or await the world, are not waited for.
+        _rest(conductor)
+    elif _awaits_the_world(conductor):
         conductor.waits_for_time()
     elif timers := conductor.live_timers():
         conductor.waits_for_time()
         _look_again_after(conductor, timers)
-    elif conductor.settle_batches():
+    else:
+        _rest(conductor)
+
+
+def _rest(conductor: Live) -> None:
+    if conductor.settle_batches():
         conductor.stir()
     elif conductor.parked:
         conductor.suspend()
