@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib.util
 import socket
 import sys
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import AsyncDurableContext, durable_execution
+from perdure.exceptions import InvocationError
 from perdure.local import LocalService, VirtualClock
+from support.invocations import PENDING, LambdaContext, Recorder, event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -201,15 +204,15 @@ async def a_lock_around_what_parks(context: AsyncDurableContext) -> Any:
 
 @situation(True, 2)
 async def an_event_that_is_set_by_what_parks(context: AsyncDurableContext) -> Any:
-    event = asyncio.Event()
+    happened = asyncio.Event()
 
     async def later() -> None:
         await context.wait(60)
-        event.set()
+        happened.set()
 
     async with asyncio.TaskGroup() as group:
         group.create_task(later())
-        return await event.wait()
+        return await happened.wait()
 
 
 @situation("done", 1)
@@ -366,8 +369,10 @@ def test_what_happens_at_rest(name: str, kind: str, caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("kind", LOOPS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("where", ["step", "handler", "task"])
-def test_an_interrupt_goes_through(where: str, error: type[BaseException], kind: str) -> None:
+@pytest.mark.parametrize("where", ["step", "handler", "task", "at once"])
+def test_an_interrupt_goes_through(
+    where: str, error: type[BaseException], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def interrupts(_step: Any = None) -> None:
         await asyncio.sleep(0)
         raise error
@@ -375,6 +380,8 @@ def test_an_interrupt_goes_through(where: str, error: type[BaseException], kind:
     async def function(context: AsyncDurableContext) -> Any:
         if where == "step":
             return await asyncio.gather(context.wait(60), context.step(interrupts))
+        if where == "at once":
+            return await context.step(lambda _: _raise(error))
         if where == "task":
             return await asyncio.create_task(interrupts())
         return await interrupts()
@@ -389,7 +396,50 @@ def test_an_interrupt_goes_through(where: str, error: type[BaseException], kind:
         handle = service.run("f")
         assert handle.status != "SUCCEEDED"
     assert run(kind, after).value == "done", "the process goes on with other invocations"
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def _raise(error: type[BaseException]) -> None:
+    raise error
 
 
 async def _call(function: Situation, _event: Any, context: AsyncDurableContext) -> Any:
     return await function(context)
+
+
+# ---- what never comes
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize("is_gathered", [False, True])
+def test_a_future_that_never_comes_is_ended_by_the_deadline(
+    is_gathered: bool, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside a parked operation, too: the handler may yet go on, and so the invocation does not end before."""
+
+    async def waits_in_vain(_event: Any, context: AsyncDurableContext) -> None:
+        never = asyncio.get_running_loop().create_future()
+        parked = context.wait(60)
+        if is_gathered:
+            await asyncio.gather(never, parked)
+        await asyncio.gather(_wait_for(never), parked)
+
+    durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder(), loop_factory=factory(kind))
+    assert durable(event(), LambdaContext(1.0)) == PENDING
+    assert "the invocation's time is up" in caplog.text
+    assert "test_rest.py" in caplog.text
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_handler_that_waits_for_nothing_durable_fails_in_words(kind: str) -> None:
+    async def waits_in_vain(_event: Any, _context: AsyncDurableContext) -> None:
+        await asyncio.Queue().get()
+
+    durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder(), loop_factory=factory(kind))
+    with pytest.raises(InvocationError, match=r"time was up before.*queues\.py"):
+        durable(event(), LambdaContext(1.0))
+
+
+async def _wait_for(future: Any) -> Any:
+    return await future

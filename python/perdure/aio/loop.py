@@ -105,6 +105,11 @@ class Watched:
             conductor.note_thread(future)
         return future
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell of what went wrong, but for interrupts: they are raised out of the loop, too."""
+        if not isinstance(context.get("exception"), (KeyboardInterrupt, SystemExit)):
+            super().call_exception_handler(context)  # type: ignore[misc]
+
     # ---- for the conductor's own use, untold
 
     def begin(self, coroutine: Any, variables: Any) -> Any:

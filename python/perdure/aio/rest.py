@@ -132,19 +132,36 @@ def _awaits_the_world(conductor: Live) -> bool:
 
 
 def _waits_outside(task: asyncio.Task[Any]) -> bool:
-    if task.done():
+    return not task.done() and _is_of_the_world(waiter_of(task))
+
+
+def _is_of_the_world(waiter: Any) -> bool:
+    """Whether the world resolves a future, or one of those that `asyncio.gather` has gathered in it."""
+    if type(waiter) is asyncio.Future:
+        return not waiter.done()
+    if isinstance(waiter, (InnerFuture, asyncio.Task)):
         return False
-    waiter = waiter_of(task)
-    return waiter is not None and not isinstance(waiter, InnerFuture) and type(waiter) is asyncio.Future
+    return any(_is_of_the_world(child) for child in getattr(waiter, "_children", ()))
+
+
+def _place(task: asyncio.Task[Any]) -> Any:
+    """Give the innermost frame of the user's that a task waits in; else the outermost of ours."""
+    found = None
+    coroutine: Any = task.get_coro()
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None and (found is None or not frame.f_globals.get("__name__", "").startswith("perdure.")):
+            found = frame
+        coroutine = getattr(coroutine, "cr_await", None)
+    return found
 
 
 def in_words(conductor: Live) -> str:
     """Say what the tasks of an invocation wait for."""
     told = []
     for task in conductor.tasks:
-        stack = [] if task.done() else task.get_stack(limit=1)
-        if stack:
-            frame = stack[-1]
+        frame = None if task.done() else _place(task)
+        if frame is not None:
             told.append(
                 f"{task.get_name()} at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name} "
                 f"({'the world' if _waits_outside(task) else 'other tasks, or an operation'})"
