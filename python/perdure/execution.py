@@ -33,9 +33,12 @@ from perdure.exceptions import (
     wire_text,
 )
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, MutableMapping, Sequence
+    from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+    from typing import Protocol
 
     from perdure._duration import DurationLike
     from perdure._invocation_input import (
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
         DurableExecutionInvocationInputWithClient,
         InitialExecutionState,
     )
+    from perdure.aio import AsyncDurableContext
     from perdure.engine.checkpoint import Checkpointer
     from perdure.engine.client import Client
     from perdure.engine.hooks import Hooks
@@ -59,12 +63,21 @@ if TYPE_CHECKING:
     from perdure.plugin import DurableInstrumentationPluginFactory
     from perdure.serdes import SerDes
     from perdure.state import ExecutionState
-    from perdure.types import DurableHandler, LambdaContext
+    from perdure.types import AsyncDurableHandler, DurableHandler, LambdaContext
 
     Handler = Callable[[Any, DurableContext], Any]
     Factories = Sequence[DurableInstrumentationPluginFactory]
 
-T = TypeVar("T")
+    class _Decorator(Protocol):
+        """What `durable_execution` is with its arguments."""
+
+        @overload
+        def __call__(
+            self, func: Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, T]], /
+        ) -> AsyncDurableHandler[T]: ...
+        @overload
+        def __call__(self, func: Callable[[Any, DurableContext], T], /) -> DurableHandler[T]: ...
+
 
 logger = Log("perdure")
 
@@ -120,6 +133,18 @@ def __getattr__(name: str) -> Any:
 
 @overload
 def durable_execution(
+    func: Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, T]],
+    *,
+    boto3_client: Any | None = None,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
+    deadline_reserve: DurationLike | None = DEADLINE_RESERVE,
+    serdes: SerDes[Any] | None = None,
+    callback_serdes: SerDes[Any] | None = None,
+    checkpointing: Checkpointing = Checkpointing.BATCHED,
+    loop_factory: Callable[[], AbstractEventLoop] | None = None,
+) -> AsyncDurableHandler[T]: ...
+@overload
+def durable_execution(
     func: Callable[[Any, DurableContext], T],
     *,
     boto3_client: Any | None = None,
@@ -141,9 +166,9 @@ def durable_execution(
     callback_serdes: SerDes[Any] | None = None,
     checkpointing: Checkpointing = Checkpointing.BATCHED,
     loop_factory: Callable[[], AbstractEventLoop] | None = None,
-) -> Callable[[Callable[[Any, DurableContext], T]], DurableHandler[T]]: ...
+) -> _Decorator: ...
 def durable_execution(
-    func: Handler | None = None,
+    func: Callable[..., Any] | None = None,
     *,
     boto3_client: Any | None = None,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,

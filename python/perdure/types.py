@@ -251,6 +251,14 @@ class DurableHandler(Protocol[C_co]):
         ...
 
 
+class AsyncDurableHandler(DurableHandler[C_co], Protocol[C_co]):
+    """What ``@durable_execution`` makes of an ``async def`` function."""
+
+    async def run(self, event: Any, context: LambdaContext) -> DurableOutput[C_co]:
+        """Run one invocation where an event loop is running already, in a thread and a loop of its own."""
+        ...
+
+
 class DurableExecutionArn(Frozen):
     """The parts of an execution's ARN.
 

@@ -16,6 +16,7 @@ PRIVATE: dict[str, str] = {
     "sys._current_frames": "documented",
     "sys._xoptions": "documented",
     "os._exit": "documented",
+    "asyncio._get_running_loop": "documented, for implementers of event loops",
     "events._get_running_loop": "documented, for implementers of event loops",
     "events._set_running_loop": "documented, for implementers of event loops",
     "task._log_destroy_pending": "a task that is unwound here never ends; asyncio itself says so in this way",
@@ -35,6 +36,7 @@ REPLACED: dict[str, str] = {
     "setattr(sys.modules[module], name, value)": "a module's own name, once it has been asked for",
     "setattr(execution, name, state[name])": "an execution of its own making, as it was when it was kept",
     "setattr(target, name, value)": "a bench times what hooks are never asked about",
+    "setattr(self.real, name, value)": "what stands for a scope hands on what it is told",
     "delattr(cls, one.name)": "a class of its own making, whose defaults would hide where it keeps its fields",
 }
 """What is put in the place of another module's, and why."""

@@ -143,7 +143,7 @@ class BranchTasks(Branches):
 
     def _keep(self) -> None:
         """Have the schedule know that branches it took for suspended are at work, now that all are counted."""
-        if not self._settled or self.schedule.is_settling or self._is_aborted:
+        if not self._settled or self.schedule.is_settling or self.is_aborted:
             return
         settled, self._settled = self._settled, set()
         for index in sorted(settled):
@@ -151,11 +151,6 @@ class BranchTasks(Branches):
         late, self._late = self._late, []
         for report in late:
             report()
-
-    @property
-    def _is_aborted(self) -> bool:
-        """Whether it only waits for those at work: whatever has it end so is noted."""
-        return self._fatal is not None
 
     def report(self, change: Callable[[], int]) -> int:
         """Change the schedule."""
@@ -202,7 +197,7 @@ class BranchTasks(Branches):
                 else:
                     self._settled.add(index)
                     self.suspended(index, self.now())
-        elif self._is_aborted:
+        elif self.is_aborted:
             left = [index for index in self._at_work if index not in self._settled]
             for index in left:
                 self._settled.add(index)

@@ -7,7 +7,7 @@ called, in the order of the program, and gives something to await: for what is r
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import Operation, Ready, typed_of
 from perdure.aio.conductor import is_end
@@ -19,7 +19,8 @@ from perdure.exceptions import OrphanedChildException, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable as Awaited
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from datetime import datetime
 
     from perdure._core import Scope
     from perdure._duration import DurationLike
@@ -28,12 +29,27 @@ if TYPE_CHECKING:
     from perdure.aio.sagas import AsyncCleanUp, AsyncSaga
     from perdure.aio.timeouts import Timeout
     from perdure.combinators import Combinator
+    from perdure.concurrency.models import BatchItem, BatchResult
+    from perdure.config import (
+        CallbackConfig,
+        ChildConfig,
+        InvokeConfig,
+        MapConfig,
+        ParallelConfig,
+        StepConfig,
+        WaitForCallbackConfig,
+    )
     from perdure.engine.flows import Flow
     from perdure.engine.invocation import Invocation
     from perdure.engine.operations.batch import Branches
     from perdure.retries import RetryDecision
+    from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
+    from perdure.waits import WaitForConditionConfig
 
     RetryStrategy = Callable[[Exception, int], RetryDecision]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,12 +87,17 @@ class _Halted(Awaitable):
         return self._conductor.stop(self._error)
 
 
-class AsyncCallback(Callback[Any]):
+class AsyncCallback(Callback[T]):
     """A value that somebody outside will send; its `result` is awaited."""
 
     __slots__ = ()
 
-    result = awaited(Callback.result)
+    if TYPE_CHECKING:
+
+        def result(self) -> Coroutine[Any, Any, T | None]:  # type: ignore[override]
+            """Give what the outside has sent: see `Callback.result`."""
+    else:
+        result = awaited(Callback.result)
 
 
 class AsyncDurableContext(DurableContext):
@@ -123,36 +144,6 @@ class AsyncDurableContext(DurableContext):
         from perdure.aio.batch import BranchTasks  # noqa: PLC0415  only for handlers that use them
 
         return BranchTasks
-
-    def step(self, func: Any, name: str | None = None, config: Any = None, **options: Any) -> Any:
-        """Run a function once and record its result: see `DurableContext.step`.
-
-        Of a plain function, ``in_thread`` says whether it runs in a thread of its own, beside the event loop, or in the
-        loop's, which then does nothing else. By default it gets a thread if there is anything else to do.
-        """
-        if config is not None or options:
-            in_thread = options.pop("in_thread", None)
-            found = _step_with_options(self, func, name, config, **options)
-            if in_thread is not None and type(found) is Job:
-                found.in_thread = in_thread
-            return found
-        try:
-            if not name:
-                name = getattr(func, "durable_name", None)
-            found = self.scope.step(name, func)
-            if type(found) is not Operation:
-                return found
-            return self.drive(_step.run(self, found, func, None, typed_of(func)))
-        except Held as held:
-            return held.later(lambda: self.step(func, name))
-        except (Exception, OrphanedChildException) as error:  # noqa: BLE001  the same
-            if isinstance(error, RecursionError):
-                self.scope.is_exhausted = True
-            return Failed(error)
-        except BaseException as ended:
-            if not is_end(ended):
-                raise
-            return _Halted(self.conductor, ended)
 
     def saga(self, name: str | None = None) -> AsyncSaga:  # type: ignore[override]
         """Undo what was done when what follows fails: ``async with context.saga() as saga``.
@@ -239,7 +230,253 @@ class AsyncDurableContext(DurableContext):
         found: Any = self.parallel(functions, name, max_concurrency=limit, completion_config=policy)
         return Then(found, members.give)
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+        # The operations of `DurableContext`, as they are awaited. A function that gives something to await comes first:
+        # it is taken for one that gives what that comes to.
+
+        @overload  # type: ignore[override]
+        def step(
+            self,
+            func: Callable[[StepContext], Any],
+            name: str | None = None,
+            config: StepConfig | None = None,
+            *,
+            returns: type[T],
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def step(
+            self,
+            func: Callable[[StepContext], Coroutine[Any, Any, T]],
+            name: str | None = None,
+            config: StepConfig | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def step(
+            self,
+            func: Callable[[StepContext], T],
+            name: str | None = None,
+            config: StepConfig | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        def step(self, func: Any, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.step`."""
+
+        def wait(  # type: ignore[override]
+            self, duration: DurationLike, name: str | None = None
+        ) -> Coroutine[Any, Any, None]:
+            """See `DurableContext.wait`."""
+            ...
+
+        @overload  # type: ignore[override]
+        def create_callback(
+            self, name: str | None = None, config: CallbackConfig | None = None, *, returns: type[T], **options: Any
+        ) -> Coroutine[Any, Any, AsyncCallback[T]]: ...
+        @overload
+        def create_callback(
+            self, name: str | None = None, config: CallbackConfig | None = None, **options: Any
+        ) -> Coroutine[Any, Any, AsyncCallback[Any]]: ...
+        def create_callback(self, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.create_callback`."""
+
+        @overload  # type: ignore[override]
+        def wait_for_callback(
+            self,
+            submitter: Callable[[str, WaitForCallbackContext], Any],
+            name: str | None = None,
+            config: WaitForCallbackConfig | None = None,
+            *,
+            returns: type[T],
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def wait_for_callback(
+            self,
+            submitter: Callable[[str, WaitForCallbackContext], Any],
+            name: str | None = None,
+            config: WaitForCallbackConfig | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, Any]: ...
+        def wait_for_callback(self, submitter: Any, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.wait_for_callback`."""
+
+        @overload  # type: ignore[override]
+        def wait_for_condition(
+            self,
+            check: Callable[[T, WaitForConditionCheckContext], Coroutine[Any, Any, T]],
+            config: WaitForConditionConfig[T] | None = None,
+            name: str | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def wait_for_condition(
+            self,
+            check: Callable[[T, WaitForConditionCheckContext], T],
+            config: WaitForConditionConfig[T] | None = None,
+            name: str | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        def wait_for_condition(self, check: Any, config: Any = None, name: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.wait_for_condition`."""
+
+        @overload  # type: ignore[override]
+        def invoke(
+            self,
+            function_name: str,
+            payload: Any,
+            name: str | None = None,
+            config: InvokeConfig[Any, Any] | None = None,
+            *,
+            returns: type[T],
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def invoke(
+            self,
+            function_name: str,
+            payload: Any,
+            name: str | None = None,
+            config: InvokeConfig[Any, Any] | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, Any]: ...
+        def invoke(  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, function_name: Any, payload: Any, name: Any = None, config: Any = None, **options: Any
+        ) -> Any:
+            """See `DurableContext.invoke`."""
+
+        @overload  # type: ignore[override]
+        def run_in_child_context(
+            self,
+            func: Callable[[AsyncDurableContext], Any],
+            name: str | None = None,
+            config: ChildConfig[Any] | None = None,
+            *,
+            returns: type[T],
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def run_in_child_context(
+            self,
+            func: Callable[[AsyncDurableContext], Coroutine[Any, Any, T]],
+            name: str | None = None,
+            config: ChildConfig[T] | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def run_in_child_context(
+            self,
+            func: Callable[[AsyncDurableContext], T],
+            name: str | None = None,
+            config: ChildConfig[T] | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, T]: ...
+        def run_in_child_context(self, func: Any, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.run_in_child_context`."""
+
+        @overload  # type: ignore[override]
+        def map(
+            self,
+            inputs: Sequence[U],
+            func: Callable[[AsyncDurableContext, U, int, Sequence[U]], Coroutine[Any, Any, T]],
+            name: str | None = None,
+            config: MapConfig[U] | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, BatchResult[T]]: ...
+        @overload
+        def map(
+            self,
+            inputs: Sequence[U],
+            func: Callable[[AsyncDurableContext, U, int, Sequence[U]], T],
+            name: str | None = None,
+            config: MapConfig[U] | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, BatchResult[T]]: ...
+        @overload
+        def map(
+            self,
+            inputs: Sequence[Any],
+            func: Callable[..., Any],
+            name: str | None = None,
+            config: MapConfig[Any] | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, BatchResult[Any]]: ...
+        def map(self, inputs: Any, func: Any, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.map`."""
+
+        @overload  # type: ignore[override]
+        def parallel(
+            self,
+            functions: Sequence[Callable[[AsyncDurableContext], Coroutine[Any, Any, T]]],
+            name: str | None = None,
+            config: ParallelConfig | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, BatchResult[T]]: ...
+        @overload
+        def parallel(
+            self,
+            functions: Sequence[Any],
+            name: str | None = None,
+            config: ParallelConfig | None = None,
+            **options: Any,
+        ) -> Coroutine[Any, Any, BatchResult[Any]]: ...
+        def parallel(self, functions: Any, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.parallel`."""
+
+        def now(self) -> Coroutine[Any, Any, datetime]:  # type: ignore[override]
+            """See `DurableContext.now`."""
+            ...
+
+        def all(self, functions: Any, name: str | None = None, **options: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
+            """See `DurableContext.all`."""
+            ...
+
+        def any(self, functions: Any, name: str | None = None, **options: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
+            """See `DurableContext.any`."""
+            ...
+
+        def race(self, functions: Any, name: str | None = None, **options: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
+            """See `DurableContext.race`."""
+            ...
+
+        def all_settled(  # type: ignore[override]
+            self, functions: Any, name: str | None = None, **options: Any
+        ) -> Coroutine[Any, Any, list[BatchItem[Any]]]:
+            """See `DurableContext.all_settled`."""
+            ...
+
+    else:
+
+        def step(self, func: Any, name: str | None = None, config: Any = None, **options: Any) -> Any:
+            """Run a function once and record its result: see `DurableContext.step`.
+
+            Of a plain function, ``in_thread`` says whether it runs in a thread of its own, beside the event loop, or in
+            the loop's, which then does nothing else. By default it gets a thread if there is anything else to do.
+            """
+            if config is not None or options:
+                in_thread = options.pop("in_thread", None)
+                found = _step_with_options(self, func, name, config, **options)
+                if in_thread is not None and type(found) is Job:
+                    found.in_thread = in_thread
+                return found
+            try:
+                if not name:
+                    name = getattr(func, "durable_name", None)
+                found = self.scope.step(name, func)
+                if type(found) is not Operation:
+                    return found
+                return self.drive(_step.run(self, found, func, None, typed_of(func)))
+            except Held as held:
+                return held.later(lambda: self.step(func, name))
+            except (Exception, OrphanedChildException) as error:  # noqa: BLE001  the same
+                if isinstance(error, RecursionError):
+                    self.scope.is_exhausted = True
+                return Failed(error)
+            except BaseException as ended:
+                if not is_end(ended):
+                    raise
+                return _Halted(self.conductor, ended)
+
         wait = awaited(DurableContext.wait)
         create_callback = awaited(DurableContext.create_callback)
         wait_for_callback = awaited(DurableContext.wait_for_callback)

@@ -74,7 +74,7 @@ def _ended(hooks: Hooks, operation_id: str, _result: Any, error: BaseException |
         hooks.after_awaited(operation_id)
 
 
-class _WatchedCallback(AsyncCallback):
+class _WatchedCallback(AsyncCallback[Any]):
     __slots__ = ()
 
     def _result(self) -> Any:

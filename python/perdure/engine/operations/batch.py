@@ -539,6 +539,11 @@ class Branches:
             self._raise_fatal()
         return self._result()
 
+    @property
+    def is_aborted(self) -> bool:
+        """Whether it only waits for those at work: whatever has it end so is noted."""
+        return self._fatal is not None
+
     def _is_broken_off(self) -> bool:
         """Whether the batch ends at once: out of time, cut off from the service, or with a branch left behind."""
         return self.loss is not None or not (self._fatal is None or isinstance(self._fatal, Exception))
