@@ -39,7 +39,7 @@ OWN = {
     "perdure.types",
 }
 
-OF_THE_STANDARD_LIBRARY = {"__future__", "_contextvars", "_typing", "contextvars", "typing"}
+OF_THE_STANDARD_LIBRARY = {"__future__", "_contextvars", "_typing", "contextvars", "typing", "typing.io", "typing.re"}
 
 # Base classes, decorators and functions by which a module makes classes that are dear to make.
 DEAR = """

@@ -482,7 +482,8 @@ class Conductor:
         loop.conductor = self
         hooks = sys.get_asyncgen_hooks()
         try:
-            self._watch_generators()
+            loop.watch_generators_first()
+            self.watch_generators()
             variables = copy_context()
             self._handler = first = loop.begin(self._called(handler, user_event, context), variables)
             if first.done():
@@ -496,7 +497,6 @@ class Conductor:
                 ended = self._ended = asyncio.Future(loop=loop)
                 if not self.is_over:
                     self.set_deadline()
-                loop.soon_untold(self._watch_generators)
                 loop.run_until_complete(ended)
         except BaseException:  # an interrupt
             self._break_off()
@@ -717,7 +717,7 @@ class Conductor:
     def _note_generator(self, generator: Any) -> None:
         self._generators.append(ref(generator, self._generators.remove))
 
-    def _watch_generators(self) -> None:
+    def watch_generators(self) -> None:
         """Note asynchronous generators that begin, so that none outlives the invocation."""
         loop = self.loop
 

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from asyncio import events
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Listener(Protocol):
 
     def note_thread(self, future: asyncio.Future[Any]) -> None:
         """Hear of a thread at work, until it is done."""
+
+    def watch_generators(self) -> None:
+        """Note asynchronous generators that begin."""
 
 
 class InnerFuture(asyncio.Future[Any]):
@@ -111,6 +115,19 @@ class Watched:
             super().call_exception_handler(context)  # type: ignore[misc]
 
     # ---- for the conductor's own use, untold
+
+    are_hooks_due = False
+
+    def watch_generators_first(self) -> None:
+        """Have generators watched before anything else is done in the next run of the loop, which sets its own hooks."""
+        if not self.are_hooks_due:  # else it is still to come: what ends in its first step has no run
+            self.are_hooks_due = True
+            super().call_soon(self._watch_generators, context=Context())  # type: ignore[misc]
+
+    def _watch_generators(self) -> None:
+        self.are_hooks_due = False
+        if self.conductor is not None:
+            self.conductor.watch_generators()
 
     def begin(self, coroutine: Any, variables: Any) -> Any:
         """Make a task, and its first step at once: what never waits for anything needs no turn of the loop."""
