@@ -119,7 +119,7 @@ class Watched:
     are_hooks_due = False
 
     def watch_generators_first(self) -> None:
-        """Have generators watched before anything else is done in the next run of the loop, which sets its own hooks."""
+        """Have generators watched before all else in the next run of the loop, which sets hooks of its own."""
         if not self.are_hooks_due:  # else it is still to come: what ends in its first step has no run
             self.are_hooks_due = True
             super().call_soon(self._watch_generators, context=Context())  # type: ignore[misc]
