@@ -250,3 +250,17 @@ EXECUTION = {
     "StartTimestamp": 1,
     "ExecutionDetails": {"InputPayload": "{}"},
 }
+
+
+def test_waiting_for_the_first_of_operations_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        for how in (asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED, asyncio.FIRST_COMPLETED):
+            tasks = [asyncio.ensure_future(context.step(awaited)) for _ in range(2)]
+            await asyncio.wait(tasks, return_when=how)
+            await asyncio.gather(*tasks)
+        sleeping = asyncio.ensure_future(asyncio.sleep(0))
+        await asyncio.wait([sleeping], return_when=asyncio.FIRST_COMPLETED)
+
+    assert result(handler) is None
+    assert [message.partition(" at ")[0] for message in caplog.messages] == ["asyncio.wait"]
+    assert "context.race" in caplog.text

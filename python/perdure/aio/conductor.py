@@ -24,6 +24,7 @@ from perdure.exceptions import InvocationError, SuspendExecution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from types import FrameType
 
     from perdure._core import Operation
     from perdure.engine.invocation import Invocation
@@ -221,6 +222,23 @@ class Conductor:
 
     def _thread_is_done(self, _future: Any) -> None:
         self.outside -= 1
+
+    def note_wait(self, frame: FrameType) -> None:
+        """Hear that code waits by `asyncio.wait`: who of operations is first may be another on replay."""
+        named = frame.f_locals
+        if named.get("return_when") == asyncio.ALL_COMPLETED and named.get("timeout") is None:
+            return
+        around: FrameType | None = frame
+        while around is not None and around.f_globals.get("__name__", "").startswith("asyncio."):
+            around = around.f_back
+        place = ("?", 0) if around is None else (around.f_code.co_filename, around.f_lineno)
+        if place not in _warned and any(map(_is_of_operation, named.get("fs", ()))):
+            _warned.add(place)
+            logger.warning(
+                "asyncio.wait at %s:%d does not wait for all of its operations: which of them are done may be others "
+                "on replay. Use context.race, context.any, context.as_completed or context.select, which record that.",
+                *place,
+            )
 
     # ---- operations
 
@@ -726,6 +744,14 @@ class Conductor:
                 loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
         sys.set_asyncgen_hooks(self._note_generator, end)
+
+
+_warned: set[tuple[str, int]] = set()
+"""Where was warned of `asyncio.wait`."""
+
+
+def _is_of_operation(future: Any) -> bool:
+    return isinstance(future, asyncio.Task) and getattr(type(future.get_coro()), "is_operation", False)
 
 
 def _discard(outcome: tuple[Any, BaseException | None]) -> None:

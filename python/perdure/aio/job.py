@@ -53,6 +53,7 @@ class Awaitable:
 
     __slots__ = ("_steps",)
 
+    is_operation = True
     _steps: Generator[Any, Any, Any] | None
 
     def __await__(self) -> Generator[Any, Any, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 WITHIN = frozenset(
     f"asyncio.{module}" for module in ("locks", "queues", "taskgroups", "tasks", "timeouts", "staggered", "runners")
@@ -41,6 +42,9 @@ class Listener(Protocol):
 
     def watch_generators(self) -> None:
         """Note asynchronous generators that begin."""
+
+    def note_wait(self, frame: FrameType) -> None:
+        """Hear that code waits by `asyncio.wait`, in this frame of it."""
 
 
 class InnerFuture(asyncio.Future[Any]):
@@ -97,7 +101,10 @@ class Watched:
 
     def create_future(self) -> Any:
         """Make a future, and remember whether the world resolves it or other code of this loop."""
-        if self.conductor is not None and sys._getframe(1).f_globals.get("__name__") in WITHIN:  # noqa: SLF001  documented
+        conductor, caller = self.conductor, sys._getframe(1)  # noqa: SLF001  documented
+        if conductor is not None and caller.f_globals.get("__name__") in WITHIN:
+            if caller.f_code.co_name == "_wait":
+                conductor.note_wait(caller)
             return InnerFuture(loop=self)  # type: ignore[arg-type]
         return super().create_future()  # type: ignore[misc]
 
