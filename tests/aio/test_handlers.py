@@ -264,3 +264,39 @@ def test_waiting_for_the_first_of_operations_is_warned_of_once(caplog: pytest.Lo
     assert result(handler) is None
     assert [message.partition(" at ")[0] for message in caplog.messages] == ["asyncio.wait"]
     assert "context.race" in caplog.text
+
+
+class OwnLoop(asyncio.SelectorEventLoop):
+    """A loop of the user's."""
+
+
+def test_a_loop_of_the_users_is_taken_as_it_was_made() -> None:
+    told: list[Any] = []
+
+    def factory() -> asyncio.AbstractEventLoop:
+        loop = OwnLoop()
+        loop.set_exception_handler(lambda _loop, context: told.append(context["message"]))
+        return loop
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "told"})
+        await asyncio.gather(context.step(awaited), context.wait(5))
+        return isinstance(loop, OwnLoop)
+
+    durable = durable_execution(handler, loop_factory=factory)
+    for _ in range(2):
+        with DurableFunctionTestRunner(durable) as runner:
+            assert runner.run(input={}, timeout=30).value is True
+    assert told == ["told"] * 4
+
+
+def test_what_makes_no_loop_is_refused_in_words() -> None:
+    durable = durable_execution(_returns, loop_factory=lambda: 3)  # type: ignore[arg-type, return-value]
+    with DurableFunctionTestRunner(durable) as runner:
+        error = runner.run(input={}, timeout=30).error
+    assert "loop_factory must make an event loop" in str(error)
+
+
+async def _returns(_event: Any, _context: Any) -> int:
+    return 1

@@ -15,6 +15,8 @@ from asyncio import events
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure.exceptions import ValidationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -55,6 +57,8 @@ class Watched:
     """What is added to a loop: it tells its conductor of callbacks, timers, tasks and threads."""
 
     conductor: Listener | None = None
+    as_made: tuple[Any, Any] = (None, None)
+    """The task factory and the handler of exceptions that it came with."""
     is_entered = False
 
     def is_running(self) -> bool:
@@ -178,37 +182,51 @@ class Loop(Watched, asyncio.SelectorEventLoop):  # type: ignore[misc] # as loops
     """A loop of asyncio's that is watched."""
 
 
-_kinds: dict[Any, Callable[[], Any]] = {None: Loop}
+_kinds: dict[type[Any], type[Any]] = {}
 _idle: dict[Any, list[Any]] = {}
 
 
 def take(factory: Callable[[], asyncio.AbstractEventLoop] | None) -> Any:
-    """Give a loop that nobody uses: one that is warm, if there is one."""
+    """Give a loop that nobody uses: one that is warm, if there is one.
+
+    Raises:
+        ValidationError: If the factory makes no loop.
+
+    """
     kept = _idle.get(factory)
     while kept:
         loop = kept.pop()
         if not loop.is_closed():
             return loop
-    return (_kinds.get(factory) or _kind(factory))()
+    loop = Loop() if factory is None else _watched(factory())
+    loop.as_made = loop.get_task_factory(), loop.get_exception_handler()
+    return loop
 
 
 def give_back(factory: Any, loop: Any) -> None:
     """Keep a loop for the next invocation."""
     loop.conductor = None
     if not loop.is_closed() and not loop.is_running():
-        loop.set_task_factory(None)
-        loop.set_exception_handler(None)
+        tasks, errors = loop.as_made
+        loop.set_task_factory(tasks)
+        loop.set_exception_handler(errors)
         _idle.setdefault(factory, []).append(loop)
 
 
-def _kind(factory: Any) -> Callable[[], Any]:
-    """Make the class of loops that are like those of a factory, and watched."""
-    probe = factory()
-    own = type(probe)
-    probe.close()
-    kind = type(f"Watched{own.__name__}", (Watched, own), {})
-    _kinds[factory] = kind
-    return kind
+def _watched(loop: Any) -> Any:
+    """Have a loop of the user's watched: itself, or where its class does not allow that, another one of that class."""
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        raise ValidationError(f"loop_factory must make an event loop, as asyncio.new_event_loop does, not {loop!r:.80}")
+    own = type(loop)
+    kind = _kinds.get(own)
+    if kind is None:
+        kind = _kinds[own] = type(f"Watched{own.__name__}", (Watched, own), {})
+    try:
+        loop.__class__ = kind
+    except TypeError:  # one that is not written in Python, as uvloop's
+        loop.close()
+        return kind()
+    return loop
 
 
 def close_idle() -> None:
