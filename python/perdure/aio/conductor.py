@@ -698,6 +698,7 @@ class Conductor:
 
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
+        task.add_done_callback(_forget)  # should what it awaited come after all, in a later run of the loop
         task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
         coroutine: Any = task.get_coro()
         context = self._contexts.get(task) or copy_context()
@@ -752,6 +753,12 @@ _warned: set[tuple[str, int]] = set()
 
 def _is_of_operation(future: Any) -> bool:
     return isinstance(future, asyncio.Task) and getattr(type(future.get_coro()), "is_operation", False)
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Ask for what came of code that was closed, so that nobody is told that nobody has."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _discard(outcome: tuple[Any, BaseException | None]) -> None:
