@@ -16,32 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from peers.service import TOKEN, Service, Wire, event_of
+from peers.service import TOKEN, LambdaContext, Service, Wire, event_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEPS, ITEMS, WAITS = 1000, 1000, 3000
 LATENCY = 0.005
-
-
-class LambdaContext:
-    """What Lambda hands to a handler."""
-
-    function_name = "bench"
-    function_version = "1"
-    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:bench:1"
-    memory_limit_in_mb = 1024
-    aws_request_id = "4b6c0c64-7d3c-4d0a-9a3f-0d9a2f0d4b11"
-    log_group_name = "/aws/lambda/bench"
-    log_stream_name = "bench"
-    identity = None
-    client_context = None
-    tenant_id = None
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Give the time that is left."""
-        return 900_000
 
 
 class Forgetful(Service):

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from peers.service import LambdaContext
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,25 +25,6 @@ OFFICIAL_PACKAGE = "aws_durable_execution_sdk_python"
 OTEL_PACKAGE = "aws_durable_execution_sdk_python_otel"
 WAITS = ("_STOP_SIGNAL_POLL_SECONDS", "_BLOCKED_CALLER_WAIT_SECONDS")
 PATCHED_SECONDS = 0.0001
-
-
-class LambdaContext:
-    """What Lambda hands to a handler."""
-
-    function_name = "bench"
-    function_version = "1"
-    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:bench:1"
-    memory_limit_in_mb = 1024
-    aws_request_id = "4b6c0c64-7d3c-4d0a-9a3f-0d9a2f0d4b11"
-    log_group_name = "/aws/lambda/bench"
-    log_stream_name = "bench"
-    identity = None
-    client_context = None
-    tenant_id = None
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Give the time that is left."""
-        return 900_000
 
 
 LAMBDA_CONTEXT = LambdaContext()

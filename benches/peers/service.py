@@ -25,6 +25,25 @@ _DETAILS = {"STEP": "StepDetails", "CONTEXT": "ContextDetails", "EXECUTION": "Ex
 _STATUS = {"START": "STARTED", "SUCCEED": "SUCCEEDED", "FAIL": "FAILED"}
 
 
+class LambdaContext:
+    """What Lambda hands to a handler."""
+
+    function_name = "bench"
+    function_version = "1"
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:bench:1"
+    memory_limit_in_mb = 1024
+    aws_request_id = "4b6c0c64-7d3c-4d0a-9a3f-0d9a2f0d4b11"
+    log_group_name = "/aws/lambda/bench"
+    log_stream_name = "bench"
+    identity = None
+    client_context = None
+    tenant_id = None
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the time that is left."""
+        return 900_000
+
+
 class Service:
     """A client with the two calls that a durable function makes.
 
