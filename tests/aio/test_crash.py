@@ -65,28 +65,12 @@ def test_it_is_recorded_as_by_a_plain_handler(name: str, mode: Checkpointing) ->
 @pytest.mark.parametrize("way", crashes.WAYS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_hurt_at_any_call_ends_the_same(name: str, way: str, mode: Checkpointing) -> None:
-    expected, calls, calm = undisturbed(name, mode)
-    when, make = crashes.WAYS[way]
-    repeated = "cut" not in way
-    for k in range(1, 2 * calls + 2):
-        hits: list[int] = []
-
-        def hurt(number: int, at: str, k: int = k, hits: list[int] = hits) -> None:
-            if number == k and at == when and not hits:
-                hits.append(number)
-                raise make(number)
-
-        world = World(name, hurt, mode)
-        crashes.check(world, expected, exact_attempts=name != "at_most_once")
-        if not hits:
-            assert k > 1
-            break
-        journal = world.journal
-        if repeated:
-            assert journal.begun == calm.begun, f"call {k}"
-        assert all(count == 1 for (step, _), count in journal.attempts.items() if step.startswith("m")), f"call {k}"
-        assert all(journal.begun[step] <= count + 1 for step, count in calm.begun.items()), f"call {k}"
-        assert crashes.completed_once(world), f"call {k}"
+    crashes.hurt_at_each_call(
+        lambda hurt: World(name, hurt, mode),
+        undisturbed(name, mode),
+        way,
+        exact_attempts=name != "at_most_once",
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

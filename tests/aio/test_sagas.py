@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,28 +11,13 @@ from perdure import AllFailedError, AsyncDurableContext, CompensationError, Dura
 from perdure.exceptions import InvalidStateError, StepError
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from support.bookings import Bookings
 
 NEVER = RetryPresets.none()
 
 
-class Trip:
-    """Bookings that may fail, and a log of what ran."""
-
-    def __init__(self, *failing: str) -> None:
-        self.failing = failing
-        self.log: list[str] = []
-
-    def book(self, what: str) -> Callable[[StepContext], str]:
-        def run(_step: StepContext) -> str:
-            self.log.append(f"book {what}")
-            if what in self.failing:
-                raise LookupError(f"no {what}")
-            return f"{what}-1"
-
-        return run
+class Trip(Bookings):
+    """Whose bookings can be cancelled, also by what is awaited."""
 
     async def cancel(self, _step: StepContext, booking: str) -> object:
         await asyncio.sleep(0)

@@ -15,6 +15,7 @@ from perdure.exceptions import ExecutionError, InvalidStateError, InvocationErro
 from perdure.local import LocalService, VirtualClock
 from perdure.retries import RetryPresets
 from perdure.testing import explore
+from support.bookings import Bookings
 from support.both_sdks import OFFICIAL, PERDURE, Stage, play, replay_writes_nothing
 
 if TYPE_CHECKING:
@@ -27,21 +28,8 @@ class BrokenOffError(BaseException):
     """The sandbox is gone."""
 
 
-class Trip:
-    """Bookings that may fail, and a log of what ran."""
-
-    def __init__(self, *failing: str) -> None:
-        self.failing = failing
-        self.log: list[str] = []
-
-    def book(self, what: str) -> Callable[[StepContext], str]:
-        def run(_step: StepContext) -> str:
-            self.log.append(f"book {what}")
-            if what in self.failing:
-                raise LookupError(f"no {what}")
-            return f"{what}-1"
-
-        return run
+class Trip(Bookings):
+    """Whose bookings can be cancelled."""
 
     def cancel(self, _step: StepContext, booking: str) -> None:
         self.log.append(f"cancel {booking}")
