@@ -127,7 +127,7 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
         return
     if not hasattr(kind, "__await__") and not hasattr(kind, "__anext__"):
         return
-    _close(result)
+    drop(result)
     name = getattr(result, "__qualname__", None) or kind.__name__
     raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
 
@@ -146,12 +146,12 @@ def check_result(result: Any, function: Any, operation: str, takes: str, takes_a
     try:
         check_function(function, operation, takes, takes_async)
     except ValidationError:
-        _close(result)
+        drop(result)
         raise
     refuse_awaitable(result)
 
 
-def _close(result: Any) -> None:
+def drop(result: Any) -> None:
     """Drop a coroutine, of which Python else warns, wherever it is when it drops it, that nobody awaited it."""
     if hasattr(type(result), "__await__") and hasattr(result, "close"):
         result.close()

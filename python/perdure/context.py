@@ -1391,8 +1391,6 @@ def _sub_type(text: str) -> str:
 
 def _recorded(found: Any) -> Flow[Any]:
     """Give a result that is there, as a flow, where it may have to be awaited."""
-    return (yield _itself, (found,))
+    from perdure.engine.flows import itself  # noqa: PLC0415  only for batches of items
 
-
-def _itself(found: Any) -> Any:
-    return found
+    return (yield itself, (found,))

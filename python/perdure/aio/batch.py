@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import PASS, RUN_BRANCH, STARTED, WAIT, Operation
 from perdure.aio.job import Held, Job
 from perdure.aio.loop import InnerFuture
+from perdure.engine.flows import itself
 from perdure.engine.operations.batch import Branches
 from perdure.exceptions import OrphanedChildException
 
@@ -209,12 +210,8 @@ class BranchTasks(Branches):
 
 
 def _once_passed(passed: Any) -> Generator[Any, Any, Any]:
-    found = yield _itself, (passed,)
-    return (yield _itself, (found,))
-
-
-def _itself(value: Any) -> Any:
-    return value
+    found = yield itself, (passed,)
+    return (yield itself, (found,))
 
 
 async def _run(job: Job) -> None:

@@ -16,6 +16,7 @@ from weakref import ref
 
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_THREADS
+from perdure._functions import drop
 from perdure._log import Log
 from perdure.aio import rest
 from perdure.aio.loop import InnerFuture, call_for
@@ -46,7 +47,7 @@ def is_end(error: BaseException) -> bool:
     return isinstance(error, CONTROL) or not isinstance(error, (Exception, *_INTERRUPTS))
 
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds after which the service is asked again whose clock is behind: at first, and at most."""
 
 _MOST_THROWS = 100
@@ -93,7 +94,7 @@ class Parked:
         self.future = future
         self.until = operation.until
         self.again_at = 0 if self.until is None else self.until
-        self.pause = _FIRST_PAUSE
+        self.pause = FIRST_PAUSE
 
 
 def _guarded(method: Callable[..., None]) -> Any:
@@ -131,7 +132,8 @@ class Conductor:
     is_probing = False
     is_over = False
     _has_ended = False
-    _is_drained = False
+    is_drained = False
+    """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
     _handler: asyncio.Task[Any] | None = None
     # Calls to the service.
@@ -177,7 +179,7 @@ class Conductor:
     def stir(self) -> None:
         """Hear that something goes on."""
         self.activity += 1
-        if not self.is_probing and (self.parked or self.batches or self._is_drained):
+        if not self.is_probing and (self.parked or self.batches or self.is_drained):
             self.is_probing = True
             self.loop.soon_untold(self._probe, self.activity)
 
@@ -200,9 +202,7 @@ class Conductor:
         context = options.get("context")
         if context is None:
             context = options["context"] = copy_context()
-        tasks = self.tasks
-        while tasks and tasks[-1].done():
-            self._contexts.pop(tasks.pop(), None)
+        tasks = self._open_tasks()
         task = create(coroutine, **options)
         if not task.done():  # an eager one may have ended
             tasks.append(task)
@@ -210,6 +210,13 @@ class Conductor:
             if len(tasks) & 1023 == 0:
                 self._drop_ended()
         return task
+
+    def _open_tasks(self) -> list[asyncio.Task[Any]]:
+        """Give the tasks, less those at the end of the list that have ended: so each is dropped once."""
+        tasks = self.tasks
+        while tasks and tasks[-1].done():
+            self._contexts.pop(tasks.pop(), None)
+        return tasks
 
     def _drop_ended(self) -> None:
         self.tasks = [task for task in self.tasks if not task.done()]
@@ -268,10 +275,7 @@ class Conductor:
         """Whether nothing else could go on while this thread waits. Where it is not known, nothing else is assumed."""
         if self.at_work or self.parked or self._waiting or self._is_sending or self.outside or self.needs_loop:
             return False
-        tasks = self.tasks
-        while tasks and tasks[-1].done():
-            self._contexts.pop(tasks.pop(), None)
-        if len(tasks) > 1:
+        if len(self._open_tasks()) > 1:
             self._drop_ended()
             if len(self.tasks) > 1:
                 return False
@@ -382,7 +386,7 @@ class Conductor:
         """Note an operation that cannot go on; its future is resolved when it may be able to."""
         parked = Parked(operation, InnerFuture(loop=self.loop))
         parked.pause = pause
-        if pause > _FIRST_PAUSE:
+        if pause > FIRST_PAUSE:
             parked.again_at = round((self.invocation.clock.time() + pause) * 1000)
         self.parked[parked] = None
         self.stir()
@@ -409,7 +413,7 @@ class Conductor:
         if not parked.future.done():
             parked.future.set_result(None)
 
-    def _keep_time(self) -> None:
+    def waits_for_time(self) -> None:
         """Have what is parked go on when it is due, since something else is at work."""
         due = min((parked.again_at for parked in self.parked if parked.until is not None), default=None)
         if due is None or self.is_over:
@@ -449,7 +453,7 @@ class Conductor:
             except BaseException as error:  # noqa: BLE001  raised again where it is awaited
                 outcome = None, error
             if self.is_over:
-                _discard(outcome)
+                drop(outcome[0])
                 return
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self.loop.call_soon_threadsafe(self._returned, future, outcome)
@@ -482,10 +486,10 @@ class Conductor:
     def _returned(self, future: asyncio.Future[Any], outcome: Any) -> None:
         self._threads -= 1
         if self.is_over:
-            _discard(outcome)
+            drop(outcome[0])
             return
         if future.done():  # nobody waits for it any more
-            _discard(outcome)
+            drop(outcome[0])
         else:
             future.set_result(outcome)
         if self._queued:
@@ -572,11 +576,11 @@ class Conductor:
             self._error = self._error or handler.exception()
             if self._error is None:
                 self._result = handler.result()
-        self._is_drained = True
+        self.is_drained = True
         if self._error is None and (self.parked or self.at_work or self.unawaited or self._waiting or self._new):
             self.stir()  # what nobody has awaited is to end first
         else:
-            self._end()
+            self.end()
 
     def suspend(self) -> None:
         """End the invocation: all is at rest."""
@@ -590,7 +594,7 @@ class Conductor:
         """End the invocation by an error."""
         if not self.is_over:
             self._error = error
-            self._end()
+            self.end()
 
     def fall(self, error: BaseException) -> None:
         """End the invocation by an error in here, whatever else is to be done at its end."""
@@ -621,10 +625,6 @@ class Conductor:
             return
         rest.look(self)
 
-    def waits_for_time(self) -> None:
-        """Something else is at work: what is due meanwhile goes on."""
-        self._keep_time()
-
     def settle_batches(self) -> bool:
         """Have batches hear of their branches that are at rest; tell whether that has changed anything."""
         return any(batch.settle() for batch in reversed(list(self.batches)))
@@ -635,22 +635,13 @@ class Conductor:
         return self._is_sending or self._pumps or bool(self._waiting)
 
     @property
-    def is_drained(self) -> bool:
-        """Whether the handler has ended, and only what it left behind goes on."""
-        return self._is_drained
-
-    @property
     def runs_unawaited(self) -> bool:
         """Whether operations that nobody awaits may still go on by themselves: there are more than are parked."""
         return sum(not job.is_done for job in self.unawaited) > len(self.parked)
 
-    def end_drained(self) -> None:
-        """End: what the handler has left behind is over, or is no operation."""
-        self._end()
-
     # ---- the end
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Decide how the invocation ends. What still runs is unwound in the next turn of the loop."""
         if self.is_over:
             return
@@ -661,9 +652,7 @@ class Conductor:
         for timer in (self._deadline, self._alarm):
             if timer is not None:
                 timer.cancel()
-        handler, tasks = self._handler, self.tasks
-        while tasks and tasks[-1].done():
-            tasks.pop()
+        handler, tasks = self._handler, self._open_tasks()
         # (without a handler: its first step, which is made before the loop runs, has come to an end of the invocation)
         if handler is not None and handler.done() and not tasks and not self._generators:
             self._tell_end()
@@ -759,13 +748,6 @@ def _forget(future: asyncio.Future[Any]) -> None:
     """Ask for what came of code that was closed, so that nobody is told that nobody has."""
     if not future.cancelled():
         future.exception()
-
-
-def _discard(outcome: tuple[Any, BaseException | None]) -> None:
-    """Drop what a function gave too late; a coroutine, of which Python else warns that nobody has awaited it."""
-    result = outcome[0]
-    if hasattr(type(result), "__await__") and hasattr(result, "close"):
-        result.close()
 
 
 def _drop(closing: Any) -> None:

@@ -6,6 +6,7 @@ task that awaits it; if nobody does so in time, in a task of its own.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from asyncio import CancelledError
 from contextvars import ContextVar, copy_context
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import PENDING, START, Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
-from perdure.aio.conductor import CONTROL
+from perdure.aio.conductor import CONTROL, FIRST_PAUSE
 from perdure.aio.loop import InnerFuture
 from perdure.exceptions import StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
@@ -129,7 +130,7 @@ class Job(Awaitable):
         self._inner: Scope | None = None
         self._joined: list[Future[Any]] | None = None
         self._cancelled: BaseException | None = None
-        self._pause = 0.05
+        self._pause = FIRST_PAUSE
         self._result: Any = None
         self._error: BaseException | None = None
 
@@ -154,12 +155,8 @@ class Job(Awaitable):
     async def by_itself(self) -> None:
         """Run it, since nobody has awaited it; what comes of it is kept for who may yet ask, or told at the end."""
         if self._state == _NEW:
-            try:
+            with contextlib.suppress(Exception, CancelledError):  # kept
                 await self
-            except Exception:  # noqa: BLE001, S110  kept
-                pass
-            except CancelledError:
-                pass
 
     def leave(self) -> None:
         """Let it be waited for by nobody: what comes of it is of no consequence."""

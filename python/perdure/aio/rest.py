@@ -47,15 +47,11 @@ class Live(Protocol):
     at_work: int
     outside: int
     parked: Any
+    is_drained: bool
 
     @property
     def is_sending(self) -> bool:
         """Whether a call to the service is under way or due."""
-        ...
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether the handler has ended, and only what it left behind goes on."""
         ...
 
     @property
@@ -80,7 +76,7 @@ class Live(Protocol):
     def suspend(self) -> None:
         """End the invocation: all is at rest."""
 
-    def end_drained(self) -> None:
+    def end(self) -> None:
         """End: what the handler has left behind is over, or is no operation."""
 
 
@@ -106,7 +102,7 @@ def _rest(conductor: Live) -> None:
     elif conductor.parked:
         conductor.suspend()
     elif conductor.is_drained:
-        conductor.end_drained()
+        conductor.end()
 
 
 def goes_on(conductor: Live) -> bool:

@@ -30,3 +30,8 @@ keeps both, and looks again when there may be news (`Operation.resume`).
 """
 
 Flow: TypeAlias = Generator[Request, Any, T]
+
+
+def itself(found: Any) -> Any:
+    """Give what is there already; as a request, it is awaited where its driver awaits."""
+    return found

@@ -35,7 +35,7 @@ def mapped(function: Callable[..., Any], mapper: Callable[[Exception], Exception
         try:
             result = function(*given)
         except Exception as error:
-            if passes_through(error) or isinstance(error, REFUSALS):
+            if _ends_invocation(error):
                 raise
             _raise_mapped(mapper, error)
         # Where nothing is awaited, the operation refuses it as it is.
@@ -49,9 +49,14 @@ async def _mapped_later(result: Awaitable[Any], mapper: Callable[[Exception], Ex
     try:
         return await result
     except Exception as error:
-        if passes_through(error) or isinstance(error, REFUSALS):
+        if _ends_invocation(error):
             raise
         _raise_mapped(mapper, error)
+
+
+def _ends_invocation(error: Exception) -> bool:
+    """Whether an error is no failure of the function's."""
+    return passes_through(error) or isinstance(error, REFUSALS)
 
 
 def check_mapper(mapper: Any) -> None:
