@@ -1,5 +1,6 @@
 # The two commands of the README are `make run` and `make test`. Each target sets up what it needs.
-# `make bench BENCH_ARGS='--write README.md'` also puts the figures where the README shows them.
+# `make bench BENCH_ARGS='--write README.md'` also puts the figures where the README shows them;
+# with `--page wire` (`memory`, `async`) it measures that page alone.
 
 PYTHON ?= python3
 VENV := .venv
@@ -65,8 +66,10 @@ format: $(STAMPS)/dev ## Format everything
 
 bench: $(STAMPS)/release $(STAMPS)/dev ## Measure perdure against the official SDK and a bare loop, and check the bars
 	$(BIN)/python benches/table.py --check $(BENCH_ARGS)
+ifeq ($(findstring --page,$(BENCH_ARGS)),)
 	$(BIN)/python benches/service_load.py $(BENCH_ARGS)
 	$(PYTEST) benches --benchmark-only -q
+endif
 
 soak: $(STAMPS)/built $(STAMPS)/dev ## The long runs: deep property tests, repeated loads
 	PROPTEST_CASES=200000 cargo test --locked --quiet --release -p perdure-client
