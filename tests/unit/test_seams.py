@@ -19,6 +19,8 @@ PRIVATE: dict[str, str] = {
     "asyncio._get_running_loop": "documented, for implementers of event loops",
     "events._get_running_loop": "documented, for implementers of event loops",
     "events._set_running_loop": "documented, for implementers of event loops",
+    "asyncio.tasks._enter_task": "documented, for implementers of tasks",
+    "asyncio.tasks._leave_task": "documented, for implementers of tasks",
     "task._log_destroy_pending": "a task that is unwound here never ends; asyncio itself says so in this way",
     "task._log_traceback": "what an unwound task raises is of no consequence; asyncio itself says so in this way",
     "future._log_traceback": "the same",

@@ -19,6 +19,7 @@ from perdure._core import MAX_THREADS
 from perdure._functions import drop
 from perdure._log import Log
 from perdure.aio import rest
+from perdure.aio.beginnings import Beginnings
 from perdure.aio.loop import InnerFuture, call_for
 from perdure.engine import threads as _threads
 from perdure.exceptions import InvocationError, SuspendExecution
@@ -136,6 +137,8 @@ class Conductor:
     """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
     _handler: asyncio.Task[Any] | None = None
+    beginnings: Beginnings | None = None
+    """The tasks that have not begun."""
     # Calls to the service.
     _news_wanted: float | None = None
     _is_sending = False
@@ -183,6 +186,12 @@ class Conductor:
             self.is_probing = True
             self.loop.soon_untold(self._probe, self.activity)
 
+    def note_call(self, callback: Any, context: Any) -> Any:
+        """Hear that something goes on; give what is to be called."""
+        self.stir()
+        beginnings = self.beginnings
+        return callback if beginnings is None else beginnings.noted(callback, context)
+
     def note_timer(self, handle: Any) -> None:
         """Hear of a timer."""
         if not self.is_over:
@@ -203,7 +212,9 @@ class Conductor:
         if context is None:
             context = options["context"] = copy_context()
         tasks = self._open_tasks()
-        task = create(coroutine, **options)
+        if self.beginnings is None:
+            self.beginnings = Beginnings()
+        task = self.beginnings.make(create, coroutine, options)
         if not task.done():  # an eager one may have ended
             tasks.append(task)
             self._contexts[task] = context
@@ -248,6 +259,15 @@ class Conductor:
             )
 
     # ---- operations
+
+    def begin_made(self) -> None:
+        """Have the tasks begin that were made: before an operation is called, which is to come after theirs."""
+        if self.beginnings is not None and self.beginnings.made and not self.is_over:
+            self.at_work += 1  # who calls it goes on after them
+            try:
+                self.beginnings.begin(self.loop)
+            finally:
+                self.at_work -= 1
 
     def born(self, job: Job) -> None:
         """See to it that an operation runs, also if nobody awaits it."""

@@ -57,6 +57,8 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def call(context: AsyncDurableContext, *given: Any, **named: Any) -> Any:
+        if context.conductor.beginnings is not None:
+            context.conductor.begin_made()
         try:
             found = method(context, *given, **named)
         except Held as held:
@@ -91,6 +93,11 @@ class AsyncCallback(Callback[T]):
     """A value that somebody outside will send; its `result` is awaited."""
 
     __slots__ = ()
+
+    @property
+    def conductor(self) -> Conductor:
+        """Who leads the tasks of its invocation."""
+        return self._context.conductor  # type: ignore[attr-defined,no-any-return]
 
     if TYPE_CHECKING:
 
@@ -453,12 +460,10 @@ class AsyncDurableContext(DurableContext):
             Of a plain function, ``in_thread`` says whether it runs in a thread of its own, beside the event loop, or in
             the loop's, which then does nothing else. By default it gets a thread if there is anything else to do.
             """
+            if self.conductor.beginnings is not None:
+                self.conductor.begin_made()
             if config is not None or options:
-                in_thread = options.pop("in_thread", None)
-                found = _step_with_options(self, func, name, config, **options)
-                if in_thread is not None and type(found) is Job:
-                    found.in_thread = in_thread
-                return found
+                return _step_in(options.pop("in_thread", None), self, func, name, config, **options)
             try:
                 if not name:
                     name = getattr(func, "durable_name", None)
@@ -493,3 +498,10 @@ class AsyncDurableContext(DurableContext):
 
 
 _step_with_options = awaited(DurableContext.step)
+
+
+def _step_in(in_thread: bool | None, *given: Any, **options: Any) -> Any:
+    found = _step_with_options(*given, **options)
+    if in_thread is not None and type(found) is Job:
+        found.in_thread = in_thread
+    return found

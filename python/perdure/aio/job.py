@@ -72,8 +72,12 @@ class Awaitable:
         """Go on with an error."""
         steps = self._steps
         if steps is None:
+            self.give_up()
             steps = self._steps = self.__await__()
         return steps.throw(*error)
+
+    def give_up(self) -> None:
+        """Hear that the task that it was given to was cancelled before it had begun: there it is not awaited."""
 
     def close(self) -> None:
         """Go on no more."""
@@ -158,12 +162,21 @@ class Job(Awaitable):
             with contextlib.suppress(Exception, CancelledError):  # kept
                 await self
 
+    def give_up(self) -> None:
+        """Have it cancelled before it has begun, unless somebody else has awaited it."""
+        if self._state == _NEW:
+            self._never_begins(CancelledError())
+
+    def _never_begins(self, error: BaseException) -> None:
+        self.variables = None
+        self.flow.close()
+        self._finish(None, error)
+        self.conductor.unawaited.pop(self, None)
+
     def leave(self) -> None:
         """Let it be waited for by nobody: what comes of it is of no consequence."""
         if self._state == _NEW:
-            self._state = _DONE
-            self._error = CancelledError(LEFT)
-            self.flow.close()
+            self._never_begins(CancelledError(LEFT))
         elif (task := self.conductor.unawaited.pop(self, None)) is not None:
             task.cancel(LEFT)
 

@@ -39,6 +39,9 @@ class Listener(Protocol):
     def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
         """Make a task, and hear of it."""
 
+    def note_call(self, callback: Any, context: Any) -> Any:
+        """Hear that something goes on; give what is to be called."""
+
     def note_thread(self, future: asyncio.Future[Any]) -> None:
         """Hear of a thread at work, until it is done."""
 
@@ -69,7 +72,7 @@ class Watched:
         """Tell that something goes on."""
         conductor = self.conductor
         if conductor is not None:
-            conductor.stir()
+            callback = conductor.note_call(callback, context)
         return super().call_soon(callback, *args, context=context)  # type: ignore[misc]
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:

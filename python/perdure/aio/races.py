@@ -47,6 +47,11 @@ class Then(Awaitable):
         """Await it, and give what is made of it."""
         return self._after((yield from self._found.__await__()))
 
+    def give_up(self) -> None:
+        """Have cancelled what is awaited."""
+        if isinstance(self._found, Awaitable):
+            self._found.give_up()
+
 
 def are_awaited(given: Sequence[Any], what: str) -> bool:
     """Tell whether members are awaited, rather than functions to be run.
@@ -192,6 +197,13 @@ class Combination(Awaitable):
         if timer is not None:
             timer.leave()
         return {"ended": ended, "late": is_late}
+
+    def give_up(self) -> None:
+        """Leave the decision and all members."""
+        if isinstance(self._record, Awaitable):
+            self._record.give_up()
+        for member in self._members:
+            member.leave()
 
     def _is_met(self, ended: list[int]) -> bool:
         failed = sum(_has_failed(self._members[index].future) for index in ended)

@@ -1,0 +1,178 @@
+"""Tasks that were made and have not begun: their operations have the same positions on replay, whatever is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.awaited import Trial, everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure import AsyncDurableContext
+
+    Program = Callable[[AsyncDurableContext], Any]
+
+
+async def one(context: AsyncDurableContext, name: str) -> str:
+    """What is allowed of a task beside others in its context: one operation, at its beginning."""
+    return await context.step(lambda _: name, name)
+
+
+async def beside_a_task(context: AsyncDurableContext) -> Any:
+    task = asyncio.create_task(one(context, "task"))
+    await context.wait(1, "a")
+    return [await context.step(lambda _: "b", "b"), await task]
+
+
+async def within_a_group(context: AsyncDurableContext) -> Any:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(context, f"task {n}")) for n in range(3)]
+        await context.wait(1, "a")
+        last = await context.step(lambda _: "b", "b")
+    return [*(task.result() for task in tasks), last]
+
+
+async def beside_a_task_that_is_done(context: AsyncDurableContext) -> Any:
+    """On replay it is done when it is awaited, which takes no turn of the loop."""
+    waiting = asyncio.create_task(context.wait(5, "long"))
+    await context.step(lambda _: "a", "a")
+    task = asyncio.create_task(one(context, "task"))
+    await waiting
+    return [await context.step(lambda _: "b", "b"), await task]
+
+
+async def made_by_a_task(context: AsyncDurableContext) -> Any:
+    async def make() -> Any:
+        return await asyncio.create_task(one(context, "inner"))
+
+    outer = asyncio.create_task(make())
+    beside = asyncio.create_task(one(context, "beside"))
+    await context.wait(2, "a")
+    return [await context.step(lambda _: "b", "b"), await outer, await beside]
+
+
+async def beside_a_race(context: AsyncDurableContext) -> Any:
+    race = context.race([one(context, "x"), one(context, "y")])
+    await context.wait(2, "a")
+    await race
+    return await context.step(lambda _: "b", "b")
+
+
+async def in_the_variables_of_its_maker(context: AsyncDurableContext) -> Any:
+    """Such a task cannot begin while its maker runs."""
+    task = asyncio.get_running_loop().create_task(one(context, "task"), context=contextvars.copy_context())
+    await asyncio.sleep(0)
+    await context.wait(2, "a")
+    return [await context.step(lambda _: "b", "b"), await task]
+
+
+async def cancelled(context: AsyncDurableContext) -> Any:
+    task = asyncio.create_task(one(context, "task"))
+    task.cancel()
+    await context.wait(2, "a")
+    return [await context.step(lambda _: "b", "b"), task.cancelled()]
+
+
+PROGRAMS: list[Program] = [
+    *(beside_a_task, within_a_group, beside_a_task_that_is_done, made_by_a_task, beside_a_race),
+    *(in_the_variables_of_its_maker, cancelled),
+]
+
+
+def handler_of(program: Program, factory: Any = None) -> Any:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        asyncio.get_running_loop().set_task_factory(factory)
+        return await program(context)
+
+    return handler
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+def test_positions_are_the_same_wherever_it_is_cut(program: Program) -> None:
+    everywhere(lambda: (handler_of(program),))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+@pytest.mark.parametrize("program", PROGRAMS[:3], ids=lambda program: program.__name__)
+def test_positions_are_the_same_with_tasks_that_begin_where_they_are_made(program: Program) -> None:
+    eager = handler_of(program, asyncio.eager_task_factory)
+    whole, other = Trial(handler_of(program)), Trial(eager)
+    assert whole.value == other.value
+    assert whole.shape == other.shape
+    whole.check_replay(eager)
+    other.check_replay(handler_of(program))
+
+
+def test_a_task_that_begins_before_its_turn_has_its_own_variables_and_is_the_current_one() -> None:
+    seen: list[Any] = []
+    variable = contextvars.ContextVar("variable", default="its maker's")
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        async def own() -> None:
+            seen.append((variable.get(), asyncio.current_task()))
+            await one(context, "task")
+
+        maker = asyncio.current_task()
+        variable.set("as it was made")
+        task = asyncio.create_task(own())
+        variable.set("after that")
+        operation = context.step(lambda _: "a", "a")
+        assert seen == [("as it was made", task)]
+        assert asyncio.current_task() is maker
+        assert variable.get() == "after that"
+        await operation
+        await task
+        return len(seen)
+
+    assert Trial(handler).value == 1
+
+
+# ---- tasks of operations that are cancelled before they have begun
+
+
+async def _came_of(operation: Any) -> Any:
+    task = asyncio.create_task(operation)
+    task.cancel()
+    await asyncio.wait([task])
+    try:
+        return await operation
+    except asyncio.CancelledError:
+        return "cancelled"
+
+
+async def _in_a_branch(inner: AsyncDurableContext, *_: Any) -> Any:
+    return await inner.wait(9, "in a branch")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda context: context.step(lambda _: "x", "x"),
+        lambda context: context.wait(500, "x"),
+        lambda context: context.run_in_child_context(_in_a_branch, "x"),
+        lambda context: context.map([1], _in_a_branch, "x"),
+        lambda context: context.race([_in_a_branch, _in_a_branch], "x"),
+        lambda context: context.race([context.wait(500, "x"), context.wait(600, "y")]),
+    ],
+    ids=["step", "wait", "child", "map", "race of functions", "race"],
+)
+def test_an_operation_whose_task_is_cancelled_at_once_is_cancelled_for_all(
+    call: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        came = await _came_of(call(context))
+        return [came, await context.step(lambda _: "after", "after")]
+
+    with caplog.at_level(logging.WARNING):
+        trial = everywhere(lambda: (handler,))
+    assert trial.value == ["cancelled", "after"]
+    assert ("in a branch", "STARTED") not in trial.operations
+    assert len(trial.handle.invocations) == 1
+    assert not caplog.records
