@@ -59,7 +59,10 @@ async def made_by_a_task(context: AsyncDurableContext) -> Any:
 
 
 async def beside_a_race(context: AsyncDurableContext) -> Any:
-    race = context.race([one(context, "x"), one(context, "y")])
+    async def rest(seconds: int) -> None:
+        await context.wait(seconds, f"rest {seconds}")
+
+    race = context.race([rest(3), rest(90)])
     await context.wait(2, "a")
     await race
     return await context.step(lambda _: "b", "b")
