@@ -223,8 +223,17 @@ class Execution:
         `Scope.enter` and `Operation.enter` mark the thread of control, by a context variable.
         """
 
-    def share_thread(self) -> None:
-        """Say that all code of the invocation is run by tasks, in the calling thread: operations come from no other."""
+    def share_thread(self, was_cut: Callable[[], bool]) -> None:
+        """Say that all code of the invocation is run by tasks, in the calling thread: operations come from no other.
+
+        Args:
+            was_cut: Asked whether a task was cut short, if the function of a context has ended without coming to what
+                is recorded.
+
+        """
+
+    def excuse(self) -> None:
+        """Refuse no code any more for what it has not come to, since a task was cut short."""
 
     def is_durable(self, ticket: int) -> bool:
         """Whether the update with a ticket is durable."""

@@ -703,7 +703,7 @@ def _warn_of_unvisited(missed: list[str]) -> None:
     shown = ", ".join(missed[:10]) + (f" and {len(missed) - 10} more" if len(missed) > 10 else "")  # noqa: PLR2004
     logger.warning(
         "the handler ended without coming to %d recorded operation(s): %s. The code has changed since they were "
-        "recorded, or does not run the same way each time.",
+        "recorded, or does not run the same way each time, as code with tasks that are cancelled does not.",
         len(missed),
         shown,
     )

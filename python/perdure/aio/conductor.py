@@ -25,7 +25,7 @@ from perdure.engine import threads as _threads
 from perdure.exceptions import InvocationError, SuspendExecution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from types import FrameType
 
     from perdure._core import Operation
@@ -35,6 +35,9 @@ logger = Log("perdure")
 
 CONTROL = (SuspendExecution, CheckpointsBroken, OutOfTime)
 """What ends an invocation although no user code raised it: no user code sees it."""
+
+LEFT = "left behind, since what it was to decide is decided"
+"""Why a task is cancelled whose operations nobody waits for any more: that is recorded, and need not be told of."""
 
 _INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
@@ -133,6 +136,7 @@ class Conductor:
     is_probing = False
     is_over = False
     _has_ended = False
+    _was_cut = False
     is_drained = False
     """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
@@ -175,6 +179,7 @@ class Conductor:
         # Functions of the user's that wait for a thread.
         self._queued: list[Callable[[], None]] = []
         self.timers: dict[int, Any] = {}
+        self.limits: list[asyncio.Timeout] = []
         self._generators: list[Any] = []
 
     # ---- what the loop tells
@@ -192,9 +197,12 @@ class Conductor:
         beginnings = self.beginnings
         return callback if beginnings is None else beginnings.noted(callback, context)
 
-    def note_timer(self, handle: Any) -> None:
-        """Hear of a timer."""
+    def note_timer(self, handle: Any, callback: Any) -> None:
+        """Hear of a timer, and of what it calls."""
         if not self.is_over:
+            owner = getattr(callback, "__self__", None)
+            if type(owner) is asyncio.Timeout:
+                self.limits.append(owner)
             timers = self.timers
             timers[id(handle)] = handle
             if len(timers) & 255 == 0:
@@ -226,12 +234,24 @@ class Conductor:
         """Give the tasks, less those at the end of the list that have ended: so each is dropped once."""
         tasks = self.tasks
         while tasks and tasks[-1].done():
-            self._contexts.pop(tasks.pop(), None)
+            ended = tasks.pop()
+            self._contexts.pop(ended, None)
+            if ended.cancelled():
+                self._note_cut((ended,))
         return tasks
 
     def _drop_ended(self) -> None:
+        self._note_cut(self.tasks)
         self.tasks = [task for task in self.tasks if not task.done()]
         self._contexts = {task: self._contexts[task] for task in self.tasks}
+
+    def _note_cut(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        self._was_cut = self._was_cut or any(map(_is_cut, tasks))
+
+    def was_cut(self) -> bool:
+        """Whether a task was cut short, by `cancel` or a time limit: on replay it may stand elsewhere then."""
+        self._note_cut(self.tasks)
+        return self._was_cut or any(limit.expired() for limit in self.limits)
 
     def note_thread(self, future: asyncio.Future[Any]) -> None:
         """Hear of a thread at work, until it is done."""
@@ -520,7 +540,7 @@ class Conductor:
     def run(self, handler: Callable[[Any, Any], Any], user_event: Any, context: Any) -> Any:
         """Run the handler to its end, or until the invocation suspends."""
         loop = self.loop
-        self.core.share_thread()
+        self.core.share_thread(self.was_cut)
         loop.conductor = self
         hooks = sys.get_asyncgen_hooks()
         try:
@@ -546,6 +566,8 @@ class Conductor:
         finally:
             loop.conductor = None
             sys.set_asyncgen_hooks(*hooks)
+            if (self._was_cut or self.tasks or self.limits) and self.was_cut():
+                self.core.excuse()
             if self._sender is not None:
                 self._sender.end()
         error, self._error = self._error, None
@@ -762,6 +784,17 @@ _warned: set[tuple[str, int]] = set()
 
 def _is_of_operation(future: Any) -> bool:
     return isinstance(future, asyncio.Task) and getattr(type(future.get_coro()), "is_operation", False)
+
+
+def _is_cut(task: asyncio.Task[Any]) -> bool:
+    """Whether a task was cancelled, or is about to be, and not for having been left behind."""
+    if not task.cancelled():
+        return not task.done() and task.cancelling() > 0
+    try:
+        task.exception()
+    except CancelledError as cancelled:
+        return cancelled.args != (LEFT,)
+    return False
 
 
 def _forget(future: asyncio.Future[Any]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import PENDING, START, Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
-from perdure.aio.conductor import CONTROL, FIRST_PAUSE
+from perdure.aio.conductor import CONTROL, FIRST_PAUSE, LEFT
 from perdure.aio.loop import InnerFuture
 from perdure.exceptions import StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 logger = Log("perdure")
 
 _NEW, _BEGUN, _DONE = range(3)
-
-LEFT = "left behind, since what it was to decide is decided"
-"""Why a task is cancelled whose operations nobody waits for any more: they need not be told of."""
 
 left_behind: ContextVar[bool] = ContextVar("left_behind", default=False)
 """Whether a task runs for its positions alone: what it comes to that is not recorded does not begin."""

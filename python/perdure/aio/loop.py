@@ -33,8 +33,8 @@ class Listener(Protocol):
     def stir(self) -> None:
         """Hear that something goes on."""
 
-    def note_timer(self, handle: Any) -> None:
-        """Hear of a timer."""
+    def note_timer(self, handle: Any, callback: Any) -> None:
+        """Hear of a timer, and of what it calls."""
 
     def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
         """Make a task, and hear of it."""
@@ -88,7 +88,7 @@ class Watched:
         handle = super().call_later(delay, callback, *args, context=context)  # type: ignore[misc]
         conductor = self.conductor
         if conductor is not None:
-            conductor.note_timer(handle)
+            conductor.note_timer(handle, callback)
         return handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
@@ -96,7 +96,7 @@ class Watched:
         handle = super().call_at(when, callback, *args, context=context)  # type: ignore[misc]
         conductor = self.conductor
         if conductor is not None:
-            conductor.note_timer(handle)
+            conductor.note_timer(handle, callback)
         return handle
 
     def create_task(self, coro: Any, **options: Any) -> Any:

@@ -13,7 +13,8 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import Ready
-from perdure.aio.job import LEFT, Awaitable, Job, left_behind
+from perdure.aio.conductor import LEFT
+from perdure.aio.job import Awaitable, Job, left_behind
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
 from perdure.engine.operations.common import wire_error

@@ -5,6 +5,9 @@
 //! of other operations: what it says is not to be believed. One that is over may have been left out by a change of the
 //! code that does no harm.
 //!
+//! A task that is cut short, by `asyncio.timeout` or `Task.cancel`, stands elsewhere each time, since real time decides where.
+//! So code with such a task is told of what it has not come to, and not refused.
+//!
 //! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off by an
 //! error that is not recorded: what else it would have come to, nobody knows.
 
@@ -48,9 +51,22 @@ impl Missed {
 }
 
 impl<P: Payload, W> Engine<P, W> {
-    /// The handler has ended: gives the operations that are over and that it has not come to, in words.
+    /// Refuses no code any more for what it has not come to, since a part of it was cut short.
+    pub fn excuse(&mut self) {
+        self.is_excused = true;
+    }
+
+    /// Whether the function of a context that was recorded before would be refused if it ended now.
+    pub fn is_missed_inside(&self, inner: ScopeId, begun: &Begun) -> bool {
+        !self.is_excused
+            && !self.has_left_branches_behind(inner)
+            && self.history().open_inside(begun.place.id).next().is_some()
+    }
+
+    /// The handler has ended: gives the operations that it has not come to and that do not matter, in words.
     pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
-        let (open, over): (Vec<_>, Vec<_>) = self.history().unvisited().partition(|operation| operation.is_open());
+        let is_open = |operation: &&Operation<P>| !self.is_excused && operation.is_open();
+        let (open, over): (Vec<_>, Vec<_>) = self.history().unvisited().partition(is_open);
         let over = over.into_iter().map(Operation::in_words).collect();
         let open: Vec<_> = open.into_iter().filter(|operation| !self.was_broken_off(operation)).collect();
         self.refuse_without(Missed::of(&open, None)).map(|()| over)
@@ -59,7 +75,7 @@ impl<P: Payload, W> Engine<P, W> {
     /// The function of a context that was recorded before has ended.
     pub fn conclude_context(&mut self, inner: ScopeId, begun: &Begun) -> Result<(), Refusal> {
         // A batch that has enough leaves branches behind. What those of FLAT ones had come to is directly inside it.
-        if self.has_left_branches_behind(inner) {
+        if !self.is_missed_inside(inner, begun) {
             return Ok(());
         }
         let open: Vec<_> = self.history().open_inside(begun.place.id).collect();

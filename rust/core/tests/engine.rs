@@ -489,6 +489,23 @@ fn so_does_the_function_of_a_context() {
 }
 
 #[test]
+fn code_with_a_task_that_was_cut_short_is_not_refused() {
+    let id = OperationId::at(None, 1);
+    let around = recorded(1, Kind::Context, "RunInChildContext", Status::Started);
+    let mut engine =
+        invocation([around, inside(7, Status::Started, id), recorded(2, Kind::Wait, "Wait", Status::Started)]);
+    let around = begin(&mut engine, ROOT, &Call::Child { name: None, sub_type: "RunInChildContext" })
+        .expect("nothing refuses it");
+    let inner = engine.open_context(around.place, false);
+    assert!(engine.is_missed_inside(inner, &around));
+    engine.excuse();
+    assert!(!engine.is_missed_inside(inner, &around));
+    assert_eq!(engine.conclude_context(inner, &around), Ok(()));
+    assert_eq!(engine.conclude().map(|told| told.len()), Ok(2), "both are told");
+    assert_eq!(engine.stopped_by(), None);
+}
+
+#[test]
 fn so_does_a_batch_unless_it_leaves_branches_behind() {
     let id = OperationId::at(None, 1);
     for (ended, is_missed) in [(0, false), (1, false), (2, true)] {

@@ -75,8 +75,11 @@ impl Execution {
         Ok(Scope::new(Arc::clone(&self.shared), scope))
     }
 
-    fn share_thread(&self) {
-        self.shared.lock().engine.share_thread(custody::thread_number());
+    fn share_thread(&self, was_cut: Bound<'_, PyAny>) {
+        let was_cut = Object::new(was_cut);
+        let mut state = self.shared.lock();
+        state.engine.share_thread(custody::thread_number());
+        state.was_cut = Some(was_cut);
     }
 
     fn is_durable(&self, ticket: u64) -> bool {
@@ -143,10 +146,10 @@ impl Execution {
     fn close(&self, watcher: Bound<'_, PyAny>) -> PyResult<()> {
         let py = watcher.py();
         let watcher = Object::new(watcher);
-        let (bells, _observer) = {
+        let (bells, _observer, _was_cut) = {
             let mut state = self.shared.lock();
             state.engine.close();
-            (mem::take(&mut state.bells), state.observer.take())
+            (mem::take(&mut state.bells), state.observer.take(), state.was_cut.take())
         };
         wake([watcher]);
         bells.iter().filter_map(Weak::upgrade).try_for_each(|bells| bells.ring(py, true))
@@ -208,6 +211,10 @@ impl Execution {
     fn check(&self) -> Result<(), Error> {
         let state = self.shared.lock();
         state.engine.gate().map_or(Ok(()), |refusal| Err(refusal.clone().into()))
+    }
+
+    fn excuse(&self) {
+        self.shared.lock().engine.excuse();
     }
 
     fn conclude(&self) -> Result<Vec<String>, Error> {

@@ -166,8 +166,11 @@ impl Operation {
     }
 
     /// Ends the context `inner`, which is this operation's, with its outcome.
-    fn end(&self, inner: &Scope, end: End<Text>) -> Result<u64, Error> {
+    fn end(&self, py: Python<'_>, inner: &Scope, end: End<Text>) -> Result<u64, Error> {
         let (_, inner) = inner.parts();
+        if !self.starts {
+            self.shared.excuse(py, |engine| engine.is_missed_inside(inner, &self.begun))?;
+        }
         Ok(self.shared.lock().engine.end_context(inner, &self.begun, self.starts, end)?.0)
     }
 }
@@ -337,15 +340,16 @@ impl Operation {
 
     fn succeed_context(
         &self,
+        py: Python<'_>,
         inner: &Scope,
         payload: Option<&Bound<'_, PyString>>,
         replay_children: bool,
     ) -> Result<u64, Error> {
-        self.end(inner, End::Succeed { payload: payload.map(Text::outgoing), replay_children })
+        self.end(py, inner, End::Succeed { payload: payload.map(Text::outgoing), replay_children })
     }
 
     fn fail_context(&self, inner: &Scope, error: &Bound<'_, PyDict>) -> Result<u64, Error> {
-        self.end(inner, End::Fail { error: Text::error(error)? })
+        self.end(error.py(), inner, End::Fail { error: Text::error(error)? })
     }
 
     fn fail(&self, error: &Bound<'_, PyDict>) -> Result<u64, Error> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use perdure_core::engine::Engine;
 use perdure_core::refusal::Refusal;
+use pyo3::prelude::*;
 
 use crate::hand::Bells;
 use crate::object::{Held, Object, Wakeful};
@@ -23,6 +24,8 @@ pub struct State {
     pub bells: Vec<Weak<Bells>>,
     /// Is shown each operation that the code comes to and that is not simply replayed.
     pub observer: Option<Object>,
+    /// Says whether a task of the invocation was cut short.
+    pub was_cut: Option<Object>,
 }
 
 /// A clock that does not go back, from the beginning of the invocation on.
@@ -41,7 +44,7 @@ pub type Shared = Lock<State>;
 impl Shared {
     pub fn of(token: Text) -> Arc<Self> {
         let (engine, clock, bells) = (Engine::new(token), Clock(Instant::now()), Vec::new());
-        Arc::new(Self::new(State { engine, clock, end: None, bells, observer: None }))
+        Arc::new(Self::new(State { engine, clock, end: None, bells, observer: None, was_cut: None }))
     }
 }
 
@@ -49,6 +52,22 @@ impl State {
     /// How long one may wait; none if nobody knows when the invocation ends.
     pub fn seconds_left(&self) -> Option<f64> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+}
+
+impl Shared {
+    /// Excuses code that misses something, if a task of it was cut short. It is asked only then.
+    pub fn excuse(&self, py: Python<'_>, misses: impl FnOnce(&Engine<Text, Object>) -> bool) -> PyResult<()> {
+        let asked = {
+            let state = self.lock();
+            state.was_cut.as_ref().filter(|_| misses(&state.engine)).map(|asked| asked.get(py))
+        };
+        if let Some(asked) = asked
+            && asked.call0()?.is_truthy()?
+        {
+            self.lock().engine.excuse();
+        }
+        Ok(())
     }
 }
 
