@@ -229,16 +229,9 @@ async def _within_a_child(context: AsyncDurableContext) -> Any:
     return await context.run_in_child_context(_beside_a_child, "around")
 
 
-async def _in_a_context_that_is_shared(context: AsyncDurableContext) -> Any:
-    beats = asyncio.create_task(_beats(context))
-    await context.wait(35, "work")
-    beats.cancel()
-    return "done"
-
-
 @pytest.mark.parametrize(
     "function",
-    [_beside_a_child, _beside_a_virtual_child, _beside_a_map, _within_a_child, _in_a_context_that_is_shared],
+    [_beside_a_child, _beside_a_virtual_child, _beside_a_map, _within_a_child],
 )
 def test_what_a_cancelled_task_has_not_come_to_on_replay_fails_nothing(
     function: Any, caplog: pytest.LogCaptureFixture
