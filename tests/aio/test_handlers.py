@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import sys
 import threading
 import time
 from typing import Any
@@ -266,37 +267,19 @@ def test_waiting_for_the_first_of_operations_is_warned_of_once(caplog: pytest.Lo
     assert "context.race" in caplog.text
 
 
-class OwnLoop(asyncio.SelectorEventLoop):
-    """A loop of the user's."""
-
-
-def test_a_loop_of_the_users_is_taken_as_it_was_made() -> None:
-    told: list[Any] = []
-
-    def factory() -> asyncio.AbstractEventLoop:
-        loop = OwnLoop()
-        loop.set_exception_handler(lambda _loop, context: told.append(context["message"]))
-        return loop
-
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="nobody can tell what as_completed waits for")
+def test_so_is_taking_them_as_they_are_completed(caplog: pytest.LogCaptureFixture) -> None:
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
-        loop = asyncio.get_running_loop()
-        loop.call_exception_handler({"message": "told"})
-        await asyncio.gather(context.step(awaited), context.wait(5))
-        return isinstance(loop, OwnLoop)
+        for _ in range(2):
+            for first in asyncio.as_completed([context.step(awaited) for _ in range(3)]):
+                await first
+            for first in asyncio.as_completed([asyncio.ensure_future(context.step(awaited)) for _ in range(2)]):
+                await first
+            for first in asyncio.as_completed([context.step(awaited)]):
+                await first
+            for first in asyncio.as_completed([asyncio.sleep(0), asyncio.sleep(0)]):
+                await first
 
-    durable = durable_execution(handler, loop_factory=factory)
-    for _ in range(2):
-        with DurableFunctionTestRunner(durable) as runner:
-            assert runner.run(input={}, timeout=30).value is True
-    assert told == ["told"] * 4
-
-
-def test_what_makes_no_loop_is_refused_in_words() -> None:
-    durable = durable_execution(_returns, loop_factory=lambda: 3)  # type: ignore[arg-type, return-value]
-    with DurableFunctionTestRunner(durable) as runner:
-        error = runner.run(input={}, timeout=30).error
-    assert "loop_factory must make an event loop" in str(error)
-
-
-async def _returns(_event: Any, _context: Any) -> int:
-    return 1
+    assert result(handler) is None
+    assert [message.partition(" at ")[0] for message in caplog.messages] == ["asyncio.as_completed"] * 2
+    assert "context.as_completed" in caplog.text

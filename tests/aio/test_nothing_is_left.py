@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -76,6 +79,8 @@ async def _yields(_step: Any) -> int:
     return 1
 
 
+CLIENTS: list[Recorder] = []
+
 HANDLERS = [finishes, suspends, suspends_within_generators, leaves_tasks_behind, suspends_in_branches]
 
 
@@ -86,7 +91,8 @@ def invoking(function: Callable[[AsyncDurableContext], Any]) -> Callable[[], Any
     def invoke() -> Any:
         return durable(event(), None)
 
-    durable: Any = durable_execution(handler, boto3_client=Recorder())
+    CLIENTS.append(Recorder())
+    durable: Any = durable_execution(handler, boto3_client=CLIENTS[-1])
     return invoke
 
 
@@ -211,3 +217,75 @@ def test_a_loop_is_used_again() -> None:
     for _ in range(50):
         assert invoke() == PENDING
     assert len(loops) == 1
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("function", HANDLERS)
+def test_twenty_thousand_warm_invocations_take_no_more_memory(function: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    invoke = invoking(function)
+
+    def grown(invocations: int) -> int:
+        before = tracemalloc.get_traced_memory()[0]
+        for n in range(invocations):
+            invoke()
+            if n % 500 == 0:
+                gc.collect()
+                CLIENTS[-1].calls.clear()
+        gc.collect()
+        CLIENTS[-1].calls.clear()
+        return tracemalloc.get_traced_memory()[0] - before
+
+    for _ in range(500):
+        invoke()
+    tracemalloc.start()
+    try:
+        grown(500)
+        assert grown(20_000 // len(HANDLERS)) < 50_000
+    finally:
+        tracemalloc.stop()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+def test_a_process_that_is_forked_has_loops_of_its_own() -> None:
+    """In a process of its own, since this one has threads."""
+    program = textwrap.dedent(
+        """
+        import asyncio, os, sys
+        sys.path[:0] = ["tests"]
+        from aio.test_nothing_is_left import HANDLERS, invoking, forks
+        loops = []
+
+        async def notes(context):
+            loops.append(asyncio.get_running_loop())
+            await context.wait(60)
+
+        invocations = [invoking(function) for function in (notes, *HANDLERS, forks)]
+        before = [invoke() for invoke in invocations]
+        child = os.fork()
+        after = [invoke() for invoke in invocations]
+        assert [each["Status"] for each in after] == [each["Status"] for each in before], after
+        assert (loops[0] is loops[1]) == bool(child), "whose loop is it?"
+        if child:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            print([each["Status"] for each in after])
+        """
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.count("PENDING") + ran.stdout.count("SUCCEEDED") == len(HANDLERS) + 2
+
+
+async def forks(context: AsyncDurableContext) -> Any:
+    """Fork in a step, as `multiprocessing` does: what goes on in the child is no part of the invocation."""
+
+    async def in_a_process(_step: Any) -> int:
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        await asyncio.sleep(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert await asyncio.gather(context.step(in_a_process), context.step(_yields)) == [7, 1]
+    await context.wait(60)

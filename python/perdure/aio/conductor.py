@@ -264,19 +264,14 @@ class Conductor:
     def note_wait(self, frame: FrameType) -> None:
         """Hear that code waits by `asyncio.wait`: who of operations is first may be another on replay."""
         named = frame.f_locals
-        if named.get("return_when") == asyncio.ALL_COMPLETED and named.get("timeout") is None:
-            return
-        around: FrameType | None = frame
-        while around is not None and around.f_globals.get("__name__", "").startswith("asyncio."):
-            around = around.f_back
-        place = ("?", 0) if around is None else (around.f_code.co_filename, around.f_lineno)
-        if place not in _warned and any(map(_is_of_operation, named.get("fs", ()))):
-            _warned.add(place)
-            logger.warning(
-                "asyncio.wait at %s:%d does not wait for all of its operations: which of them are done may be others "
-                "on replay. Use context.race, context.any, context.as_completed or context.select, which record that.",
-                *place,
-            )
+        if named.get("return_when") != asyncio.ALL_COMPLETED or named.get("timeout") is not None:
+            _warn_of_order("wait", frame, named.get("fs", ()))
+
+    def note_first(self, frame: FrameType) -> None:
+        """Hear that code waits for the next of `asyncio.as_completed`: which is that may be another on replay."""
+        left = getattr(frame.f_locals.get("self"), "_todo", ())  # before CPython 3.13 nobody can tell
+        if len(left) > 1:
+            _warn_of_order("as_completed", frame, left)
 
     # ---- operations
 
@@ -779,7 +774,23 @@ class Conductor:
 
 
 _warned: set[tuple[str, int]] = set()
-"""Where was warned of `asyncio.wait`."""
+"""Where was warned of what asyncio does not record."""
+
+
+def _warn_of_order(function: str, frame: FrameType, futures: Iterable[Any]) -> None:
+    """Say once a place that what code does depends on which of its operations are done first, if some are operations."""
+    around: FrameType | None = frame
+    while around is not None and around.f_globals.get("__name__", "").startswith("asyncio."):
+        around = around.f_back
+    place = ("?", 0) if around is None else (around.f_code.co_filename, around.f_lineno)
+    if place not in _warned and any(map(_is_of_operation, futures)):
+        _warned.add(place)
+        logger.warning(
+            "asyncio.%s at %s:%d: which of its operations are done first may be others on replay. Use context.race, "
+            "context.any, context.as_completed or context.select, which record that.",
+            function,
+            *place,
+        )
 
 
 def _is_of_operation(future: Any) -> bool:

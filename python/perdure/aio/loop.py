@@ -51,6 +51,9 @@ class Listener(Protocol):
     def note_wait(self, frame: FrameType) -> None:
         """Hear that code waits by `asyncio.wait`, in this frame of it."""
 
+    def note_first(self, frame: FrameType) -> None:
+        """Hear that code waits for the next of `asyncio.as_completed`, in this frame of it."""
+
 
 class InnerFuture(asyncio.Future[Any]):
     """A future that other code of the loop resolves: a lock's, a queue's, a task group's."""
@@ -110,8 +113,11 @@ class Watched:
         """Make a future, and remember whether the world resolves it or other code of this loop."""
         conductor, caller = self.conductor, sys._getframe(1)  # noqa: SLF001  documented
         if conductor is not None and caller.f_globals.get("__name__") in WITHIN:
-            if caller.f_code.co_name == "_wait":
+            name, outer = caller.f_code.co_name, caller.f_back
+            if name == "_wait":
                 conductor.note_wait(caller)
+            elif name == "get" and outer is not None and outer.f_code.co_name == "_wait_for_one":
+                conductor.note_first(outer)
             return InnerFuture(loop=self)  # type: ignore[arg-type]
         return super().create_future()  # type: ignore[misc]
 
