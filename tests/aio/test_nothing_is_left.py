@@ -285,7 +285,7 @@ async def forks(context: AsyncDurableContext) -> Any:
         if child == 0:
             os._exit(7)
         await asyncio.sleep(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])  # noqa: ASYNC222  it has ended
 
     assert await asyncio.gather(context.step(in_a_process), context.step(_yields)) == [7, 1]
     await context.wait(60)

@@ -778,7 +778,7 @@ _warned: set[tuple[str, int]] = set()
 
 
 def _warn_of_order(function: str, frame: FrameType, futures: Iterable[Any]) -> None:
-    """Say once a place that what code does depends on which of its operations are done first, if some are operations."""
+    """Say once a place that what code does depends on which of its operations are done first."""
     around: FrameType | None = frame
     while around is not None and around.f_globals.get("__name__", "").startswith("asyncio."):
         around = around.f_back
