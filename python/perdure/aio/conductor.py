@@ -179,7 +179,6 @@ class Conductor:
         # Functions of the user's that wait for a thread.
         self._queued: list[Callable[[], None]] = []
         self.timers: dict[int, Any] = {}
-        self.limits: list[asyncio.Timeout] = []
         self._generators: list[Any] = []
 
     # ---- what the loop tells
@@ -197,12 +196,18 @@ class Conductor:
         beginnings = self.beginnings
         return callback if beginnings is None else beginnings.noted(callback, context)
 
-    def note_timer(self, handle: Any, callback: Any) -> None:
-        """Hear of a timer, and of what it calls."""
+    def note_limit(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Give what is to be called when a time limit of asyncio's is over, so as to hear of that."""
+
+        def over() -> None:
+            self._was_cut = True
+            callback()
+
+        return over
+
+    def note_timer(self, handle: Any) -> None:
+        """Hear of a timer."""
         if not self.is_over:
-            owner = getattr(callback, "__self__", None)
-            if type(owner) is asyncio.Timeout:
-                self.limits.append(owner)
             timers = self.timers
             timers[id(handle)] = handle
             if len(timers) & 255 == 0:
@@ -251,7 +256,7 @@ class Conductor:
     def was_cut(self) -> bool:
         """Whether a task was cut short, by `cancel` or a time limit: on replay it may stand elsewhere then."""
         self._note_cut(self.tasks)
-        return self._was_cut or any(limit.expired() for limit in self.limits)
+        return self._was_cut
 
     def note_thread(self, future: asyncio.Future[Any]) -> None:
         """Hear of a thread at work, until it is done."""
@@ -561,7 +566,7 @@ class Conductor:
         finally:
             loop.conductor = None
             sys.set_asyncgen_hooks(*hooks)
-            if (self._was_cut or self.tasks or self.limits) and self.was_cut():
+            if (self._was_cut or self.tasks) and self.was_cut():
                 self.core.excuse()
             if self._sender is not None:
                 self._sender.end()

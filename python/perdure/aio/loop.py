@@ -33,8 +33,12 @@ class Listener(Protocol):
     def stir(self) -> None:
         """Hear that something goes on."""
 
-    def note_timer(self, handle: Any, callback: Any) -> None:
-        """Hear of a timer, and of what it calls."""
+    def note_limit(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Give what is to be called when a time limit of asyncio's is over."""
+        ...
+
+    def note_timer(self, handle: Any) -> None:
+        """Hear of a timer."""
 
     def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
         """Make a task, and hear of it."""
@@ -91,15 +95,17 @@ class Watched:
         handle = super().call_later(delay, callback, *args, context=context)  # type: ignore[misc]
         conductor = self.conductor
         if conductor is not None:
-            conductor.note_timer(handle, callback)
+            conductor.note_timer(handle)
         return handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
         """Note a timer."""
-        handle = super().call_at(when, callback, *args, context=context)  # type: ignore[misc]
         conductor = self.conductor
+        if conductor is not None and type(getattr(callback, "__self__", None)) is asyncio.Timeout:
+            callback = conductor.note_limit(callback)
+        handle = super().call_at(when, callback, *args, context=context)  # type: ignore[misc]
         if conductor is not None:
-            conductor.note_timer(handle, callback)
+            conductor.note_timer(handle)
         return handle
 
     def create_task(self, coro: Any, **options: Any) -> Any:
