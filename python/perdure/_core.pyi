@@ -619,6 +619,8 @@ class Scope:
     def is_exhausted(self, exhausted: bool) -> None: ...
     def end(self) -> None:
         """End the context: what still runs inside is an orphan, and its next operation raises."""
+    def break_off(self) -> None:
+        """End the context, whose function will not come to its end: what it has not come to is not missed."""
 
 @final
 class Errand:

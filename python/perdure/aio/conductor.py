@@ -25,10 +25,10 @@ from perdure.engine import threads as _threads
 from perdure.exceptions import InvocationError, SuspendExecution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from types import FrameType
 
-    from perdure._core import Operation
+    from perdure._core import Operation, Scope
     from perdure.engine.invocation import Invocation
 
 logger = Log("perdure")
@@ -62,6 +62,7 @@ class Job(Protocol):
     """An operation with something to do, as who leads sees it."""
 
     variables: Any
+    scope: Scope | None
 
     @property
     def is_begun(self) -> bool:
@@ -76,6 +77,10 @@ class Job(Protocol):
     async def by_itself(self) -> None:
         """Run it, since nobody has awaited it."""
 
+    def carried_out(self) -> Generator[Any, None, None]:
+        """Return when it has ended, however."""
+        ...
+
     def report(self) -> None:
         """Log the failure that nobody has asked for."""
 
@@ -88,17 +93,39 @@ class Batch(Protocol):
         ...
 
 
+class Block(Protocol):
+    """A block that runs again up to where its time was over, as who leads sees it."""
+
+    @property
+    def task(self) -> asyncio.Task[Any]:
+        """Whose block it is."""
+        ...
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the block is being unwound."""
+        ...
+
+    def cut(self) -> None:
+        """Cancel the block."""
+
+
 class Parked:
     """An operation that cannot go on before a moment, or before there is news."""
 
-    __slots__ = ("again_at", "future", "operation", "pause", "until")
+    __slots__ = ("again_at", "future", "operation", "pause", "scope", "until")
 
-    def __init__(self, operation: Operation, future: asyncio.Future[Any]) -> None:
+    def __init__(self, operation: Operation, future: asyncio.Future[Any], scope: Scope | None) -> None:
         self.operation = operation
         self.future = future
+        self.scope = scope
         self.until = operation.until
         self.again_at = 0 if self.until is None else self.until
         self.pause = FIRST_PAUSE
+
+    def is_wanted(self) -> bool:
+        """Whether it is in no context that has ended, or was left behind: then nothing comes of it any more."""
+        return self.scope is None or self.scope.is_alive()
 
 
 def _guarded(method: Callable[..., None]) -> Any:
@@ -131,6 +158,10 @@ class Conductor:
     outside = 0
     """Threads that the loop was given work for."""
     activity = 0
+    blocks: Sequence[Block] = ()
+    """Blocks that are to be cut where they were cut, the innermost last."""
+    unwinding = 0
+    """Tasks and blocks that were left behind, and have not ended yet: what is cancelled meanwhile is so for that."""
     needs_loop = False
     """Whether the calls to the service are themselves made by tasks of the loop."""
     is_probing = False
@@ -169,6 +200,7 @@ class Conductor:
         self.batches: list[Batch] = []
         # Operations that were called, and that nobody has awaited yet.
         self._new: list[Job] = []
+        self._older: list[Job] = []
         # Those that run for themselves, since nobody awaited them in time.
         self.unawaited: dict[Job, asyncio.Task[Any] | None] = {}
         # Tasks of the invocation, in the order in which they were made; ended ones are dropped in time.
@@ -186,7 +218,7 @@ class Conductor:
     def stir(self) -> None:
         """Hear that something goes on."""
         self.activity += 1
-        if not self.is_probing and (self.parked or self.batches or self.is_drained):
+        if not self.is_probing and (self.parked or self.batches or self.blocks or self.is_drained):
             self.is_probing = True
             self.loop.soon_untold(self._probe, self.activity)
 
@@ -297,14 +329,21 @@ class Conductor:
         new.append(job)
         if not self._starts:
             self._starts = True
-            # In the second turn from now: whoever makes tasks of operations has them begin in the first.
-            self.loop.call_soon(self.loop.call_soon, self._start_new)
+            self.loop.call_soon(self._pass_turn)
 
     @_guarded
-    def _start_new(self) -> None:
-        self._starts = False
-        new, self._new = self._new, []
-        for job in new:
+    def _pass_turn(self) -> None:
+        # It is in the second turn from its call that an operation runs by itself: a task of it begins in the first.
+        self._older, self._new = self._new, []
+        self.loop.call_soon(self._start_older)
+
+    @_guarded
+    def _start_older(self) -> None:
+        older, self._older = self._older, []
+        self._starts = bool(self._new)
+        if self._new:
+            self.loop.call_soon(self._pass_turn)
+        for job in older:
             if not job.is_begun and not self.is_over:
                 self.unawaited[job] = None
                 task = self.loop.create_task(job.by_itself(), context=job.variables)
@@ -319,8 +358,17 @@ class Conductor:
             self._drop_ended()
             if len(self.tasks) > 1:
                 return False
-        new = self._new
-        return not new or all(job.is_begun for job in new)
+        for called in (self._new, self._older):
+            for job in called:
+                if not job.is_begun:
+                    return False
+        return True
+
+    def carry_out(self, scope: Scope) -> Generator[Any, None, None]:
+        """Return once what was called in a context, and awaited by nobody, has ended: the context ends after it."""
+        for job in [*self.unawaited, *self._older, *self._new]:
+            if job.scope is scope and not job.is_done and (job in self.unawaited or not job.is_begun):
+                yield from job.carried_out()
 
     # ---- what is to become durable
 
@@ -422,9 +470,9 @@ class Conductor:
 
     # ---- what is parked
 
-    def park(self, operation: Operation, pause: float) -> Parked:
+    def park(self, operation: Operation, pause: float, scope: Scope | None) -> Parked:
         """Note an operation that cannot go on; its future is resolved when it may be able to."""
-        parked = Parked(operation, InnerFuture(loop=self.loop))
+        parked = Parked(operation, InnerFuture(loop=self.loop), scope)
         parked.pause = pause
         if pause > FIRST_PAUSE:
             parked.again_at = round((self.invocation.clock.time() + pause) * 1000)
@@ -619,14 +667,17 @@ class Conductor:
             if self._error is None:
                 self._result = handler.result()
         self.is_drained = True
-        if self._error is None and (self.parked or self.at_work or self.unawaited or self._waiting or self._new):
+        if self._error is None and (
+            self.parked or self.at_work or self.unawaited or self._waiting or self._new or self._older
+        ):
             self.stir()  # what nobody has awaited is to end first
         else:
             self.end()
 
     def suspend(self) -> None:
         """End the invocation: all is at rest."""
-        until = min((parked.until for parked in self.parked if parked.until is not None), default=None)
+        wanted = [parked for parked in self.parked if parked.is_wanted()] or self.parked
+        until = min((parked.until for parked in wanted if parked.until is not None), default=None)
         try:
             self.core.root().suspend(until)
         except BaseException as suspended:  # noqa: BLE001  what it is there for
@@ -670,6 +721,27 @@ class Conductor:
     def settle_batches(self) -> bool:
         """Have batches hear of their branches that are at rest; tell whether that has changed anything."""
         return any(batch.settle() for batch in reversed(list(self.batches)))
+
+    def leave(self, task: asyncio.Future[Any]) -> None:
+        """Cancel what nobody waits for any more, since that is decided, and recorded."""
+        if not task.done():
+            self.unwinding += 1
+            task.add_done_callback(self._has_left)
+            task.cancel(LEFT)
+
+    def _has_left(self, _task: Any) -> None:
+        self.unwinding -= 1
+
+    def cut_blocks(self) -> bool:
+        """Cut the blocks whose time is known to have been over, now that nothing can move; tell whether there were any.
+
+        Of those around one another the innermost: it was cut first.
+        """
+        innermost = {block.task: block for block in self.blocks}
+        due = [block for block in innermost.values() if not block.is_cut]
+        for block in due:
+            block.cut()
+        return bool(due)
 
     @property
     def is_sending(self) -> bool:
@@ -787,6 +859,8 @@ def _warn_of_order(function: str, frame: FrameType, futures: Iterable[Any]) -> N
     around: FrameType | None = frame
     while around is not None and around.f_globals.get("__name__", "").startswith("asyncio."):
         around = around.f_back
+    if around is not None and around.f_globals.get("__name__", "").startswith("perdure."):
+        return  # what it decides is recorded
     place = ("?", 0) if around is None else (around.f_code.co_filename, around.f_lineno)
     if place not in _warned and any(map(_is_of_operation, futures)):
         _warned.add(place)

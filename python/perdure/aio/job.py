@@ -17,7 +17,7 @@ from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
 from perdure.aio.conductor import CONTROL, FIRST_PAUSE, LEFT
 from perdure.aio.loop import InnerFuture
-from perdure.exceptions import StepTimeoutError
+from perdure.exceptions import OrphanedChildException, StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class Job(Awaitable):
         "_joined",
         "_pause",
         "_result",
-        "_scope",
         "_state",
         "conductor",
         "flow",
         "in_thread",
         "on_end",
+        "scope",
         "variables",
         "where",
     )
@@ -123,7 +123,7 @@ class Job(Awaitable):
         self._state = _NEW
         self.conductor = conductor
         self.flow = flow
-        self._scope = scope
+        self.scope = scope
         self.variables: Any = None
         self.in_thread: bool | None = None
         self.on_end: Callable[[Any, BaseException | None], None] | None = None
@@ -155,9 +155,20 @@ class Job(Awaitable):
 
     async def by_itself(self) -> None:
         """Run it, since nobody has awaited it; what comes of it is kept for who may yet ask, or told at the end."""
-        if self._state == _NEW:
-            with contextlib.suppress(Exception, CancelledError):  # kept
-                await self
+        if self._state != _NEW:  # somebody has awaited it meanwhile, and hears of its end
+            self.conductor.unawaited.pop(self, None)
+            return
+        with contextlib.suppress(Exception, CancelledError, OrphanedChildException):  # kept
+            await self
+
+    def carried_out(self) -> Generator[Any, Any, None]:
+        """Return when it has ended, however; it is told at the end if it has failed."""
+        if self._state != _DONE:
+            future = InnerFuture(loop=self.conductor.loop)
+            self._joined = [*(self._joined or ()), future]
+            yield from future
+        if self._error is not None:
+            self.conductor.unawaited[self] = None
 
     def give_up(self) -> None:
         """Have it cancelled before it has begun, unless somebody else has awaited it."""
@@ -175,7 +186,7 @@ class Job(Awaitable):
         if self._state == _NEW:
             self._never_begins(CancelledError(LEFT))
         elif (task := self.conductor.unawaited.pop(self, None)) is not None:
-            task.cancel(LEFT)
+            self.conductor.leave(task)
 
     def _never(self) -> Generator[Any, Any, Any]:
         while True:
@@ -246,7 +257,7 @@ class Job(Awaitable):
                         resume, given = flow.throw, _cut_short(request)
                         continue
                     if self._inner is not None:
-                        self._inner.end()
+                        self._inner.break_off()
                     if not was_cut_short:
                         self._warn(request)
                     flow.close()
@@ -286,7 +297,7 @@ class Job(Awaitable):
             elif operation.decision == PENDING:
                 if self._cancelled is not None:  # its attempt was cut short: whoever awaited it does so no more
                     raise self._cancelled
-                parked = self.conductor.park(operation, self._pause)
+                parked = self.conductor.park(operation, self._pause, self.scope)
                 try:
                     yield from parked.future
                 finally:
@@ -306,9 +317,11 @@ class Job(Awaitable):
             if scope is not None:
                 self._inner = scope
             result = function(*args)
-            if type(result) in PLAIN or not hasattr(type(result), "__await__"):
-                return result
-            return (yield from result.__await__())
+            if type(result) not in PLAIN and hasattr(type(result), "__await__"):
+                result = yield from result.__await__()
+            if scope is not None:
+                yield from self.conductor.carry_out(scope)
+            return result
         conductor = self.conductor
         is_alone = conductor.is_alone()
         conductor.at_work += 1
@@ -328,8 +341,10 @@ class Job(Awaitable):
             conductor.stir()
 
     def _warn(self, request: Any) -> None:
-        is_over = self._scope is not None and not self._scope.is_alive()
-        is_left = is_over or (self._cancelled is not None and self._cancelled.args == (LEFT,))
+        is_over = self.scope is not None and not self.scope.is_alive()
+        is_left = (
+            is_over or self.conductor.unwinding or (self._cancelled is not None and self._cancelled.args == (LEFT,))
+        )
         if isinstance(request, Operation) and not self.conductor.is_over and not is_left:
             logger.warning(
                 "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
@@ -348,7 +363,8 @@ class Job(Awaitable):
 
     def report(self) -> None:
         """Log the failure that nobody has asked for."""
-        if self._error is not None and self.where is not None:
+        is_orphan = isinstance(self._error, OrphanedChildException)  # its context is left behind, and what it came to
+        if self._error is not None and self.where is not None and not is_orphan:
             code, line = self.where
             logger.error(
                 "an operation failed that nobody has awaited, called at %s:%d in %s",

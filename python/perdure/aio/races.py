@@ -13,7 +13,6 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import Ready
-from perdure.aio.conductor import LEFT
 from perdure.aio.job import Awaitable, Job, left_behind
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
@@ -77,10 +76,11 @@ class Member:
 
     """
 
-    __slots__ = ("_future", "_given")
+    __slots__ = ("_conductor", "_future", "_given")
 
     def __init__(self, context: Any, given: Any, is_loser: bool = False) -> None:
         self._given = given
+        self._conductor = context.conductor
         self._future: Future[Any] | None = None
         if isinstance(given, Future):
             self._future = given
@@ -90,7 +90,7 @@ class Member:
             variables = copy_context()
             if is_loser:
                 variables.run(left_behind.set, True)
-            loop = context.conductor.loop
+            loop = self._conductor.loop
             self._future = future = loop.create_task(_coroutine(given), context=variables)
             future.add_done_callback(_note_end)
 
@@ -110,7 +110,7 @@ class Member:
         if isinstance(self._given, Job):
             self._given.leave()
         if self._future is not None:
-            self._future.cancel(LEFT)
+            self._conductor.leave(self._future)
 
 
 def _coroutine(given: Any) -> Any:

@@ -24,6 +24,9 @@ after each of these is looked again.
 Point 5 is judged by who made the future: the modules of asyncio in which code waits for other code of the loop make
 theirs by ``loop.create_future``, which notes it (`perdure.aio.loop.WITHIN`).
 
+Before it suspends, what waits for nothing else to move is done: batches hear of their branches, and blocks are cut of
+which it is recorded that their time was over (`perdure.aio.timeouts`).
+
 If 6 alone fails, the handler waits for something that never comes, of which the durable service knows nothing: it goes
 on waiting, until the invocation's time is up.
 """
@@ -73,6 +76,10 @@ class Live(Protocol):
         """Have batches hear of their branches that are at rest; tell whether that has changed anything."""
         ...
 
+    def cut_blocks(self) -> bool:
+        """Cut the blocks whose time is known to have been over; tell whether there were any."""
+        ...
+
     def suspend(self) -> None:
         """End the invocation: all is at rest."""
 
@@ -97,12 +104,12 @@ def look(conductor: Live) -> None:
 
 
 def _rest(conductor: Live) -> None:
-    if conductor.settle_batches():
+    if conductor.settle_batches() or conductor.cut_blocks():
         conductor.stir()
+    elif conductor.is_drained and not any(parked.is_wanted() for parked in conductor.parked):
+        conductor.end()
     elif conductor.parked:
         conductor.suspend()
-    elif conductor.is_drained:
-        conductor.end()
 
 
 def goes_on(conductor: Live) -> bool:

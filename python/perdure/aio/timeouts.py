@@ -2,7 +2,8 @@
 
 It is a child context with a wait in it, whose result says whether the block was cut, and after which operation. On
 replay a block that was cut runs over the operations that it had come to by then. It is cut where it waits for one of
-them that is not over, or comes to another one; at the latest at its end.
+them that is not over, or comes to another one; where it waits for anything else, once nothing can move any more; at the
+latest at its end.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Timeout:
         "_context",
         "_is_cut",
         "_is_expired",
+        "_limit",
         "_name",
         "_over",
         "_proxy",
@@ -76,6 +78,7 @@ class Timeout:
         self._after: str | None = None
         self._record: Any = None
         self._proxy: _Replayed | None = None
+        self._limit: Any = None
 
     @property
     def is_expired(self) -> bool:
@@ -97,9 +100,22 @@ class Timeout:
                 self._is_expired = True
                 self._after = record.value["after"]
                 context.scope = self._proxy = _Replayed(self, context.scope)
+                context.conductor.blocks = [*context.conductor.blocks, self]
+                self._set_limit()
         else:
             self._record = Member(context, record).future
         return self
+
+    def _set_limit(self) -> None:
+        """See to it that a block that waits for the world, or a timer, is cut after as long as it took at first."""
+        self._limit = self._context.conductor.loop.later_untold(self._seconds, self._take_limit)
+
+    def _take_limit(self) -> None:
+        assert self._proxy is not None, "it is a replayed block's"  # noqa: S101
+        if self.has_come(self._proxy.real):
+            self.cut()
+        else:
+            self._set_limit()
 
     async def _watch(self, inner: Any) -> dict[str, Any]:
         tell_decision(inner)
@@ -137,11 +153,17 @@ class Timeout:
         """Cancel the block."""
         if not self._is_cut:
             self._is_cut = True
+            self._context.conductor.unwinding += 1
             self._task.cancel(LEFT)
 
     def has_come(self, scope: Scope) -> bool:
         """Whether the block has come to all that it had come to when it was cut."""
         return scope.latest_id == self._after
+
+    @property
+    def task(self) -> asyncio.Task[Any]:
+        """Whose block it is."""
+        return self._task
 
     @property
     def is_cut(self) -> bool:
@@ -157,8 +179,13 @@ class Timeout:
             TimeoutError: If the time was over first.
 
         """
-        if self._proxy is not None and self._context.scope is self._proxy:
-            self._context.scope = self._proxy.real
+        conductor = self._context.conductor
+        conductor.unwinding -= self._is_cut
+        if self._proxy is not None:
+            self._limit.cancel()
+            conductor.blocks = [block for block in conductor.blocks if block is not self]
+            if self._context.scope is self._proxy:
+                self._context.scope = self._proxy.real
         if error is not None and not isinstance(error, (Exception, CancelledError)):
             return  # the invocation ends
         if not self._is_expired:
@@ -186,17 +213,21 @@ class _OfBlock(Held):
 
 
 class _Replayed:
-    """The scope of a block that is to be cut where it was cut: it comes to operations up to there."""
+    """The scope of a block that is to be cut where it was cut: it comes to operations up to there.
 
-    __slots__ = ("_timeout", "real")
+    So does that of a virtual context inside of it, whose operations are the block's.
+    """
 
-    def __init__(self, timeout: Timeout, real: Any) -> None:
+    __slots__ = ("_block", "_timeout", "real")
+
+    def __init__(self, timeout: Timeout, real: Any, block: Any = None) -> None:
         object.__setattr__(self, "_timeout", timeout)
         object.__setattr__(self, "real", real)
+        object.__setattr__(self, "_block", real if block is None else block)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.real, name)
-        return _upto(self._timeout, self.real, found, name) if name in _OPERATIONS else found
+        return _upto(self._timeout, self._block, self.real, found, name) if name in _OPERATIONS else found
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.real, name, value)
@@ -207,27 +238,35 @@ _OPERATIONS = {
     "condition": (RUN, START, PENDING),
     "wait": (START, PENDING),
     "callback": (START,),
-    "callback_result": (PENDING,),
     "invoke": (RUN, START, PENDING),
     "child": (RUN,),
     "batch": (RUN,),
+    "open_virtual": (),
 }
 """What comes to operations, and what is decided of them while they are not over."""
 
 
-def _upto(timeout: Timeout, scope: Any, method: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _upto(timeout: Timeout, block: Scope, scope: Scope, method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def cut() -> _OfBlock:
+        return _OfBlock(lambda _call: _Cut(timeout, block))
+
     def come(*given: Any) -> Any:
         if timeout.is_cut:
             return method(*given)  # the block cleans up
-        if name != "callback_result" and timeout.has_come(scope):
+        if scope is not block:
+            if not scope.expects_next():
+                raise cut()
+        elif timeout.has_come(scope):
             timeout.cut()
-            raise _OfBlock(lambda _call: _Cut(timeout, scope))
+            raise cut()
         try:
             found = method(*given)
         except _OfBlock:  # it is not over for a block around this one, and this one was cut first
-            raise _OfBlock(lambda _call: _Cut(timeout, scope)) from None
+            raise cut() from None
+        if name == "open_virtual":
+            return _Replayed(timeout, found, block)
         if type(found) is Operation and found.decision in _OPERATIONS[name] and not _is_rebuilt(found):
-            raise _OfBlock(lambda _call: _Cut(timeout, scope))
+            raise cut()
         return found
 
     return come

@@ -8,15 +8,17 @@
 //! A task that is cut short, by `asyncio.timeout` or `Task.cancel`, stands elsewhere each time, since real time decides where.
 //! So code with such a task is told of what it has not come to, and not refused.
 //!
-//! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off by an
-//! error that is not recorded: what else it would have come to, nobody knows.
+//! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off, by an
+//! error that is not recorded or since nobody waits for it any more, or has not even begun for that reason: what else it
+//! would have come to, nobody knows. What a virtual context has come to lies in the one around it; while one such function
+//! has not come to its end there, what is missed may be its own.
 
 use crate::call::Begun;
 use crate::engine::Engine;
 use crate::id::OperationId;
-use crate::operation::{Operation, Payload};
+use crate::operation::{Kind, Operation, Payload};
 use crate::refusal::{Identity, Refusal};
-use crate::scope::ScopeId;
+use crate::scope::{Scope, ScopeId};
 use crate::wrong_context::plain;
 
 /// Operations that are not over, and that a function has ended without.
@@ -60,15 +62,16 @@ impl<P: Payload, W> Engine<P, W> {
     pub fn is_missed_inside(&self, inner: ScopeId, begun: &Begun) -> bool {
         !self.is_excused
             && !self.has_left_branches_behind(inner)
+            && !self.has_left_virtual_behind(Some(begun.place.id))
             && self.history().open_inside(begun.place.id).next().is_some()
     }
 
     /// The handler has ended: gives the operations that it has not come to and that do not matter, in words.
     pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
         let is_open = |operation: &&Operation<P>| !self.is_excused && operation.is_open();
-        let (open, over): (Vec<_>, Vec<_>) = self.history().unvisited().partition(is_open);
+        let missed = self.history().unvisited().filter(|operation| !self.was_broken_off(operation));
+        let (open, over): (Vec<_>, Vec<_>) = missed.partition(is_open);
         let over = over.into_iter().map(Operation::in_words).collect();
-        let open: Vec<_> = open.into_iter().filter(|operation| !self.was_broken_off(operation)).collect();
         self.refuse_without(Missed::of(&open, None)).map(|()| over)
     }
 
@@ -93,9 +96,21 @@ impl<P: Payload, W> Engine<P, W> {
         missed.map_or(Ok(()), |missed| Err(self.gate.get_or_insert(Refusal::Missed(Box::new(missed))).clone()))
     }
 
-    /// Whether the function of a context around an operation has ended without an outcome.
+    /// Whether the function of a context around an operation has ended without an outcome, or has not begun.
     fn was_broken_off(&self, operation: &Operation<P>) -> bool {
-        let ended = |id| self.scopes.iter().any(|scope| scope.done && scope.prefix == Some(id));
-        self.history().around(operation).any(|context| ended(context.id))
+        let mut contexts = self.history().around(operation).filter(|around| around.kind == Kind::Context);
+        self.has_left_virtual_behind(operation.parent) || contexts.any(|context| !self.is_inside(context.id))
+    }
+
+    /// Whether the function of a context is at work.
+    fn is_inside(&self, context: OperationId) -> bool {
+        let mut scopes = self.scopes.iter().filter(|scope| scope.prefix == Some(context)).peekable();
+        scopes.peek().is_some() && scopes.all(|scope| !scope.done)
+    }
+
+    /// Whether a virtual context in another has not come to its end.
+    fn has_left_virtual_behind(&self, around: Option<OperationId>) -> bool {
+        let unended = |scope: &&Scope| scope.broken_off || !scope.done;
+        self.scopes.iter().filter(unended).any(|scope| scope.is_virtual() && scope.parent == around)
     }
 }

@@ -1,5 +1,6 @@
 //! One invocation: the history, the scopes and the queue put together.
 
+use std::iter;
 use std::time::Duration;
 
 use crate::branches::AtWork;
@@ -248,7 +249,12 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Whether something is recorded of the context's next position: an earlier invocation came past this one.
     pub fn expects_next(&self, scope: ScopeId) -> bool {
-        self.history.contains(&self.scopes[scope.0].upcoming())
+        // A virtual context takes a position and leaves no record, but for what comes first inside.
+        const DEEPEST: usize = 16;
+        let upcoming = self.scopes[scope.0].upcoming();
+        iter::successors(Some(upcoming), |id| Some(OperationId::at(Some(id), 1)))
+            .take(DEEPEST)
+            .any(|id| self.history.contains(&id))
     }
 
     /// What stopped the invocation, whatever the handler makes of it.
@@ -295,6 +301,12 @@ impl<P: Payload, W> Engine<P, W> {
     /// Ends a scope: whatever still runs inside is an orphan from now on.
     pub fn end(&mut self, scope: ScopeId) {
         self.scopes[scope.0].done = true;
+    }
+
+    /// Ends a scope whose function will not come to its end: nobody waits for it any more.
+    pub fn break_off(&mut self, scope: ScopeId) {
+        self.end(scope);
+        self.scopes[scope.0].broken_off = true;
     }
 
     /// Queues an update about an operation, unless its context has ended or the invocation may not go on; gives what whoever

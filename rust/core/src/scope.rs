@@ -44,6 +44,8 @@ pub struct Scope {
     pub(crate) inner: Option<ScopeId>,
     /// Whether the context has ended: what still runs inside is an orphan.
     pub(crate) done: bool,
+    /// Whether its function was broken off before it had ended: what else it would have come to, nobody knows.
+    pub(crate) broken_off: bool,
     /// Whether the code inside was told to suspend.
     pub(crate) suspended: Option<Suspension>,
     /// The scope around it.
@@ -74,6 +76,7 @@ impl Scope {
             ended: false,
             inner: None,
             done: false,
+            broken_off: false,
             suspended: None,
             outer: None,
             branch: false,

@@ -471,6 +471,40 @@ fn what_a_context_holds_that_is_over_or_was_broken_off_is_not_missed() {
 }
 
 #[test]
+fn what_a_context_holds_that_was_left_before_it_began_is_not_missed() {
+    let context = OperationId::at(None, 1);
+    let around = recorded(1, Kind::Context, "Map", Status::Started);
+    let mut engine = invocation([around, inside(7, Status::Started, context), inside(8, Status::Succeeded, context)]);
+    begin(&mut engine, ROOT, &Call::Child { name: None, sub_type: "Map" }).expect("nothing refuses it");
+    assert_eq!(engine.conclude(), Ok(vec![]), "nor is it told of");
+}
+
+#[test]
+fn what_a_virtual_context_holds_that_was_left_is_not_missed_in_the_one_around_it() {
+    for (way, is_missed) in [("not begun", false), ("broken off", false), ("ended", true)] {
+        let mut engine = invocation([recorded(7, Kind::Step, "Step", Status::Started)]);
+        let inner = engine.open_virtual(ROOT, None, false).expect("nothing refuses it");
+        match way {
+            "broken off" => engine.break_off(inner),
+            "ended" => engine.end(inner),
+            _ => {}
+        }
+        assert_eq!(engine.conclude().is_err(), is_missed, "{way}");
+    }
+}
+
+#[test]
+fn a_virtual_context_is_expected_by_what_comes_first_inside_of_it() {
+    let nested = OperationId::at(Some(&OperationId::at(None, 1)), 1);
+    let within =
+        Operation { id: OperationId::at(Some(&nested), 1), ..recorded(7, Kind::Step, "Step", Status::Succeeded) };
+    let mut engine = invocation([within]);
+    assert!(engine.expects_next(ROOT));
+    engine.open_virtual(ROOT, None, false).expect("nothing refuses it");
+    assert!(!engine.expects_next(ROOT));
+}
+
+#[test]
 fn so_does_the_function_of_a_context() {
     let id = OperationId::at(None, 1);
     for (sub_type, status, is_missed) in [

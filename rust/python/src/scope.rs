@@ -303,6 +303,10 @@ impl Scope {
         self.shared.lock().engine.end(self.id);
     }
 
+    fn break_off(&self) {
+        self.shared.lock().engine.break_off(self.id);
+    }
+
     #[getter]
     fn is_exhausted(&self) -> bool {
         self.shared.lock().engine.is_exhausted()

@@ -1,0 +1,223 @@
+"""What is left behind by races and time limits, with what is recorded inside: no replay misses it, or waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import WithRetryConfig, with_retry
+from perdure.config import NestingType
+from perdure.local import VirtualClock
+from perdure.retries import RetryPresets
+from support.awaited import Trial, everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from perdure import AsyncDurableContext, StepContext
+
+    Loser = Callable[[AsyncDurableContext], Awaitable[Any]]
+    Way = Callable[[AsyncDurableContext, Loser], Awaitable[Any]]
+
+
+async def inside(context: AsyncDurableContext, *_more: Any) -> None:
+    """Something is over, and something is not, when it loses."""
+    await context.wait(10, "over")
+    await context.step(lambda _: 1, "over, too")
+    await context.wait(400, "too long")
+    await context.step(lambda _: 2, "never")
+
+
+async def grouped(context: AsyncDurableContext) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(context.run_in_child_context(inside))
+
+
+async def nested(context: AsyncDurableContext) -> None:
+    await context.run_in_child_context(inside, is_virtual=True)
+    await context.map([1], inside)
+
+
+async def asked(context: AsyncDurableContext) -> None:
+    callback = await context.create_callback("nobody answers")
+    await callback.result()
+
+
+async def unawaited(context: AsyncDurableContext) -> None:
+    context.wait(300, "nobody awaits it")
+    later = context.run_in_child_context(inside)
+    await context.wait(20, "meanwhile it runs by itself")
+    await later
+
+
+LOSERS: dict[str, Loser] = {
+    "child": lambda context: context.run_in_child_context(inside),
+    "virtual": lambda context: context.run_in_child_context(inside, is_virtual=True),
+    "virtual with a callback": lambda context: context.run_in_child_context(asked, is_virtual=True),
+    "map": lambda context: context.map([1, 2], inside),
+    "flat": lambda context: context.parallel([inside, inside], nesting_type=NestingType.FLAT),
+    "race": lambda context: context.race([inside, inside]),
+    "callback": lambda context: context.wait_for_callback(lambda *_: None),
+    "retried": lambda context: with_retry(context, inside, WithRetryConfig()),
+    "group": lambda context: context.run_in_child_context(grouped),
+    "unawaited": lambda context: context.run_in_child_context(unawaited),
+    "nested": lambda context: context.run_in_child_context(nested),
+}
+
+
+async def limited(context: AsyncDurableContext, loser: Loser) -> Any:
+    try:
+        async with context.timeout(25):
+            await loser(context)
+    except TimeoutError:
+        return "late"
+
+
+async def limited_side_by_side(context: AsyncDurableContext, loser: Loser) -> Any:
+    try:
+        async with context.timeout(25):
+            await asyncio.gather(loser(context), loser(context))
+    except TimeoutError:
+        return "late"
+
+
+async def limited_from_before(context: AsyncDurableContext, loser: Loser) -> Any:
+    """The block waits for what was called before it."""
+    called = loser(context)
+    try:
+        async with context.timeout(25):
+            await called
+    except TimeoutError:
+        return "late"
+
+
+async def raced(context: AsyncDurableContext, loser: Loser) -> Any:
+    return [await context.race([loser(context), context.wait(25)])]
+
+
+async def raced_as_tasks(context: AsyncDurableContext, loser: Loser) -> Any:
+    return [await context.race([asyncio.ensure_future(loser(context)), context.wait(25)])]
+
+
+async def raced_as_coroutines(context: AsyncDurableContext, loser: Loser) -> Any:
+    async def runs() -> None:
+        await loser(context)
+
+    return [await context.race([runs(), context.wait(25)])]
+
+
+async def raced_inside(context: AsyncDurableContext, loser: Loser) -> Any:
+    async def child(inner: AsyncDurableContext) -> Any:
+        told = await raced(inner, loser)
+        await inner.wait(50)
+        return told
+
+    return await context.run_in_child_context(child)
+
+
+async def timed_out(context: AsyncDurableContext, loser: Loser) -> Any:
+    try:
+        await context.any([loser(context), loser(context)], timeout=25)
+    except TimeoutError:
+        return "late"
+
+
+async def selected(context: AsyncDurableContext, loser: Loser) -> Any:
+    async with context.select() as select:
+        select.add("loser", loser(context))
+        select.add("wait", context.wait(25))
+        key, done = await select.next()
+        await done
+    return key
+
+
+async def limited_by_both(context: AsyncDurableContext, loser: Loser) -> Any:
+    try:
+        async with context.timeout(25):
+            await context.race([loser(context), context.wait(500)])
+    except TimeoutError:
+        return "late"
+
+
+WAYS: dict[str, Way] = {
+    "timeout": limited,
+    "timeout side by side": limited_side_by_side,
+    "timeout from before": limited_from_before,
+    "timeout around a race": limited_by_both,
+    "race": raced,
+    "race of tasks": raced_as_tasks,
+    "race of coroutines": raced_as_coroutines,
+    "race inside": raced_inside,
+    "any in time": timed_out,
+    "select": selected,
+}
+
+
+@pytest.mark.parametrize("loser", LOSERS.values(), ids=LOSERS)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_no_replay_misses_it_or_waits_for_it(way: Way, loser: Loser, caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> Any:
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            told = await way(context, loser)
+            await context.wait(60, "pause")
+            return [told, await context.step(lambda _: "after", "after")]
+
+        return (handler,)
+
+    caplog.set_level(logging.WARNING)
+    whole = everywhere(make)
+    assert whole.service.clock.now() - VirtualClock().now() <= timedelta(seconds=145)
+    assert whole.value[1] == "after"
+    assert "never" not in [name for name, _ in whole.operations]
+    assert not caplog.records
+
+
+def test_what_nobody_awaits_is_carried_out_before_its_context_ends(caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> Any:
+        def fails(_step: StepContext) -> None:
+            raise ValueError("nobody asks")
+
+        async def forgetful(inner: AsyncDurableContext, *_more: Any) -> str:
+            inner.step(lambda _: 1, "audit")
+            inner.wait(30, "rest")
+            inner.step(fails, "fails", retry=RetryPresets.none())
+            return "ended"
+
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            told = [await context.run_in_child_context(forgetful)]
+            told += [await context.run_in_child_context(forgetful, is_virtual=True)]
+            told += (await context.map([1, 2], forgetful)).get_results()
+            return told
+
+        return (handler,)
+
+    whole = everywhere(make)
+    assert whole.value == ["ended"] * 4
+    assert sorted(status for name, status in whole.operations if name) == sorted(
+        ["SUCCEEDED"] * 8 + ["FAILED"] * 4 + ["SUCCEEDED"] * 2
+    )
+    assert {each.getMessage().split(",")[0] for each in caplog.records} == {
+        "an operation failed that nobody has awaited"
+    }
+
+
+def test_what_a_task_awaits_is_not_told_of_as_what_nobody_awaits(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(_step: StepContext) -> None:
+        raise ValueError("somebody asks")
+
+    async def inner(context: AsyncDurableContext) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(context.step(fails, retry=RetryPresets.none()))
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        tasks = [asyncio.ensure_future(context.run_in_child_context(inner)) for _ in range(3)]
+        return [str(error) for error in await asyncio.gather(*tasks, return_exceptions=True)]
+
+    assert len(Trial(handler).value) == 3
+    assert not [each for each in caplog.records if "nobody has awaited" in each.getMessage()]
