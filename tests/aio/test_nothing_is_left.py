@@ -20,6 +20,7 @@ import pytest
 
 from perdure import AsyncDurableContext, durable_execution
 from perdure.local import LocalService, VirtualClock
+from perdure.retries import RetryPresets
 from support.invocations import PENDING, Recorder, event
 
 if TYPE_CHECKING:
@@ -74,6 +75,25 @@ async def suspends_in_branches(context: AsyncDurableContext) -> Any:
     return await context.map(range(5), branch)
 
 
+async def fails_in_its_first_step(context: AsyncDurableContext) -> Any:
+    await context.step(_fails, retry=RetryPresets.none())
+
+
+async def suspends_beside_a_failure(context: AsyncDurableContext) -> Any:
+    """What nobody has asked of it yet is asked when the code runs again."""
+    failing = asyncio.create_task(_raises())
+    await asyncio.gather(context.step(_fails, retry=RetryPresets.none()), context.wait(60), return_exceptions=True)
+    await failing
+
+
+def _fails(_step: Any) -> None:
+    raise ValueError("bad")
+
+
+async def _raises() -> None:
+    raise ValueError("bad")
+
+
 async def _yields(_step: Any) -> int:
     await asyncio.sleep(0)
     return 1
@@ -81,7 +101,10 @@ async def _yields(_step: Any) -> int:
 
 CLIENTS: list[Recorder] = []
 
-HANDLERS = [finishes, suspends, suspends_within_generators, leaves_tasks_behind, suspends_in_branches]
+HANDLERS = [
+    *(finishes, suspends, suspends_within_generators, leaves_tasks_behind, suspends_in_branches),
+    *(fails_in_its_first_step, suspends_beside_a_failure),
+]
 
 
 def invoking(function: Callable[[AsyncDurableContext], Any]) -> Callable[[], Any]:
@@ -274,7 +297,7 @@ def test_a_process_that_is_forked_has_loops_of_its_own() -> None:
     command = [sys.executable, "-W", "error", "-c", program]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.count("PENDING") + ran.stdout.count("SUCCEEDED") == len(HANDLERS) + 2
+    assert sum(map(ran.stdout.count, ("PENDING", "SUCCEEDED", "FAILED"))) == len(HANDLERS) + 2
 
 
 async def forks(context: AsyncDurableContext) -> Any:

@@ -168,6 +168,7 @@ class Conductor:
     is_over = False
     _has_ended = False
     _was_cut = False
+    _failed: list[ref[asyncio.Task[Any]]] | None = None
     is_drained = False
     """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
@@ -260,7 +261,9 @@ class Conductor:
         if self.beginnings is None:
             self.beginnings = Beginnings()
         task = self.beginnings.make(create, coroutine, options)
-        if not task.done():  # an eager one may have ended
+        if task.done():  # an eager one
+            self._note_failure(task)
+        else:
             tasks.append(task)
             self._contexts[task] = context
             if len(tasks) & 1023 == 0:
@@ -275,12 +278,30 @@ class Conductor:
             self._contexts.pop(ended, None)
             if ended.cancelled():
                 self._note_cut((ended,))
+            else:
+                self._note_failure(ended)
         return tasks
 
     def _drop_ended(self) -> None:
         self._note_cut(self.tasks)
+        for task in self.tasks:
+            self._note_failure(task)
         self.tasks = [task for task in self.tasks if not task.done()]
         self._contexts = {task: self._contexts[task] for task in self.tasks}
+
+    def _note_failure(self, task: asyncio.Task[Any]) -> None:
+        """Take down a task that has failed, and that nobody has asked yet what it came to."""
+        if task._log_traceback:  # noqa: SLF001  asyncio itself says so in this way
+            if self._failed is None:
+                self._failed = []
+            self._failed.append(ref(task))
+
+    def _hush_failures(self) -> None:
+        """Have nobody told that nobody has asked for a task's failure: the code that would have runs again."""
+        self._drop_ended()
+        for reference in self._failed or ():
+            if (task := reference()) is not None:
+                task._log_traceback = False  # noqa: SLF001
 
     def _note_cut(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         self._was_cut = self._was_cut or any(map(_is_cut, tasks))
@@ -687,6 +708,7 @@ class Conductor:
         """End the invocation by an error."""
         if not self.is_over:
             self._error = error
+            self._hush_failures()
             self.end()
 
     def fall(self, error: BaseException) -> None:
@@ -768,7 +790,8 @@ class Conductor:
                 timer.cancel()
         handler, tasks = self._handler, self._open_tasks()
         # (without a handler: its first step, which is made before the loop runs, has come to an end of the invocation)
-        if handler is not None and handler.done() and not tasks and not self._generators:
+        is_quiet = not self.activity  # else the loop has callbacks to come, which would stay in it until it runs again
+        if is_quiet and handler is not None and handler.done() and not tasks and not self._generators:
             self._tell_end()
         else:
             loop.soon_untold(self._unwind)
