@@ -1257,6 +1257,10 @@ class Teller:
 
     def __new__(cls, told: Told, listeners: Listeners, time: Callable[[], float], is_optimistic: bool) -> Self: ...
     @property
+    def steers(self) -> bool:
+        """Whether plugins steer what happens: they only hear of it."""
+
+    @property
     def told(self) -> Told:
         """What the service tells."""
 
@@ -1286,13 +1290,8 @@ class Teller:
     def heard(self) -> None:
         """Say that an answer has come."""
 
-    def followed(
-        self, operation: Operation, flow: Generator[Any, Any, _T], *, by_default: bool
-    ) -> Generator[Any, Any, _T]:
+    def followed(self, operation: Operation, flow: Generator[Any, Any, _T], serdes: Any) -> Generator[Any, Any, _T]:
         """Give the flow of an operation, and tell of the end when it has one."""
-
-    def steers(self) -> bool:
-        """Tell that plugins only hear of what happens."""
 
     def watches_operations(self) -> bool:
         """Tell whether contexts are to say what their code comes to."""

@@ -488,3 +488,67 @@ def test_plugins_and_the_hooks_of_a_tool_both_hear() -> None:
     assert handler(HostedEvent(event(), Recorder(echo), hooks=Tool()), LambdaContext()) == succeeded("1")  # type: ignore[arg-type]
     ledger.check(1)
     assert heard == ["step", "step a", f"after {op_id(1)[:4]}"]
+
+
+_OF_OPERATIONS = ("on_operation_start", "on_operation_end", "on_user_function_start", "on_user_function_end")
+
+
+def three_steps(_event: Any, context: DurableContext) -> Any:
+    return [context.step(lambda _: 1, name) for name in ("a", "b", "c")]
+
+
+def test_an_info_that_a_plugin_keeps_goes_on_telling_what_it_told() -> None:
+    kept: list[Any] = []
+    others: list[str] = []  # this one keeps none
+    keeps = Made(**dict.fromkeys(_OF_OPERATIONS, kept.append))
+    run(three_steps, keeps, Made(**dict.fromkeys(_OF_OPERATIONS, lambda info: others.append(info.name))))
+    assert [info.name for info in kept] == others == [name for name in "abc" for _ in _OF_OPERATIONS]
+    assert len({id(info) for info in kept}) == len(kept)
+    for began, ended in zip(kept[1::4], kept[2::4], strict=True):
+        assert began.start_time == ended.start_time <= ended.end_time
+        assert began.end_time is None
+        assert ended.end_time is ended.end_time
+
+
+def test_an_info_that_a_plugin_refers_to_weakly_never_tells_of_something_else() -> None:
+    weak: list[Any] = []
+    alive: list[bool] = []
+
+    def look(info: Any) -> None:
+        alive.extend(one() is not None for one in weak)
+        weak.append(weakref.ref(info))
+
+    run(three_steps, Made(**dict.fromkeys(_OF_OPERATIONS, look)))
+    assert len(weak) == 12
+    assert not any(alive)
+    assert all(one() is None for one in weak)
+
+
+def test_an_info_that_a_plugin_has_changed_or_added_to_hands_nothing_on() -> None:
+    told: list[Any] = []
+
+    def meddle(info: Any) -> None:
+        told.append((type(info).__name__, info.name, info.error, info.result))
+        object.__setattr__(info, "name", "changed")
+        object.__setattr__(info, "error", "mine")
+
+    run(three_steps, Made(on_operation_start=meddle, on_user_function_start=meddle))
+    assert told == [
+        (kind, name, None, None) for name in "abc" for kind in ("OperationStartInfo", "UserFunctionStartInfo")
+    ]
+
+
+def test_what_an_info_told_is_gone_when_the_invocation_is() -> None:
+    class Error:
+        """What a plugin puts into an info, since texts have no weak references."""
+
+    weak: list[Any] = []
+
+    def put(info: Any) -> None:
+        error = Error()
+        weak.append(weakref.ref(error))
+        object.__setattr__(info, "error", error)
+
+    run(three_steps, Made(**dict.fromkeys(_OF_OPERATIONS, put)))
+    assert len(weak) == 12
+    assert all(one() is None for one in weak)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perdure._core import Batch, Execution, Operation, Scope, Updates
     from perdure.concurrency.models import BatchResult
     from perdure.engine.flows import Flow
+    from perdure.serdes import SerDes
 
 T = TypeVar("T")
 
@@ -39,6 +40,11 @@ class Hooks:
     """
 
     __slots__ = ()
+
+    @property
+    def steers(self) -> bool:
+        """Whether they may change what happens, by `strategy` or `random`; plugins only hear of it."""
+        return True
 
     # ---- the invocation
 
@@ -198,10 +204,6 @@ class Hooks:
     def virtual_ended(self, inner: Scope, called: tuple[str | None, str], error: Exception | None) -> None:
         """See what came of a context of which nothing is recorded: a result, or what it fails with."""
 
-    def steers(self) -> bool:
-        """Whether they may change what happens, by `strategy` or `random`; plugins only hear of it."""
-        return True
-
     def function(self, kind: Kind, operation: Operation, function: Any) -> Any:  # noqa: ARG002  for those who override
         """Give what an operation that is not simply replayed is to call: its own function, or one around it.
 
@@ -232,8 +234,16 @@ class Hooks:
 
         return self.strategy(operation, decide)
 
-    def followed(self, operation: Operation, flow: Flow[T], *, by_default: bool) -> Flow[T]:
-        """Give the flow of an operation, and see what that gives, or what it fails with."""
+    def followed(self, operation: Operation, flow: Flow[T], serdes: SerDes[Any] | None) -> Flow[T]:
+        """Give the flow of an operation, and see what that gives, or what it fails with.
+
+        Args:
+            operation: The operation, as it was found.
+            flow: Its flow.
+            serdes: Of its result; None for the default one.
+
+        """
+        by_default = serdes is None
         try:
             value = yield from flow
         except (DurableOperationError, SerDesError) as error:
@@ -313,6 +323,11 @@ class Around(Hooks):
 
     inner: Hooks
     """The others; a class of such hooks has a place for them."""
+
+    @property
+    def steers(self) -> bool:
+        """Whether the others do."""
+        return self.inner.steers
 
     vars().update(
         (name, _passed_on(name))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from perdure.engine.hooks import Kind
     from perdure.engine.invocation import Invocation
     from perdure.engine.received import Wire
+    from perdure.serdes import SerDes
 
 T = TypeVar("T")
 
@@ -87,12 +88,13 @@ class PluginHooks(Teller, Hooks):
     def end(self) -> BaseException | None:
         """Tell what nobody has read, and what has changed since; give what a plugin raised that is no `Exception`."""
         last = None
-        self.told.read()
-        for key, raw in self.told.ended() if self._has_ends else ():
-            try:
-                self.tell_end(key, raw)
-            except BaseException as raised:  # noqa: BLE001  given
-                last = raised
+        if self._has_ends:
+            self.told.read()
+            for key, raw in self.told.ended():
+                try:
+                    self.tell_end(key, raw)
+                except BaseException as raised:  # noqa: BLE001  given
+                    last = raised
         return (self._changes.close() or last) if self._changes is not None else last
 
     def first_heard(self) -> Any:
@@ -264,9 +266,9 @@ class BesideATool(Around, PluginHooks):
 
     __slots__ = ("inner",)
 
-    def followed(self, operation: Operation, flow: Flow[T], *, by_default: bool) -> Flow[T]:
+    def followed(self, operation: Operation, flow: Flow[T], serdes: SerDes[Any] | None) -> Flow[T]:
         """Give a flow by which both see how an operation ends."""
-        return Hooks.followed(self, operation, flow, by_default=by_default)
+        return Hooks.followed(self, operation, flow, serdes)
 
     def heard(self) -> None:
         """Have both hear of an answer."""

@@ -1,15 +1,20 @@
 //! Infos: what plugins are told of operations, as instances of the dataclasses of `perdure.plugin`.
 //!
-//! An info is given all its fields at once, past the `__init__` of its class, which takes ten times as long.
+//! An info is given all its fields at once, past the `__init__` of its class, which takes ten times as long. One that no
+//! plugin has kept is blanked and becomes the next of its class: to make and drop an object takes longer than all else.
+
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use perdure_client::date::Moment;
 use perdure_core::operation::{Kind, Status};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyString, PyTzInfo};
+use pyo3::{ffi, intern};
 
-use crate::fields::Fields;
+use crate::fields::{Field, Fields, Time};
+use crate::listeners::{Hook, Listeners};
 use crate::operation::Operation;
 
 /// What an info tells of.
@@ -32,6 +37,9 @@ const NEVER: f64 = 253_402_300_800.0;
 pub struct Infos {
     new: Py<PyAny>,
     classes: Vec<Py<PyAny>>,
+    /// Of each class an info that nobody has: blank, so that it keeps nothing of an invocation.
+    spare: [Mutex<Option<Py<Fields>>>; CLASSES.len()],
+    weak: Py<PyAny>,
     kinds: Vec<Py<PyAny>>,
     statuses: Vec<Py<PyAny>>,
     pub succeeded: Py<PyAny>,
@@ -53,22 +61,55 @@ impl Infos {
         let mut infos = Self {
             new: py.get_type::<Fields>().getattr("__new__")?.unbind(),
             classes: CLASSES.iter().map(|name| Ok(plugin.getattr(*name)?.unbind())).collect::<PyResult<_>>()?,
+            spare: Default::default(),
+            weak: py.import("weakref")?.getattr("getweakrefcount")?.unbind(),
             kinds: Kind::ALL.iter().map(|kind| member(&types, kind.as_str())).collect::<PyResult<_>>()?,
             statuses: Status::ALL.iter().map(|status| member(&statuses, status.as_str())).collect::<PyResult<_>>()?,
             succeeded: plugin.getattr("UserFunctionOutcome")?.getattr("SUCCEEDED")?.unbind(),
             error: service.getattr("ErrorObject")?.getattr("from_dict")?.unbind(),
-            blank: Fields::none(py),
+            blank: Fields::default(),
         };
-        infos.blank.is_replayed = PyBool::new(py, false).to_owned().into_any().unbind();
+        infos.blank.is_replayed = Some(PyBool::new(py, false).to_owned().into_any().unbind());
         infos.blank.status = infos.status(py, Status::Started);
         Ok(infos)
     }
 
     /// Makes an info of its fields.
     pub fn make<'py>(&self, py: Python<'py>, class: Class, fields: Fields) -> PyResult<Bound<'py, PyAny>> {
-        let info = self.new.bind(py).call1((&self.classes[class as usize],))?;
-        *info.cast::<Fields>()?.borrow_mut() = fields;
+        self.filled(py, class, fields).map(Bound::into_any)
+    }
+
+    fn filled<'py>(&self, py: Python<'py>, class: Class, fields: Fields) -> PyResult<Bound<'py, Fields>> {
+        let spare = self.spare(class).take();
+        let info = match spare {
+            Some(spare) => spare.into_bound(py),
+            None => self.new.bind(py).call1((&self.classes[class as usize],))?.cast_into()?,
+        };
+        *info.borrow_mut() = fields;
         Ok(info)
+    }
+
+    fn spare(&self, class: Class) -> MutexGuard<'_, Option<Py<Fields>>> {
+        self.spare[class as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a hook's listeners of an info that is made for it.
+    pub fn tell(
+        &self,
+        py: Python<'_>,
+        listeners: &Listeners,
+        hook: Hook,
+        class: Class,
+        fields: Fields,
+    ) -> PyResult<()> {
+        let info = self.filled(py, class, fields)?;
+        listeners.tell(py, hook, info.as_any())?;
+        if is_ours(&info) && self.weak.bind(py).call1((&info,))?.extract::<usize>()? == 0 {
+            drop(mem::take(&mut *info.borrow_mut()));
+            let one_more = self.spare(class).replace(info.unbind());
+            drop(one_more);
+        }
+        Ok(())
     }
 
     /// The fields of an operation that is at work.
@@ -78,7 +119,7 @@ impl Infos {
 
     fn begun(&self, py: Python<'_>, operation: &Operation) -> Fields {
         let (begun, mut fields) = (operation.begun(), self.blank.again(py));
-        let text = |text: &str| PyString::new(py, text).into_any().unbind();
+        let text = |text: &str| Some(PyString::new(py, text).into_any().unbind());
         fields.operation_id = text(begun.place.id.hex().as_str());
         fields.operation_type = self.kind(py, begun.kind());
         fields.sub_type = text(begun.sub_type.as_str());
@@ -111,19 +152,19 @@ impl Infos {
         ];
         for (member, field) in members {
             if let Some(value) = raw.get_item(member)? {
-                *field = value.unbind();
+                *field = some(value);
             }
         }
         if let Some(sub_type) = raw.get_item(intern!(py, "SubType"))?
             && sub_type.is_truthy()?
         {
-            fields.sub_type = sub_type.unbind();
+            fields.sub_type = some(sub_type);
         }
         if let Some(began) = raw.get_item(intern!(py, "StartTimestamp"))? {
-            fields.start_time = moment(&began).unbind();
+            fields.start_time = Time::of(moment(&began));
         }
         if let Some(ended) = raw.get_item(intern!(py, "EndTimestamp"))? {
-            fields.end_time = moment(&ended).unbind();
+            fields.end_time = Time::of(moment(&ended));
         }
         let details = match kind {
             Kind::Step => intern!(py, "StepDetails"),
@@ -143,26 +184,37 @@ impl Infos {
     fn details(&self, fields: &mut Fields, details: &Bound<'_, PyDict>) -> PyResult<()> {
         let py = details.py();
         if let Some(result) = details.get_item(intern!(py, "Result"))? {
-            fields.result = result.unbind();
+            fields.result = some(result);
         }
         if let Some(attempt) = details.get_item(intern!(py, "Attempt"))? {
-            fields.attempt = attempt.unbind();
+            fields.attempt = some(attempt);
         }
         if let Some(error) = details.get_item(intern!(py, "Error"))?
             && !error.is_none()
         {
-            fields.error = self.error.bind(py).call1((error,))?.unbind();
+            fields.error = Some(self.error.bind(py).call1((error,))?.unbind());
         }
         Ok(())
     }
 
-    fn kind(&self, py: Python<'_>, kind: Kind) -> Py<PyAny> {
-        self.kinds.get(kind as usize).map_or_else(|| py.None(), |kind| kind.clone_ref(py))
+    fn kind(&self, py: Python<'_>, kind: Kind) -> Field {
+        self.kinds.get(kind as usize).map(|kind| kind.clone_ref(py))
     }
 
-    fn status(&self, py: Python<'_>, status: Status) -> Py<PyAny> {
-        self.statuses.get(status as usize).map_or_else(|| py.None(), |status| status.clone_ref(py))
+    fn status(&self, py: Python<'_>, status: Status) -> Field {
+        self.statuses.get(status as usize).map(|status| status.clone_ref(py))
     }
+}
+
+/// Whether nobody else has a reference to it.
+#[expect(unsafe_code, reason = "PyO3 has no safe form of this call")]
+fn is_ours(info: &Bound<'_, Fields>) -> bool {
+    // SAFETY: it is an object, and the GIL is held.
+    unsafe { ffi::Py_REFCNT(info.as_ptr()) == 1 }
+}
+
+fn some(value: Bound<'_, PyAny>) -> Field {
+    (!value.is_none()).then(|| value.unbind())
 }
 
 /// A moment as the wire has it, in Unix milliseconds or as a datetime; None for none, or for an odd one.

@@ -9,10 +9,10 @@ use perdure_core::operation::Kind;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyIterator, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyInt, PyIterator, PyList, PyString, PyTuple};
 
 use crate::codes::RUN;
-use crate::fields::Fields;
+use crate::fields::{Field, Fields, Time};
 use crate::followed::Followed;
 use crate::info::{self, Class, Infos};
 use crate::listeners::{Hook, Listeners};
@@ -34,8 +34,13 @@ pub struct Teller {
     /// Whether results are handed on before they are recorded.
     is_optimistic: bool,
     begun: Mutex<Begun>,
-    /// Rung when an answer has come, once somebody waits for it: a lock that is free while it rings.
-    bell: OnceLock<Py<PyAny>>,
+    bell: OnceLock<Bell>,
+}
+
+/// Rung when an answer has come, once somebody waits for it: a lock that is free while it rings, by its methods.
+struct Bell {
+    locked: Py<PyAny>,
+    release: Py<PyAny>,
 }
 
 /// What this invocation has come to that was not recorded before.
@@ -46,8 +51,6 @@ struct Begun {
     fresh: HashSet<OperationId, IdState>,
 }
 
-type Info<'py> = Bound<'py, PyAny>;
-
 impl Teller {
     fn begun(&self) -> MutexGuard<'_, Begun> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,12 +60,12 @@ impl Teller {
         self.listeners.get().has(hook)
     }
 
-    fn tell(&self, hook: Hook, info: &Info<'_>) -> PyResult<()> {
-        self.listeners.get().tell(info.py(), hook, info)
+    fn tell(&self, py: Python<'_>, hook: Hook, class: Class, fields: Fields) -> PyResult<()> {
+        Infos::get(py)?.tell(py, self.listeners.get(), hook, class, fields)
     }
 
-    fn now<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        info::at(py, self.time.bind(py).call0()?.extract()?)
+    fn now(&self, py: Python<'_>) -> PyResult<f64> {
+        self.time.bind(py).call0()?.extract()
     }
 
     /// Tells of an operation that code comes to and that is not simply replayed.
@@ -89,8 +92,8 @@ impl Teller {
         }
         // The start of an invoke is told when the plugins were asked for what goes along with it.
         if (kind != Kind::ChainedInvoke || operation.decision() == RUN) && self.has(Hook::OperationStart) {
-            let infos = Infos::get(py)?;
-            self.tell(Hook::OperationStart, &infos.make(py, Class::Start, infos.at_work(py, operation))?)?;
+            let fields = Infos::get(py)?.at_work(py, operation);
+            self.tell(py, Hook::OperationStart, Class::Start, fields)?;
         }
         Ok(())
     }
@@ -115,9 +118,8 @@ impl Teller {
             return Ok(());
         }
         let Some(raw) = told.take_end(py, id) else { return Ok(()) };
-        let infos = Infos::get(py)?;
-        let fields = infos.recorded_as(&raw, end.kind, end.status)?;
-        this.tell(Hook::OperationEnd, &infos.make(py, Class::End, fields)?)
+        let fields = Infos::get(py)?.recorded_as(&raw, end.kind, end.status)?;
+        this.tell(py, Hook::OperationEnd, Class::End, fields)
     }
 
     fn end_slowly(slf: &Bound<'_, Self>, id: &OperationId, raw: Option<Bound<'_, PyDict>>) -> PyResult<()> {
@@ -126,13 +128,17 @@ impl Teller {
     }
 
     /// Tells of a function that has ended, of what is known of it but the time.
-    fn tell_function_end(&self, py: Python<'_>, known: Fields, outcome: Py<PyAny>, error: Py<PyAny>) -> PyResult<()> {
-        let known = Fields { end_time: self.now(py)?.unbind(), outcome: Some(outcome), error, ..known };
-        self.tell(Hook::FunctionEnd, &Infos::get(py)?.make(py, Class::FunctionEnd, known)?)
+    fn tell_function_end(&self, py: Python<'_>, known: Fields, outcome: Py<PyAny>, error: Field) -> PyResult<()> {
+        let known = Fields { end_time: Time::Noted(self.now(py)?), outcome: Some(outcome), error, ..known };
+        self.tell(py, Hook::FunctionEnd, Class::FunctionEnd, known)
     }
 
     /// Tells of the end of a step, a condition or a context.
-    pub fn outcome(slf: &Bound<'_, Self>, operation: &Bound<'_, Operation>, error: Option<&Info<'_>>) -> PyResult<()> {
+    pub fn outcome(
+        slf: &Bound<'_, Self>,
+        operation: &Bound<'_, Operation>,
+        error: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         if !this.has(Hook::OperationEnd) {
             return Ok(());
@@ -158,7 +164,7 @@ impl Teller {
 
     #[pyo3(name = "now")]
     fn now_told<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.now(py)
+        info::at(py, self.now(py)?)
     }
 
     fn was_begun(&self, operation: &Operation) -> bool {
@@ -193,13 +199,13 @@ impl Teller {
         }
         let Some(bell) = this.bell.get() else {
             let bell = slf.call_method0(intern!(py, "first_heard"))?;
+            let method = |name| bell.getattr(name).map(Bound::unbind);
             // Another thread may have had the first answer at the same time.
-            let _ = this.bell.set(bell.unbind());
+            let _ = this.bell.set(Bell { locked: method("locked")?, release: method("release")? });
             return Ok(());
         };
-        let bell = bell.bind(py);
-        if bell.call_method0(intern!(py, "locked"))?.is_truthy()?
-            && let Err(raised) = bell.call_method0(intern!(py, "release"))
+        if bell.locked.bind(py).call0()?.is_truthy()?
+            && let Err(raised) = bell.release.call0(py)
             && !raised.is_instance_of::<PyRuntimeError>(py)
         {
             return Err(raised); // else another thread has rung it
@@ -207,16 +213,19 @@ impl Teller {
         Ok(())
     }
 
-    #[pyo3(signature = (operation, flow, *, by_default))]
-    fn followed(slf: &Bound<'_, Self>, operation: Py<Operation>, flow: Py<PyIterator>, by_default: bool) -> Followed {
-        let _ = by_default;
+    fn followed(
+        slf: &Bound<'_, Self>,
+        operation: Py<Operation>,
+        flow: Py<PyIterator>,
+        serdes: &Bound<'_, PyAny>,
+    ) -> Followed {
+        let _ = serdes;
         Followed { teller: slf.clone().unbind(), operation, flow }
     }
 
-    #[expect(clippy::unused_self, reason = "a method of Python's")]
-    fn steers(&self) -> bool {
-        false
-    }
+    #[classattr]
+    #[pyo3(name = "steers")]
+    const STEERS: bool = false;
 
     fn watches_operations(&self) -> bool {
         self.has(Hook::OperationEnd)
@@ -234,15 +243,12 @@ impl Teller {
         if !function.is_callable() || !(has_functions || (is_again && this.has(Hook::OperationEnd))) {
             return Ok(function);
         }
-        let is_fresh = this.begun().fresh.remove(&operation.get().begun().place.id);
-        let mut known = Infos::get(py)?.at_work(py, operation.get());
-        if is_fresh {
-            known.attempt = 1_u32.into_pyobject(py)?.into_any().unbind();
-        }
-        known.is_replay_children = Some(PyBool::new(py, is_again).to_owned().into_any().unbind());
-        let teller = slf.clone().unbind();
-        let has_attempts = kind != "context";
-        Ok(Bound::new(py, Function { teller, inner: function.unbind(), known, has_attempts })?.into_any())
+        let attempt = match kind {
+            "context" => this.begun().fresh.remove(&operation.get().begun().place.id).then_some(Attempt::First),
+            _ => Some(Attempt::Given),
+        };
+        let of = Of::Operation { operation: operation.clone().unbind(), attempt, is_again };
+        Ok(Bound::new(py, Function { teller: slf.clone().unbind(), inner: function.unbind(), of })?.into_any())
     }
 
     fn telling<'py>(
@@ -250,8 +256,8 @@ impl Teller {
         known: &Bound<'py, PyDict>,
         function: Py<PyAny>,
     ) -> PyResult<Bound<'py, Function>> {
-        let known = Fields::of(known)?;
-        Bound::new(slf.py(), Function { teller: slf.clone().unbind(), inner: function, known, has_attempts: false })
+        let of = Of::Known(Box::new(Fields::of(known)?));
+        Bound::new(slf.py(), Function { teller: slf.clone().unbind(), inner: function, of })
     }
 
     #[pyo3(signature = (operation, value, *, by_default))]
@@ -276,13 +282,12 @@ impl Teller {
         Self::outcome(slf, operation, Some(error))
     }
 
-    fn end_function(&self, known: &Bound<'_, Fields>, outcome: Py<PyAny>, error: Py<PyAny>) -> PyResult<()> {
+    fn end_function(&self, known: &Bound<'_, Fields>, outcome: Py<PyAny>, error: Field) -> PyResult<()> {
         self.tell_function_end(known.py(), known.borrow().again(known.py()), outcome, error)
     }
 
     fn tell_recorded_end(&self, raw: &Bound<'_, PyDict>) -> PyResult<()> {
-        let (py, infos) = (raw.py(), Infos::get(raw.py())?);
-        self.tell(Hook::OperationEnd, &infos.make(py, Class::End, infos.recorded(raw)?)?)
+        self.tell(raw.py(), Hook::OperationEnd, Class::End, Infos::get(raw.py())?.recorded(raw)?)
     }
 }
 
@@ -291,29 +296,103 @@ impl Teller {
 pub struct Function {
     teller: Py<Teller>,
     inner: Py<PyAny>,
-    known: Fields,
-    has_attempts: bool,
+    of: Of,
+}
+
+/// What a function is of.
+enum Of {
+    Operation {
+        operation: Py<Operation>,
+        attempt: Option<Attempt>,
+        /// Whether it runs for its result alone.
+        is_again: bool,
+    },
+    /// A context of which nothing is recorded, by what is known of it.
+    Known(Box<Fields>),
+}
+
+/// Which attempt a function is.
+enum Attempt {
+    First,
+    /// The one that it is told of by what it is called with.
+    Given,
+}
+
+impl Of {
+    fn fields(&self, given: &Bound<'_, PyTuple>) -> PyResult<Fields> {
+        let py = given.py();
+        let (operation, attempt, is_again) = match self {
+            Self::Operation { operation, attempt, is_again } => (operation.get(), attempt, *is_again),
+            Self::Known(known) => return Ok(known.again(py)),
+        };
+        let mut fields = Infos::get(py)?.at_work(py, operation);
+        fields.is_replay_children = Some(PyBool::new(py, is_again).to_owned().into_any().unbind());
+        let attempt = match attempt {
+            None => return Ok(fields),
+            Some(Attempt::First) => 1_u32.into_pyobject(py)?.into_any(),
+            Some(Attempt::Given) => attempt_of(&given.get_item(given.len() - 1)?)?,
+        };
+        fields.attempt = Some(attempt.unbind());
+        Ok(fields)
+    }
 }
 
 impl Function {
     /// Tells of its beginning; gives what is known of it.
     fn begin(&self, given: &Bound<'_, PyTuple>) -> PyResult<Fields> {
         let (py, teller) = (given.py(), self.teller.get());
-        let mut known = self.known.again(py);
-        known.start_time = teller.now(py)?.unbind();
-        if self.has_attempts {
-            known.attempt = attempt(&given.get_item(given.len() - 1)?)?.unbind();
-        }
+        let mut known = self.of.fields(given)?;
+        known.start_time = Time::Noted(teller.now(py)?);
         if teller.has(Hook::FunctionStart) {
-            let info = Infos::get(py)?.make(py, Class::FunctionStart, known.again(py))?;
-            teller.tell(Hook::FunctionStart, &info)?;
+            teller.tell(py, Hook::FunctionStart, Class::FunctionStart, known.again(py))?;
         }
         Ok(known)
     }
+
+    /// Calls it.
+    pub fn call<'py>(&self, given: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, teller) = (given.py(), self.teller.get());
+        let known = self.begin(given)?;
+        match self.inner.bind(py).call1(given) {
+            Ok(value) => {
+                if teller.has(Hook::FunctionEnd) {
+                    if can_be_awaited(&value)? {
+                        let known = Bound::new(py, known)?;
+                        return self.teller.bind(py).call_method1(intern!(py, "function_gave"), (known, value));
+                    }
+                    let succeeded = Infos::get(py)?.succeeded.clone_ref(py);
+                    teller.tell_function_end(py, known, succeeded, None)?;
+                }
+                Ok(value)
+            }
+            Err(raised) => self.failed(py, known, raised),
+        }
+    }
+
+    #[cold]
+    fn failed<'py>(&self, py: Python<'py>, known: Fields, raised: PyErr) -> PyResult<Bound<'py, PyAny>> {
+        let raised = raised.into_value(py).into_bound(py);
+        if self.teller.get().has(Hook::FunctionEnd) {
+            let known = Bound::new(py, known)?;
+            self.teller.bind(py).call_method1(intern!(py, "function_failed"), (known, &raised))?;
+        }
+        Err(PyErr::from_value(raised.into_any()))
+    }
+}
+
+/// Whether it can be awaited. What functions mostly give cannot, which takes no look at its class.
+fn can_be_awaited(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let is_plain = value.is_none()
+        || value.is_exact_instance_of::<PyDict>()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyList>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyBool>();
+    Ok(!is_plain && value.get_type().hasattr(intern!(value.py(), "__await__"))?)
 }
 
 /// The number of an attempt, which what a step or a check is handed knows.
-fn attempt<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+fn attempt_of<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = context.py();
     // A step's has the operation beside its context, and would look it up there.
     if let Ok(of) = context.getattr(intern!(py, "_of"))
@@ -334,28 +413,6 @@ impl Function {
 
     #[pyo3(signature = (*given))]
     fn __call__<'py>(&self, given: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        let (py, teller) = (given.py(), self.teller.get());
-        let known = self.begin(given)?;
-        match self.inner.bind(py).call1(given) {
-            Ok(value) => {
-                if teller.has(Hook::FunctionEnd) {
-                    if value.get_type().hasattr(intern!(py, "__await__"))? {
-                        let known = Bound::new(py, known)?;
-                        return self.teller.bind(py).call_method1(intern!(py, "function_gave"), (known, value));
-                    }
-                    let succeeded = Infos::get(py)?.succeeded.clone_ref(py);
-                    teller.tell_function_end(py, known, succeeded, py.None())?;
-                }
-                Ok(value)
-            }
-            Err(raised) => {
-                let raised = raised.into_value(py).into_bound(py);
-                if teller.has(Hook::FunctionEnd) {
-                    let known = Bound::new(py, known)?;
-                    self.teller.bind(py).call_method1(intern!(py, "function_failed"), (known, &raised))?;
-                }
-                Err(PyErr::from_value(raised.into_any()))
-            }
-        }
+        self.call(given)
     }
 }

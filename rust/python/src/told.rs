@@ -11,6 +11,7 @@ use perdure_core::operation::{Kind, Status};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
+use smallvec::{SmallVec, smallvec};
 
 use crate::info::{Class, Infos, word};
 
@@ -31,8 +32,10 @@ struct Known {
     operations: Vec<Operation>,
     /// How many operations are known after each part.
     counts: Vec<usize>,
-    /// Which operations each part since the first ones tells of.
-    news: Vec<Vec<usize>>,
+    /// Which operations the parts since the first ones tell of, one part after the other.
+    news: Vec<usize>,
+    /// Where each of these parts ends among them.
+    news_ends: Vec<usize>,
     /// Operations that have ended since, until somebody takes them out, in that order.
     ended: BTreeMap<usize, usize>,
     endings: usize,
@@ -42,7 +45,8 @@ struct Known {
 
 struct Operation {
     id: Py<PyString>,
-    states: Vec<State>,
+    /// Mostly one: a batch tells of a step once it is done.
+    states: SmallVec<[State; 1]>,
     end: End,
 }
 
@@ -103,16 +107,16 @@ fn named<'py>(raw: &Bound<'py, PyAny>, part: usize) -> PyResult<Option<Named<'py
 impl Known {
     /// Notes what a part tells. One that has ended stays so. Gives what was not taken.
     fn take(&mut self, operations: Vec<Named<'_>>, is_news: bool) -> Vec<State> {
-        let (mut news, mut left) = (Vec::new(), Vec::new());
+        let mut left = Vec::new();
         for Named { id, text, state } in operations {
             let next = self.operations.len();
             let place = *self.places.entry(id).or_insert(next);
             if is_news {
-                news.push(place);
+                self.news.push(place);
             }
             let is_end = is_news && state.status.is_terminal();
             if place == next {
-                self.operations.push(Operation { id: text.unbind(), states: vec![state], end: End::None });
+                self.operations.push(Operation { id: text.unbind(), states: smallvec![state], end: End::None });
             } else if self.operations[place].states.last().is_some_and(|last| last.status.is_terminal()) {
                 left.push(state);
                 continue;
@@ -126,10 +130,15 @@ impl Known {
             }
         }
         if is_news {
-            self.news.push(news);
+            self.news_ends.push(self.news.len());
         }
         self.counts.push(self.operations.len());
         left
+    }
+
+    /// How many news so many parts since the first ones tell.
+    fn news_of(&self, parts: usize) -> usize {
+        parts.checked_sub(1).map_or(0, |last| self.news_ends.get(last).copied().unwrap_or(self.news.len()))
     }
 
     fn find(&self, id: &OperationId) -> Option<&Operation> {
@@ -192,6 +201,7 @@ impl Told {
             operations: Vec::new(),
             counts: vec![0],
             news: Vec::new(),
+            news_ends: Vec::new(),
             ended: BTreeMap::new(),
             endings: 0,
             unread: 0,
@@ -271,9 +281,9 @@ impl Told {
     fn changed<'py>(&self, py: Python<'py>, since: usize, parts: usize) -> PyResult<Bound<'py, PyDict>> {
         let changed: Vec<_> = {
             let known = self.lock();
-            let first = since.saturating_sub(self.at_first);
-            let places = known.news.iter().take(parts - self.at_first).skip(first).flatten();
-            let operations = places.map(|place| &known.operations[*place]);
+            let of = |parts: usize| known.news_of(parts.saturating_sub(self.at_first));
+            let places = known.news.get(of(since)..of(parts)).unwrap_or_default();
+            let operations = places.iter().map(|place| &known.operations[*place]);
             let status = |operation: &Operation, parts| operation.at(parts).map(|state| state.status);
             operations
                 .filter(|operation| status(operation, since) != status(operation, parts))

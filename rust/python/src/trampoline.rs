@@ -19,6 +19,7 @@ use crate::followed::Followed;
 use crate::line::{Caller, Stood};
 use crate::operation::{Need, Operation};
 use crate::shared::Shared;
+use crate::teller::Function;
 
 const TOO_DEEP: &str = "maximum recursion depth exceeded: operations are at work inside of one another without end";
 
@@ -131,7 +132,12 @@ impl<'py> Trampoline<'_, 'py> {
         if let Ok(request) = request.cast_exact::<PyTuple>() {
             // What is queued now is to leave, though the function may take long.
             self.let_nothing_lie()?;
-            return request.get_item(0)?.call1(request.get_item(1)?.cast::<PyTuple>()?);
+            let (function, given) = (request.get_item(0)?, request.get_item(1)?);
+            let given = given.cast::<PyTuple>()?;
+            return match function.cast_exact::<Function>() {
+                Ok(function) => function.get().call(given),
+                Err(_) => function.call1(given),
+            };
         }
         match request.cast_exact::<PyInt>()?.extract()? {
             // Nobody waits for what is queued, and nobody knows what the code does next.

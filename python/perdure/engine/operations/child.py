@@ -56,7 +56,7 @@ def run(
         return _run(context, operation, func, serdes, summary_generator, branch, error_class)
     func = hooks.function("context", operation, func)
     flow = _run(context, operation, func, serdes, summary_generator, branch, error_class)
-    return hooks.followed(operation, flow, by_default=serdes is None)
+    return hooks.followed(operation, flow, serdes)
 
 
 def _run(

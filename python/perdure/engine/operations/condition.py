@@ -43,10 +43,10 @@ def run(
     if hooks is None:
         return _run(context, operation, check, wait_strategy, initial_state, serdes)
     check = hooks.function("condition", operation, check)
-    if hooks.steers():
+    if hooks.steers:
         wait_strategy = hooks.steered(operation, wait_strategy)
     flow = _run(context, operation, check, wait_strategy, initial_state, serdes)
-    return hooks.followed(operation, flow, by_default=serdes is None)
+    return hooks.followed(operation, flow, serdes)
 
 
 def _run(

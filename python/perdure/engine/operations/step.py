@@ -155,11 +155,11 @@ def run(
     if hooks is None:
         return _run(context, operation, func, retry_strategy, serdes)
     func = hooks.function("step", operation, func)
-    if hooks.steers():
+    if hooks.steers:
         retry_strategy = retry_strategy or context.invocation.default_retry_strategy()
         retry_strategy = hooks.steered(operation, retry_strategy)
     flow = _run(context, operation, func, retry_strategy, serdes)
-    return hooks.followed(operation, flow, by_default=serdes is None)
+    return hooks.followed(operation, flow, serdes)
 
 
 def _run(  # noqa: C901, PLR0912  an attempt in one frame: a step pays for each
