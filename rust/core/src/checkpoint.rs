@@ -352,7 +352,16 @@ impl<P: Payload, W> Queue<P, W> {
                 batch.push(next.update);
             }
         }
+        self.give_back_room();
         batch
+    }
+
+    /// Gives back the memory of a wide batch's updates that have left, in ever smaller parts.
+    fn give_back_room(&mut self) {
+        let (capacity, len) = (self.pending.capacity(), self.pending.len());
+        if capacity > 4 * MAX_UPDATES && len <= capacity / 2 {
+            self.pending.shrink_to_fit();
+        }
     }
 
     /// Ends the leader's turn: its batch is durable, and `token` goes with the next call. Gives the batch.

@@ -54,7 +54,16 @@ pub enum Options<P> {
     Step { delay_seconds: u32 },
     Wait { seconds: u32 },
     Callback { timeout_seconds: u32, heartbeat_seconds: u32 },
-    Invoke { function: P, tenant: Option<P>, trace: Option<P> },
+    /// Apart, since it is seldom, and larger than all else together.
+    Invoke(Box<Invoke<P>>),
+}
+
+/// Whom an invoke calls, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoke<P> {
+    pub function: P,
+    pub tenant: Option<P>,
+    pub trace: Option<P>,
 }
 
 /// One thing to tell the service.
@@ -255,7 +264,7 @@ impl<P> Options<P> {
             Self::Step { .. } => "StepOptions",
             Self::Wait { .. } => "WaitOptions",
             Self::Callback { .. } => "CallbackOptions",
-            Self::Invoke { .. } => "ChainedInvokeOptions",
+            Self::Invoke(_) => "ChainedInvokeOptions",
         })
     }
 
@@ -272,7 +281,8 @@ impl<P> Options<P> {
                 object.member("TimeoutSeconds").number(*timeout_seconds);
                 object.member("HeartbeatTimeoutSeconds").number(*heartbeat_seconds);
             }
-            Self::Invoke { function, tenant, trace } => {
+            Self::Invoke(invoke) => {
+                let Invoke { function, tenant, trace } = &**invoke;
                 object.member("FunctionName").payload(function);
                 for (key, value) in [("TenantId", tenant), ("XAmznTraceId", trace)] {
                     if let Some(value) = value {
@@ -293,11 +303,11 @@ impl<P> Options<P> {
             &Self::Callback { timeout_seconds, heartbeat_seconds } => {
                 Options::Callback { timeout_seconds, heartbeat_seconds }
             }
-            Self::Invoke { function, tenant, trace } => Options::Invoke {
-                function: map(function),
-                tenant: tenant.as_ref().map(&mut map),
-                trace: trace.as_ref().map(&mut map),
-            },
+            Self::Invoke(invoke) => Options::Invoke(Box::new(Invoke {
+                function: map(&invoke.function),
+                tenant: invoke.tenant.as_ref().map(&mut map),
+                trace: invoke.trace.as_ref().map(&mut map),
+            })),
         }
     }
 }
@@ -366,7 +376,8 @@ mod tests {
     fn it_is_written_as_json_and_its_size_is_known_before() {
         let id = OperationId::at(None, 1).to_string();
         let head = format!(r#"{{"Id": "{id}", "Type": "STEP", "Action": "START", "SubType": "Step""#);
-        let invoke = Options::Invoke { function: "f".to_owned(), tenant: Some("t".to_owned()), trace: None };
+        let (function, tenant) = ("f".to_owned(), Some("t".to_owned()));
+        let invoke = Options::Invoke(Box::new(Invoke { function, tenant, trace: None }));
         for (options, tail) in [
             (Options::None, String::new()),
             (Options::Context { replay_children: true }, r#", "ContextOptions": {"ReplayChildren": true}"#.to_owned()),

@@ -3,7 +3,7 @@
 use perdure_core::details::Details;
 use perdure_core::id::OperationId;
 use perdure_core::operation::{Kind, Millis, Operation, Status, SubType};
-use perdure_core::update::{Options, Update};
+use perdure_core::update::{Invoke, Options, Update};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -142,7 +142,8 @@ pub fn update<'py>(py: Python<'py>, update: &Update<Text>) -> PyResult<Bound<'py
             options.set_item(intern!(py, "HeartbeatTimeoutSeconds"), heartbeat_seconds)?;
             intern!(py, "CallbackOptions")
         }
-        Options::Invoke { function, tenant, trace } => {
+        Options::Invoke(invoke) => {
+            let Invoke { function, tenant, trace } = &**invoke;
             options.set_item(intern!(py, "FunctionName"), function.object(py)?)?;
             for (key, value) in [(intern!(py, "TenantId"), tenant), (intern!(py, "XAmznTraceId"), trace)] {
                 value.as_ref().map_or(Ok(()), |value| options.set_item(key, value.object(py)?))?;

@@ -11,7 +11,7 @@ use perdure_core::custody::Spot;
 use perdure_core::decision::Decision;
 use perdure_core::operation::{Millis, Status};
 use perdure_core::scope::ScopeId;
-use perdure_core::update::{Action, Options};
+use perdure_core::update::{Action, Invoke, Options};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -42,14 +42,14 @@ pub struct Operation {
     #[pyo3(get)]
     until: Option<Millis>,
     status: Option<Status>,
-    payload: Option<Value>,
-    error: Option<Value>,
+    /// The recorded payload; or of what has failed, the error.
+    recorded: Option<Value>,
     /// The number of its functions at work; 0 if they are not.
     at_work: AtomicU64,
     /// Its context, once that is open.
     inner: OnceLock<ScopeId>,
     /// What plugins are told of it, once they are told anything.
-    fields: OnceLock<Fields>,
+    fields: OnceLock<Box<Fields>>,
     mark: Mark,
 }
 
@@ -81,20 +81,19 @@ impl Operation {
             starts: decision.starts(),
             until: None,
             status: None,
-            payload: None,
-            error: None,
+            recorded: None,
             at_work: AtomicU64::new(0),
             inner: OnceLock::new(),
             fields: OnceLock::new(),
             mark: Mark::default(),
         };
         match decision {
-            Decision::Value(value) => (operation.decision, operation.payload) = (RECORDED, object(value)),
+            Decision::Value(value) => (operation.decision, operation.recorded) = (RECORDED, object(value)),
             Decision::Failure { status, error } => {
-                (operation.decision, operation.status, operation.error) = (FAILED, Some(status), object(error));
+                (operation.decision, operation.status, operation.recorded) = (FAILED, Some(status), object(error));
             }
             Decision::Run(run) => {
-                (operation.attempt, operation.payload, operation.write) = (run.attempt, object(run.state), run.write);
+                (operation.attempt, operation.recorded, operation.write) = (run.attempt, object(run.state), run.write);
             }
             Decision::Start => operation.decision = START,
             Decision::Interrupted { attempt } => (operation.decision, operation.attempt) = (INTERRUPTED, attempt),
@@ -113,7 +112,7 @@ impl Operation {
             return fields;
         }
         // Not by `get_or_init`: no Python object may be made while others wait for it.
-        let fields = make();
+        let fields = Box::new(make());
         self.fields.get_or_init(|| fields)
     }
 
@@ -134,6 +133,12 @@ impl Operation {
     pub fn spot(&self, shared: &Arc<Shared>) -> Option<Spot> {
         let number = self.at_work.load(Ordering::Relaxed);
         Arc::ptr_eq(&self.shared, shared).then_some(Spot::Beside(self.begun.place.scope, number))
+    }
+
+    /// What is recorded of it, if that is what it has failed of, or if not.
+    fn recorded<'py>(&self, py: Python<'py>, has_failed: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let recorded = self.recorded.as_ref().filter(|_| (self.decision == FAILED) == has_failed);
+        recorded.map(|value| value.object(py)).transpose()
     }
 
     /// What there must be before it can go on.
@@ -218,12 +223,12 @@ impl Operation {
 
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.payload.as_ref().map(|payload| payload.object(py)).transpose()
+        self.recorded(py, false)
     }
 
     #[getter]
     fn error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.error.as_ref().map(|error| error.object(py)).transpose()
+        self.recorded(py, true)
     }
 
     #[getter]
@@ -324,7 +329,7 @@ impl Operation {
         trace: Option<&Bound<'_, PyString>>,
     ) -> Result<u64, Error> {
         let (tenant, trace) = (tenant.map(Text::outgoing), trace.map(Text::outgoing));
-        let options = Options::Invoke { function: Text::outgoing(function), tenant, trace };
+        let options = Options::Invoke(Box::new(Invoke { function: Text::outgoing(function), tenant, trace }));
         self.update(Action::Start, payload, None, options)
     }
 
