@@ -59,6 +59,7 @@ __all__ = [
     "YIELD",
     "Answer",
     "Batch",
+    "Drive",
     "Errand",
     "Execution",
     "Listeners",
@@ -403,6 +404,38 @@ class Execution:
             NonDeterministicExecutionError: If it has not come to an operation that is not over.
 
         """
+
+@disjoint_base
+class Drive:
+    """Runs the flow of an operation where it is awaited, by one; passes for a coroutine.
+
+    A class derived from it has three methods. ``call(function, args)`` gives an iterator that calls a function which is
+    no context's, and awaits what comes of it. ``cut(at, is_again, cancelled)`` says what becomes of the flow when its
+    task is cancelled: the error to raise in it, or None to close it. ``ended(result, error)`` is told what came of it,
+    and says whether an error need be raised by nobody.
+
+    Args:
+        conductor: Leads the tasks of the invocation: `perdure.aio.conductor.Conductor`.
+        flow: What to run.
+        *_rest: For those who derive from it.
+
+    """
+
+    def __new__(cls, conductor: Any, flow: Generator[Any, Any, Any], *_rest: Any) -> Self: ...
+    @property
+    def conductor(self) -> Any:
+        """Who leads its task."""
+
+    @property
+    def cr_await(self) -> Any:
+        """What it awaits; None while it does not."""
+
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, error: object, *_rest: object) -> Any: ...
+    def close(self) -> None: ...
 
 @final
 class Ready(Generic[_T]):

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import importlib.util
+import re
 import socket
 import sys
 import threading
@@ -167,6 +168,21 @@ def test_a_future_that_never_comes_is_ended_by_the_deadline(
     assert durable(event(), LambdaContext(1.0)) == PENDING
     assert "the invocation's time is up" in caplog.text
     assert "test_rest.py" in caplog.text
+
+
+def test_where_a_branch_waits_is_told_however_deep_it_stands(caplog: pytest.LogCaptureFixture) -> None:
+    async def waits_in_vain(_event: Any, context: AsyncDurableContext) -> None:
+        async def branch(inner: AsyncDurableContext) -> None:
+            await inner.run_in_child_context(deep_inside)
+
+        async def deep_inside(_inner: AsyncDurableContext) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        await context.parallel([branch, lambda inner: inner.wait(60)])
+
+    durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder())
+    assert durable(event(), LambdaContext(1.0)) == PENDING
+    assert re.search(r"test_rest\.py:\d+ in deep_inside \(the world\)", caplog.text)
 
 
 @pytest.mark.parametrize("kind", LOOPS)

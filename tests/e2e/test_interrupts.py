@@ -202,7 +202,7 @@ RUN = BranchThreads
 FLOWS = [driver.run, step.run]
 """Whoever drives an operation, and what is driven."""
 
-SELDOM = [RUN._raise_fatal, RUN._give_up, RUN.raised, RUN.suspended, wait.run]
+SELDOM = [RUN._raise_fatal, RUN._give_up, RUN.raised, RUN.suspended, wait._Wait.send]
 """Only come to where something has gone wrong before; or gone on with only where something ends meanwhile."""
 
 TIMES = (1, 2)
@@ -242,7 +242,7 @@ BATCH_CASES = [
     ),
     *(("due timer", function) for function in [RUN._catch_up, RUN._run_branch]),
     *(("timers", function) for function in [Invocation.end, Checkpointer.close, RUN.raised, RUN.suspended]),
-    *(("timers", function) for function in [driver.run, wait.run]),
+    *(("timers", function) for function in [driver.run, wait._Wait.send]),
     *(("nested", function) for function in [*FLOWS, child.run]),
 ]
 

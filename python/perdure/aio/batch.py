@@ -11,13 +11,12 @@ all have been tried and the policy has judged.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import PASS, RUN_BRANCH, STARTED, WAIT, Operation
-from perdure.aio.job import Held, Job
+from perdure.aio.job import Course, Drive, Held, Job
 from perdure.aio.loop import InnerFuture
 from perdure.engine.flows import itself
 from perdure.engine.operations.batch import Branches
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from perdure.aio.conductor import Conductor
+    from perdure.engine.flows import Flow
 
 
 class _Bell:
@@ -106,31 +106,34 @@ class BranchTasks(Branches):
         conductor = self._conductor
         self._at_work[index] = None
         try:
-            job = self._job(index)
+            is_over, found = self._come(index)
         except BaseException as error:  # noqa: BLE001  reported
-            self._end(index, None, error)
+            self.ended(index, None, error)
             return
-        if not isinstance(job, Job):
-            self._end(index, job, None)
-            return
-        job.on_end = partial(self._end, index)
-        self._at_work[index] = conductor.loop.create_task(_run(job), context=self.variables.copy())
+        if is_over:
+            self.ended(index, found, None)
+        else:
+            branch = _Branch(conductor, found, self, index)
+            task = conductor.loop.create_task(branch, context=self.variables.copy())
+            if index in self._at_work:  # an eager one may have ended
+                self._at_work[index] = task
 
-    def _job(self, index: int) -> Any:
-        """Give what there is to do for a branch; or what is recorded of it."""
+    def _come(self, index: int) -> tuple[bool, Any]:
+        """Come to a branch: tell whether it is over, and give what is recorded of it, or its flow."""
         if self.plan.options.flat:
-            return Job(self._conductor, self.flat(index, partial(self._gate, index) if self.is_tried else None))
+            return False, self.flat(index, partial(self._gate, index) if self.is_tried else None)
         found = self.schedule.come(index)
-        return Job(self._conductor, self.nested(index, found)) if type(found) is Operation else found
+        return (False, self.nested(index, found)) if type(found) is Operation else (True, found)
 
     def branch(self, index: int) -> Any:
         """Run a branch again, for the result of a batch that is over."""
-        job = self._job(index)
-        if isinstance(job, Job):
-            return _in_task(self._conductor, job, self.variables.copy())
-        return job
+        is_over, found = self._come(index)
+        if is_over:
+            return found
+        return _in_task(self._conductor, Course(self._conductor, found), self.variables.copy())
 
-    def _end(self, index: int, result: Any, error: BaseException | None) -> None:
+    def ended(self, index: int, result: Any, error: BaseException | None) -> None:
+        """Hear of the end of a branch."""
         self._at_work.pop(index, None)
         self._held.pop(index, None)
         if self._conductor.is_over:
@@ -176,7 +179,7 @@ class BranchTasks(Branches):
                 passed.set_result(call())
 
         self._held.setdefault(index, deque()).append(let_pass)
-        job = Job(self._conductor, _once_passed(passed))
+        job = Job(Course(self._conductor, _once_passed(passed)))
         job.note_place()
         self._conductor.born(job)
         return job
@@ -214,11 +217,22 @@ def _once_passed(passed: Any) -> Generator[Any, Any, Any]:
     return (yield itself, (found,))
 
 
-async def _run(job: Job) -> None:
-    """Run a branch, of whose end it tells itself."""
-    with contextlib.suppress(Exception, OrphanedChildException):
-        await job
+class _Branch(Drive):
+    """A branch at work."""
+
+    __slots__ = ("_batch", "_index")
+
+    def __init__(self, conductor: Conductor, flow: Flow[Any], batch: BranchTasks, index: int) -> None:  # noqa: ARG002
+        self._batch = batch
+        self._index = index
+
+    def ended(self, result: Any, error: BaseException | None) -> bool:
+        """Have its batch know."""
+        if isinstance(error, GeneratorExit):
+            return False
+        self._batch.ended(self._index, result, error)
+        return isinstance(error, (Exception, OrphanedChildException))
 
 
-async def _in_task(conductor: Conductor, job: Job, variables: Any) -> Any:
-    return await conductor.loop.create_task(job, context=variables)
+async def _in_task(conductor: Conductor, branch: Course, variables: Any) -> Any:
+    return await conductor.loop.create_task(branch, context=variables)

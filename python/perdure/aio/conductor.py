@@ -58,20 +58,25 @@ _MOST_THROWS = 100
 """How many awaits of one task are refused when it is unwound."""
 
 
-class Job(Protocol):
+class Course(Protocol):
     """An operation with something to do, as who leads sees it."""
-
-    variables: Any
-    scope: Scope | None
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether somebody has awaited it."""
-        ...
 
     @property
     def is_done(self) -> bool:
         """Whether it has ended."""
+        ...
+
+
+class Job(Protocol):
+    """The same, as its caller has it."""
+
+    variables: Any
+    course: Any
+    task: asyncio.Task[Any] | None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether somebody has awaited it."""
         ...
 
     async def by_itself(self) -> None:
@@ -110,22 +115,45 @@ class Block(Protocol):
         """Cancel the block."""
 
 
-class Parked:
-    """An operation that cannot go on before a moment, or before there is news."""
+class Parked(InnerFuture):
+    """An operation that cannot go on before a moment, or before there is news; it is done when it may be able to."""
 
-    __slots__ = ("again_at", "future", "operation", "pause", "scope", "until")
+    __slots__ = ("_again_at", "operation", "pause", "scope")
 
-    def __init__(self, operation: Operation, future: asyncio.Future[Any], scope: Scope | None) -> None:
+    def __init__(self, operation: Operation, pause: float, scope: Scope | None, loop: Any) -> None:
+        super().__init__(loop=loop)
         self.operation = operation
-        self.future = future
+        self.pause = pause
         self.scope = scope
-        self.until = operation.until
-        self.again_at = 0 if self.until is None else self.until
-        self.pause = FIRST_PAUSE
+        self._again_at: int | None = None
+
+    @property
+    def until(self) -> int | None:
+        """The moment, if that is known."""
+        return self.operation.until
+
+    @property
+    def again_at(self) -> int:
+        """When it is looked at again: at that moment, or later if there was no news then."""
+        return self._again_at or self.operation.until or 0
+
+    @again_at.setter
+    def again_at(self, moment: int) -> None:
+        self._again_at = moment
 
     def is_wanted(self) -> bool:
         """Whether it is in no context that has ended, or was left behind: then nothing comes of it any more."""
         return self.scope is None or self.scope.is_alive()
+
+
+class Due(InnerFuture):
+    """An update that is to become durable: its result is the error of the call that has failed instead, if one has."""
+
+    __slots__ = ("ticket",)
+
+    def __init__(self, ticket: int, loop: Any) -> None:
+        super().__init__(loop=loop)
+        self.ticket = ticket
 
 
 def _guarded(method: Callable[..., None]) -> Any:
@@ -203,12 +231,13 @@ class Conductor:
         self._new: list[Job] = []
         self._older: list[Job] = []
         # Those that run for themselves, since nobody awaited them in time.
-        self.unawaited: dict[Job, asyncio.Task[Any] | None] = {}
+        self.unawaited: dict[Course, Job] = {}
         # Tasks of the invocation, in the order in which they were made; ended ones are dropped in time.
         self.tasks: list[asyncio.Task[Any]] = []
+        # Of each its context, where it does not tell that itself.
         self._contexts: dict[asyncio.Task[Any], Context] = {}
         # Who waits until an update is durable.
-        self._waiting: list[tuple[int, asyncio.Future[Any]]] = []
+        self._waiting: list[Due] = []
         # Functions of the user's that wait for a thread.
         self._queued: list[Callable[[], None]] = []
         self.timers: dict[int, Any] = {}
@@ -254,9 +283,8 @@ class Conductor:
 
     def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
         """Make a task, and hear of it."""
-        context = options.get("context")
-        if context is None:
-            context = options["context"] = copy_context()
+        if _TELLS_NO_CONTEXT and options.get("context") is None:
+            options["context"] = copy_context()
         tasks = self._open_tasks()
         if self.beginnings is None:
             self.beginnings = Beginnings()
@@ -265,7 +293,8 @@ class Conductor:
             self._note_failure(task)
         else:
             tasks.append(task)
-            self._contexts[task] = context
+            if _TELLS_NO_CONTEXT:
+                self._contexts[task] = options["context"]
             if len(tasks) & 1023 == 0:
                 self._drop_ended()
         return task
@@ -275,7 +304,8 @@ class Conductor:
         tasks = self.tasks
         while tasks and tasks[-1].done():
             ended = tasks.pop()
-            self._contexts.pop(ended, None)
+            if _TELLS_NO_CONTEXT:
+                self._contexts.pop(ended, None)
             if ended.cancelled():
                 self._note_cut((ended,))
             else:
@@ -287,7 +317,8 @@ class Conductor:
         for task in self.tasks:
             self._note_failure(task)
         self.tasks = [task for task in self.tasks if not task.done()]
-        self._contexts = {task: self._contexts[task] for task in self.tasks}
+        if _TELLS_NO_CONTEXT:
+            self._contexts = {task: self._contexts[task] for task in self.tasks}
 
     def _note_failure(self, task: asyncio.Task[Any]) -> None:
         """Take down a task that has failed, and that nobody has asked yet what it came to."""
@@ -366,10 +397,8 @@ class Conductor:
             self.loop.call_soon(self._pass_turn)
         for job in older:
             if not job.is_begun and not self.is_over:
-                self.unawaited[job] = None
-                task = self.loop.create_task(job.by_itself(), context=job.variables)
-                if job in self.unawaited:
-                    self.unawaited[job] = task
+                self.unawaited[job.course] = job
+                job.task = self.loop.create_task(job.by_itself(), context=job.variables)
 
     def is_alone(self) -> bool:
         """Whether nothing else could go on while this thread waits. Where it is not known, nothing else is assumed."""
@@ -385,48 +414,53 @@ class Conductor:
                     return False
         return True
 
-    def carry_out(self, scope: Scope) -> Generator[Any, None, None]:
-        """Return once what was called in a context, and awaited by nobody, has ended: the context ends after it."""
-        for job in [*self.unawaited, *self._older, *self._new]:
-            if job.scope is scope and not job.is_done and (job in self.unawaited or not job.is_begun):
+    def carry_out(self, scope: Scope) -> Generator[Any, None, None] | None:
+        """Give what waits for what was called in a context and nobody awaits: the context ends after it. Else None."""
+        called = [*self.unawaited.values(), *self._older, *self._new]
+        return self._carried_out(scope, called) if called else None
+
+    def _carried_out(self, scope: Scope, called: list[Job]) -> Generator[Any, None, None]:
+        for job in called:
+            course = job.course
+            if course.scope is scope and not course.is_done and (course in self.unawaited or not course.is_begun):
                 yield from job.carried_out()
 
     # ---- what is to become durable
 
-    def durable(self, ticket: int) -> Generator[Any, None, None]:
-        """Return once an update is durable; also when the awaiting task is cancelled, of which it then tells."""
+    def durable(self, ticket: int) -> Generator[Any, None, None] | Due | None:
+        """Have an update become durable; give what is to be awaited for that.
+
+        What is given is awaited to its end: a `Due` by `still`, where the task that awaits it is cancelled. Where
+        nothing else could go on meanwhile, it is waited for here, and nothing need be awaited.
+        """
         if self.is_alone():
             try:
                 self.core.wait(ticket, self.checkpoints)
             except BaseException as ended:
                 if not is_end(ended):
                     raise
-                yield from self.stop(ended)
-            return
-        cancelled: CancelledError | None = None
-        if not self.core.is_durable(ticket):
-            future: asyncio.Future[Any] = InnerFuture(loop=self.loop)
-            self._waiting.append((ticket, future))
-            self._pump_soon()
-            while not future.done():
-                try:
-                    yield from future
-                except CancelledError as error:
-                    cancelled, future = error, self._another(future, ticket)
-            failure = future.result()
-            if failure is not None:
-                raise failure
-        if cancelled is not None:
-            raise cancelled
+                return self.stop(ended)
+            return None
+        return None if self.core.is_durable(ticket) else self._due(ticket)
 
-    def _another(self, cancelled: asyncio.Future[Any], ticket: int) -> asyncio.Future[Any]:
-        """Give what to wait for in the place of a future that a task's cancellation has cancelled."""
-        future = InnerFuture(loop=self.loop)
-        self._waiting = [(other, future if known is cancelled else known) for other, known in self._waiting]
-        if all(known is not future for _, known in self._waiting):
-            self._waiting.append((ticket, future))
-            self._pump_soon()
-        return future
+    def _due(self, ticket: int) -> Due:
+        due = Due(ticket, self.loop)
+        self._waiting.append(due)
+        self._pump_soon()
+        return due
+
+    def still(self, due: Due, cancelled: CancelledError) -> Generator[Any, None, None]:
+        """Wait on for what is to become durable, since it is on its way; only then tell of the cancellation."""
+        while not self.core.is_durable(due.ticket):
+            due = self._due(due.ticket)
+            try:
+                failure = yield from due
+            except CancelledError as error:
+                cancelled = error
+            else:
+                if failure is not None:
+                    raise failure
+        raise cancelled
 
     def news(self, since: float) -> None:
         """Have the service asked what has changed since a moment."""
@@ -447,7 +481,7 @@ class Conductor:
             return
         call: Callable[[], None]
         if self._waiting:
-            call = partial(self.core.wait, min(ticket for ticket, _ in self._waiting), self.checkpoints)
+            call = partial(self.core.wait, min(due.ticket for due in self._waiting), self.checkpoints)
         elif self._news_wanted is not None:
             call = partial(self.checkpoints.ask_for_news, self._news_wanted)
         else:
@@ -472,15 +506,15 @@ class Conductor:
             return
         waiting, self._waiting = self._waiting, []
         is_durable = self.core.is_durable
-        for ticket, future in waiting:
-            if future.done():
+        for due in waiting:
+            if due.done():
                 continue
             if error is not None:
-                future.set_result(error)
-            elif is_durable(ticket):
-                future.set_result(None)
+                due.set_result(error)
+            elif is_durable(due.ticket):
+                due.set_result(None)
             else:
-                self._waiting.append((ticket, future))
+                self._waiting.append(due)
         if self._news_wanted is not None and (error is not None or not self._waiting):
             self._news_wanted = None
         self._look_at_parked()
@@ -492,9 +526,18 @@ class Conductor:
     # ---- what is parked
 
     def park(self, operation: Operation, pause: float, scope: Scope | None) -> Parked:
-        """Note an operation that cannot go on; its future is resolved when it may be able to."""
-        parked = Parked(operation, InnerFuture(loop=self.loop), scope)
-        parked.pause = pause
+        """Note an operation that cannot go on.
+
+        Args:
+            operation: Which.
+            pause: Until it is asked about again, should the service's clock be behind; 0 at first.
+            scope: Of its context, if that matters.
+
+        Returns:
+            What is done when it may be able to.
+
+        """
+        parked = Parked(operation, pause or FIRST_PAUSE, scope, self.loop)
         if pause > FIRST_PAUSE:
             parked.again_at = round((self.invocation.clock.time() + pause) * 1000)
         self.parked[parked] = None
@@ -519,8 +562,8 @@ class Conductor:
     def wake(self, parked: Parked) -> None:
         """Have go on what was parked."""
         self.parked.pop(parked, None)
-        if not parked.future.done():
-            parked.future.set_result(None)
+        if not parked.done():
+            parked.set_result(None)
 
     def waits_for_time(self) -> None:
         """Have what is parked go on when it is due, since something else is at work."""
@@ -620,9 +663,8 @@ class Conductor:
             if first.done():
                 self._handler_ended(first)
             else:
-                if first not in self._contexts:
+                if first not in self.tasks:
                     self.tasks.insert(0, first)
-                    self._contexts[first] = variables
                 first.add_done_callback(self._handler_ended)
             if not self._has_ended:
                 ended = self._ended = asyncio.Future(loop=loop)
@@ -723,9 +765,13 @@ class Conductor:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
-    def stop(self, error: BaseException) -> Generator[Any, None, Any]:
-        """End the invocation by an error that no user code may see: who waits for this never goes on."""
-        self.halt(error)
+    def stop(self, error: BaseException | None) -> Generator[Any, None, Any]:
+        """End the invocation by an error that no user code sees; who awaits this never goes on.
+
+        Without an error it has ended.
+        """
+        if error is not None:
+            self.halt(error)
         while True:
             yield from InnerFuture(loop=self.loop)
 
@@ -773,7 +819,7 @@ class Conductor:
     @property
     def runs_unawaited(self) -> bool:
         """Whether operations that nobody awaits may still go on by themselves: there are more than are parked."""
-        return sum(not job.is_done for job in self.unawaited) > len(self.parked)
+        return sum(not course.is_done for course in self.unawaited) > len(self.parked)
 
     # ---- the end
 
@@ -783,7 +829,7 @@ class Conductor:
             return
         self.is_over = True
         loop = self.loop
-        for job in self.unawaited:
+        for job in self.unawaited.values():
             job.report()
         for timer in (self._deadline, self._alarm):
             if timer is not None:
@@ -827,7 +873,7 @@ class Conductor:
         task.add_done_callback(_forget)  # should what it awaited come after all, in a later run of the loop
         task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
         coroutine: Any = task.get_coro()
-        context = self._contexts.get(task) or copy_context()
+        context = self._contexts.get(task) or _context_of(task) or copy_context()
         for _ in range(_MOST_THROWS):
             try:
                 context.run(coroutine.throw, GeneratorExit)
@@ -893,6 +939,15 @@ def _warn_of_order(function: str, frame: FrameType, futures: Iterable[Any]) -> N
             function,
             *place,
         )
+
+
+_TELLS_NO_CONTEXT = sys.version_info < (3, 12)
+"""Whether tasks do not tell in which context they run."""
+
+
+def _context_of(task: asyncio.Task[Any]) -> Context | None:
+    get_context: Callable[[], Context] | None = getattr(task, "get_context", None)
+    return None if get_context is None else get_context()
 
 
 def _is_of_operation(future: Any) -> bool:

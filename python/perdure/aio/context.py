@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import Operation, Ready, typed_of
 from perdure.aio.conductor import is_end
-from perdure.aio.job import Awaitable, Failed, Held, Job
+from perdure.aio.job import Awaitable, Course, Failed, Held, Job
 from perdure.context import DurableContext, members_of, seconds_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
@@ -133,7 +133,7 @@ class AsyncDurableContext(DurableContext):
 
     def drive(self, flow: Flow[Any]) -> Job:  # type: ignore[override]
         """Make something to await of a flow. Used by the operations."""
-        job = Job(self.conductor, flow, self.scope)
+        job = Job(Course(self.conductor, flow, self.scope))
         job.note_place()
         self.conductor.born(job)
         return job
@@ -503,5 +503,5 @@ _step_with_options = awaited(DurableContext.step)
 def _step_in(in_thread: bool | None, *given: Any, **options: Any) -> Any:
     found = _step_with_options(*given, **options)
     if in_thread is not None and type(found) is Job:
-        found.in_thread = in_thread
+        found.course.in_thread = in_thread
     return found

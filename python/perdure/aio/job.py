@@ -12,16 +12,17 @@ from asyncio import CancelledError
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
-from perdure._core import PENDING, START, Operation
+from perdure import _core
+from perdure._core import Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
-from perdure.aio.conductor import CONTROL, FIRST_PAUSE, LEFT
+from perdure.aio.conductor import LEFT
 from perdure.aio.loop import InnerFuture
 from perdure.exceptions import OrphanedChildException, StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
-    from asyncio import Future
+    from asyncio import Future, Task
     from collections.abc import Callable, Generator
 
     from perdure._core import Scope
@@ -97,231 +98,35 @@ class Failed(Awaitable):
         yield  # a generator, as every awaitable has
 
 
-class Job(Awaitable):
-    """An operation with something to do."""
+class Drive(_core.Drive):
+    """What runs a flow where it is awaited: the native driver, with what is seldom in one."""
 
-    __slots__ = (
-        "__weakref__",
-        "_cancelled",
-        "_error",
-        "_inner",
-        "_joined",
-        "_pause",
-        "_result",
-        "_state",
-        "conductor",
-        "flow",
-        "in_thread",
-        "on_end",
-        "scope",
-        "variables",
-        "where",
-    )
+    __slots__ = ()
 
-    def __init__(self, conductor: Conductor, flow: Flow[Any], scope: Scope | None = None) -> None:
-        self._steps = None
-        self._state = _NEW
-        self.conductor = conductor
-        self.flow = flow
-        self.scope = scope
-        self.variables: Any = None
-        self.in_thread: bool | None = None
-        self.on_end: Callable[[Any, BaseException | None], None] | None = None
-        self.where: tuple[Any, int] | None = None
-        self._inner: Scope | None = None
-        self._joined: list[Future[Any]] | None = None
-        self._cancelled: BaseException | None = None
-        self._pause = FIRST_PAUSE
-        self._result: Any = None
-        self._error: BaseException | None = None
+    in_thread: bool | None = None
+    scope: Scope | None = None
+    """Of the context whose operation it is, where that matters."""
 
-    @property
-    def is_begun(self) -> bool:
-        """Whether somebody has awaited it."""
-        return self._state != _NEW
+    def ended(self, result: Any, error: BaseException | None) -> bool:
+        """Hear what came of the flow.
 
-    @property
-    def is_done(self) -> bool:
-        """Whether it has ended."""
-        return self._state == _DONE
+        Args:
+            result: What it has returned.
+            error: What it was ended by, if it was: a `GeneratorExit`, if it was closed.
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        """Do what is to be done; or await that, if somebody else has begun it."""
-        if self._state == _NEW:
-            self._state = _BEGUN
-            self.variables = None  # it has those of the task that awaits it
-            return self._never() if left_behind.get() else self._run()
-        return self._join()
+        Returns:
+            Whether nobody need have the error raised.
 
-    async def by_itself(self) -> None:
-        """Run it, since nobody has awaited it; what comes of it is kept for who may yet ask, or told at the end."""
-        if self._state != _NEW:  # somebody has awaited it meanwhile, and hears of its end
-            self.conductor.unawaited.pop(self, None)
-            return
-        with contextlib.suppress(Exception, CancelledError, OrphanedChildException):  # kept
-            await self
+        """
+        raise NotImplementedError
 
-    def carried_out(self) -> Generator[Any, Any, None]:
-        """Return when it has ended, however; it is told at the end if it has failed."""
-        if self._state != _DONE:
-            future = InnerFuture(loop=self.conductor.loop)
-            self._joined = [*(self._joined or ()), future]
-            yield from future
-        if self._error is not None:
-            self.conductor.unawaited[self] = None
-
-    def give_up(self) -> None:
-        """Have it cancelled before it has begun, unless somebody else has awaited it."""
-        if self._state == _NEW:
-            self._never_begins(CancelledError())
-
-    def _never_begins(self, error: BaseException) -> None:
-        self.variables = None
-        self.flow.close()
-        self._finish(None, error)
-        self.conductor.unawaited.pop(self, None)
-
-    def leave(self) -> None:
-        """Let it be waited for by nobody: what comes of it is of no consequence."""
-        if self._state == _NEW:
-            self._never_begins(CancelledError(LEFT))
-        elif (task := self.conductor.unawaited.pop(self, None)) is not None:
-            self.conductor.leave(task)
-
-    def _never(self) -> Generator[Any, Any, Any]:
-        while True:
-            yield from InnerFuture(loop=self.conductor.loop)
-
-    # ---- who comes later
-
-    def _join(self) -> Generator[Any, Any, Any]:
-        if self._state != _DONE:
-            future = InnerFuture(loop=self.conductor.loop)
-            self._joined = [*(self._joined or ()), future]
-            yield from future
-        self.conductor.unawaited.pop(self, None)
-        if self._error is not None:
-            raise self._error.with_traceback(None)
-        return self._result
-
-    def _finish(self, result: Any, error: BaseException | None) -> None:
-        self._state = _DONE
-        self._result, self._error = result, error
-        for future in self._joined or ():
-            if not future.done():
-                future.set_result(None)
-        conductor = self.conductor
-        if self in conductor.unawaited:
-            if self._joined or error is None:
-                conductor.unawaited.pop(self)
-            conductor.stir()
-        if self.on_end is not None:
-            self.on_end(result, error)
-
-    # ---- the driver
-
-    def _run(self) -> Generator[Any, Any, Any]:  # noqa: C901, PLR0912, PLR0915  in one frame: each costs, as long as it waits
-        conductor, flow = self.conductor, self.flow
-        checkpoints, before_function = conductor.checkpoints, conductor.core.before_function
-        resume: Any = flow.send
-        given: Any = None
-        failure: BaseException | None = None
-        try:
-            while True:
-                request = resume(given)
-                resume, given = flow.send, None
-                try:
-                    if isinstance(request, tuple):
-                        if ticket := before_function():
-                            yield from conductor.durable(ticket)
-                        checkpoints.watch()
-                        given = yield from self._call(*request)
-                    elif isinstance(request, Operation):
-                        given = yield from self._able(request)
-                    elif request:
-                        yield from conductor.durable(request)
-                    elif ticket := before_function():
-                        yield from conductor.durable(ticket)
-                    else:
-                        checkpoints.watch()
-                except GeneratorExit:
-                    raise
-                except CONTROL as ended:
-                    yield from conductor.stop(ended)
-                except CancelledError as cancelled:
-                    was_cut_short = self._cancelled is not None
-                    self._cancelled = cancelled
-                    if isinstance(request, int):  # it is on its way all the same, and durable now
-                        continue
-                    if isinstance(request, tuple) and _is_of_live_step(request):
-                        resume, given = flow.throw, _cut_short(request)
-                        continue
-                    if self._inner is not None:
-                        self._inner.break_off()
-                    if not was_cut_short:
-                        self._warn(request)
-                    flow.close()
-                    self._finish(None, cancelled)
-                    raise
-                except BaseException as error:  # noqa: BLE001  the flow's business
-                    resume, given = flow.throw, error
-        except StopIteration as returned:
-            if self._cancelled is None:
-                self._finish(returned.value, None)
-                return returned.value
-            failure = self._cancelled
-        except GeneratorExit:
-            self._state = _DONE
-            flow.close()
-            raise
-        except CONTROL as ended:
-            yield from conductor.stop(ended)
-        except CancelledError:
-            raise
-        except BaseException as raised:
-            if self._cancelled is None or not isinstance(raised, Exception):
-                self._finish(None, raised)
-                raise
-            failure = self._cancelled
-        if failure is None:  # the invocation has ended
-            failure = CancelledError()
-        self._finish(None, failure)
-        raise failure from None
-
-    def _able(self, operation: Operation) -> Generator[Any, Any, Operation]:
-        """Give an operation when it can go on."""
-        while True:
-            if operation.decision == START:
-                yield from self.conductor.durable(operation.ticket)
-                operation = operation.again()
-            elif operation.decision == PENDING:
-                if self._cancelled is not None:  # its attempt was cut short: whoever awaited it does so no more
-                    raise self._cancelled
-                parked = self.conductor.park(operation, self._pause, self.scope)
-                try:
-                    yield from parked.future
-                finally:
-                    self.conductor.unpark(parked)
-                self._pause = parked.pause
-                operation = operation.resume()
-            else:
-                return operation
-
-    def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
-        """Call a function, and await what it gives, if that can be awaited."""
-        if self.conductor.is_over:  # it has ended in this turn of the loop: nothing begins any more
-            yield from self.conductor.stop(CancelledError())
-        last = args[-1] if args else None
-        if not isinstance(last, _OF_USERS):
-            scope = getattr(last, "scope", None)
-            if scope is not None:
-                self._inner = scope
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
+        """Call a function that is no context's, and await what it gives, if that can be awaited."""
+        if not args or not isinstance(args[-1], _OF_USERS):
             result = function(*args)
-            if type(result) not in PLAIN and hasattr(type(result), "__await__"):
-                result = yield from result.__await__()
-            if scope is not None:
-                yield from self.conductor.carry_out(scope)
-            return result
+            if type(result) in PLAIN or not hasattr(type(result), "__await__"):
+                return result
+            return (yield from result.__await__())
         conductor = self.conductor
         is_alone = conductor.is_alone()
         conductor.at_work += 1
@@ -340,39 +145,201 @@ class Job(Awaitable):
             conductor.at_work -= 1
             conductor.stir()
 
-    def _warn(self, request: Any) -> None:
+    def cut(self, at: Any, is_again: bool, cancelled: CancelledError) -> BaseException | None:
+        """Have the flow's task cancelled.
+
+        Args:
+            at: What the flow waits for: an operation, a function and its arguments, or the scope of a context.
+            is_again: Whether it was cancelled before.
+            cancelled: By what.
+
+        Returns:
+            What is raised in the flow, which goes on; None if it is closed.
+
+        """
+        if isinstance(at, tuple):
+            if _is_of_live_step(at):
+                return _cut_short(at)
+        elif isinstance(at, Operation):
+            if not is_again and not self.is_left(cancelled):
+                _warn(at)
+        elif at is not None:
+            at.break_off()
+        return None
+
+    def is_left(self, cancelled: CancelledError) -> bool:
+        """Whether a cancellation is none of the user's: nothing waits for what is cancelled."""
+        conductor = self.conductor
         is_over = self.scope is not None and not self.scope.is_alive()
-        is_left = (
-            is_over or self.conductor.unwinding or (self._cancelled is not None and self._cancelled.args == (LEFT,))
-        )
-        if isinstance(request, Operation) and not self.conductor.is_over and not is_left:
-            logger.warning(
-                "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
-                "do. It stays recorded; whether it is cancelled on replay, too, depends on real time. Use "
-                "context.timeout, context.race or the operation's own timeout.",
-                f"{request.kind} {request.name or request.id[:8]}",
-            )
+        return is_over or cancelled.args == (LEFT,) or conductor.is_over or bool(conductor.unwinding)
+
+
+class Course(Drive):
+    """An operation with something to do, and what came of it: awaited by one, and asked for by any number.
+
+    Args:
+        conductor: Of its invocation.
+        flow: What there is to do.
+        scope: Of the context whose operation it is.
+
+    """
+
+    __slots__ = ("_error", "_joined", "_result", "_state", "in_thread", "on_end", "scope")
+
+    def __init__(self, conductor: Conductor, flow: Flow[Any], scope: Scope | None = None) -> None:  # noqa: ARG002
+        self._state = _NEW
+        self.scope = scope
+        self._joined: list[Future[Any]] | None = None
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.in_thread: bool | None = None
+        self.on_end: Callable[[Any, BaseException | None], None] | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether somebody has awaited it."""
+        return self._state != _NEW
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+        return self._state == _DONE
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it has failed of."""
+        return self._error
+
+    def begin(self) -> Generator[Any, Any, Any]:
+        """Give what is iterated by who awaits it: it does what is to be done, or waits for who has begun that."""
+        if self._state != _NEW:
+            return self._join()
+        self._state = _BEGUN
+        return self._never() if left_behind.get() else self
+
+    def cancel(self, error: CancelledError) -> None:
+        """Have it ended by this before it has begun."""
+        self.close()
+        self.ended(None, error)
+        self.conductor.unawaited.pop(self, None)
+
+    def _never(self) -> Generator[Any, Any, Any]:
+        while True:
+            yield from InnerFuture(loop=self.conductor.loop)
+
+    def until_done(self) -> Generator[Any, Any, None]:
+        """Return when it has ended, however."""
+        if self._state != _DONE:
+            future = InnerFuture(loop=self.conductor.loop)
+            self._joined = [*(self._joined or ()), future]
+            yield from future
+
+    def _join(self) -> Generator[Any, Any, Any]:
+        yield from self.until_done()
+        self.conductor.unawaited.pop(self, None)
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        return self._result
+
+    def ended(self, result: Any, error: BaseException | None) -> bool:
+        """Let those know who have joined, and who was to be told."""
+        self._state = _DONE
+        if isinstance(error, GeneratorExit):
+            return False
+        self._result, self._error = result, error
+        for future in self._joined or ():
+            if not future.done():
+                future.set_result(None)
+        conductor = self.conductor
+        if self in conductor.unawaited:
+            if self._joined or error is None:
+                conductor.unawaited.pop(self)
+            conductor.stir()
+        if self.on_end is not None:
+            self.on_end(result, error)
+        return False
+
+
+class Job(Awaitable):
+    """An operation with something to do, as its caller has it, with where it was called until somebody awaits it."""
+
+    __slots__ = ("_code", "_line", "course", "task", "variables")
+
+    def __init__(self, course: Course) -> None:
+        self._steps = None
+        self.course = course
+        self.task: Task[Any] | None = None
+        self.variables: Any = None
+        self._code: Any = None
+        self._line = 0
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether somebody has awaited it."""
+        return self.course.is_begun
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Do what is to be done; or await that, if somebody else has begun it."""
+        self.variables = None  # it has those of the task that awaits it
+        return self.course.begin()
+
+    async def by_itself(self) -> None:
+        """Run it, since nobody has awaited it; what comes of it is kept for who may yet ask, or told at the end."""
+        course = self.course
+        if course.is_begun:  # somebody has awaited it meanwhile, and hears of its end
+            course.conductor.unawaited.pop(course, None)
+            return
+        with contextlib.suppress(Exception, CancelledError, OrphanedChildException):  # kept
+            await self
+
+    def carried_out(self) -> Generator[Any, Any, None]:
+        """Return when it has ended, however; it is told at the end if it has failed."""
+        course = self.course
+        yield from course.until_done()
+        if course.error is not None:
+            course.conductor.unawaited[course] = self
+
+    def give_up(self) -> None:
+        """Have it cancelled before it has begun, unless somebody else has awaited it."""
+        if not self.course.is_begun:
+            self.course.cancel(CancelledError())
+
+    def leave(self) -> None:
+        """Let it be waited for by nobody: what comes of it is of no consequence."""
+        if not self.course.is_begun:
+            self.course.cancel(CancelledError(LEFT))
+        elif (job := self.course.conductor.unawaited.pop(self.course, None)) is not None and job.task is not None:
+            self.course.conductor.leave(job.task)
 
     def note_place(self) -> None:
         """Note the user's line that has called it."""
         frame = sys._getframe(2)  # noqa: SLF001  the documented way to look at the stack
         while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
             frame = frame.f_back
-        self.where = frame.f_code, frame.f_lineno
+        self._code, self._line = frame.f_code, frame.f_lineno
         self.variables = copy_context()
 
     def report(self) -> None:
         """Log the failure that nobody has asked for."""
-        is_orphan = isinstance(self._error, OrphanedChildException)  # its context is left behind, and what it came to
-        if self._error is not None and self.where is not None and not is_orphan:
-            code, line = self.where
+        error, code = self.course.error, self._code
+        is_orphan = isinstance(error, OrphanedChildException)  # its context is left behind, and what it came to
+        if error is not None and code is not None and not is_orphan:
             logger.error(
                 "an operation failed that nobody has awaited, called at %s:%d in %s",
                 code.co_filename,
-                line,
+                self._line,
                 code.co_name,
-                exc_info=self._error,
+                exc_info=error,
             )
+
+
+def _warn(operation: Operation) -> None:
+    logger.warning(
+        "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
+        "do. It stays recorded; whether it is cancelled on replay, too, depends on real time. Use "
+        "context.timeout, context.race or the operation's own timeout.",
+        f"{operation.kind} {operation.name or operation.id[:8]}",
+    )
 
 
 def _is_of_live_step(request: tuple[Any, Any]) -> bool:

@@ -62,6 +62,8 @@ class Listener(Protocol):
 class InnerFuture(asyncio.Future[Any]):
     """A future that other code of the loop resolves: a lock's, a queue's, a task group's."""
 
+    __slots__ = ()
+
 
 class Watched:
     """What is added to a loop: it tells its conductor of callbacks, timers, tasks and threads."""

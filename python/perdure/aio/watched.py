@@ -5,10 +5,11 @@ See `perdure.engine.hooks`, and `perdure._watched_context` for the contexts of p
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from perdure.aio.conductor import Conductor
+from perdure.aio.conductor import Conductor, Due
 from perdure.aio.context import AsyncCallback, AsyncDurableContext, awaited
 from perdure.aio.job import Held, Job
 from perdure.context import DurableContext
@@ -64,7 +65,7 @@ def _announced(method: Callable[..., Any]) -> Callable[..., Any]:
 def _tell_end(hooks: Hooks, operation_id: str, found: Any) -> None:
     """Tell of the end of an operation, now or when it has one."""
     if isinstance(found, Job):
-        found.on_end = partial(_ended, hooks, operation_id)
+        found.course.on_end = partial(_ended, hooks, operation_id)
     else:
         hooks.after_awaited(operation_id)
 
@@ -128,15 +129,27 @@ class SoleConductor(Conductor):
             self.loop.later_untold(_GLANCE, self.set_deadline)
 
     def durable(self, ticket: int) -> Generator[Any, None, None]:
-        """Return once an update is durable."""
-        yield from super().durable(ticket)
+        """Have an update become durable."""
+        return self._durable(super().durable(ticket))
+
+    def _durable(self, found: Generator[Any, None, None] | Due | None) -> Generator[Any, None, None]:
+        if isinstance(found, Due):
+            try:
+                failure = yield from found
+            except CancelledError as cancelled:
+                yield from self.still(found, cancelled)
+            else:
+                if failure is not None:
+                    raise failure
+        elif found is not None:
+            yield from found
         for _ in range(self._turns()):
             yield
 
     def wake(self, parked: Parked) -> None:
         """Let an operation go on."""
         self.parked.pop(parked, None)
-        self._resolve(parked.future, self._turns())
+        self._resolve(parked, self._turns())
 
     def _resolve(self, future: Any, turns: int) -> None:
         if future.done():

@@ -165,12 +165,12 @@ pub struct SubType(Spelling);
 #[derive(Clone)]
 enum Spelling {
     /// One of the engine's own.
-    Known(&'static str),
-    /// A user's, shared by all that is said of its operation.
-    Own(Arc<str>),
+    Known(&'static &'static str),
+    /// A user's, shared by all that is said of its operation. Seldom, so that all others are smaller for it.
+    Own(Arc<Box<str>>),
 }
 
-const KNOWN: [&str; 11] = [
+static KNOWN: [&str; 11] = [
     "Step",
     "Wait",
     "Callback",
@@ -187,8 +187,8 @@ const KNOWN: [&str; 11] = [
 impl SubType {
     /// The subtype that `text` spells; the engine's own are not copied.
     pub fn new(text: &str) -> Self {
-        let known = KNOWN.into_iter().find(|known| *known == text);
-        Self(known.map_or_else(|| Spelling::Own(text.into()), Spelling::Known))
+        let known = KNOWN.iter().find(|known| **known == text);
+        Self(known.map_or_else(|| Spelling::Own(Arc::new(text.into())), Spelling::Known))
     }
 
     /// The subtype as the wire spells it.

@@ -50,10 +50,19 @@ impl fmt::Display for Subject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Options<P> {
     None,
-    Context { replay_children: bool },
-    Step { delay_seconds: u32 },
-    Wait { seconds: u32 },
-    Callback { timeout_seconds: u32, heartbeat_seconds: u32 },
+    Context {
+        replay_children: bool,
+    },
+    Step {
+        delay_seconds: u32,
+    },
+    Wait {
+        seconds: u32,
+    },
+    Callback {
+        timeout_seconds: u32,
+        heartbeat_seconds: u32,
+    },
     /// Apart, since it is seldom, and larger than all else together.
     Invoke(Box<Invoke<P>>),
 }

@@ -27,6 +27,11 @@ pub struct Execution {
 }
 
 impl Execution {
+    /// What is due before something that may take long.
+    pub fn due(&self) -> Due {
+        self.shared.lock().engine.queue().due()
+    }
+
     fn record(&self, operations: Vec<Operation<Text>>) {
         let mut state = self.shared.lock();
         let history = state.engine.history_mut();
@@ -168,7 +173,7 @@ impl Execution {
     }
 
     fn before_function(&self) -> u64 {
-        match self.shared.lock().engine.queue().due() {
+        match self.due() {
             Due::Send(Ticket(ticket)) => ticket,
             Due::Nothing | Due::Watch => 0,
         }

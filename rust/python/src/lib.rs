@@ -7,6 +7,7 @@ mod client;
 mod codes;
 mod convert;
 mod custody;
+mod drive;
 mod errand;
 mod errors;
 mod execution;
@@ -58,9 +59,9 @@ mod _core {
     use super::typed::typed_of;
     #[pymodule_export]
     use super::{
-        answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, errand::Errand,
-        execution::Execution, fields::Fields, listeners::Listeners, operation::Operation, ready::Ready, scope::Scope,
-        teller::Teller, told::Told, updates::Updates,
+        answer::Answer, batch::Batch, batch::check_name, check_sub_type, client::NativeClient, drive::Drive,
+        errand::Errand, execution::Execution, fields::Fields, listeners::Listeners, operation::Operation, ready::Ready,
+        scope::Scope, teller::Teller, told::Told, updates::Updates,
     };
 
     #[pymodule_init]

@@ -28,10 +28,10 @@ thread_local! {
 }
 
 /// That this thread drives one flow more.
-struct Level;
+pub struct Level;
 
 impl Level {
-    fn enter() -> PyResult<Self> {
+    pub fn enter() -> PyResult<Self> {
         let depth = DEPTH.get();
         if depth >= MAX_DEPTH {
             return Err(PyRecursionError::new_err(TOO_DEEP));
@@ -150,7 +150,7 @@ impl<'py> Trampoline<'_, 'py> {
 
 /// Raises an error in a flow, where it stands.
 #[cold]
-fn throw<'py>(flow: &Bound<'py, PyIterator>, error: PyErr) -> PyResult<PySendResult<'py>> {
+pub fn throw<'py>(flow: &Bound<'py, PyAny>, error: PyErr) -> PyResult<PySendResult<'py>> {
     let py = flow.py();
     let error = error.into_value(py).into_bound(py);
     match flow.call_method1(intern!(py, "throw"), (&error,)) {

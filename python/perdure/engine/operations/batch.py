@@ -442,11 +442,7 @@ class Branches:
         )
 
     def _body(self, index: int) -> Callable[[Context], Any]:
-        body, mapper = self.plan.body, self.plan.options.error_mapper
-
-        def branch(inner: Context) -> Any:
-            return body(inner, index)
-
+        branch, mapper = _Branch(self.plan.body, index), self.plan.options.error_mapper
         if mapper is None:
             return branch
         from perdure.engine.operations.error_mapping import mapped  # noqa: PLC0415  only for batches that use it
@@ -595,6 +591,19 @@ class Branches:
             else:
                 items.append(make_item(index, _STARTED, None, None))
         return BatchResult(items, CompletionReason(self.schedule.reason))
+
+
+class _Branch:
+    """The function of one branch; smaller than a closure, since thousands may wait."""
+
+    __slots__ = ("_body", "_index")
+
+    def __init__(self, body: Callable[[Any, int], Any], index: int) -> None:
+        self._body = body
+        self._index = index
+
+    def __call__(self, inner: Context) -> Any:
+        return self._body(inner, self._index)
 
 
 def _at_most(total: int, limit: int | None) -> int | None:

@@ -1,0 +1,261 @@
+"""Tasks that are cancelled wherever an operation may stand: what is recorded, and what whoever awaits it sees."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perdure import AsyncDurableContext, StepError, durable_execution
+from perdure._core import Drive
+from perdure.retries import RetryPresets
+from support.invocations import LambdaContext, Recorder, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def run(handler: Callable[[AsyncDurableContext], Any], *, client: Recorder | None = None) -> tuple[Any, list[str]]:
+    """Run one invocation; give its response, and what was recorded, in order."""
+    client = client or Recorder()
+
+    async def body(_event: Any, context: AsyncDurableContext) -> Any:
+        return await handler(context)
+
+    response: Any = durable_execution(body, boto3_client=client)(event(), LambdaContext())  # type: ignore[arg-type]
+    return response, [name for batch in client.summary for name in batch]
+
+
+async def outcome(awaited: Any) -> str:
+    try:
+        return repr(await awaited)
+    except BaseException as error:
+        if isinstance(error, GeneratorExit):
+            raise
+        return type(error).__name__
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+WARNED = "an operation (WAIT short) was cancelled while it waited for the service"
+
+
+def test_a_wait_that_is_cancelled_stays_recorded_and_the_code_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        operation = context.wait(60, "short")
+        task = asyncio.create_task(operation)
+        await context.step(lambda _: 1, "beside")
+        await asyncio.sleep(0.01)
+        task.cancel()
+        return [await outcome(task), await outcome(operation)]
+
+    with caplog.at_level(logging.WARNING, "perdure"):
+        response, recorded = run(handler)
+    assert response == {"Status": "SUCCEEDED", "Result": '["CancelledError", "CancelledError"]'}
+    assert "WAIT START short" in recorded
+    assert [record.getMessage()[: len(WARNED)] for record in caplog.records] == [WARNED]
+
+
+def test_a_start_that_is_on_its_way_arrives_before_a_cancellation_is_told_of() -> None:
+    seen: list[Any] = []
+
+    async def handler(context: AsyncDurableContext) -> Any:
+        task = asyncio.create_task(outcome(context.wait(60, "short")))
+        beside = asyncio.create_task(outcome(context.step(lambda _: 1, "beside")))
+        await turns(1)
+        for _ in range(3):  # whoever cancels once more changes nothing
+            task.cancel()
+            await turns(1)
+        seen.append([await task, len(client.calls) > 0])
+        await beside
+        return seen[0]
+
+    client = Recorder()
+    response, recorded = run(handler, client=client)
+    assert response == {"Status": "SUCCEEDED", "Result": '["CancelledError", true]'}
+    assert "WAIT START short" in recorded
+
+
+def test_an_outcome_that_is_on_its_way_arrives_before_a_cancellation_is_told_of() -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        running = asyncio.Event()
+
+        async def work(_step: Any) -> int:
+            running.set()
+            return 1
+
+        operation = context.step(work, "work")
+        task = asyncio.create_task(operation)
+        beside = asyncio.create_task(outcome(context.wait(60, "short")))
+        await running.wait()
+        task.cancel()
+        told = [await outcome(task), await outcome(operation)]
+        beside.cancel()
+        await beside
+        return told
+
+    response, recorded = run(handler)
+    assert response == {"Status": "SUCCEEDED", "Result": '["CancelledError", "CancelledError"]'}
+    assert "STEP SUCCEED work" in recorded
+
+
+def test_an_attempt_at_work_that_is_cancelled_has_failed() -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        running = asyncio.Event()
+
+        async def work(_step: Any) -> None:
+            running.set()
+            await asyncio.Event().wait()
+
+        operation = context.step(work, "work", retry=RetryPresets.none())
+        task = asyncio.create_task(operation)
+        await running.wait()
+        task.cancel()
+        told = [await outcome(task)]
+        with pytest.raises((StepError, asyncio.CancelledError)):
+            await operation
+        return told
+
+    response, recorded = run(handler)
+    assert response == {"Status": "SUCCEEDED", "Result": '["CancelledError"]'}
+    assert recorded[-1] == "STEP FAIL work"
+
+
+def test_what_comes_of_a_context_that_is_cancelled_is_not_recorded() -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        running = asyncio.Event()
+        later: list[Any] = []
+
+        async def work(inner: AsyncDurableContext) -> None:
+            later.append(inner)
+            running.set()
+            try:
+                await inner.wait(60, "inside")
+            finally:
+                later.append("cleaned up")
+
+        task = asyncio.create_task(context.run_in_child_context(work, "context"))
+        await running.wait()
+        await context.step(lambda _: 1, "beside")
+        task.cancel()
+        told = [await outcome(task), later[1]]
+        return [*told, await outcome(later[0].step(lambda _: 1, "too late"))]
+
+    response, recorded = run(handler)
+    assert response == {
+        "Status": "SUCCEEDED",
+        "Result": '["CancelledError", "cleaned up", "OrphanedChildException"]',
+    }
+    assert "WAIT START inside" in recorded
+    assert not any(name.startswith(("CONTEXT SUCCEED", "CONTEXT FAIL")) or "too late" in name for name in recorded)
+
+
+@pytest.mark.parametrize("which", ["wait", "step", "context"])
+def test_an_operation_whose_task_is_cancelled_before_it_begins_has_ended_for_all_who_ask(which: str) -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        async def work(*_: Any) -> int:
+            raise AssertionError("it does not begin")
+
+        operation: Any = {
+            "wait": lambda: context.wait(60, "short"),
+            "step": lambda: context.step(work, "work"),
+            "context": lambda: context.run_in_child_context(work, "work"),
+        }[which]()
+        task = asyncio.create_task(operation)
+        task.cancel()
+        return [await outcome(task), await outcome(operation), await outcome(operation)]
+
+    response, _ = run(handler)
+    assert response == {"Status": "SUCCEEDED", "Result": '["CancelledError", "CancelledError", "CancelledError"]'}
+
+
+# ---- the native part by itself
+
+
+class Leader:
+    """What a drive asks of who leads, where nothing is asked of it."""
+
+
+class Told(Drive):
+    __slots__ = ("heard",)
+
+    def __init__(self, *_given: Any) -> None:
+        self.heard: list[Any] = []
+
+    def ended(self, result: Any, error: BaseException | None) -> bool:
+        self.heard.append((result, type(error)))
+        return isinstance(error, ValueError)
+
+
+def flow(end: Any) -> Any:
+    if isinstance(end, BaseException):
+        raise end
+    return end
+    yield
+
+
+def test_a_drive_that_has_ended_gives_nothing_more() -> None:
+    drive = Told(Leader(), flow("result"))
+    with pytest.raises(StopIteration) as first:
+        drive.send(None)
+    with pytest.raises(StopIteration) as second:
+        next(drive)
+    with pytest.raises(KeyError):
+        drive.throw(KeyError())
+    drive.close()
+    assert (first.value.value, second.value.value) == ("result", None)
+    assert drive.heard == [("result", type(None))]
+
+
+def test_a_drive_raises_what_its_flow_does_unless_whoever_is_told_says_otherwise() -> None:
+    drive = Told(Leader(), flow(KeyError()))
+    with pytest.raises(KeyError):
+        drive.send(None)
+    assert drive.heard == [(None, KeyError)]
+    drive = Told(Leader(), flow(ValueError()))
+    with pytest.raises(StopIteration):
+        drive.send(None)
+    assert drive.heard == [(None, ValueError)]
+
+
+def test_a_drive_that_is_closed_before_it_has_begun_does_not_begin() -> None:
+    closed = flow("result")
+    drive = Told(Leader(), closed)
+    drive.close()
+    assert closed.gi_frame is None
+    assert drive.heard == []
+    with pytest.raises(StopIteration):
+        drive.send(None)
+
+
+def test_a_drive_is_not_gone_on_with_from_within_itself() -> None:
+    def within() -> Any:
+        with pytest.raises(ValueError, match="already executing"):
+            drives[0].throw(GeneratorExit)
+        return "result"
+        yield
+
+    drives = [Told(Leader(), within())]
+    with pytest.raises(StopIteration):
+        drives[0].send(None)
+    assert drives[0].heard == [("result", type(None))]
+
+
+def test_a_drive_is_let_go_together_with_what_it_is_of() -> None:
+    leader = Leader()
+    drive: Any = Told(leader, flow("result"))
+    leader.drive = drive  # type: ignore[attr-defined]
+    drive.heard.append(drive)
+    gone = weakref.ref(leader)
+    del leader, drive
+    gc.collect()
+    assert gone() is None
