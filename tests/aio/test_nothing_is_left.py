@@ -312,3 +312,27 @@ async def forks(context: AsyncDurableContext) -> Any:
 
     assert await asyncio.gather(context.step(in_a_process), context.step(_yields)) == [7, 1]
     await context.wait(60)
+
+
+def test_callbacks_of_tasks_that_are_unwound_complain_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Any] = []
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        seen.append(task)
+        task.result()
+
+    async def asks(context: AsyncDurableContext) -> Any:
+        async def parks() -> None:
+            await context.wait(60)
+
+        task = asyncio.create_task(parks())
+        task.add_done_callback(ended)
+        try:
+            await task
+        finally:
+            task.cancel()  # as a group of tasks does to those that are in it
+
+    with caplog.at_level(logging.INFO):
+        assert invoking(asks)() == PENDING
+    assert seen
+    assert not caplog.records

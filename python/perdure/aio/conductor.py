@@ -868,6 +868,10 @@ class Conductor:
                     future._log_traceback = False  # noqa: SLF001  it is of no consequence, and nobody will ask for it
         self._tell_end()
 
+    def note_unwound(self, context: dict[str, Any]) -> None:
+        """Hear of what has gone wrong while code was unwound, such as in callbacks of tasks that were ended so."""
+        logger.debug("while code was unwound: %s", context.get("message"), exc_info=context.get("exception"))
+
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
         task.add_done_callback(_forget)  # should what it awaited come after all, in a later run of the loop

@@ -30,8 +30,14 @@ WITHIN = frozenset(
 class Listener(Protocol):
     """Who is told what goes on in a loop."""
 
+    is_over: bool
+    """Whether it is decided how the invocation ends, and what still runs is unwound."""
+
     def stir(self) -> None:
         """Hear that something goes on."""
+
+    def note_unwound(self, context: dict[str, Any]) -> None:
+        """Hear of what has gone wrong in the loop since it was decided how the invocation ends."""
 
     def note_limit(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Give what is to be called when a time limit of asyncio's is over."""
@@ -138,8 +144,11 @@ class Watched:
         return future
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell of what went wrong, but for interrupts: they are raised out of the loop, too."""
-        if not isinstance(context.get("exception"), (KeyboardInterrupt, SystemExit)):
+        """Tell of what went wrong, but for interrupts, which are raised out of the loop, and for what was unwound."""
+        conductor = self.conductor
+        if conductor is not None and conductor.is_over:
+            conductor.note_unwound(context)
+        elif not isinstance(context.get("exception"), (KeyboardInterrupt, SystemExit)):
             super().call_exception_handler(context)  # type: ignore[misc]
 
     # ---- for the conductor's own use, untold

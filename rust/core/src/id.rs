@@ -75,14 +75,15 @@ impl OperationId {
     }
 }
 
-fn decode(text: &[u8]) -> Option<OperationId> {
-    const fn nibble(digit: u8) -> u8 {
-        match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => u8::MAX,
-        }
+const fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => u8::MAX,
     }
+}
+
+fn decode(text: &[u8]) -> Option<OperationId> {
     const NIBBLES: [u8; 256] = {
         let mut table = [0; 256];
         let mut digit: usize = 0;
@@ -185,6 +186,25 @@ mod tests {
         let ids: HashSet<OperationId> = texts.iter().map(|text| OperationId::parse(text)).collect();
         assert_eq!(ids.len(), texts.len());
         assert!(!ids.contains(&OperationId::at(None, 1)));
+    }
+
+    #[test]
+    fn digits_are_those_that_ids_are_written_with() {
+        for digit in u8::MIN..=u8::MAX {
+            let place = DIGITS.iter().position(|known| *known == digit);
+            assert_eq!(usize::from(nibble(digit)), place.unwrap_or(usize::from(u8::MAX)), "{digit}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_any_bytes_depends_on_each_of_them() {
+        let hash = |bytes: &[u8]| {
+            let mut hasher = IdHasher::default();
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        let hashes: HashSet<u64> = [b"abc", b"acb", b"abd", b"bbc"].iter().map(|bytes| hash(*bytes)).collect();
+        assert_eq!(hashes.len(), 4);
     }
 
     proptest! {

@@ -125,3 +125,22 @@ pub(crate) fn plain(identity: &Identity) -> String {
         (None, _) => format!("the unnamed {noun}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::SubType;
+
+    #[test]
+    fn operations_are_named_as_their_callers_would() {
+        let named = |kind, sub_type: &str, name: Option<&str>| {
+            plain(&Identity { kind, sub_type: Some(SubType::new(sub_type)), name: name.map(Into::into), parent: None })
+        };
+        assert_eq!(named(Kind::Step, "Step", Some("pay")), "step \"pay\"");
+        assert_eq!(named(Kind::Wait, "Wait", None), "the unnamed wait");
+        assert_eq!(named(Kind::Step, "replay-safe value", None), "a replay-safe value (uuid, random or now)");
+        assert_eq!(named(Kind::Execution, "", None), "the unnamed execution");
+        assert_eq!(named(Kind::Unknown, "Dream", Some("d")), "operation \"d\"");
+        assert_eq!(named(Kind::Context, "Whatever", Some("c")), "child context \"c\"");
+    }
+}

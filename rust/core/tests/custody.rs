@@ -10,7 +10,7 @@ use perdure_core::outcome::Stop;
 use perdure_core::refusal::Refusal;
 use perdure_core::scope::ScopeId;
 use perdure_core::step::Semantics;
-use perdure_core::wrong_context::Misuse::{self, AtOnce, Elsewhere, InContext, InFunction};
+use perdure_core::wrong_context::Misuse::{self, AtOnce, Elsewhere, InContext, InFunction, OtherThread};
 
 type Invocation = Engine<String, u32>;
 
@@ -119,6 +119,17 @@ fn a_refusal_names_who_called_what_while_which_was_at_work() {
     let begin = "step \"late\" was called at app.py:3 in f on the context of the handler while child context \"kid\" is at \
                  work, by step \"pay\" inside it. What step \"pay\" runs may use no context.";
     assert!(words.starts_with(begin), "{words}");
+}
+
+#[test]
+fn tasks_call_operations_in_the_thread_of_their_loop() {
+    let mut engine = new();
+    engine.share_thread(MAIN);
+    assert_eq!(misuse(&mut engine, ROOT, &STEP, inside(ROOT, MAIN)), None);
+    assert_eq!(misuse(&mut engine, ROOT, &STEP, inside(ROOT, OTHER)), Some(OtherThread));
+    let Some(Refusal::WrongContext(call)) = engine.locate(None) else { panic!("it sticks") };
+    let words = call.in_words();
+    assert!(words.contains("by another thread than that of its event loop. Call operations in tasks"), "{words}");
 }
 
 #[test]
