@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perdure.config import CompletionConfig, NestingType
 from support.awaited import Trial, everywhere
 
 if TYPE_CHECKING:
@@ -179,3 +181,75 @@ def test_an_operation_whose_task_is_cancelled_at_once_is_cancelled_for_all(
     assert ("in a branch", "STARTED") not in trial.operations
     assert len(trial.handle.invocations) == 1
     assert not caplog.records
+
+
+# ---- tasks that begin where they are made
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+@pytest.mark.parametrize("flat", [False, True])
+def test_branches_are_counted_before_any_goes_on_and_losers_are_none_of_the_outcome(
+    flat: bool, is_eager: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loser's group of tasks comes to another operation in the very turn of the loop in which the race is decided."""
+    if is_eager and sys.version_info < (3, 12):
+        pytest.skip("there are no eager tasks")
+    nesting = NestingType.FLAT if flat else NestingType.NESTED
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory if is_eager else None)
+        decided = asyncio.Event()
+
+        async def go_on(inner: AsyncDurableContext) -> None:
+            await decided.wait()
+            await inner.step(lambda _: 1, "too late")
+
+        async def grouped(inner: AsyncDurableContext) -> None:
+            await inner.step(lambda _: 1, "in time")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(inner.wait(60, "long"))
+                group.create_task(go_on(inner))
+
+        async def left_alone(inner: AsyncDurableContext) -> None:
+            asyncio.get_running_loop().create_task(go_on(inner))
+            await inner.wait(60, "long")
+
+        async def quick(_inner: AsyncDurableContext) -> str:
+            decided.set()
+            return "quick"
+
+        rule = CompletionConfig(min_successful=1)
+        branches = [grouped, left_alone, quick]
+        batch = await context.parallel(branches, completion_config=rule, nesting_type=nesting)
+        await asyncio.sleep(0)
+        return [batch.get_results(), await context.step(lambda _: "after", "after")]
+
+    trial = Trial(handler)
+    assert trial.value == [["quick"], "after"]
+    trial.check_replay(handler)
+    gc.collect()
+    assert not [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+def test_tasks_that_begin_where_they_are_made_are_known_of() -> None:
+    """One that waits has others looked through while it begins; it is known of after that."""
+    waiting: list[Any] = []
+    unknown: list[Any] = []
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+
+        async def rest(seconds: int) -> None:
+            await asyncio.gather(context.step(lambda _: 1), context.wait(seconds))
+
+        tasks = [asyncio.create_task(rest(seconds)) for seconds in (3, 2, 1)]
+        waiting.extend(task for task in tasks if not task.done())
+        unknown.extend(task for task in tasks if not task.done() and task not in context.conductor.tasks)
+        await asyncio.gather(*tasks)
+        return "done"
+
+    assert Trial(handler).value == "done"
+    assert waiting
+    assert not unknown

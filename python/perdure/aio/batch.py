@@ -11,6 +11,7 @@ all have been tried and the policy has judged.
 
 from __future__ import annotations
 
+from asyncio import Task
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -114,9 +115,9 @@ class BranchTasks(Branches):
             self.ended(index, found, None)
         else:
             branch = _Branch(conductor, found, self, index)
-            task = conductor.loop.create_task(branch, context=self.variables.copy())
-            if index in self._at_work:  # an eager one may have ended
-                self._at_work[index] = task
+            # In its turn, also where tasks begin as they are made: all are counted before any of them goes on.
+            create = partial(Task, loop=conductor.loop)
+            self._at_work[index] = conductor.note_task(create, branch, {"context": self.variables.copy()})
 
     def _come(self, index: int) -> tuple[bool, Any]:
         """Come to a branch: tell whether it is over, and give what is recorded of it, or its flow."""
@@ -138,7 +139,7 @@ class BranchTasks(Branches):
         self._held.pop(index, None)
         if self._conductor.is_over:
             return
-        report = partial(self.returned, index, result) if error is None else partial(self.raised, index, error)
+        report = partial(self.returned, index, result) if error is None else partial(self.raised, index, _told(error))
         if index in self._settled:  # to be counted once all others are
             self._late.append(report)
             self._bell.release()
@@ -210,6 +211,18 @@ class BranchTasks(Branches):
             return False
         self._bell.release()
         return bool(left)
+
+
+def _told(error: BaseException) -> BaseException:
+    """Give what a branch is to be judged by: a group of tasks that was left behind raises that in a group."""
+    if isinstance(error, BaseExceptionGroup) and not isinstance(error, Exception):
+        left: BaseException | None
+        left, others = error.split(OrphanedChildException)
+        while isinstance(left, BaseExceptionGroup):
+            left = left.exceptions[0]
+        if left is not None and (others is None or isinstance(others, Exception)):
+            return left
+    return error
 
 
 def _once_passed(passed: Any) -> Generator[Any, Any, Any]:

@@ -285,13 +285,14 @@ class Conductor:
         """Make a task, and hear of it."""
         if _TELLS_NO_CONTEXT and options.get("context") is None:
             options["context"] = copy_context()
-        tasks = self._open_tasks()
+        self._open_tasks()
         if self.beginnings is None:
             self.beginnings = Beginnings()
         task = self.beginnings.make(create, coroutine, options)
         if task.done():  # an eager one
             self._note_failure(task)
         else:
+            tasks = self.tasks  # an eager one may have had them looked through meanwhile
             tasks.append(task)
             if _TELLS_NO_CONTEXT:
                 self._contexts[task] = options["context"]

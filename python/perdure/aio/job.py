@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,19 @@ class Awaitable:
             self._steps.close()
 
 
+def _excused(error: BaseException) -> BaseException:
+    """Have nobody told of a task that an error is raised in, if it is one that was left behind; give the error."""
+    if isinstance(error, OrphanedChildException) and (task := current_task()) is not None:
+        task.add_done_callback(_forget)
+    return error
+
+
+def _forget(task: Task[Any]) -> None:
+    """Ask for what it came to, so that nobody is told that nobody has."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Failed(Awaitable):
     """An operation whose call has failed, or whose failure is recorded: awaited, it raises that."""
 
@@ -94,7 +107,7 @@ class Failed(Awaitable):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Raise it."""
-        raise self._error.with_traceback(None)
+        raise _excused(self._error).with_traceback(None)
         yield  # a generator, as every awaitable has
 
 
@@ -238,7 +251,7 @@ class Course(Drive):
         yield from self.until_done()
         self.conductor.unawaited.pop(self, None)
         if self._error is not None:
-            raise self._error.with_traceback(None)
+            raise _excused(self._error).with_traceback(None)
         return self._result
 
     def ended(self, result: Any, error: BaseException | None) -> bool:
@@ -247,6 +260,8 @@ class Course(Drive):
         if isinstance(error, GeneratorExit):
             return False
         self._result, self._error = result, error
+        if error is not None:
+            _excused(error)
         for future in self._joined or ():
             if not future.done():
                 future.set_result(None)
