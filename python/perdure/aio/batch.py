@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from asyncio import Task
 from collections import deque
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -174,14 +175,18 @@ class BranchTasks(Branches):
     def _later(self, index: int, call: Callable[[], Any]) -> Job:
         """Give what is awaited in the place of an operation that is held."""
         passed = InnerFuture(loop=self._conductor.loop)
+        job = Job(Course(self._conductor, _once_passed(passed)))
+        job.note_place()
+        variables, where = copy_context(), job.where
 
         def let_pass() -> None:
             if not passed.done():
-                passed.set_result(call())
+                found = variables.run(call)  # as the code that called it
+                if isinstance(found, Job):
+                    found.where = where
+                passed.set_result(found)
 
         self._held.setdefault(index, deque()).append(let_pass)
-        job = Job(Course(self._conductor, _once_passed(passed)))
-        job.note_place()
         self._conductor.born(job)
         return job
 

@@ -29,7 +29,8 @@ struct Due {
 impl<P: Payload, W> Engine<P, W> {
     /// Comes to the next operation of `scope`.
     ///
-    /// Where a branch is tried and the operation is new, it is as if it had not been come to yet ([`Refusal::Held`]).
+    /// Where a branch is tried and the operation is new, it is as if it had not been come to yet ([`Refusal::Held`]); so it
+    /// is with those that the same context comes to after that, recorded or not.
     /// The clock is read only where work is to begin, and there is a deadline.
     pub fn begin(
         &mut self,
@@ -39,12 +40,16 @@ impl<P: Payload, W> Engine<P, W> {
     ) -> Result<Arrival<'_, P>, Refusal> {
         call.check()?;
         let head = call.head();
+        let seat = self.tried_now(scope);
+        if seat.is_some() && self.scopes[scope.0].is_held {
+            return Err(Refusal::Held);
+        }
         let (place, position) = self.take_position(scope, call.index())?;
         let entry = self.history.visit(&place.id);
         if let Some(entry) = entry {
             self.compare(entry, call, &head, place, position)?;
         }
-        if let Some(seat) = self.tried_now(scope) {
+        if let Some(seat) = seat {
             self.hold(seat, scope, call, head.table, entry)?;
         }
         self.scopes[scope.0].fresh |= entry.is_none();
@@ -131,6 +136,9 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Takes the position of a virtual context, which the history must not know, and opens its scope.
     pub fn open_virtual(&mut self, scope: ScopeId, index: Option<u64>, branch: bool) -> Result<ScopeId, Refusal> {
+        if index.is_none() && self.scopes[scope.0].is_held && self.tried_now(scope).is_some() {
+            return Err(Refusal::Held);
+        }
         let (place, position) = self.take_position(scope, index)?;
         match self.history.visit(&place.id) {
             None => Ok(self.open(place, place.parent, branch)),
@@ -231,7 +239,9 @@ impl<P: Payload, W> Engine<P, W> {
         entry: Option<usize>,
     ) -> Result<(), Refusal> {
         if table.decide(self.recorded(entry), Look::First).is_work() {
-            self.scopes[scope.0].counter -= u64::from(call.index().is_none());
+            let inside = &mut self.scopes[scope.0];
+            inside.counter -= u64::from(call.index().is_none());
+            inside.is_held = true;
             return Err(Refusal::Held);
         }
         if let Some(entry) = entry {

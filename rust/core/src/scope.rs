@@ -42,6 +42,8 @@ pub struct Scope {
     pub(crate) ended: bool,
     /// The context inside that was opened last.
     pub(crate) inner: Option<ScopeId>,
+    /// Whether it has come to what is held, where a branch is tried: what comes after that is held, too.
+    pub(crate) is_held: bool,
     /// Whether the context has ended: what still runs inside is an orphan.
     pub(crate) done: bool,
     /// Whether its function was broken off before it had ended: what else it would have come to, nobody knows.
@@ -75,6 +77,7 @@ impl Scope {
             fresh: false,
             ended: false,
             inner: None,
+            is_held: false,
             done: false,
             broken_off: false,
             suspended: None,

@@ -239,10 +239,19 @@ impl Scope {
     }
 
     fn open_virtual(&self, py: Python<'_>) -> Result<Self, Error> {
-        let scope = self.ask(py, |engine, caller| {
+        let opened = self.ask(py, |engine, caller| {
             engine.admit_virtual(self.id, caller)?;
             engine.open_virtual(self.id, None, false)
-        })?;
+        });
+        let scope = match (opened, &self.gate) {
+            (Err(Error::Refused(Refusal::Held)), Some(gate)) => {
+                if !gate.call0(py)?.is_truthy(py)? {
+                    self.suspend(None)?;
+                }
+                return self.open_virtual(py);
+            }
+            (opened, _) => opened?,
+        };
         let gate = self.gate.as_ref().map(|gate| gate.clone_ref(py));
         Ok(Self::with_gate(Arc::clone(&self.shared), scope, gate))
     }
