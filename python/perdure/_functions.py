@@ -5,7 +5,7 @@ They would else end as a failed item of a batch that succeeds, as six attempts, 
 
 from __future__ import annotations
 
-from types import FunctionType, GeneratorType
+from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 from perdure.exceptions import ExecutionError, ValidationError
@@ -91,6 +91,11 @@ def check_function(function: Any, operation: str, takes: str, takes_async: bool 
         )
     if callable(function):
         raise ValidationError(f"{name} is an async function. {_NO_ASYNC}")
+    if is_operation(function):
+        name = "an operation that was called"
+    elif type(function) is CoroutineType:
+        drop(function)
+        name = f"the coroutine of {name}"
     raise ValidationError(f"{operation} takes a function of {takes}, not {name}: pass the function, not what it gives")
 
 
@@ -127,9 +132,27 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
         return
     if not hasattr(kind, "__await__") and not hasattr(kind, "__anext__"):
         return
+    if is_operation(result):
+        raise ExecutionError(f"{who} returned an operation that was not awaited: `return await ...`")
     drop(result)
     name = getattr(result, "__qualname__", None) or kind.__name__
-    raise ExecutionError(f"{who} returned {name}, a {kind.__name__}. {_NO_ASYNC}")
+    article = "an" if kind.__name__[0] in "aeiou" else "a"
+    raise ExecutionError(
+        f"{who} returned {name}, {article} {kind.__name__}. Await it there, if that is async def. {_NO_ASYNC}"
+    )
+
+
+def is_operation(value: Any) -> bool:
+    """Whether something is an operation of an asynchronous handler that was called, and not awaited."""
+    return getattr(type(value), "is_operation", False) is True
+
+
+def unawaited_in(value: Any, depth: int = 4) -> bool:
+    """Whether something holds what was to be awaited; looked for in so many lists and dicts inside of one another."""
+    if hasattr(type(value), "__await__"):
+        return True
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return depth > 0 and any(unawaited_in(each, depth - 1) for each in inside)
 
 
 def check_result(result: Any, function: Any, operation: str, takes: str, takes_async: bool = False) -> None:
@@ -217,8 +240,8 @@ _DECISIONS = {
 }
 
 _NO_ASYNC = (
-    "Async functions are not taken by this context, which is that of a plain handler: make the handler async def, "
-    "whose context takes both, or make this a plain function"
+    "Async functions are not taken by the context of a plain handler: make the handler async def, whose context takes "
+    "both, or make this a plain function"
 )
 
 

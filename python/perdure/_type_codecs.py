@@ -337,6 +337,10 @@ class TypeCodec(Codec):
         elif _is_instance(obj, "uuid", "UUID"):
             codec = self.uuid_codec
         else:
+            if hasattr(type(obj), "__await__"):
+                raise SerDesError(
+                    "an operation or coroutine cannot be serialised that was not awaited: `await` it first"
+                )
             raise SerDesError(
                 f"{type(obj)} cannot be serialised. A payload holds None, str, bool, int, float, bytes, UUID, Decimal, "
                 "datetime, date, list, tuple, dict and BatchResult. For a dataclass, an enum, a set or a model, "

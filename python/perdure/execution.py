@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from perdure._checkpointing import Checkpointing
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
-from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_coroutine, refuse_awaitable
+from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_coroutine, refuse_awaitable, unawaited_in
 from perdure._log import Log
 from perdure.context import DurableContext
 from perdure.engine.client import BotoClient, ModelClient, ProcessClient
@@ -635,7 +635,10 @@ def _unserialisable(result: Any, problem: Exception) -> Exception:
     kind = type(problem)
     if kind is not TypeError and kind is not ValueError:
         return problem  # one of the user's own
-    instead = "its get_results()" if hasattr(result, "get_results") else "what json.dumps takes"
+    if unawaited_in(result):
+        instead = "what comes of operations, not themselves: one of them was not awaited"
+    else:
+        instead = "its get_results()" if hasattr(result, "get_results") else "what json.dumps takes"
     error = kind(f"the handler's result cannot be written as JSON: {problem}. Return {instead}")
     error.__cause__ = problem
     return error

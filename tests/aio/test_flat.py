@@ -32,7 +32,9 @@ async def child_first(inner: AsyncDurableContext, seconds: int, *_more: Any) -> 
         await context.wait(seconds)
         return await context.step(lambda _: "in the child")
 
-    return list(await asyncio.gather(inner.run_in_child_context(child), inner.wait(seconds + 1), inner.step(lambda _: 1)))
+    return list(
+        await asyncio.gather(inner.run_in_child_context(child), inner.wait(seconds + 1), inner.step(lambda _: 1))
+    )
 
 
 async def virtual_after(inner: AsyncDurableContext, seconds: int, *_more: Any) -> list[Any]:

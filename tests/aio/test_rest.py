@@ -191,7 +191,7 @@ def test_a_handler_that_waits_for_nothing_durable_fails_in_words(kind: str) -> N
         await asyncio.Queue().get()
 
     durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder(), loop_factory=factory(kind))
-    with pytest.raises(InvocationError, match=r"time was up before.*queues\.py"):
+    with pytest.raises(InvocationError, match=r"time was up before.*test_rest\.py"):
         durable(event(), LambdaContext(1.0))
 
 

@@ -177,13 +177,13 @@ class BranchTasks(Branches):
         passed = InnerFuture(loop=self._conductor.loop)
         job = Job(Course(self._conductor, _once_passed(passed)))
         job.note_place()
-        variables, where = copy_context(), job.where
+        variables = copy_context()
 
         def let_pass() -> None:
             if not passed.done():
                 found = variables.run(call)  # as the code that called it
                 if isinstance(found, Job):
-                    found.where = where
+                    found.is_called_as(job)
                 passed.set_result(found)
 
         self._held.setdefault(index, deque()).append(let_pass)

@@ -725,7 +725,9 @@ class Conductor:
         if self.is_over:
             return
         if handler.cancelled():
-            self._error = CancelledError("the handler was cancelled")
+            self._error = CancelledError(
+                "the handler was cancelled: by its own code, or for having awaited a task or an operation that was"
+            )
         else:
             self._error = self._error or handler.exception()
             if self._error is None:

@@ -18,7 +18,7 @@ from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
 from perdure.aio.conductor import LEFT
 from perdure.aio.loop import InnerFuture
-from perdure.exceptions import OrphanedChildException, StepTimeoutError
+from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 logger = Log("perdure")
 
 _NEW, _BEGUN, _DONE = range(3)
+
+_WAS_LEFT = (
+    "the operation was left behind: what it was awaited in (a race, a select, a time limit) is decided without it, and "
+    "nobody waits for it any more. Call an operation of its own for each decision, as with callback.result(), or use "
+    "context.select, which goes on to wait for what has not come"
+)
 
 left_behind: ContextVar[bool] = ContextVar("left_behind", default=False)
 """Whether a task runs for its positions alone: what it comes to that is not recorded does not begin."""
@@ -50,29 +56,96 @@ class Held(Exception):  # noqa: N818  a branch is, by its gate
 class Awaitable:
     """What passes for a coroutine: it can be awaited, and be made a task of."""
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_driver", "_more", "_steps")
 
     is_operation = True
     _steps: Generator[Any, Any, Any] | None
+    _driver: int
+    _more: dict[int, Generator[Any, Any, Any]]
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Give its steps."""
         raise NotImplementedError
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say that it is not yet what comes of it."""
+            raise AttributeError(
+                f"an operation that was not awaited has no {name!r}: await it first, as in `(await ...).{name}`",
+                name=name,
+                obj=self,
+            )
+
+    def __bool__(self) -> bool:
+        """Refuse to be taken for what comes of it: whoever looks has forgotten to await it."""
+        raise TypeError(
+            "an operation that was not awaited is neither true nor false: await it first, as in `if await "
+            "context.step(...)`. Whether there is one at all, `is not None` tells"
+        )
+
     def send(self, value: Any) -> Any:
         """Go on."""
+        driver = id(current_task())
         steps = self._steps
         if steps is None:
-            steps = self._steps = self.__await__()
-        return steps.send(value)
+            steps = self._begin(driver)
+        elif self._driver != driver:
+            steps = self._beside(driver)
+        try:
+            return steps.send(value)
+        except BaseException:  # its end, one way or the other
+            self._has_ended(driver)
+            raise
 
     def throw(self, *error: Any) -> Any:
         """Go on with an error."""
+        if error[0] is GeneratorExit:
+            return self._unwind()
+        driver = id(current_task())
         steps = self._steps
         if steps is None:
             self.give_up()
-            steps = self._steps = self.__await__()
-        return steps.throw(*error)
+            steps = self._begin(driver)
+        elif self._driver != driver:
+            steps = self._beside(driver)
+        try:
+            return steps.throw(*error)
+        except BaseException:
+            self._has_ended(driver)
+            raise
+
+    def _unwind(self) -> Any:
+        """Go on no more, called by who ends all, outside of the task that was made of it."""
+        if self._steps is None:
+            self.give_up()
+            raise GeneratorExit
+        try:
+            return self._steps.throw(GeneratorExit)
+        except BaseException:
+            self._steps = None
+            raise
+
+    def _begin(self, driver: int) -> Generator[Any, Any, Any]:
+        self._driver = driver
+        steps = self._steps = self.__await__()
+        return steps
+
+    def _beside(self, driver: int) -> Generator[Any, Any, Any]:
+        """Give the steps of another task that was made of the same."""
+        more: dict[int, Generator[Any, Any, Any]] | None = getattr(self, "_more", None)
+        if more is None:
+            more = self._more = {}
+        if driver not in more:
+            more[driver] = self.__await__()
+        return more[driver]
+
+    def _has_ended(self, driver: int) -> None:
+        """Let whoever asks next have steps of its own."""
+        if self._driver == driver:
+            self._steps = None
+        else:
+            self._more.pop(driver, None)
 
     def give_up(self) -> None:
         """Hear that the task that it was given to was cancelled before it had begun: there it is not awaited."""
@@ -251,6 +324,8 @@ class Course(Drive):
         yield from self.until_done()
         self.conductor.unawaited.pop(self, None)
         if self._error is not None:
+            if isinstance(self._error, CancelledError) and self._error.args == (LEFT,):
+                raise InvalidStateError(_WAS_LEFT)
             raise _excused(self._error).with_traceback(None)
         return self._result
 
@@ -333,6 +408,10 @@ class Job(Awaitable):
             frame = frame.f_back
         self._code, self._line = frame.f_code, frame.f_lineno
         self.variables = copy_context()
+
+    def is_called_as(self, other: Job) -> None:
+        """Take the user's line from another, in whose place it was called."""
+        self._code, self._line = other._code, other._line
 
     def report(self) -> None:
         """Log the failure that nobody has asked for."""

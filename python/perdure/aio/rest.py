@@ -147,13 +147,16 @@ def _is_of_the_world(waiter: Any) -> bool:
     return any(_is_of_the_world(child) for child in getattr(waiter, "_children", ()))
 
 
+_NOT_USERS = ("perdure.", "asyncio.")
+
+
 def _place(task: asyncio.Task[Any]) -> Any:
-    """Give the innermost frame of the user's that a task waits in; else the outermost of ours."""
+    """Give the innermost frame of the user's that a task waits in; else the outermost of ours, or of asyncio's."""
     found = None
     coroutine: Any = task.get_coro()
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)
-        if frame is not None and (found is None or not frame.f_globals.get("__name__", "").startswith("perdure.")):
+        if frame is not None and (found is None or not frame.f_globals.get("__name__", "").startswith(_NOT_USERS)):
             found = frame
         coroutine = getattr(coroutine, "cr_await", None)
     return found
