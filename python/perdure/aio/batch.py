@@ -221,12 +221,12 @@ class BranchTasks(Branches):
 def _told(error: BaseException) -> BaseException:
     """Give what a branch is to be judged by: a group of tasks that was left behind raises that in a group."""
     if isinstance(error, BaseExceptionGroup) and not isinstance(error, Exception):
-        left: BaseException | None
-        left, others = error.split(OrphanedChildException)
-        while isinstance(left, BaseExceptionGroup):
-            left = left.exceptions[0]
-        if left is not None and (others is None or isinstance(others, Exception)):
-            return left
+        orphaned, others = error.split(OrphanedChildException)
+        if orphaned is not None and (others is None or isinstance(others, Exception)):
+            first: BaseException = orphaned
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            return first
     return error
 
 
