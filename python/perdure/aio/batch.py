@@ -140,7 +140,7 @@ class BranchTasks(Branches):
         self._held.pop(index, None)
         if self._conductor.is_over:
             return
-        report = partial(self.returned, index, result) if error is None else partial(self.raised, index, _told(error))
+        report = partial(self.returned, index, result) if error is None else partial(self.raised, index, error)
         if index in self._settled:  # to be counted once all others are
             self._late.append(report)
             self._bell.release()
@@ -248,8 +248,9 @@ class _Branch(Drive):
         """Have its batch know."""
         if isinstance(error, GeneratorExit):
             return False
-        self._batch.ended(self._index, result, error)
-        return isinstance(error, (Exception, OrphanedChildException))
+        told = None if error is None else _told(error)
+        self._batch.ended(self._index, result, told)
+        return isinstance(told, (Exception, OrphanedChildException))
 
 
 async def _in_task(conductor: Conductor, branch: Course, variables: Any) -> Any:
