@@ -2,9 +2,10 @@
 
 Each wheel that a runtime of Lambda's with durable functions can load becomes `perdure-layer-python3.13-x86_64.zip`
 beside it; of several for the same runtime, the newest. In a layer is what a function may need of the wheel, where
-Lambda looks for it: no local service, test runner or command line. With it comes bytecode, which Lambda could not keep:
-a layer is read-only there, so without it each cold start compiles what it imports. boto3 is not in it: Lambda has it,
-and perdure does without.
+Lambda looks for it: no local service, test runner or command line. Its Python is bytecode, which Lambda could not keep:
+a layer is read-only there, so without it each cold start would compile what it imports. The sources, an eighth of a
+layer, are left out where the bytecode is: tracebacks name perdure's files, functions and lines, and do not show these.
+boto3 is not in it: Lambda has it, and perdure does without.
 
 The same wheel and Python give the same bytes.
 """
@@ -29,7 +30,7 @@ GLIBC = 34
 """Those runtimes are on Amazon Linux 2023, whose glibc is 2.34."""
 
 MOST_BYTES = 3 * 1024 * 1024
-"""A layer of a release build has 2 MiB; that of a debug build is larger than this."""
+"""A layer of a release build has 1.9 MiB; that of a debug build is larger than this."""
 
 _NOT_FOR_LAMBDA = re.compile(
     r"perdure/(?:local|testing|cli|bench|migration|history)/"
@@ -105,29 +106,26 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def interpreter(python: str) -> str | None:
-    """Find a CPython of that version: this one, or the one on the path."""
-    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    found = shutil.which(f"python{python}")
+    """Find a CPython of that version: this one, or the one on the path; no prerelease, whose bytecode may differ."""
+    is_it = python == f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = sys.executable if is_it else shutil.which(f"python{python}")
     if found is None:
         return None
     # A shim may stand for a version that is not there.
-    answers = subprocess.run([found, "-c", ""], check=False, capture_output=True).returncode == 0
+    ask = "import sys; sys.exit(sys.version_info.releaselevel != 'final')"
+    answers = subprocess.run([found, "-c", ask], check=False, capture_output=True).returncode == 0
     return found if answers else None
 
 
 def bytecode(sources: dict[str, bytes], python: str, site: PurePosixPath) -> dict[str, bytes]:
-    """Compile what is Python of some files, for their place in a layer.
-
-    It is valid whatever the files' dates are, since archives and deployments do not keep them.
-    """
+    """Compile what is Python of some files, to stand in their place in a layer."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, content in sources.items():
             if name.endswith(".py"):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_bytes(content)
-        options = ["-q", "-j1", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", f"/opt/{site}"]
+        options = ["-q", "-b", "-j1", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", f"/opt/{site}"]
         subprocess.run(
             [python, "-P", "-S", "-m", "compileall", *options, folder],
             check=True,
@@ -151,7 +149,8 @@ def make(source: Wheel) -> tuple[Path, bool]:
     content = files(source.path)
     python = interpreter(source.python)
     if python is not None:
-        content |= bytecode(content, python, source.site)
+        compiled = bytecode(content, python, source.site)
+        content = {name: data for name, data in content.items() if not name.endswith(".py")} | compiled
     pack({f"{source.site}/{name}": data for name, data in content.items()}, source.layer)
     return source.layer, python is not None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -144,21 +145,34 @@ def test_a_function_runs_with_a_layer_and_nothing_else(made: Layer) -> None:
 def test_every_module_of_a_layer_can_be_imported_with_nothing_else(made: Layer) -> None:
     modules = [
         ".".join(path.relative_to(made.site).with_suffix("").parts).removesuffix(".__init__")
-        for path in sorted(made.site.rglob("*.py"))
+        for path in sorted(made.site.rglob("*.pyc"))
     ]
     assert "perdure.engine.operations.step" in modules
     assert not [name for name in modules if name.startswith(("perdure.local", "perdure.testing", "perdure.cli"))]
     isolated(MODULES, str(made.site), *modules)
 
 
+TRACEBACK = """
+import sys, traceback
+sys.path.insert(0, sys.argv[1])
+from perdure.config import Duration
+try:
+    Duration.from_seconds("soon")
+except Exception:
+    print(traceback.format_exc())
+"""
+
+
 @for_a_runtime
-def test_bytecode_is_taken_whatever_the_dates_of_the_files_are(made: Layer, tmp_path: Path) -> None:
+def test_bytecode_stands_in_place_of_sources_and_names_their_lines(made: Layer, tmp_path: Path) -> None:
+    assert not list(made.site.rglob("*.py"))
+    assert not list(made.site.rglob("__pycache__"))
     copy = tmp_path / "site-packages"
     shutil.copytree(made.site, copy)
-    for path in copy.rglob("*.py"):
-        path.write_text("raise RuntimeError('compiled again')\n", encoding="utf-8")
+    for path in copy.rglob("*.pyc"):
         os.utime(path, (0, 0))
-    isolated("import sys; sys.path.insert(0, sys.argv[1]); import perdure; perdure.durable_execution", str(copy))
+    told = isolated(TRACEBACK, str(copy))
+    assert re.search(rf'File "/opt/python/lib/python{PYTHON}/site-packages/perdure/_duration.py", line \d+, in ', told)
 
 
 @for_a_runtime
@@ -186,7 +200,7 @@ def test_a_layer_has_what_a_wheel_installs_and_is_readable(made: Layer) -> None:
     assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
     assert names == sorted(set(names))
-    assert {"perdure/__init__.py", "perdure/py.typed", "perdure_compat.pth"} <= set(names)
+    assert {"perdure/__init__.pyc", "perdure/py.typed", "perdure_compat.pth"} <= set(names)
     assert len([name for name in names if name.startswith("perdure/_core.")]) == 1
     assert not [name for name in names if name.startswith(("boto3", "botocore"))]
     assert not [name for name in names if ".data/" in name]

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::Error;
@@ -15,11 +17,21 @@ pub fn config(bundle: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
         None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
         Some(path) => read(path)?,
     };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let provider = CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() };
+    let versions = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
     let versions =
         versions.map_err(|error| Error::Tls { address: "any host".to_owned(), reason: error.to_string() })?;
     Ok(Arc::new(versions.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Keys to sign with, of which a client without a certificate of its own has none: what makes them is not linked.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("perdure has no certificate of its own".to_owned()))
+    }
 }
 
 fn read(path: &Path) -> Result<RootCertStore, Error> {
