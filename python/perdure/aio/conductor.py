@@ -118,28 +118,20 @@ class Block(Protocol):
 class Parked(InnerFuture):
     """An operation that cannot go on before a moment, or before there is news; it is done when it may be able to."""
 
-    __slots__ = ("_again_at", "operation", "pause", "scope")
+    __slots__ = ("again_at", "operation", "pause", "scope")
 
     def __init__(self, operation: Operation, pause: float, scope: Scope | None, loop: Any) -> None:
         super().__init__(loop=loop)
         self.operation = operation
         self.pause = pause
         self.scope = scope
-        self._again_at: int | None = None
+        # When it is looked at again, if the moment is known: then, or later if there was no news by then.
+        self.again_at = operation.until
 
     @property
     def until(self) -> int | None:
         """The moment, if that is known."""
         return self.operation.until
-
-    @property
-    def again_at(self) -> int:
-        """When it is looked at again: at that moment, or later if there was no news then."""
-        return self._again_at or self.operation.until or 0
-
-    @again_at.setter
-    def again_at(self, moment: int) -> None:
-        self._again_at = moment
 
     def is_wanted(self) -> bool:
         """Whether it is in no context that has ended, or was left behind: then nothing comes of it any more."""
@@ -539,7 +531,7 @@ class Conductor:
 
         """
         parked = Parked(operation, pause or FIRST_PAUSE, scope, self.loop)
-        if pause > FIRST_PAUSE:
+        if parked.again_at is not None and pause > FIRST_PAUSE:
             parked.again_at = round((self.invocation.clock.time() + pause) * 1000)
         self.parked[parked] = None
         self.stir()
@@ -568,7 +560,7 @@ class Conductor:
 
     def waits_for_time(self) -> None:
         """Have what is parked go on when it is due, since something else is at work."""
-        due = min((parked.again_at for parked in self.parked if parked.until is not None), default=None)
+        due = min((parked.again_at for parked in self.parked if parked.again_at is not None), default=None)
         if due is None or self.is_over:
             return
         timeout = self.invocation.clock.timeout(due / 1000)
@@ -587,7 +579,7 @@ class Conductor:
         if self.is_over:
             return
         for parked in self.parked:
-            if parked.until is not None and parked.again_at <= due:
+            if parked.again_at is not None and parked.again_at <= due:
                 parked.pause = min(parked.pause * 2, _LONGEST_PAUSE)
                 parked.again_at = due + round(parked.pause * 1000)
         self.news(due / 1000)
