@@ -145,3 +145,18 @@ def test_where_a_handler_waits_for_ever_is_a_line_of_its_own() -> None:
         error = runner.run(event=None).error
     assert error is not None
     assert f"{__file__}:" in str(error.message)
+
+
+def test_a_task_of_an_operation_can_be_shown() -> None:
+    """As asyncio does in its warnings, and whoever looks for what hangs."""
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        task = asyncio.create_task(context.step(given))
+        shown = [repr(task)]
+        await task
+        return [*shown, repr(task)]
+
+    with DurableFunctionTestRunner(durable_execution(handler)) as runner:
+        pending, finished = runner.run().value  # type: ignore[misc]
+    assert pending.startswith("<Task pending")
+    assert finished.startswith("<Task finished")

@@ -78,7 +78,12 @@ class Awaitable:
             )
 
     def __bool__(self) -> bool:
-        """Refuse to be taken for what comes of it: whoever looks has forgotten to await it."""
+        """Refuse to be taken for what comes of it: whoever looks has forgotten to await it.
+
+        But asyncio looks whether a task has a coroutine, to say in words which task that is.
+        """
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("asyncio."):  # noqa: SLF001  documented
+            return True
         raise TypeError(
             "an operation that was not awaited is neither true nor false: await it first, as in `if await "
             "context.step(...)`. Whether there is one at all, `is not None` tells"
