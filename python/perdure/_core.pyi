@@ -652,6 +652,14 @@ class Scope:
     def is_exhausted(self, exhausted: bool) -> None: ...
     def end(self) -> None:
         """End the context: what still runs inside is an orphan, and its next operation raises."""
+    def pass_by(self, last: str) -> None:
+        """Let an operation count as the last for what is now, and no other that has begun.
+
+        Args:
+            last: Its id.
+
+        """
+
     def break_off(self) -> None:
         """End the context, whose function will not come to its end: what it has not come to is not missed."""
 

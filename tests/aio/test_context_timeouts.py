@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perdure.exceptions import ValidationError
-from perdure.local.machine.clock import RealClock
+from perdure.local.machine.clock import RealClock, VirtualClock
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
 
@@ -155,3 +156,23 @@ def test_one_inside_another_and_around_a_race() -> None:
         return (handler,)
 
     assert everywhere(make).value == [["inner", "outer"], "after"]
+
+
+def test_now_is_when_the_block_was_cut_whatever_ends_later() -> None:
+    def make() -> Any:
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            told = []
+            for _ in range(2):
+                try:
+                    async with context.timeout(20):
+                        await context.wait(5)
+                        await context.wait(30, "ends later on")
+                except TimeoutError:
+                    told.append(str(await context.now()))
+            await context.wait(100)
+            return [*told, str(await context.now())]
+
+        return (handler,)
+
+    began = VirtualClock().now()
+    assert everywhere(make).value == [str(began + timedelta(seconds=seconds)) for seconds in (20, 40, 140)]

@@ -56,6 +56,7 @@ class Timeout:
         "_after",
         "_before",
         "_context",
+        "_id",
         "_is_cut",
         "_is_expired",
         "_limit",
@@ -76,6 +77,7 @@ class Timeout:
         self._is_cut = False
         self._is_expired = False
         self._after: str | None = None
+        self._id: str | None = None
         self._record: Any = None
         self._proxy: _Replayed | None = None
         self._limit: Any = None
@@ -98,6 +100,7 @@ class Timeout:
         if isinstance(record, Ready):
             if record.value["expired"]:
                 self._is_expired = True
+                self._id = context.scope.latest_id
                 self._after = record.value["after"]
                 context.scope = self._proxy = _Replayed(self, context.scope)
                 context.conductor.blocks = [*context.conductor.blocks, self]
@@ -119,6 +122,7 @@ class Timeout:
 
     async def _watch(self, inner: Any) -> dict[str, Any]:
         tell_decision(inner)
+        self._id = inner.scope.operation_id
         timer = Member(inner, inner.wait(self._seconds))
         await asyncio.wait([timer.future, self._over], return_when=asyncio.FIRST_COMPLETED)
         timer.leave()
@@ -193,6 +197,8 @@ class Timeout:
         is_alone = not self._is_cut or self._task.uncancel() <= self._before
         if self._record is not None:
             await self._recorded(is_alone)
+        if self._is_expired and self._id is not None:
+            self._context.scope.pass_by(self._id)  # what the block has left behind may end at any time
         if self._is_expired and is_alone and (error is None or (self._is_cut and isinstance(error, CancelledError))):
             whose = f"the block of timeout {self._name!r}" if self._name else "the block"
             raise TimeoutError(f"{whose} took longer than {self._seconds:,} s") from error

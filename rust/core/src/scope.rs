@@ -34,6 +34,9 @@ pub struct Scope {
     pub(crate) counter: u64,
     /// The values that were drawn since.
     pub(crate) drawn: Drawn,
+    /// The operation that counts as the last for what is *now*, and how many operations had begun then: they are passed
+    /// by, since some of them may end at any time.
+    pub(crate) passed: Option<(u64, OperationId)>,
     /// The callback inside whose answer was asked for last, and was there.
     pub(crate) answered: Option<OperationId>,
     /// Whether an operation inside was new.
@@ -73,6 +76,7 @@ impl Scope {
             parent: None,
             counter: 0,
             drawn: Drawn { after: 0, count: 0 },
+            passed: None,
             answered: None,
             fresh: false,
             ended: false,

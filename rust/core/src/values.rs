@@ -86,6 +86,12 @@ impl<P: Payload, W> Engine<P, W> {
         }
     }
 
+    /// Lets an operation count as the last, and no other that has begun: those that it has left behind end at any time.
+    pub fn pass_by(&mut self, scope: ScopeId, last: OperationId) {
+        let inside = &mut self.scopes[scope.0];
+        inside.passed = Some((inside.counter, last));
+    }
+
     fn admit_value(&mut self, scope: ScopeId, caller: Caller) -> Result<(), Refusal> {
         self.check(scope)?;
         if self.is_contested(scope, &VALUE, caller.thread) { self.admit(scope, &VALUE, caller) } else { Ok(()) }
@@ -109,15 +115,18 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// The last of the first `count` operations of a context, callbacks left out; inside of virtual contexts, too.
     fn last_ended(&self, scope: ScopeId, count: u64) -> Option<OperationId> {
-        let prefix = self.scopes[scope.0].prefix;
-        let mut before = (1..=count).rev().map(|n| OperationId::at(prefix.as_ref(), n));
-        before.find_map(|id| match self.history().get(&id) {
+        let inside = &self.scopes[scope.0];
+        let (prefix, passed) = (inside.prefix, inside.passed.filter(|&(begun, _)| begun <= count));
+        let mut before =
+            (passed.map_or(0, |(begun, _)| begun) + 1..=count).rev().map(|n| OperationId::at(prefix.as_ref(), n));
+        let found = before.find_map(|id| match self.history().get(&id) {
             Some(operation) => (operation.kind != Kind::Callback).then_some(id),
             None => match self.virtual_context(&id) {
                 Some(inner) => self.last_ended(inner, self.scopes[inner.0].counter),
                 None => Some(id), // whose record is on its way
             },
-        })
+        });
+        found.or_else(|| passed.map(|(_, last)| last))
     }
 
     /// How many operations a context had begun before a virtual one inside.

@@ -81,6 +81,17 @@ fn now_is_the_end_of_the_last_operation_that_has_surely_ended() {
 }
 
 #[test]
+fn what_is_passed_by_is_not_now_until_another_operation_comes() {
+    let mut engine = with(&[Kind::Step, Kind::Step, Kind::Step]);
+    come(&mut engine, ROOT, &STEP);
+    come(&mut engine, ROOT, &STEP);
+    engine.pass_by(ROOT, root(1));
+    assert_eq!(moment(&mut engine, ROOT), Moment::End(root(1)));
+    come(&mut engine, ROOT, &STEP);
+    assert_eq!(moment(&mut engine, ROOT), Moment::End(root(3)));
+}
+
+#[test]
 fn of_a_virtual_context_nothing_is_recorded_but_what_is_inside_and_before_it() {
     let mut engine = with(&[]);
     let first = engine.open_virtual(ROOT, None, false).expect("nothing refuses it");

@@ -312,6 +312,10 @@ impl Scope {
         self.shared.lock().engine.end(self.id);
     }
 
+    fn pass_by(&self, last: &str) {
+        self.shared.lock().engine.pass_by(self.id, OperationId::parse(last));
+    }
+
     fn break_off(&self) {
         self.shared.lock().engine.break_off(self.id);
     }
