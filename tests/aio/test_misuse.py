@@ -153,6 +153,8 @@ def test_a_task_of_an_operation_can_be_shown() -> None:
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
         task = asyncio.create_task(context.step(given))
         shown = [repr(task)]
+        await asyncio.sleep(0)
+        assert task.get_coro(), "as others look"
         await task
         return [*shown, repr(task)]
 

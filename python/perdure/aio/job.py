@@ -80,14 +80,20 @@ class Awaitable:
     def __bool__(self) -> bool:
         """Refuse to be taken for what comes of it: whoever looks has forgotten to await it.
 
-        But asyncio looks whether a task has a coroutine, to say in words which task that is.
+        But asyncio looks whether a task has a coroutine, to say in words which task that is; others look for that at
+        tasks that run.
         """
-        if sys._getframe(1).f_globals.get("__name__", "").startswith("asyncio."):  # noqa: SLF001  documented
+        if self.is_awaited or sys._getframe(1).f_globals.get("__name__", "").startswith("asyncio."):  # noqa: SLF001  documented
             return True
         raise TypeError(
             "an operation that was not awaited is neither true nor false: await it first, as in `if await "
             "context.step(...)`. Whether there is one at all, `is not None` tells"
         )
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody awaits it."""
+        return self._steps is not None
 
     def send(self, value: Any) -> Any:
         """Go on."""
@@ -377,6 +383,11 @@ class Job(Awaitable):
         """Do what is to be done; or await that, if somebody else has begun it."""
         self.variables = None  # it has those of the task that awaits it
         return self.course.begin()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody awaits it, or has done so."""
+        return self.course.is_begun
 
     async def by_itself(self) -> None:
         """Run it, since nobody has awaited it; what comes of it is kept for who may yet ask, or told at the end."""
