@@ -14,11 +14,13 @@ from perdure.testing import ExplorationError
 from support import explored
 from support.coroutines import as_coroutines
 from support.explored import GLOBAL, search
+from testing.exploring import test_explorer as corpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 AWAITED = as_coroutines(explored)
+CORPUS_AWAITED = as_coroutines(corpus)
 
 
 async def work(step: Any) -> int:
@@ -231,6 +233,13 @@ async def a_failure_that_comes_once(_event: Any, context: Any) -> Any:
 def test_handlers_with_a_bug_are_found(handler: Callable[[Any, Any], Any], told: str) -> None:
     with pytest.raises(ExplorationError, match=told):
         search(handler).assert_ok()
+
+
+@pytest.mark.parametrize("name", [each.__name__ for each in corpus.BUGGY if each is not corpus.threads_of_its_own])
+def test_what_is_found_in_plain_handlers_is_found_where_they_are_awaited(name: str) -> None:
+    report = search(getattr(CORPUS_AWAITED, name), {})
+    assert report.expected.is_asynchronous
+    assert report.differences
 
 
 def test_a_schedule_of_tasks_can_be_run_again() -> None:
