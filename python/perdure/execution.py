@@ -694,6 +694,8 @@ def _failed(error: BaseException) -> dict[str, Any]:
 
 def _failed_by(error: BaseException | None) -> dict[str, Any]:
     """End an invocation by a failure of the service or of what talks to it."""
+    if isinstance(error, CheckpointsBroken):  # whose client was told that the invocation has ended
+        error = InvocationError("the invocation's time was over before a call to the service had returned")
     if isinstance(error, InvocationError) and not error.is_retryable():
         return _failed(error)
     try:

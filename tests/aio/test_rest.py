@@ -197,3 +197,58 @@ def test_a_handler_that_waits_for_nothing_durable_fails_in_words(kind: str) -> N
 
 async def _wait_for(future: Any) -> Any:
     return await future
+
+
+async def _asked_over_the_network() -> None:
+    reader, writer = await asyncio.open_connection(*SERVER)
+    writer.write(b"ask\n")
+    await reader.readline()
+    writer.close()
+
+
+async def _told_by_a_callback() -> None:
+    told = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, told.set)
+    await told.wait()
+
+
+async def _told_over_a_pipe() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    timer = threading.Timer(0.02, theirs.send, [b"x"])
+    timer.start()
+    try:
+        await asyncio.get_running_loop().sock_recv(ours, 1)
+    finally:
+        timer.join()
+        ours.close()
+        theirs.close()
+
+
+async def _has_slept() -> None:
+    await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize("outside", [_asked_over_the_network, _told_by_a_callback, _told_over_a_pipe, _has_slept])
+def test_what_comes_from_outside_goes_on_in_the_same_invocation(outside: Any, kind: str) -> None:
+    begun: list[int] = []
+    came: list[int] = []
+
+    async def handler(context: AsyncDurableContext) -> Any:
+        begun.append(0)
+
+        async def notes(_step: Any) -> None:
+            came.append(len(begun))
+
+        async def asks(inner: AsyncDurableContext) -> Any:
+            for n in range(3):
+                await outside()
+                await inner.step(notes, f"step {n}")
+
+        await asyncio.gather(context.wait(60, "parks"), context.run_in_child_context(asks, "asks"))
+
+    handle = run(kind, handler)
+    assert handle.status == "SUCCEEDED", handle.error
+    assert came == [1, 1, 1]
+    assert len(begun) == 2

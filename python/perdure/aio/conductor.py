@@ -182,6 +182,8 @@ class Conductor:
     """Blocks that are to be cut where they were cut, the innermost last."""
     unwinding = 0
     """Tasks and blocks that were left behind, and have not ended yet: what is cancelled meanwhile is so for that."""
+    timers_came = False
+    """Whether timers have come of which it is not known that what they call was called."""
     needs_loop = False
     """Whether the calls to the service are themselves made by tasks of the loop."""
     is_probing = False
@@ -245,8 +247,7 @@ class Conductor:
             self.loop.soon_untold(self._probe, self.activity)
 
     def note_call(self, callback: Any, context: Any) -> Any:
-        """Hear that something goes on; give what is to be called."""
-        self.stir()
+        """Hear of what is to be called soon; give what is to be called instead."""
         beginnings = self.beginnings
         return callback if beginnings is None else beginnings.noted(callback, context)
 
@@ -268,10 +269,16 @@ class Conductor:
                 self.live_timers()
 
     def live_timers(self) -> list[Any]:
-        """Give the timers that have not come, nor been cancelled."""
-        now = self.loop.time()
-        self.timers = {key: timer for key, timer in self.timers.items() if not timer.cancelled() and timer.when() > now}
-        return list(self.timers.values())
+        """Give the timers that have not come, nor been cancelled; note whether others have come (`timers_came`)."""
+        now, live = self.loop.time(), {}
+        for key, timer in self.timers.items():
+            if not timer.cancelled():
+                if timer.when() > now:
+                    live[key] = timer
+                else:
+                    self.timers_came = True
+        self.timers = live
+        return list(live.values())
 
     def note_task(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
         """Make a task, and hear of it."""
@@ -485,7 +492,11 @@ class Conductor:
     def send(self, call: Callable[[], None]) -> None:
         """Have a call to the service made, and be told when it has ended (`sent`)."""
         if self._sender is None:
-            self._sender = _Sender(self)
+            try:
+                self._sender = _Sender(self)
+            except RuntimeError:  # the system has no more threads: the loop waits meanwhile
+                self.loop.call_soon(self.sent, _failure_of(call))
+                return
         self._sender.send(call)
 
     @_guarded
@@ -841,11 +852,12 @@ class Conductor:
     def _unwind(self) -> None:
         """Close what still runs, innermost first. The response is decided: what it raises is of no consequence."""
         self.core.root().end()
+        generators = [reference() for reference in self._generators]  # which nobody may have, once tasks are closed
         left = [task for task in self.tasks if not task.done()]
         for task in reversed(left):
             self._close(task)
-        for reference in self._generators:
-            if (generator := reference()) is not None:
+        for generator in generators:
+            if generator is not None:
                 _drop(generator.aclose())
         for timer in self.live_timers():
             timer.cancel()
@@ -981,6 +993,15 @@ def _drop(closing: Any) -> None:
             logger.debug("an asynchronous generator that was closed raised", exc_info=error)
 
 
+def _failure_of(call: Callable[[], None]) -> BaseException | None:
+    """Make a call to the service; give what it raises."""
+    try:
+        call()
+    except BaseException as raised:  # noqa: BLE001  told of in the loop's thread
+        return raised
+    return None
+
+
 class _Sender:
     """A thread that makes the calls to the service for which the loop must not wait, one after the other."""
 
@@ -1017,11 +1038,7 @@ class _Sender:
             call = self._call
             if call is None or conductor.is_over:
                 return
-            error: BaseException | None = None
-            try:
-                call()
-            except BaseException as raised:  # noqa: BLE001  told of in the loop's thread
-                error = raised
+            error = _failure_of(call)
             self._call = None
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 conductor.loop.call_soon_threadsafe(conductor.sent, error)

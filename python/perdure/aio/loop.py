@@ -50,7 +50,7 @@ class Listener(Protocol):
         """Make a task, and hear of it."""
 
     def note_call(self, callback: Any, context: Any) -> Any:
-        """Hear that something goes on; give what is to be called."""
+        """Hear of what is to be called soon; give what is to be called instead."""
 
     def note_thread(self, future: asyncio.Future[Any]) -> None:
         """Hear of a thread at work, until it is done."""
@@ -84,11 +84,13 @@ class Watched:
         return self.is_entered or super().is_running()  # type: ignore[misc]
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        """Tell that something goes on."""
+        """Tell that something goes on: once it is due, so that who looks whether all is at rest comes behind it."""
         conductor = self.conductor
-        if conductor is not None:
-            callback = conductor.note_call(callback, context)
-        return super().call_soon(callback, *args, context=context)  # type: ignore[misc]
+        if conductor is None:
+            return super().call_soon(callback, *args, context=context)  # type: ignore[misc]
+        handle = super().call_soon(conductor.note_call(callback, context), *args, context=context)  # type: ignore[misc]
+        conductor.stir()
+        return handle
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
         """Tell, in the loop's thread, that something goes on."""

@@ -24,6 +24,10 @@ after each of these is looked again.
 Point 5 is judged by who made the future: the modules of asyncio in which code waits for other code of the loop make
 theirs by ``loop.create_future``, which notes it (`perdure.aio.loop.WITHIN`).
 
+Point 1 holds where this is called (`look`): in the loop, behind whatever had it called, and once more if anything was
+called since. Of what a timer calls the loop tells nobody before it does; so it is called once more after a timer has
+come.
+
 Before it suspends, what waits for nothing else to move is done: batches hear of their branches, and blocks are cut of
 which it is recorded that their time was over (`perdure.aio.timeouts`).
 
@@ -51,6 +55,7 @@ class Live(Protocol):
     outside: int
     parked: Any
     is_drained: bool
+    timers_came: bool
 
     @property
     def is_sending(self) -> bool:
@@ -89,14 +94,18 @@ class Live(Protocol):
 
 def look(conductor: Live) -> None:
     """See whether all is at rest, and do what is then to be done. Called when no callback is ready (1)."""
-    if conductor.at_work or conductor.is_sending or conductor.outside:
+    timers = conductor.live_timers()
+    if conductor.timers_came:
+        conductor.timers_came = False
+        conductor.stir()  # what they call may be ready, behind this: it has been called when this is called again
+    elif conductor.at_work or conductor.is_sending or conductor.outside:
         conductor.waits_for_time()
     elif conductor.is_drained and not conductor.runs_unawaited:
         # Tasks that a handler has left behind, and that sleep or await the world, are not waited for.
         _rest(conductor)
     elif _awaits_the_world(conductor):
         conductor.waits_for_time()
-    elif timers := conductor.live_timers():
+    elif timers:
         conductor.waits_for_time()
         _look_again_after(conductor, timers)
     else:
@@ -115,7 +124,7 @@ def _rest(conductor: Live) -> None:
 def goes_on(conductor: Live) -> bool:
     """Tell whether anything is under way besides what is ready to run, and what is parked."""
     is_at_work = conductor.at_work or conductor.is_sending or conductor.outside
-    return bool(is_at_work or conductor.live_timers() or _awaits_the_world(conductor))
+    return bool(is_at_work or conductor.live_timers() or conductor.timers_came or _awaits_the_world(conductor))
 
 
 def _look_again_after(conductor: Live, timers: Sequence[Any]) -> None:
