@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from support.trees import Within
 
+pytestmark = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="a run has not ended on CPython 3.11, for a reason unknown"
+)
+
 FEW = settings(max_examples=max(10, settings.default.max_examples // 8))
 FACTORIES = [None, asyncio.eager_task_factory] if sys.version_info >= (3, 12) else [None]
 
