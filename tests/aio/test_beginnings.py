@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.config import CompletionConfig, NestingType
+from perdure.exceptions import StepError
+from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
 
 if TYPE_CHECKING:
@@ -253,3 +255,49 @@ def test_tasks_that_begin_where_they_are_made_are_known_of() -> None:
     assert Trial(handler).value == "done"
     assert waiting
     assert not unknown
+
+
+async def _fails_at_once(context: AsyncDurableContext) -> None:
+    await context.step(_broken, "broken", retry=RetryPresets.none())
+
+
+def _broken(_step: Any) -> None:
+    raise ValueError("broken")
+
+
+async def _calls_between(context: AsyncDurableContext) -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_fails_at_once(context))
+        step = context.step(lambda _: 1, "between")
+        group.create_task(_parks(context))
+        await step
+        await asyncio.Event().wait()
+
+
+async def _awaits_tasks_made_before(context: AsyncDurableContext) -> Any:
+    async def awaits(task: Any) -> Any:
+        return await task
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_fails_at_once(context))
+        group.create_task(awaits(asyncio.ensure_future(context.wait(600, "parked"))))
+
+
+async def _parks(context: AsyncDurableContext) -> None:
+    await context.wait(600, "parked")
+
+
+@pytest.mark.parametrize("group", [_calls_between, _awaits_tasks_made_before])
+def test_a_group_whose_failure_is_recorded_comes_to_what_it_had_come_to(group: Any) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        try:
+            await group(context)
+        except* StepError:
+            pass
+        await context.wait(5, "after")
+        return await context.step(lambda _: "done", "last")
+
+    trial = Trial(handler)
+    assert trial.value == "done"
+    assert len(trial.handle.invocations) == 2
+    trial.check_replay(handler)

@@ -7,6 +7,11 @@ the loop had had a turn there. What comes of it is the order of tasks that begin
 (`asyncio.eager_task_factory`).
 
 A task that has begun sees those that it has made itself: the others come after its first step, as in the loop.
+
+What a first step has the loop call, that is made so, comes a turn later in the loop: after the first steps of those
+tasks as well that whoever called the operation makes next. So those are begun before it. (A group of tasks cancels the
+others when one has failed, which what is recorded does at once: they would never come to the operations that they had
+come to.)
 """
 
 from __future__ import annotations
@@ -59,14 +64,30 @@ class FirstStep:
             of.made = others
 
 
+class _After:
+    """What a first step that was made early has the loop call: after the tasks have begun that were made meanwhile."""
+
+    __slots__ = ("_callback", "_loop", "_of")
+
+    def __init__(self, of: Beginnings, loop: asyncio.AbstractEventLoop, callback: Callable[..., object]) -> None:
+        self._of = of
+        self._loop = loop
+        self._callback = callback
+
+    def __call__(self, *given: Any) -> None:
+        self._of.begin(self._loop)
+        self._callback(*given)
+
+
 class Beginnings:
     """The tasks of an invocation that have not begun."""
 
-    __slots__ = ("_coroutine", "made")
+    __slots__ = ("_coroutine", "_early", "made")
 
     def __init__(self) -> None:
         self.made: deque[FirstStep] = deque()
         self._coroutine: Any = None
+        self._early: asyncio.AbstractEventLoop | None = None
 
     def make(self, create: Callable[..., Any], coroutine: Any, options: dict[str, Any]) -> Any:
         """Make a task; what it asks the loop for meanwhile is its first step (`noted`), unless that is made at once."""
@@ -80,7 +101,7 @@ class Beginnings:
         """Give what the loop is to call instead of what it is asked to."""
         coroutine, self._coroutine = self._coroutine, None
         if coroutine is None or context is None or not _is_to_begin(coroutine):
-            return step
+            return step if self._early is None else _After(self, self._early, step)
         first = FirstStep(self, step, context)
         self.made.append(first)
         return first
@@ -92,10 +113,12 @@ class Beginnings:
         current = asyncio.current_task(loop)
         if current is not None:
             asyncio.tasks._leave_task(loop, current)  # noqa: SLF001  documented, for implementers
+        before, self._early = self._early, loop
         try:
             while self.made:
                 _make(self.made.popleft())
         finally:
+            self._early = before
             if current is not None:
                 asyncio.tasks._enter_task(loop, current)  # noqa: SLF001
 
