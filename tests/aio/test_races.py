@@ -132,7 +132,8 @@ def test_the_recorded_winner_wins_when_the_other_ends_first_on_replay() -> None:
 
     turns = handler_of({"a": 0, "b": 0.3}), handler_of({"a": 0.05, "b": 0})
     assert Trial(*turns).value == ["a", "a", "b"]
-    assert order == [["a", "a", "b"]] * 2
+    assert len(order) >= 2
+    assert order == [["a", "a", "b"]] * len(order)
 
 
 def test_a_loser_s_step_is_cancelled_and_does_not_run_again_on_replay() -> None:
