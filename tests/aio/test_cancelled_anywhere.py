@@ -11,7 +11,7 @@ import pytest
 
 from perdure import AsyncDurableContext, StepContext, durable_execution
 from perdure.exceptions import CheckpointError
-from perdure.local import LocalService, VirtualClock, client_error
+from perdure.local import client_error
 from perdure.retries import RetryPresets
 from support.awaited import Trial
 from support.invocations import PENDING, LambdaContext, Recorder, event
@@ -78,9 +78,7 @@ def cancelled_after(invocation: int, turns: int) -> tuple[Any, Counter[str], lis
         await context.wait(600, "meanwhile all timers come")
         return [told, await context.step(lambda _: "after", "after")]
 
-    service = LocalService(clock=VirtualClock())
-    service.register("f", durable_execution(handler))
-    return service.run("f"), begun, in_time
+    return Trial(handler).handle, begun, in_time
 
 
 @pytest.mark.parametrize("invocation", [0, 1, 2])
@@ -162,14 +160,6 @@ def test_a_call_refused_while_others_are_parked_ends_the_invocation_once(
     assert not [each for each in caplog.records if each.name == "asyncio"]
 
 
-def run(handler: Any) -> Any:
-    service = LocalService(clock=VirtualClock())
-    service.register("f", durable_execution(handler))
-    handle = service.run("f")
-    assert handle.status == "SUCCEEDED", handle.error
-    return handle.value
-
-
 def test_an_operation_whose_task_was_cancelled_before_its_first_step_can_still_be_awaited() -> None:
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
         told: list[str] = []
@@ -188,7 +178,7 @@ def test_an_operation_whose_task_was_cancelled_before_its_first_step_can_still_b
                     told.append("cancelled")
         return told
 
-    assert run(handler) == ["cancelled"] * 9
+    assert Trial(handler).value == ["cancelled"] * 9
 
 
 async def _parks(inner: AsyncDurableContext) -> None:
@@ -239,7 +229,7 @@ def test_what_a_cancelled_task_has_not_come_to_on_replay_fails_nothing(
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
         return await function(context)
 
-    assert run(handler) == "done"
+    assert Trial(handler).value == "done"
     assert not [each for each in caplog.records if each.name == "asyncio"]
 
 
@@ -255,7 +245,7 @@ def test_nor_does_what_a_time_limit_of_asyncio_s_has_cut() -> None:
             return "late"
         return "in time"
 
-    assert run(handler) == "late"
+    assert Trial(handler).value == "late"
 
 
 def test_code_that_has_changed_is_refused_all_the_same() -> None:

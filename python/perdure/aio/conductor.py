@@ -1,6 +1,6 @@
 """What leads the tasks of one invocation: who is at work, who is parked, who sends, and when all is at rest.
 
-All but `_Sender.serve` and the functions of steps that are given threads runs in the thread of the loop.
+All but the functions of steps that are given threads runs in the thread of the loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from perdure._functions import drop
 from perdure._log import Log
 from perdure.aio import rest
 from perdure.aio.beginnings import Beginnings
-from perdure.aio.loop import InnerFuture, call_for
+from perdure.aio.loop import InnerFuture
+from perdure.aio.sender import Sender, failure_of
 from perdure.engine import threads as _threads
 from perdure.exceptions import InvocationError, SuspendExecution
 
@@ -201,7 +202,7 @@ class Conductor:
     _news_wanted: float | None = None
     _is_sending = False
     _pumps = False
-    _sender: _Sender | None = None
+    _sender: Sender | None = None
     _heard = 0
     # How many functions of the user's have a thread.
     _threads = 0
@@ -493,9 +494,9 @@ class Conductor:
         """Have a call to the service made, and be told when it has ended (`sent`)."""
         if self._sender is None:
             try:
-                self._sender = _Sender(self)
+                self._sender = Sender(self)
             except RuntimeError:  # the system has no more threads: the loop waits meanwhile
-                self.loop.call_soon(self.sent, _failure_of(call))
+                self.loop.call_soon(self.sent, failure_of(call))
                 return
         self._sender.send(call)
 
@@ -881,7 +882,7 @@ class Conductor:
 
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
-        task.add_done_callback(_forget)  # should what it awaited come after all, in a later run of the loop
+        task.add_done_callback(forget)  # should what it awaited come after all, in a later run of the loop
         task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
         coroutine: Any = task.get_coro()
         context = self._contexts.get(task) or _context_of(task) or copy_context()
@@ -976,8 +977,8 @@ def _is_cut(task: asyncio.Task[Any]) -> bool:
     return False
 
 
-def _forget(future: asyncio.Future[Any]) -> None:
-    """Ask for what came of code that was closed, so that nobody is told that nobody has."""
+def forget(future: asyncio.Future[Any]) -> None:
+    """Ask for what a task has come to, so that nobody is told that nobody has."""
     if not future.cancelled():
         future.exception()
 
@@ -991,57 +992,3 @@ def _drop(closing: Any) -> None:
     except BaseException as error:
         if not isinstance(error, (StopIteration, GeneratorExit)):
             logger.debug("an asynchronous generator that was closed raised", exc_info=error)
-
-
-def _failure_of(call: Callable[[], None]) -> BaseException | None:
-    """Make a call to the service; give what it raises."""
-    try:
-        call()
-    except BaseException as raised:  # noqa: BLE001  told of in the loop's thread
-        return raised
-    return None
-
-
-class _Sender:
-    """A thread that makes the calls to the service for which the loop must not wait, one after the other."""
-
-    __slots__ = ("_bell", "_call", "_conductor")
-
-    def __init__(self, conductor: Conductor) -> None:
-        hooks = conductor.invocation.hooks
-        self._conductor = conductor
-        if hooks is None:
-            from _thread import allocate_lock as lock  # noqa: PLC0415
-
-            start = _threads.start
-        else:
-            lock, start = hooks.lock, hooks.start_thread
-        self._bell = lock()
-        self._bell.acquire()
-        self._call: Callable[[], None] | None = None
-        start(conductor.checkpoints.threads, self._serve)
-
-    def send(self, call: Callable[[], None]) -> None:
-        self._call = call
-        self._bell.release()
-
-    def end(self) -> None:
-        if self._call is None:
-            self._bell.release()
-        # else it is at a call, and ends after that
-
-    def _serve(self) -> None:
-        conductor = self._conductor
-        call_for(conductor.loop)
-        while True:
-            self._bell.acquire()
-            call = self._call
-            if call is None or conductor.is_over:
-                return
-            error = _failure_of(call)
-            self._call = None
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                conductor.loop.call_soon_threadsafe(conductor.sent, error)
-            del error
-            if conductor.is_over:
-                return

@@ -16,7 +16,7 @@ from perdure import _core
 from perdure._core import Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
-from perdure.aio.conductor import LEFT
+from perdure.aio.conductor import LEFT, forget
 from perdure.aio.loop import InnerFuture
 from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
@@ -170,14 +170,8 @@ class Awaitable:
 def _excused(error: BaseException) -> BaseException:
     """Have nobody told of a task that an error is raised in, if it is one that was left behind; give the error."""
     if isinstance(error, OrphanedChildException) and (task := current_task()) is not None:
-        task.add_done_callback(_forget)
+        task.add_done_callback(forget)
     return error
-
-
-def _forget(task: Task[Any]) -> None:
-    """Ask for what it came to, so that nobody is told that nobody has."""
-    if not task.cancelled():
-        task.exception()
 
 
 class Failed(Awaitable):

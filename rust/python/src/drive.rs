@@ -386,7 +386,7 @@ impl<'py> Leg<'_, 'py> {
         }
         if error.is_instance_of::<PyGeneratorExit>(py) {
             self.close_flow()?;
-            return Ok(self.end(None, error));
+            return Ok(self.end(error));
         }
         if matches!(hand, Hand::Stopped) {
             return Ok(Step::End(Err(error)));
@@ -416,7 +416,7 @@ impl<'py> Leg<'_, 'py> {
             return Ok(Step::Go(Err(PyErr::from_value(instead))));
         }
         self.close_flow()?;
-        Ok(self.end(None, PyErr::from_value(cancelled)))
+        Ok(self.end(PyErr::from_value(cancelled)))
     }
 
     fn close_flow(&self) -> PyResult<()> {
@@ -425,7 +425,7 @@ impl<'py> Leg<'_, 'py> {
 
     fn returned(&self, value: Bound<'py, PyAny>) -> Step<'py> {
         match &self.state.cancelled {
-            Some(cancelled) => self.end(None, PyErr::from_value(cancelled.bind(self.py()).clone())),
+            Some(cancelled) => self.end(PyErr::from_value(cancelled.bind(self.py()).clone())),
             None => Step::End(self.tell(Some(&value), None).map(|_| value)),
         }
     }
@@ -437,16 +437,16 @@ impl<'py> Leg<'_, 'py> {
         }
         Ok(match &self.state.cancelled {
             Some(cancelled) if error.is_instance_of::<PyException>(py) => {
-                self.end(None, PyErr::from_value(cancelled.bind(py).clone()))
+                self.end(PyErr::from_value(cancelled.bind(py).clone()))
             }
-            _ => self.end(None, error),
+            _ => self.end(error),
         })
     }
 
     /// It fails; unless whoever is told of that wants it raised by nobody.
-    fn end(&self, result: Option<&Bound<'py, PyAny>>, error: PyErr) -> Step<'py> {
+    fn end(&self, error: PyErr) -> Step<'py> {
         let raised = error.clone_ref(self.py());
-        Step::End(match self.tell(result, Some(error)) {
+        Step::End(match self.tell(None, Some(error)) {
             Ok(true) => Ok(self.none()),
             Ok(false) => Err(raised),
             Err(other) => Err(other),
