@@ -318,6 +318,23 @@ def test_operations_of_a_thread_that_was_left_behind_are_none_of_the_next_run(im
     assert len(report.left_behind) == 1
 
 
+def test_a_late_answer_of_one_exploration_is_none_in_the_next() -> None:
+    asked: list[str] = []
+
+    def handler(_event: Any, context: Any) -> str:
+        return asks(context, lambda callback_id, _: asked.append(callback_id))
+
+    search(handler, orders=1).assert_ok()
+    (earlier,) = set(asked)
+
+    def answered_late(_event: Any, context: Any) -> str:
+        return asks(context, lambda *_: answer(earlier))
+
+    report = search(answered_late, orders=1)
+    report.assert_ok()
+    assert report.expected.result == '"nobody"'
+
+
 # ---- the example
 
 

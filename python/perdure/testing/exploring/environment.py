@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from perdure.local.functions import Functions
 from perdure.testing._driver import PATIENCE, Driver
@@ -17,6 +17,7 @@ from perdure.testing.mocks import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from perdure.engine.hooks import Hooks
     from perdure.local import ExecutionHandle
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Any, Any], Any]
 
-_NAMESPACE = UUID(int=0)
 _SHARE = 4
 """Threads are waited for no longer than this part of the time that the run may take."""
 
@@ -48,7 +48,7 @@ class Environment(Driver):
             patience=min(PATIENCE, limit / _SHARE),
             hooks=self._hooks,
             on_api_call=self._on_call,
-            identify=_Ids(),
+            identify=_Ids(world.family),
             functions=Functions(),
             handler_of=self._handler_of,
         )
@@ -128,11 +128,17 @@ def _is_in_a_branch(handle: ExecutionHandle, operation_id: str | None) -> bool:
 
 
 class _Ids:
-    """Draws the same ids in each run, since outcomes of an earlier one may hold them."""
+    """Draws the same ids in each run, since outcomes of an earlier one may hold them.
 
-    def __init__(self) -> None:
+    Args:
+        family: What they come of.
+
+    """
+
+    def __init__(self, family: UUID) -> None:
+        self._family = family
         self._roots = count()
 
     def __call__(self, origin: Origin) -> str:
         """Give an id, by the invoke that leads to the execution."""
-        return str(uuid5(_NAMESPACE, repr(origin.parent or next(self._roots))))
+        return str(uuid5(self._family, repr(origin.parent or next(self._roots))))

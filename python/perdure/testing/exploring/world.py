@@ -5,7 +5,9 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID, uuid5
 
 from perdure.testing.exploring.handler_threads import HandlerThreads
 from perdure.testing.exploring.hands import Patience
@@ -21,6 +23,13 @@ Key: TypeAlias = tuple[tuple[str, ...], str]
 """An operation: the invokes that lead to its execution, then its id."""
 Outcome: TypeAlias = tuple[bool, Any]
 """Whether something succeeded, and what it gave or raised."""
+
+
+_explorations = count()
+
+
+def _family() -> UUID:
+    return uuid5(UUID(int=0), str(next(_explorations)))
 
 
 class Hold(Enum):
@@ -57,6 +66,9 @@ class World:
     """With branches that are held up, by a lock of the handler's, say."""
     in_vain: set[Key] = field(default_factory=set)
     """The callbacks that nobody answered in the first run, although it waited for whoever might."""
+    family: UUID = field(default_factory=_family)
+    """What the ids of all runs come of. It is the exploration's own: what a thread of an earlier one still answers late
+    is then nothing of this one's."""
     hold: Hold = Hold.ALL
     unlike: Unlike = Unlike.NOTHING
     """What in this run really was not as it is held to be, so that what it did may be something else, too."""
