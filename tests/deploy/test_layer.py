@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import layer
+import perdure
 from perdure.local import LocalService, VirtualClock
 from perdure.local.server.runtime import RemoteFunction
 from support.web import runtime_interface, served
@@ -176,6 +177,15 @@ def test_bytecode_stands_in_place_of_sources_and_names_their_lines(made: Layer, 
 
 
 @for_a_runtime
+def test_docstrings_are_left_out(made: Layer) -> None:
+    assert perdure.__doc__
+    assert perdure.DurableContext.step.__doc__
+    code = "import perdure; print(perdure.__doc__, perdure.DurableContext.step.__doc__)"
+    told = isolated(f"import sys; sys.path.insert(0, sys.argv[1]); {code}", str(made.site))
+    assert told.strip() == "None None"
+
+
+@for_a_runtime
 def test_the_same_wheel_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
     made = []
     for name in ("first", "second"):
@@ -226,7 +236,7 @@ def test_of_several_wheels_the_newest_is_packed(
     monkeypatch.setattr(layer, "interpreter", lambda _: None)
     assert layer.main() == 0
     output, errors = capsys.readouterr()
-    assert "perdure-layer-python3.13-x86_64.zip: 0.00 MiB, without bytecode: there is no python3.13 here" in output
+    assert "perdure-layer-python3.13-x86_64.zip: 0.00 MB, without bytecode: there is no python3.13 here" in output
     assert "no layer of perdure-0.2.0-cp311" in errors
     with zipfile.ZipFile(tmp_path / "perdure-layer-python3.13-x86_64.zip") as archive:
         (name,) = archive.namelist()
