@@ -10,7 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import Operation, Ready, typed_of
-from perdure.aio.conductor import is_end
+from perdure.aio.endings import is_end
 from perdure.aio.job import Awaitable, Course, Failed, Held, Job
 from perdure.context import DurableContext, members_of, seconds_of
 from perdure.engine.operations import step as _step

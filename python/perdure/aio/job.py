@@ -16,8 +16,8 @@ from perdure import _core
 from perdure._core import Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
-from perdure.aio.conductor import LEFT, forget
 from perdure.aio.loop import InnerFuture
+from perdure.aio.tasks import LEFT, forget
 from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTimeoutError
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 

@@ -15,11 +15,11 @@ from asyncio import events
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure.aio import unrecorded
 from perdure.exceptions import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
 WITHIN = frozenset(
     f"asyncio.{module}" for module in ("locks", "queues", "taskgroups", "tasks", "timeouts", "staggered", "runners")
@@ -57,12 +57,6 @@ class Listener(Protocol):
 
     def watch_generators(self) -> None:
         """Note asynchronous generators that begin."""
-
-    def note_wait(self, frame: FrameType) -> None:
-        """Hear that code waits by `asyncio.wait`, in this frame of it."""
-
-    def note_first(self, frame: FrameType) -> None:
-        """Hear that code waits for the next of `asyncio.as_completed`, in this frame of it."""
 
 
 class InnerFuture(asyncio.Future[Any]):
@@ -131,9 +125,9 @@ class Watched:
         if conductor is not None and caller.f_globals.get("__name__") in WITHIN:
             name, outer = caller.f_code.co_name, caller.f_back
             if name == "_wait":
-                conductor.note_wait(caller)
+                unrecorded.note_wait(caller)
             elif name == "get" and outer is not None and outer.f_code.co_name == "_wait_for_one":
-                conductor.note_first(outer)
+                unrecorded.note_first(outer)
             return InnerFuture(loop=self)  # type: ignore[arg-type]
         return super().create_future()  # type: ignore[misc]
 

@@ -43,19 +43,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perdure.aio.loop import InnerFuture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Live(Protocol):
     """An invocation with tasks, as far as it counts here."""
 
     loop: Any
-    tasks: list[asyncio.Task[Any]]
     at_work: int
     outside: int
     parked: Any
     is_drained: bool
     timers_came: bool
+
+    @property
+    def tasks(self) -> Iterable[asyncio.Task[Any]]:
+        """Those of the invocation."""
+        ...
 
     @property
     def is_sending(self) -> bool:

@@ -13,11 +13,11 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import MAX_WAIT, PENDING, RUN, START, Operation, Ready
-from perdure.aio.conductor import LEFT
 from perdure.aio.job import Awaitable, Failed, Held
 from perdure.aio.loop import InnerFuture
 from perdure.aio.races import Member, tell_decision
 from perdure.aio.rest import goes_on
+from perdure.aio.tasks import LEFT
 from perdure.exceptions import ValidationError
 
 if TYPE_CHECKING:

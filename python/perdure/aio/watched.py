@@ -9,7 +9,8 @@ from asyncio import CancelledError
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from perdure.aio.conductor import Conductor, Due
+from perdure.aio.calls import Due
+from perdure.aio.conductor import Conductor
 from perdure.aio.context import AsyncCallback, AsyncDurableContext, awaited
 from perdure.aio.job import Held, Job
 from perdure.context import DurableContext
@@ -19,7 +20,7 @@ from perdure.engine.operations.common import REFUSALS
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from perdure.aio.conductor import Parked
+    from perdure.aio.parking import Parked
     from perdure.engine.hooks import Hooks
     from perdure.engine.invocation import Invocation
 

@@ -503,7 +503,7 @@ fn passed_on<'py>(awaited: &Bound<'py, PyAny>, error: PyErr) -> PyResult<PySendR
 fn is_control(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     static KINDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let kinds =
-        KINDS.get_or_try_init(py, || py.import("perdure.aio.conductor")?.getattr("CONTROL").map(Bound::unbind))?;
+        KINDS.get_or_try_init(py, || py.import("perdure.aio.endings")?.getattr("CONTROL").map(Bound::unbind))?;
     error.value(py).is_instance(kinds.bind(py))
 }
 
