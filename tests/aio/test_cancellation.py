@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from perdure import AsyncDurableContext, StepError, durable_execution
 from perdure._core import Drive
+from perdure.aio import hands
 from perdure.retries import RetryPresets
 from support.invocations import LambdaContext, Recorder, event
 
@@ -259,3 +261,27 @@ def test_a_drive_is_let_go_together_with_what_it_is_of() -> None:
     del leader, drive
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["after it has returned", "before it has returned"])
+def test_a_coroutine_that_a_thread_has_given_for_nothing_is_closed(
+    monkeypatch: pytest.MonkeyPatch, *, is_first: bool
+) -> None:
+    """Python would warn that nobody awaited it."""
+    returned, given = hands._returned, turns(1)
+
+    async def handler(context: AsyncDurableContext) -> Any:
+        task = asyncio.ensure_future(context.step(lambda _: given, "s", retry=RetryPresets.none(), in_thread=True))
+
+        def cut(*arguments: Any) -> None:
+            if is_first:
+                task.cancel()
+            returned(*arguments)
+            task.cancel()
+
+        monkeypatch.setattr(hands, "_returned", cut)
+        return await outcome(task)
+
+    response, _ = run(handler)
+    assert response["Result"] == '"CancelledError"'
+    assert inspect.getcoroutinestate(given) == inspect.CORO_CLOSED

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _OPERATIONS = {
     *("step", "wait", "create_callback", "wait_for_callback", "wait_for_condition", "invoke"),
     *("run_in_child_context", "map", "parallel", "result", "with_retry"),
+    *("all", "any", "race", "all_settled"),
 }
+_BLOCKS = {"saga", "finally_"}
+_BUILTINS = {"map", "all", "any"}
 _FUNCTIONS = (ast.FunctionDef, ast.Lambda)
 
 
@@ -71,12 +74,17 @@ def _calls(function: ast.AST, names: set[str]) -> bool:
 def _called(function: ast.expr) -> str | None:
     """Give the name of what may be an operation: a method of what has a name, but for that of a callback."""
     if isinstance(function, ast.Name):
-        return None if function.id == "map" else function.id  # the builtin
+        return None if function.id in _BUILTINS else function.id
     if isinstance(function, ast.Attribute) and (isinstance(function.value, ast.Name) or function.attr == "result"):
         return function.attr
     if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Attribute):
         return function.attr if function.value.attr == "ctx" else None
     return None
+
+
+def _function(item: ast.withitem) -> ast.expr:
+    """Give what is called to give the context manager of a ``with``, if it is a call."""
+    return item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
 
 
 class _Awaiting(ast.NodeTransformer):
@@ -106,6 +114,11 @@ class _Awaiting(ast.NodeTransformer):
         node.bases = [self.visit(each) for each in node.bases]
         node.body = self._inside(node.body, False)
         return node
+
+    def visit_With(self, node: ast.With) -> Any:
+        is_awaited = self._is_coroutine and any(_called(_function(item)) in _BLOCKS for item in node.items)
+        self.generic_visit(node)
+        return ast.AsyncWith(**vars(node)) if is_awaited else node
 
     def visit_Lambda(self, node: ast.Lambda) -> Any:
         if not _calls(node, self._names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,14 +50,21 @@ class Hands:
             if owner.is_over:
                 drop(outcome[0])
                 return
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            try:
                 owner.loop.call_soon_threadsafe(_returned, owner, self, future, outcome)
+            except RuntimeError:  # the loop was closed meanwhile
+                drop(outcome[0])
 
         if self._busy < MAX_THREADS:
             self._start(owner, run)
         else:
             self._queued.append(run)
-        result, error = yield from future
+        try:
+            result, error = yield from future
+        except BaseException:
+            if not future.cancel() and not future.cancelled():  # it had returned, and was cancelled before it went on
+                drop(future.result()[0])
+            raise
         try:
             if error is not None:
                 raise error
