@@ -410,7 +410,7 @@ class Drive:
     """Runs the flow of an operation where it is awaited, by one; passes for a coroutine.
 
     A class derived from it has three methods. ``call(function, args)`` gives an iterator that calls a function which is
-    no context's, and awaits what comes of it. ``cut(at, is_again, cancelled)`` says what becomes of the flow when its
+    no context's, and awaits what comes of it. ``cut(at, cancelled)`` says what becomes of the flow when its
     task is cancelled: the error to raise in it, or None to close it. ``ended(result, error)`` is told what came of it,
     and says whether an error need be raised by nobody.
 

@@ -15,6 +15,7 @@ from perdure import AsyncDurableContext, StepError, durable_execution
 from perdure._core import Drive
 from perdure.aio import hands
 from perdure.retries import RetryPresets
+from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 from support.invocations import LambdaContext, Recorder, event
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-WARNED = "an operation (WAIT short) was cancelled while it waited for the service"
+WARNED = "an operation (WAIT short) was cancelled before it had ended"
 
 
 def test_a_wait_that_is_cancelled_stays_recorded_and_the_code_goes_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -65,6 +66,115 @@ def test_a_wait_that_is_cancelled_stays_recorded_and_the_code_goes_on(caplog: py
     assert response == {"Status": "SUCCEEDED", "Result": '["CancelledError", "CancelledError"]'}
     assert "WAIT START short" in recorded
     assert [record.getMessage()[: len(WARNED)] for record in caplog.records] == [WARNED]
+
+
+async def for_ever(*_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def waits(inner: AsyncDurableContext, *_: Any) -> None:
+    await inner.wait(60)
+
+
+def again(_state: int, _checks: int) -> WaitForConditionDecision:
+    return WaitForConditionDecision.continue_waiting(60)
+
+
+async def told_of(context: AsyncDurableContext) -> None:
+    callback = await context.create_callback()
+    await callback.result()
+
+
+async def one_after_the_other(context: AsyncDurableContext) -> None:
+    async for done in context.as_completed([context.step(for_ever, "a"), context.step(for_ever, "b")]):
+        await done
+
+
+async def selected(context: AsyncDurableContext, *keys: str) -> None:
+    async with context.select() as select:
+        for key in keys:
+            select.add(key, context.wait(60))
+        async for _, done in select:
+            await done
+
+
+async def limited(context: AsyncDurableContext) -> None:
+    async with context.timeout(60):
+        await context.wait(60)
+
+
+async def begun_elsewhere(context: AsyncDurableContext) -> None:
+    operation = context.wait(60)
+    task = asyncio.ensure_future(operation)
+    await asyncio.sleep(0)
+    await operation
+    await task
+
+
+EVERY: dict[str, Callable[[AsyncDurableContext], Any]] = {
+    "wait": lambda context: context.wait(60),
+    "a step that is tried again": lambda context: context.step(for_ever, retry=RetryPresets.fixed(60)),
+    "callback": told_of,
+    "wait_for_callback": lambda context: context.wait_for_callback(lambda *_: None),
+    "wait_for_callback, submitting": lambda context: context.wait_for_callback(for_ever),
+    "wait_for_condition": lambda context: context.wait_for_condition(
+        lambda state, _: state, WaitForConditionConfig(again, 0)
+    ),
+    "wait_for_condition, checking": lambda context: context.wait_for_condition(
+        for_ever, WaitForConditionConfig(again, 0)
+    ),
+    "invoke": lambda context: context.invoke("other", 1),
+    "context": lambda context: context.run_in_child_context(waits),
+    "context, at anything": lambda context: context.run_in_child_context(for_ever),
+    "virtual context": lambda context: context.run_in_child_context(for_ever, is_virtual=True),
+    "map": lambda context: context.map([1, 2], waits),
+    "map, at anything": lambda context: context.map([1, 2], for_ever),
+    "parallel": lambda context: context.parallel([waits, for_ever]),
+    "race": lambda context: context.race([context.wait(60), context.wait(70)]),
+    "race of functions": lambda context: context.race([waits, for_ever]),
+    "any": lambda context: context.any([context.wait(60), for_ever()]),
+    "all": lambda context: context.all([context.wait(60), context.wait(70)], timeout=50),
+    "all_settled": lambda context: context.all_settled([for_ever(), for_ever()]),
+    "as_completed": one_after_the_other,
+    "select": lambda context: selected(context, "a", "b"),
+    "select, the last": lambda context: selected(context, "a"),
+    "timeout": limited,
+    "one that a task awaits": begun_elsewhere,
+}
+
+
+@pytest.mark.parametrize("operation", EVERY.values(), ids=EVERY)
+def test_it_is_warned_once_of_whatever_a_time_limit_of_asyncio_cuts_off(
+    operation: Callable[[AsyncDurableContext], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await operation(context)
+        raise KeyError("the end")  # what is left open is not waited for
+
+    with caplog.at_level(logging.WARNING, "perdure"):
+        response, _ = run(handler)
+    assert response["Error"]["ErrorMessage"] == "'the end'"
+    assert sum("was cancelled before it had ended" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [lambda context: context.step(for_ever, retry=RetryPresets.none()), for_ever],
+    ids=["a step's last attempt", "nothing durable"],
+)
+def test_it_is_not_warned_of_what_is_recorded(
+    operation: Callable[[AsyncDurableContext], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await operation(context)
+
+    with caplog.at_level(logging.WARNING, "perdure"):
+        run(handler)
+    assert caplog.records == []
 
 
 def test_a_start_that_is_on_its_way_arrives_before_a_cancellation_is_told_of() -> None:

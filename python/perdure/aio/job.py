@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = Log("perdure")
 
-_NEW, _BEGUN, _DONE = range(3)
+_NEW, _BEGUN, _CUT_SHORT, _DONE = range(4)
 
 _WAS_LEFT = (
     "the operation was left behind: what it was awaited in (a race, a select, a time limit) is decided without it, and "
@@ -236,12 +236,11 @@ class Drive(_core.Drive):
             conductor.at_work -= 1
             conductor.stir()
 
-    def cut(self, at: Any, is_again: bool, cancelled: CancelledError) -> BaseException | None:
+    def cut(self, at: Any, cancelled: CancelledError) -> BaseException | None:  # noqa: ARG002  for those derived
         """Have the flow's task cancelled.
 
         Args:
             at: What the flow waits for: an operation, a function and its arguments, or the scope of a context.
-            is_again: Whether it was cancelled before.
             cancelled: By what.
 
         Returns:
@@ -251,10 +250,7 @@ class Drive(_core.Drive):
         if isinstance(at, tuple):
             if _is_of_live_step(at):
                 return _cut_short(at)
-        elif isinstance(at, Operation):
-            if not is_again and not self.is_left(cancelled):
-                _warn(at)
-        elif at is not None:
+        elif at is not None and not isinstance(at, Operation):
             at.break_off()
         return None
 
@@ -314,6 +310,20 @@ class Course(Drive):
         self.ended(None, error)
         self.conductor.unawaited.pop(self, None)
 
+    def cut(self, at: Any, cancelled: CancelledError) -> BaseException | None:
+        """Have it cancelled. An attempt of a step fails of that, which is recorded; of all else is warned."""
+        instead = Drive.cut(self, at, cancelled)
+        if instead is not None:
+            self._state = _CUT_SHORT
+        else:
+            self._state = _BEGUN  # a step's next attempt is due later: nobody waits for it
+            self._warn(cancelled, at)
+        return instead
+
+    def _warn(self, cancelled: CancelledError, at: Any = None) -> None:
+        if not self.is_left(cancelled):
+            warn_of_chance(cancelled, at, self.scope)
+
     def _never(self) -> Generator[Any, Any, Any]:
         while True:
             yield from InnerFuture(loop=self.conductor.loop)
@@ -326,7 +336,11 @@ class Course(Drive):
             yield from future
 
     def _join(self) -> Generator[Any, Any, Any]:
-        yield from self.until_done()
+        try:
+            yield from self.until_done()
+        except CancelledError as cancelled:
+            self._warn(cancelled)
+            raise
         self.conductor.unawaited.pop(self, None)
         if self._error is not None:
             if isinstance(self._error, CancelledError) and self._error.args == (LEFT,):
@@ -336,6 +350,8 @@ class Course(Drive):
 
     def ended(self, result: Any, error: BaseException | None) -> bool:
         """Let those know who have joined, and who was to be told."""
+        if self._state == _BEGUN and isinstance(error, CancelledError):
+            self._warn(error)  # of what was on its way, and is recorded
         self._state = _DONE
         if isinstance(error, GeneratorExit):
             return False
@@ -437,13 +453,33 @@ class Job(Awaitable):
             )
 
 
-def _warn(operation: Operation) -> None:
+def warn_of_chance(cancelled: CancelledError, at: Any = None, scope: Scope | None = None) -> None:
+    """Say that an operation was cut off where nothing records that, once for all that were by one cancellation.
+
+    Args:
+        cancelled: By what.
+        at: What it was at: an operation, or the scope of a context; anything else tells nobody which one it was.
+        scope: Of the context whose operation it is.
+
+    """
+    if vars(cancelled).get("is_told"):
+        return
+    vars(cancelled)["is_told"] = True
     logger.warning(
-        "an operation (%s) was cancelled while it waited for the service, as asyncio.timeout and task.cancel() "
-        "do. It stays recorded; whether it is cancelled on replay, too, depends on real time. Use "
-        "context.timeout, context.race or the operation's own timeout.",
-        f"{operation.kind} {operation.name or operation.id[:8]}",
+        "an operation%s was cancelled before it had ended, as asyncio.timeout and task.cancel() do. It stays recorded; "
+        "whether it is cancelled on replay, too, depends on real time. Use context.timeout, context.race or the "
+        "operation's own timeout.",
+        _in_words(at, scope),
     )
+
+
+def _in_words(at: Any, scope: Scope | None) -> str:
+    if isinstance(at, Operation):
+        return f" ({at.kind} {at.name or at.id[:8]})"
+    if at is not None and not isinstance(at, tuple):
+        return f" (CONTEXT {at.operation_id[:8]})"
+    within = None if scope is None else scope.operation_id
+    return "" if within is None else f" in a context ({within[:8]})"
 
 
 def _is_of_live_step(request: tuple[Any, Any]) -> bool:

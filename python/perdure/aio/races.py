@@ -13,7 +13,8 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import Ready
-from perdure.aio.job import Awaitable, Job, left_behind
+from perdure.aio.job import Awaitable, Job, left_behind, warn_of_chance
+from perdure.aio.tasks import LEFT
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
 from perdure.engine.operations.common import wire_error
@@ -105,6 +106,11 @@ class Member:
         """What is awaited for what came of it: what was given, where that can be awaited again."""
         return self._given if isinstance(self._given, (Future, Job, Ready)) else self._future
 
+    def warn(self, cancelled: CancelledError) -> None:
+        """Say that nothing records that it is waited for no more, if it is the user's code that has seen to that."""
+        if cancelled.args != (LEFT,) and not self._conductor.is_over and not self._conductor.unwinding:
+            warn_of_chance(cancelled)
+
     def leave(self) -> None:
         """Wait for it no more."""
         if isinstance(self._given, Job):
@@ -149,7 +155,11 @@ async def _first(members: dict[K, Member], done: Callable[[], bool], timer: Any,
 async def _settled(member: Member) -> None:
     """Return when a member has ended, however."""
     if not member.future.done():
-        await asyncio.wait([member.future])
+        try:
+            await asyncio.wait([member.future])
+        except CancelledError as cancelled:
+            member.warn(cancelled)
+            raise
 
 
 # ---- combinators

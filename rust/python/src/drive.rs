@@ -316,7 +316,9 @@ impl<'py> Leg<'_, 'py> {
             Need::Durable(ticket) => self.durable(ticket, Hand::Start(operation.unbind())),
             Need::News => {
                 if let Some(cancelled) = &self.state.cancelled {
-                    return Err(PyErr::from_value(cancelled.bind(py).clone())); // nobody awaits it any more
+                    let cancelled = cancelled.bind(py).clone();
+                    self.state.hand = Hand::Start(operation.unbind());
+                    return Err(PyErr::from_value(cancelled)); // nobody awaits it any more
                 }
                 let scope = self.drive.getattr(intern!(py, "scope"))?;
                 let parked =
@@ -401,7 +403,7 @@ impl<'py> Leg<'_, 'py> {
     fn cut(&mut self, hand: Hand, error: PyErr) -> PyResult<Step<'py>> {
         let py = self.py();
         let cancelled = error.into_value(py).into_bound(py).into_any();
-        let is_again = self.state.cancelled.replace(cancelled.clone().unbind()).is_some();
+        self.state.cancelled = Some(cancelled.clone().unbind());
         let at = match hand {
             Hand::Ticket => return Ok(Step::Go(Ok(self.none()))), // durable all the same
             Hand::Start(operation) => operation.into_any(),
@@ -411,7 +413,7 @@ impl<'py> Leg<'_, 'py> {
             Hand::Unawaited(returned) => returned.scope,
             Hand::Nothing | Hand::Stopped => py.None(),
         };
-        let instead = self.drive.call_method1(intern!(py, "cut"), (at, is_again, &cancelled))?;
+        let instead = self.drive.call_method1(intern!(py, "cut"), (at, &cancelled))?;
         if !instead.is_none() {
             return Ok(Step::Go(Err(PyErr::from_value(instead))));
         }
