@@ -95,6 +95,11 @@ class Awaitable:
         """Whether somebody awaits it."""
         return self._steps is not None
 
+    @property
+    def cr_await(self) -> Any:
+        """What is awaited for it."""
+        return self._steps
+
     def send(self, value: Any) -> Any:
         """Go on."""
         driver = id(current_task())

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
 from perdure._log import Log
 from perdure.aio import rest
+from perdure.aio.closing import close
 from perdure.aio.endings import Ends, guarded
 from perdure.aio.tasks import Tasks, forget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
 logger = Log("perdure")
-
-_MOST_THROWS = 100
-"""How many awaits of one task are refused when it is unwound."""
 
 
 class Ended(Ends, Protocol):
@@ -49,7 +47,7 @@ def unwind(ended: Ended) -> None:
         _close(task, ended.tasks.context_of(task))
     for generator in generators:
         if generator is not None:
-            _drop(generator.aclose())
+            _close_generator(generator)
     for timer in ended.live_timers():
         timer.cancel()
     waiters = [waiter for task in left if (waiter := rest.waiter_of(task)) is not None]
@@ -104,29 +102,21 @@ def _close(task: asyncio.Task[Any], context: Context) -> None:
     """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
     task.add_done_callback(forget)  # should what it awaited come after all, in a later run of the loop
     task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
-    coroutine: Any = task.get_coro()
-    for _ in range(_MOST_THROWS):
-        try:
-            context.run(coroutine.throw, GeneratorExit)
-        except (GeneratorExit, StopIteration, CancelledError):
-            return
-        except BaseException as error:
-            if "already executing" not in str(error) and "already awaited" not in str(error):
-                logger.debug("code that was unwound raised", exc_info=error)
-            return
-        logger.debug(
-            "an await is refused while code is unwound, in %r: the invocation has ended, and the code runs again "
-            "in the next one. Clean up with context.finally_, or a saga",
-            coroutine,
-        )
+    close(task.get_coro(), context.run)
 
 
-def _drop(closing: Any) -> None:
+def _close_generator(generator: Any) -> None:
     """Carry out the closing of an asynchronous generator as far as it goes without awaiting."""
+    closing = generator.aclose()
     try:
         closing.send(None)
-        for _ in range(_MOST_THROWS):
-            closing.throw(GeneratorExit)
+    except (StopIteration, GeneratorExit):
+        return
     except BaseException as error:
-        if not isinstance(error, (StopIteration, GeneratorExit)):
-            logger.debug("an asynchronous generator that was closed raised", exc_info=error)
+        logger.debug("an asynchronous generator that was closed raised", exc_info=error)
+        return
+    close(closing, _called)
+
+
+def _called(function: Callable[..., Any], *given: Any) -> Any:
+    return function(*given)
