@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ChildConfig,
         InvokeConfig,
         MapConfig,
+        ParallelBranch,
         ParallelConfig,
         StepConfig,
         WaitForCallbackConfig,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 
 
 def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,7 +171,7 @@ class AsyncDurableContext(DurableContext):
 
         return AsyncCleanUp(self, func, args, name, retry)
 
-    def as_completed(self, operations: Sequence[Awaited[Any]], name: str | None = None) -> AsCompleted:
+    def as_completed(self, operations: Sequence[Awaited[T]], name: str | None = None) -> AsCompleted[T]:
         """Give operations in the order in which they end: it is recorded, and the same on every replay.
 
         Args:
@@ -434,23 +436,202 @@ class AsyncDurableContext(DurableContext):
             """See `DurableContext.now`."""
             ...
 
-        def all(self, functions: Any, name: str | None = None, **options: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
-            """See `DurableContext.all`."""
-            ...
+        @overload  # type: ignore[override]
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[Awaited[T]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[Awaited[T], Awaited[U]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T, U]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[Awaited[T], Awaited[U], Awaited[V]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T, U, V]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[Awaited[T], ...],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T, ...]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[Callable[[AsyncDurableContext], Coroutine[Any, Any, T]]],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, T]],
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, U]],
+            ],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T, U]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, T]],
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, U]],
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, V]],
+            ],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T, U, V]]: ...
+        @overload
+        def all(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+            self,
+            functions: tuple[Callable[[AsyncDurableContext], Coroutine[Any, Any, T]], ...],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, tuple[T, ...]]: ...
+        @overload
+        def all(
+            self,
+            functions: Sequence[Awaited[T]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, list[T]]: ...
+        @overload
+        def all(
+            self,
+            functions: Sequence[
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, T]] | ParallelBranch[Coroutine[Any, Any, T]]
+            ],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, list[T]]: ...
+        @overload
+        def all(
+            self,
+            functions: Sequence[Callable[[AsyncDurableContext], T] | ParallelBranch[T]],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, list[T]]: ...
+        def all(self, functions: Any, name: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.all`. Members are functions, or operations that were called."""
 
-        def any(self, functions: Any, name: str | None = None, **options: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
-            """See `DurableContext.any`."""
-            ...
+        @overload  # type: ignore[override]
+        def any(
+            self,
+            functions: Sequence[Awaited[T]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def any(
+            self,
+            functions: Sequence[
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, T]] | ParallelBranch[Coroutine[Any, Any, T]]
+            ],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def any(
+            self,
+            functions: Sequence[Callable[[AsyncDurableContext], T] | ParallelBranch[T]],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, T]: ...
+        def any(self, functions: Any, name: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.any`. Members are functions, or operations that were called."""
 
-        def race(self, functions: Any, name: str | None = None, **options: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
-            """See `DurableContext.race`."""
-            ...
+        @overload  # type: ignore[override]
+        def race(
+            self,
+            functions: Sequence[Awaited[T]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def race(
+            self,
+            functions: Sequence[
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, T]] | ParallelBranch[Coroutine[Any, Any, T]]
+            ],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def race(
+            self,
+            functions: Sequence[Callable[[AsyncDurableContext], T] | ParallelBranch[T]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, T]: ...
+        def race(self, functions: Any, name: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.race`. Members are functions, or operations that were called."""
 
-        def all_settled(  # type: ignore[override]
-            self, functions: Any, name: str | None = None, **options: Any
-        ) -> Coroutine[Any, Any, list[BatchItem[Any]]]:
-            """See `DurableContext.all_settled`."""
-            ...
+        @overload  # type: ignore[override]
+        def all_settled(
+            self,
+            functions: Sequence[Awaited[T]],
+            name: str | None = None,
+            *,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, list[BatchItem[T]]]: ...
+        @overload
+        def all_settled(
+            self,
+            functions: Sequence[
+                Callable[[AsyncDurableContext], Coroutine[Any, Any, T]] | ParallelBranch[Coroutine[Any, Any, T]]
+            ],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, list[BatchItem[T]]]: ...
+        @overload
+        def all_settled(
+            self,
+            functions: Sequence[Callable[[AsyncDurableContext], T] | ParallelBranch[T]],
+            name: str | None = None,
+            *,
+            max_concurrency: int | None = None,
+            timeout: DurationLike | None = None,
+        ) -> Coroutine[Any, Any, list[BatchItem[T]]]: ...
+        def all_settled(self, functions: Any, name: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """See `DurableContext.all_settled`. Members are functions, or operations that were called."""
 
     else:
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["AsCompleted", "Select"]
 
 K = TypeVar("K", bound="Hashable")
+T = TypeVar("T")
 
 
 class Then(Awaitable):
@@ -366,12 +367,12 @@ class Select(Generic[K]):
         self._pending.clear()
 
 
-class AsCompleted:
+class AsCompleted(Generic[T]):
     """Gives operations in the order in which they end; `AsyncDurableContext.as_completed` makes it."""
 
     __slots__ = ("_select",)
 
-    def __init__(self, context: Any, operations: Sequence[Awaited[Any]], name: str | None) -> None:
+    def __init__(self, context: Any, operations: Sequence[Awaited[T]], name: str | None) -> None:
         if not isinstance(operations, (list, tuple)):
             raise ValidationError(
                 f"as_completed takes a list of operations, whose order is the same on every replay, not a "
@@ -385,7 +386,7 @@ class AsCompleted:
         """Give each as it ends."""
         return self
 
-    async def __anext__(self) -> Awaited[Any]:
+    async def __anext__(self) -> Awaited[T]:
         """Give the next."""
         _, done = await self._select.__anext__()
         return done

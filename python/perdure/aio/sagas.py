@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from perdure.engine.operations.common import passes_through
 from perdure.sagas import Remembers, ToCleanUp, is_failure, raise_failures, recorded_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from types import TracebackType
     from typing import Self
 
@@ -48,6 +48,19 @@ class AsyncSaga(Remembers):
 
     __slots__ = ()
 
+    @overload
+    def step(
+        self,
+        func: Callable[[StepContext], Coroutine[Any, Any, T]],
+        name: str | None = None,
+        config: StepConfig | None = None,
+        *,
+        undo: Callable[..., Any],
+        undo_name: str | None = None,
+        undo_retry: RetryStrategy | None = None,
+        **options: Any,
+    ) -> Awaitable[T]: ...
+    @overload
     def step(
         self,
         func: Callable[[StepContext], T],
@@ -58,7 +71,18 @@ class AsyncSaga(Remembers):
         undo_name: str | None = None,
         undo_retry: RetryStrategy | None = None,
         **options: Any,
-    ) -> Awaitable[T]:
+    ) -> Awaitable[T]: ...
+    def step(
+        self,
+        func: Callable[[StepContext], Any],
+        name: str | None = None,
+        config: StepConfig | None = None,
+        *,
+        undo: Callable[..., Any],
+        undo_name: str | None = None,
+        undo_retry: RetryStrategy | None = None,
+        **options: Any,
+    ) -> Awaitable[Any]:
         """Run a step, and remember how to undo it once it has succeeded: see `perdure.sagas.Saga.step`."""
         name, undo_name = self._named_undo(func, name, undo, undo_name)
         step = self._context.step(func, name, config, **options)
