@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from perdure import AsyncDurableContext, durable_execution
+from perdure._control import CheckpointsBroken
+from perdure.aio import loop as loops
+from perdure.aio.client import AwaitedClient
 
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:f:1/durable-execution/name/5c1f0a52"
 
@@ -94,3 +98,25 @@ def test_the_rest_is_recorded_when_it_suspends() -> None:
     handler = durable_execution(waits, boto3_client=service)
     assert handler(event(), LambdaContext()) == {"Status": "PENDING"}  # type: ignore[arg-type]
     assert {update["Name"] for update in service.updates} == {"one", "rest"}
+
+
+def test_a_call_that_a_thread_makes_when_its_invocation_has_ended_is_not_made() -> None:
+    """A thread that sends what nobody waits for, in a loop that is idle by then."""
+    service = Service()
+    client = AwaitedClient(service, None)
+    loop = loops.take(None)
+    broken: list[BaseException] = []
+
+    def late() -> None:
+        loops.call_for(loop)
+        try:
+            client.checkpoint_durable_execution(Updates=[])
+        except CheckpointsBroken as error:
+            broken.append(error)
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    loop.run_until_complete(asyncio.to_thread(thread.join))
+    loops.give_back(None, loop)
+    assert len(broken) == 1
+    assert service.loops == set()

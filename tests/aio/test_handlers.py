@@ -18,6 +18,7 @@ from perdure.exceptions import CallbackTimeoutError
 from perdure.retries import RetryDecision
 from perdure.testing import DurableFunctionTestRunner
 from perdure.waits import WaitForConditionDecision
+from support.invocations import LambdaContext, Recorder, event
 
 
 def run(function: Any) -> Any:
@@ -183,13 +184,16 @@ def test_a_producer_that_is_parked_suspends_who_waits_for_it() -> None:
 
 
 def test_a_running_loop_of_the_callers_is_refused_in_words() -> None:
-    @durable_execution
+    @durable_execution(boto3_client=Recorder())
     async def handler(_event: Any, _context: Any) -> None:
         """Do nothing."""
 
-    async def caller() -> None:
-        handler({}, None)
+    async def caller() -> Any:
+        return handler(event(), LambdaContext())  # type: ignore[arg-type]
 
+    output = asyncio.run(caller())
+    assert output["Status"] == "FAILED"
+    assert "Use `await handler.run(event, context)` there" in output["Error"]["ErrorMessage"]
     with pytest.raises(Exception, match="DurableExecutionArn"):
         handler({}, None)  # type: ignore[arg-type]  # no event of a durable execution
     with pytest.raises(Exception, match="DurableExecutionArn"):

@@ -14,7 +14,7 @@ import pytest
 from perdure import AsyncDurableContext, StepContext, durable_execution
 from perdure.config import NestingType
 from perdure.engine import threads
-from perdure.exceptions import InvocationError, StepError
+from perdure.exceptions import ExecutionError, InvocationError, StepError
 from perdure.local import RealClock
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
@@ -102,6 +102,66 @@ def test_a_step_of_a_saga_that_was_cancelled_is_not_undone() -> None:
 
     assert Trial(*make()).value == "bad"
     assert undone == ["hotel"]
+
+
+def test_a_saga_whose_task_is_cancelled_while_it_waits_for_its_steps_undoes_nothing() -> None:
+    undone: list[str] = []
+
+    def undo(_step: StepContext, what: str) -> None:
+        undone.append(what)
+
+    async def for_ever(_step: StepContext) -> None:
+        await asyncio.Event().wait()
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        failed = asyncio.Event()
+        stuck: list[asyncio.Future[Any]] = []
+
+        async def trip() -> None:
+            async with context.saga() as saga:
+                await saga.step(lambda _: "hotel", "hotel", undo=undo)
+                stuck.append(asyncio.ensure_future(saga.step(for_ever, "stuck", undo=undo)))
+                failed.set()
+                raise ValueError("bad")
+
+        task = asyncio.create_task(trip())
+        await failed.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        stuck[0].cancel()
+        return task.cancelled()
+
+    assert Trial(handler).value is True
+    assert undone == []
+
+
+@pytest.mark.parametrize("where", ["step", "undo"])
+def test_what_ends_the_execution_ends_the_undoing_as_well(where: str) -> None:
+    undone: list[str] = []
+
+    def undo(_step: StepContext, what: str) -> None:
+        undone.append(what)
+        if where == "undo":
+            raise ExecutionError("no more of this")
+
+    def car(_step: StepContext) -> str:
+        if where == "step":
+            raise ExecutionError("no more of this")
+        return "car"
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        async with context.saga() as saga:
+            await saga.step(lambda _: "hotel", "hotel", undo=undo, undo_retry=ONCE)
+            car_booked = saga.step(car, "car", undo=undo, undo_retry=ONCE)
+            await saga.step(_fails, "flight", retry=ONCE, undo=undo)
+            await car_booked
+
+    trial = Trial(handler)
+    assert trial.handle.status == "FAILED"
+    assert trial.handle.error["ErrorMessage"] == "no more of this", trial.handle.error
+    assert undone == (["car"] if where == "undo" else [])
 
 
 def _fails(_step: StepContext) -> None:
