@@ -90,6 +90,7 @@ wheel: $(STAMPS)/venv ## Build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist --interpreter $(BIN)/python
 
 layer: wheel ## Make Lambda layers of the wheels in dist/
+	$(BIN)/python -m pip install --quiet --group layer
 	$(BIN)/python packaging/layer.py dist/*.whl
 
 wheels: $(STAMPS)/venv ## Build a release wheel for each CPython (or PYTHONS="3.13 …"), and try each without compiler and source

@@ -8,7 +8,7 @@ layer, are left out where the bytecode is: tracebacks name perdure's files, func
 So are docstrings, another twentieth, and with them the assertions, all of which only tell type checkers what is so.
 boto3 is not in it: Lambda has it, and perdure does without.
 
-The same wheel and Python give the same bytes.
+The same wheel, Python and libdeflate give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+import archive
 
 RUNTIMES = ("3.13", "3.14")
 """The versions of CPython whose runtimes have durable functions."""
@@ -41,7 +43,6 @@ _NOT_FOR_LAMBDA = re.compile(
 _MOVED = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 _OLD_NAMES = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _PLATFORM = re.compile(r"(?P<kind>manylinux(?:_2_(?P<glibc>\d+)|1|2010|2014))_(?P<machine>x86_64|aarch64)")
 
 
@@ -92,10 +93,10 @@ def _glibc(platform: re.Match[str]) -> int:
 
 def files(path: Path) -> dict[str, bytes]:
     """Give the files that installing a wheel puts into site-packages, without those that no function needs."""
-    with zipfile.ZipFile(path) as archive:
-        installed = {_MOVED.sub("", name): name for name in archive.namelist() if not name.endswith("/")}
+    with zipfile.ZipFile(path) as packed:
+        installed = {_MOVED.sub("", name): name for name in packed.namelist() if not name.endswith("/")}
         found = {
-            name: archive.read(source)
+            name: packed.read(source)
             for name, source in installed.items()
             if not _NOT_FOR_LAMBDA.match(name) and not name.partition("/")[0].endswith(".data")
         }
@@ -135,16 +136,6 @@ def bytecode(sources: dict[str, bytes], python: str, site: PurePosixPath) -> dic
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.pyc")}
 
 
-def pack(content: dict[str, bytes], target: Path) -> None:
-    """Write files into an archive whose bytes depend on nothing else."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted(content):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system = 3  # Unix, whose permissions follow
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, content[name], zipfile.ZIP_DEFLATED, 9)
-
-
 def make(source: Wheel) -> tuple[Path, bool]:
     """Make the layer of a wheel; give its path, and whether bytecode is in it."""
     content = files(source.path)
@@ -152,7 +143,7 @@ def make(source: Wheel) -> tuple[Path, bool]:
     if python is not None:
         compiled = bytecode(content, python, source.site)
         content = {name: data for name, data in content.items() if not name.endswith(".py")} | compiled
-    pack({f"{source.site}/{name}": data for name, data in content.items()}, source.layer)
+    archive.write({f"{source.site}/{name}": data for name, data in content.items()}, source.layer)
     return source.layer, python is not None
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import layer
 import perdure
+from archive import write
 from perdure.local import LocalService, VirtualClock
 from perdure.local.server.runtime import RemoteFunction
 from support.web import runtime_interface, served
@@ -220,6 +221,17 @@ def test_a_layer_has_what_a_wheel_installs_and_is_readable(made: Layer) -> None:
 def test_a_layer_tells_its_version(made: Layer) -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import importlib.metadata as m; print(m.version('perdure'))"
     assert isolated(code, str(made.site)).strip() == importlib.metadata.version("perdure")
+
+
+def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
+    content = {"b/second": b"", "b/first": os.urandom(70_000), "a": b"a" * 1_000_000}
+    target = tmp_path / "archive.zip"
+    write(content, target)
+    with zipfile.ZipFile(target) as opened:
+        assert opened.testzip() is None
+        assert {name: opened.read(name) for name in opened.namelist()} == content
+        assert opened.namelist() == sorted(content)
+    assert target.stat().st_size < 75_000
 
 
 def test_of_several_wheels_the_newest_is_packed(
