@@ -22,7 +22,7 @@ import pytest
 from perdure import AsyncDurableContext, durable_execution
 from perdure.exceptions import InvocationError
 from perdure.local import LocalService, VirtualClock
-from support.invocations import PENDING, LambdaContext, Recorder, event
+from support.invocations import PENDING, LambdaContext, Recorder, event, op
 from support.situations import SEEN, SERVER, SITUATIONS, at_work
 
 if TYPE_CHECKING:
@@ -193,6 +193,21 @@ def test_a_handler_that_waits_for_nothing_durable_fails_in_words(kind: str) -> N
     durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder(), loop_factory=factory(kind))
     with pytest.raises(InvocationError, match=r"time was up before.*test_rest\.py"):
         durable(event(), LambdaContext(1.0))
+
+
+def test_a_queue_that_was_filled_by_what_is_over_is_told_of_as_such() -> None:
+    async def waits_in_vain(_event: Any, context: AsyncDurableContext) -> None:
+        queue = asyncio.Queue[int]()
+
+        async def fills(_inner: AsyncDurableContext) -> None:
+            queue.put_nowait(1)
+
+        await context.run_in_child_context(fills)
+        await queue.get()
+
+    durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder())
+    with pytest.raises(InvocationError, match="do not run again once they are over"):
+        durable(event(op("CONTEXT", "SUCCEEDED", details={"Result": "null"})), LambdaContext(1.0))
 
 
 async def _wait_for(future: Any) -> Any:

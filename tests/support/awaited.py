@@ -29,6 +29,7 @@ class Trial:
         hurt: Called with the number of each API call (from 1) and "before" or "after"; raises to hurt.
         answer: What callbacks are answered with; None leaves them open.
         clock: Makes the service's.
+        loop_factory: Makes event loops of asynchronous handlers.
 
     """
 
@@ -38,11 +39,12 @@ class Trial:
         hurt: Hurt = unhurt,
         answer: bytes | None = None,
         clock: Callable[[], Any] = VirtualClock,
+        loop_factory: Any = None,
     ) -> None:
         self.calls = 0
         self._hurt = hurt
         self._lock = threading.Lock()
-        decorated = [durable_execution(handler) for handler in handlers]
+        decorated = [durable_execution(handler, loop_factory=loop_factory) for handler in handlers]
         turns = iter(decorated)
         current = decorated[-1:]
 

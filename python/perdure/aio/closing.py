@@ -38,7 +38,7 @@ def close(coroutine: Any, run: Callable[..., Any]) -> None:
         run: Calls a function with its arguments, where variables are those of the code.
 
     """
-    frames, refused = _frames(coroutine), 0
+    frames, refused = awaiting(coroutine), 0
     while frames and refused < _MOST_REFUSED:
         try:
             run(frames[-1].throw, GeneratorExit)
@@ -50,7 +50,7 @@ def close(coroutine: Any, run: Callable[..., Any]) -> None:
                 logger.debug("code that was unwound raised", exc_info=error)
         else:
             refused += 1
-            frames += _frames(frames.pop())
+            frames += awaiting(frames.pop())
             logger.debug(
                 "an await is refused while code is unwound, in %r: the invocation has ended, and the code runs again "
                 "in the next one. Clean up with context.finally_, or a saga",
@@ -58,7 +58,7 @@ def close(coroutine: Any, run: Callable[..., Any]) -> None:
             )
 
 
-def _frames(coroutine: Any) -> list[Any]:
+def awaiting(coroutine: Any) -> list[Any]:
     """Give a coroutine, what it awaits, what that awaits, and so on."""
     found: list[Any] = []
     awaited = coroutine
@@ -68,13 +68,13 @@ def _frames(coroutine: Any) -> list[Any]:
     return found
 
 
-def _awaited_by(awaiting: Any) -> Any:
-    if type(awaiting).__name__ in _TELL_NOTHING:
-        inside = [each for each in gc.get_referents(awaiting) if isinstance(each, (CoroutineType, AsyncGeneratorType))]
+def _awaited_by(frame: Any) -> Any:
+    if type(frame).__name__ in _TELL_NOTHING:
+        inside = [each for each in gc.get_referents(frame) if isinstance(each, (CoroutineType, AsyncGeneratorType))]
         if not inside or isinstance(inside[0], CoroutineType):
             return inside[0] if inside else None
-        awaiting = inside[0]
+        frame = inside[0]
     for name in _AWAITS:
-        if (awaited := getattr(awaiting, name, None)) is not None:
+        if (awaited := getattr(frame, name, None)) is not None:
             return awaited
     return None

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 logger = Log("perdure")
 
+_NOTHING_GOES_ON = (
+    "Nothing goes on that could wake it: if that was to be done in a child context, a branch or a step, remember that "
+    "those do not run again once they are over, and that what they put into a queue, or set, is not there on replay"
+)
+
 
 class Course(Protocol):
     """An operation with something to do, as who leads sees it."""
@@ -337,7 +342,9 @@ class Conductor(Parking):
             )
             self.suspend()
         else:
-            self.halt(InvocationError(f"the invocation's time was up before the handler had ended. It waits: {waits}"))
+            why = "" if rest.goes_on(self) else f". {_NOTHING_GOES_ON}"
+            ended = f"the invocation's time was up before the handler had ended. It waits: {waits}{why}"
+            self.halt(InvocationError(ended))
 
     @guarded
     def _handler_ended(self, handler: asyncio.Task[Any]) -> None:

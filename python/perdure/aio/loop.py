@@ -16,6 +16,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.aio import unrecorded
+from perdure.aio.libraries import waits_for_the_network
 from perdure.exceptions import ValidationError
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Watched:
                 unrecorded.note_wait(caller)
             elif name == "get" and outer is not None and outer.f_code.co_name == "_wait_for_one":
                 unrecorded.note_first(outer)
+            elif waits_for_the_network(caller):
+                return super().create_future()  # type: ignore[misc]
             return InnerFuture(loop=self)  # type: ignore[arg-type]
         return super().create_future()  # type: ignore[misc]
 

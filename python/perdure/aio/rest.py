@@ -22,7 +22,9 @@ Proof that it suspends if it can: each of 1 to 5 ends by a callback of the loop,
 after each of these is looked again.
 
 Point 5 is judged by who made the future: the modules of asyncio in which code waits for other code of the loop make
-theirs by ``loop.create_future``, which notes it (`perdure.aio.loop.WITHIN`).
+theirs by ``loop.create_future``, which notes it (`perdure.aio.loop.WITHIN`). So does anyio, or its functions that do so
+are known by name (`perdure.aio.libraries`). A protocol of the user's, whose callbacks the network calls, is not seen if
+it has tasks go on by an event or a queue of asyncio's.
 
 Point 1 holds where this is called (`look`): in the loop, behind whatever had it called, and once more if anything was
 called since. Of what a timer calls the loop tells nobody before it does; so it is called once more after a timer has
@@ -40,6 +42,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure.aio.libraries import waits_for_tasks
 from perdure.aio.loop import InnerFuture
 
 if TYPE_CHECKING:
@@ -148,16 +151,15 @@ def _awaits_the_world(conductor: Live) -> bool:
 
 
 def _waits_outside(task: asyncio.Task[Any]) -> bool:
-    return not task.done() and _is_of_the_world(waiter_of(task))
+    return not task.done() and _is_of_the_world(waiter_of(task)) and not waits_for_tasks(task)
 
 
 def _is_of_the_world(waiter: Any) -> bool:
     """Whether the world resolves a future, or one of those that `asyncio.gather` has gathered in it."""
-    if type(waiter) is asyncio.Future:
-        return not waiter.done()
-    if isinstance(waiter, (InnerFuture, asyncio.Task)):
+    if waiter is None or waiter.done() or isinstance(waiter, (InnerFuture, asyncio.Task)):
         return False
-    return any(_is_of_the_world(child) for child in getattr(waiter, "_children", ()))
+    children = getattr(waiter, "_children", None)  # else it is whoever's: loops have futures of classes of their own
+    return children is None or any(_is_of_the_world(child) for child in children)
 
 
 _NOT_USERS = ("perdure.", "asyncio.")
