@@ -546,8 +546,17 @@ class Scope:
 
         """
 
-    def callback_result(self, id: str) -> Operation:  # noqa: A002  its name in the binding
+    def callback_result(self, id: str, /, counts: bool = True) -> Operation:  # noqa: A002  its name in the binding
         """Look at the outcome of a callback that this context or another has come to.
+
+        Args:
+            id: Of its operation.
+            counts: Whether an outcome that is there counts for what is now from here on: else `answered` says so.
+
+        """
+
+    def answered(self, id: str) -> None:  # noqa: A002  its name in the binding
+        """Let the outcome of a callback count for what is now.
 
         Args:
             id: Of its operation.
@@ -652,11 +661,11 @@ class Scope:
     def is_exhausted(self, exhausted: bool) -> None: ...
     def end(self) -> None:
         """End the context: what still runs inside is an orphan, and its next operation raises."""
-    def pass_by(self, last: str) -> None:
+    def pass_by(self, last: str | None, /) -> None:
         """Let an operation count as the last for what is now, and no other that has begun.
 
         Args:
-            last: Its id.
+            last: Its id. None for the one that counts without the latest, which is to be waited for later.
 
         """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import Operation, Ready, typed_of
 from perdure.aio.endings import is_end
-from perdure.aio.job import Awaitable, Course, Failed, Held, Job
+from perdure.aio.job import Awaitable, Course, Failed, Held, Job, is_member
 from perdure.context import DurableContext, members_of, seconds_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
@@ -100,6 +100,20 @@ class AsyncCallback(Callback[T]):
     def conductor(self) -> Conductor:
         """Who leads the tasks of its invocation."""
         return self._context.conductor  # type: ignore[attr-defined,no-any-return]
+
+    def _result(self) -> Any:
+        scope = self._context.invocation.core.here()
+        return self._context.drive(self._counted(scope, scope.callback_result(self.operation_id, counts=False)))
+
+    def _counted(self, scope: Scope, operation: Operation) -> Flow[T | None]:
+        """Give the answer; let it count for what is now once it is awaited, whether or not it was there when asked for.
+
+        Where it takes part in a decision, it is the decision that counts.
+        """
+        operation = yield operation
+        if not is_member.get():
+            scope.answered(self.operation_id)
+        return (yield from self._answer(operation))
 
     if TYPE_CHECKING:
 

@@ -42,6 +42,9 @@ _WAS_LEFT = (
 left_behind: ContextVar[bool] = ContextVar("left_behind", default=False)
 """Whether a task runs for its positions alone: what it comes to that is not recorded does not begin."""
 
+is_member: ContextVar[bool] = ContextVar("is_member", default=False)
+"""Whether a task awaits something for a decision: when that is done is chance, and counts for nothing else."""
+
 _OF_USERS = (StepContext, WaitForConditionCheckContext, WaitForCallbackContext)
 
 

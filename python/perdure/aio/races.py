@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import Ready
-from perdure.aio.job import Awaitable, Job, left_behind, warn_of_chance
+from perdure.aio.job import Awaitable, Job, is_member, left_behind, warn_of_chance
 from perdure.aio.tasks import LEFT
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
@@ -90,6 +90,7 @@ class Member:
             given.leave()  # it has its position already
         elif not is_loser or not isinstance(given, Ready):
             variables = copy_context()
+            variables.run(is_member.set, True)
             if is_loser:
                 variables.run(left_behind.set, True)
             loop = self._conductor.loop
@@ -183,12 +184,14 @@ class Combination(Awaitable):
 
     """
 
-    __slots__ = ("_members", "_of", "_record", "_timeout")
+    __slots__ = ("_context", "_decision", "_members", "_of", "_record")
 
     def __init__(self, context: Any, members: Members, name: str | None) -> None:
         self._steps = None
         self._of = members
+        self._context = context
         record = context.run_in_child_context(self._decide, name)
+        self._decision = context.scope.latest_id if isinstance(record, Ready) else None
         ended = record.value["ended"] if isinstance(record, Ready) else None
         self._members = [
             Member(context, each, ended is not None and index not in ended) for index, each in enumerate(members.given)
@@ -202,6 +205,7 @@ class Combination(Awaitable):
     async def _decide(self, inner: Any) -> dict[str, Any]:
         """Note who ends, until a rule is met or the timeout is over."""
         tell_decision(inner)
+        self._decision = inner.scope.operation_id
         members, ended = dict(enumerate(self._members)), list[int]()
         seconds = self._of.timeout
         timer = None if seconds is None else Member(inner, inner.wait(seconds, "timeout"))
@@ -231,6 +235,7 @@ class Combination(Awaitable):
                 await _settled(self._members[index])
             if len(ended) < len(self._members):
                 await asyncio.sleep(0)  # all have taken their first position by then
+            _pass_by(self._context, self._decision)
             return self._of.combinator.give(self._ends(ended, decided["late"]))
         finally:
             for member in self._members:
@@ -250,6 +255,12 @@ class Combination(Awaitable):
         is_failure = bool(ended) and ended[0] in failures
         reason = CompletionReason.FAILURE_TOLERANCE_EXCEEDED if is_failure else CompletionReason.ALL_COMPLETED
         return Ends(self._of, items, reason, is_late=is_late, failures=failures)
+
+
+def _pass_by(context: Any, decision: str | None) -> None:
+    """Let it be *now* when a decision was made, and not when what it has left behind may end."""
+    if decision is not None:
+        context.scope.pass_by(decision)
 
 
 def _has_failed(future: Future[Any]) -> bool:
@@ -278,13 +289,14 @@ class Select(Generic[K]):
     Each decision is recorded. At the end of the block those that are left are left behind.
     """
 
-    __slots__ = ("_context", "_is_over", "_name", "_pending")
+    __slots__ = ("_context", "_decision", "_is_over", "_name", "_pending")
 
     def __init__(self, context: Any, name: str | None = None) -> None:
         self._context = context
         self._name = name
         self._pending: dict[K, Member] = {}
         self._is_over = False
+        self._decision: str | None = None
 
     def add(self, key: K, awaited: Awaited[Any]) -> None:
         """Wait for one more.
@@ -305,6 +317,12 @@ class Select(Generic[K]):
             raise ValidationError(f"select waits for one {key!r} already, which has not come")
         if not hasattr(type(awaited), "__await__"):
             raise ValidationError(f"select takes an operation that was called, not {awaited!r:.80}")
+        self.note(key, awaited)
+        if isinstance(awaited, (Awaitable, Ready)):
+            self._context.scope.pass_by(None)  # that it has begun says nothing of what time it is
+
+    def note(self, key: K, awaited: Awaited[Any]) -> None:
+        """Wait for one more, which is none that was just called. Used by `AsCompleted`."""
         self._pending[key] = Member(self._context, awaited)
 
     def __len__(self) -> int:
@@ -325,9 +343,10 @@ class Select(Generic[K]):
             raise InvalidStateError("there is nothing left to select from")
         key = next(iter(self._pending))
         if len(self._pending) > 1:  # else there is nothing to decide
-            key = await self._context.run_in_child_context(self._decide, self._name)
+            key = await self._decided()
             if key not in self._pending:
                 raise _other_members(key)
+            _pass_by(self._context, self._decision)
         member = self._pending.pop(key)
         try:
             await _settled(member)
@@ -336,8 +355,15 @@ class Select(Generic[K]):
             raise
         return key, member.outcome
 
+    def _decided(self) -> Any:
+        found: Any = self._context.run_in_child_context(self._decide, self._name)
+        if isinstance(found, Ready):
+            self._decision = self._context.scope.latest_id
+        return found
+
     async def _decide(self, inner: Any) -> K:
         tell_decision(inner)
+        self._decision = inner.scope.operation_id
         ended: list[K] = []
         await _first(self._pending, lambda: bool(ended), None, ended)
         return ended[0]
@@ -380,7 +406,7 @@ class AsCompleted(Generic[T]):
             )
         self._select: Select[int] = Select(context, name)
         for index, operation in enumerate(operations):
-            self._select.add(index, operation)
+            self._select.note(index, operation)
 
     def __aiter__(self) -> Self:
         """Give each as it ends."""

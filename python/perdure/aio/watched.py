@@ -14,7 +14,6 @@ from perdure.aio.conductor import Conductor
 from perdure.aio.context import AsyncCallback, AsyncDurableContext, awaited
 from perdure.aio.job import Held, Job
 from perdure.context import DurableContext
-from perdure.engine.operations.callback import Callback
 from perdure.engine.operations.common import REFUSALS
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class _WatchedCallback(AsyncCallback[Any]):
     __slots__ = ()
 
     def _result(self) -> Any:
-        found = Callback._result(self)  # noqa: SLF001  of the class that this one is of
+        found = super()._result()
         hooks = self._context.invocation.hooks
         if hooks is not None:
             _tell_end(hooks, self.operation_id, found)

@@ -36,7 +36,7 @@ pub struct Scope {
     pub(crate) drawn: Drawn,
     /// The operation that counts as the last for what is *now*, and how many operations had begun then: they are passed
     /// by, since some of them may end at any time.
-    pub(crate) passed: Option<(u64, OperationId)>,
+    pub(crate) passed: Option<(u64, Option<OperationId>)>,
     /// The callback inside whose answer was asked for last, and was there.
     pub(crate) answered: Option<OperationId>,
     /// Whether an operation inside was new.

@@ -89,7 +89,14 @@ impl<P: Payload, W> Engine<P, W> {
     /// Lets an operation count as the last, and no other that has begun: those that it has left behind end at any time.
     pub fn pass_by(&mut self, scope: ScopeId, last: OperationId) {
         let inside = &mut self.scopes[scope.0];
-        inside.passed = Some((inside.counter, last));
+        inside.passed = Some((inside.counter, Some(last)));
+        inside.answered = None; // before it; or, on replay, after it
+    }
+
+    /// Lets the operation that a context has begun last not count as the last: it is to be waited for later.
+    pub fn pass_by_latest(&mut self, scope: ScopeId) {
+        let count = self.scopes[scope.0].counter;
+        self.scopes[scope.0].passed = Some((count, self.last_ended(scope, count.saturating_sub(1))));
     }
 
     fn admit_value(&mut self, scope: ScopeId, caller: Caller) -> Result<(), Refusal> {
@@ -126,7 +133,7 @@ impl<P: Payload, W> Engine<P, W> {
                 None => Some(id), // whose record is on its way
             },
         });
-        found.or_else(|| passed.map(|(_, last)| last))
+        found.or_else(|| passed.and_then(|(_, last)| last))
     }
 
     /// How many operations a context had begun before a virtual one inside.

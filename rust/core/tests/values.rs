@@ -85,10 +85,26 @@ fn what_is_passed_by_is_not_now_until_another_operation_comes() {
     let mut engine = with(&[Kind::Step, Kind::Step, Kind::Step]);
     come(&mut engine, ROOT, &STEP);
     come(&mut engine, ROOT, &STEP);
+    engine.answered(ROOT, root(2), ALONE);
     engine.pass_by(ROOT, root(1));
-    assert_eq!(moment(&mut engine, ROOT), Moment::End(root(1)));
+    assert_eq!(engine.now(ROOT, ALONE), Ok(Now { moment: Moment::End(root(1)), answered: None }));
     come(&mut engine, ROOT, &STEP);
     assert_eq!(moment(&mut engine, ROOT), Moment::End(root(3)));
+}
+
+#[test]
+fn the_latest_is_passed_by_where_it_is_to_be_waited_for_later() {
+    let mut engine = with(&[Kind::Step, Kind::Step, Kind::Step, Kind::Step]);
+    come(&mut engine, ROOT, &STEP);
+    engine.pass_by_latest(ROOT);
+    assert_eq!(moment(&mut engine, ROOT), Moment::Start(None));
+    come(&mut engine, ROOT, &STEP);
+    come(&mut engine, ROOT, &STEP);
+    engine.pass_by_latest(ROOT);
+    engine.pass_by_latest(ROOT);
+    assert_eq!(moment(&mut engine, ROOT), Moment::End(root(2)));
+    come(&mut engine, ROOT, &STEP);
+    assert_eq!(moment(&mut engine, ROOT), Moment::End(root(4)));
 }
 
 #[test]

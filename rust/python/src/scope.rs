@@ -193,19 +193,26 @@ impl Scope {
         self.come(py, &Call::Callback { name: text(name)?, sub_type, timeout, heartbeat }, None, None)
     }
 
-    fn callback_result<'py>(&self, py: Python<'py>, id: &str) -> Result<Bound<'py, Operation>, Error> {
+    #[pyo3(signature = (id, /, counts = true))]
+    fn callback_result<'py>(&self, py: Python<'py>, id: &str, counts: bool) -> Result<Bound<'py, Operation>, Error> {
         let caller = custody::caller(py, &self.shared)?;
         let callback = OperationId::parse(id);
         let mut state = self.shared.lock();
         let (begun, decision) = state.engine.callback_result(self.id, callback)?;
         let is_over = !matches!(decision, Decision::Pending(_));
         let operation = Operation::new(py, &self.shared, begun, None, decision);
-        if is_over {
+        if is_over && counts {
             state.engine.answered(self.id, callback, caller);
         }
         let observer = state.observer.as_ref().filter(|_| is_over).map(|observer| observer.get(py));
         drop(state);
         shown(Bound::new(py, operation)?, observer, false)
+    }
+
+    fn answered(&self, py: Python<'_>, id: &str) -> Result<(), Error> {
+        let caller = custody::caller(py, &self.shared)?;
+        self.shared.lock().engine.answered(self.id, OperationId::parse(id), caller);
+        Ok(())
     }
 
     #[pyo3(signature = (name, raw, of = None, /))]
@@ -312,8 +319,13 @@ impl Scope {
         self.shared.lock().engine.end(self.id);
     }
 
-    fn pass_by(&self, last: &str) {
-        self.shared.lock().engine.pass_by(self.id, OperationId::parse(last));
+    #[pyo3(signature = (last, /))]
+    fn pass_by(&self, last: Option<&str>) {
+        let mut shared = self.shared.lock();
+        match last {
+            Some(last) => shared.engine.pass_by(self.id, OperationId::parse(last)),
+            None => shared.engine.pass_by_latest(self.id),
+        }
     }
 
     fn break_off(&self) {

@@ -43,9 +43,10 @@ def now(context: Context) -> Flow[dt.datetime]:
         yield ticket
         found = _latest(told, *of)
     if found is None:
+        whose = "the execution" if of[1] is None else f"operation {of[1]}"
         raise ExecutionError(
-            f"now() is what the service has recorded, and it has not told the {of[0]} of "
-            f"{'the execution' if of[1] is None else f'operation {of[1]}'}"
+            f"now() is what the service has recorded, and it has not told the {of[0]} of {whose}. In an async handler "
+            f"await the context's last operation first: while it is open nobody knows when it ends"
         )
     hooks = invocation.hooks
     return found if hooks is None else hooks.moment(of, found)
