@@ -68,6 +68,22 @@ async def selects(c: AsyncDurableContext, j: crashes.Journal) -> Any:
     return told
 
 
+async def limits(c: AsyncDurableContext, j: crashes.Journal) -> Any:
+    told: list[Any] = []
+    for seconds in (4, 30):
+        try:
+            async with c.timeout(seconds, f"limit {seconds}"):
+                try:
+                    told.append(await c.step(j.body("first", fails=1), "first", retry=ONCE_A_SECOND))
+                    await c.wait(9)
+                finally:
+                    await c.step(j.body(f"clean up {seconds}"), "clean up")
+        except TimeoutError:
+            told.append("late")
+        await c.wait(20)
+    return [*told, await c.step(j.body("after"), "after")]
+
+
 async def side_by_side(c: AsyncDurableContext, j: crashes.Journal) -> Any:
     """Groups of tasks with contexts of their own, an operation that nobody awaits, and failures that are kept."""
 
@@ -120,7 +136,7 @@ async def undone_in_branches(c: AsyncDurableContext, j: crashes.Journal) -> Any:
 
 
 AWAITED = as_coroutines(crashes)
-OWN = {each.__name__: each for each in (races, selects, side_by_side, undone_side_by_side, undone_in_branches)}
+OWN = {each.__name__: each for each in (races, selects, limits, side_by_side, undone_side_by_side, undone_in_branches)}
 WORKFLOWS: dict[str, Any] = {name: getattr(AWAITED, name) for name in crashes.CORPUS} | OWN
 
 

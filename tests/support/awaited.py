@@ -30,6 +30,7 @@ class Trial:
         answer: What callbacks are answered with; None leaves them open.
         clock: Makes the service's.
         loop_factory: Makes event loops of asynchronous handlers.
+        functions: Durable functions that can be invoked, by name; undecorated.
 
     """
 
@@ -40,6 +41,7 @@ class Trial:
         answer: bytes | None = None,
         clock: Callable[[], Any] = VirtualClock,
         loop_factory: Any = None,
+        functions: dict[str, Callable[[Any, Any], Any]] | None = None,
     ) -> None:
         self.calls = 0
         self._hurt = hurt
@@ -61,6 +63,8 @@ class Trial:
             clock=clock(), on_api_call=self._on_call, on_callback=reply, retry_delay=lambda _: 0.0
         )
         self.service.register("f", handler)
+        for name, function in (functions or {}).items():
+            self.service.register(name, durable_execution(function))
         self.handle = self.service.run("f")
 
     def _on_call(self, name: str, _arguments: dict[str, Any], when: str) -> None:

@@ -42,6 +42,9 @@ RULES = {
 }
 
 
+CLEAN_UP = Step(turns=1, failures=0, attempts=1)
+
+
 def show(value: Any) -> str:
     """Give a value in words that compare."""
     if isinstance(value, BatchResult):
@@ -290,7 +293,11 @@ class Player:
     async def _limit(self, context: AsyncDurableContext, statement: Limit, path: str) -> None:
         try:
             async with context.timeout(statement.seconds, path):
-                await self.run(context, Within(statement.body, "text"), path)
+                try:
+                    await self.run(context, Within(statement.body, "text"), path)
+                finally:
+                    if statement.is_cleaned:
+                        await self.see_quietly(f"{path} clean up", self.call(context, CLEAN_UP, f"{path} clean up"))
         except Exception as error:  # noqa: BLE001  taken down: its own, or that of its body
             self.journal.note(path, error)
         else:

@@ -141,10 +141,11 @@ class Choose:
 
 @dataclass(frozen=True)
 class Limit:
-    """A context.timeout."""
+    """A context.timeout, whose block may clean up at its end."""
 
     seconds: int
     body: tuple[Any, ...]
+    is_cleaned: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def statements(depth: int, is_certain: bool, is_root: bool = False) -> st.Search
         ),
         st.builds(InOrder, members, st.integers(1, 4)),
         st.builds(Choose, members, _few(st.builds(Member, FORMS, given), 3, 0), st.integers(1, 5)),
-        st.builds(Limit, st.integers(1, 40), below),
+        st.builds(Limit, st.integers(1, 40), below, st.booleans()),
         st.builds(Cancel, st.builds(Member, TASKS, given), st.one_of(st.integers(0, 3), SIMPLE)),
     )
 

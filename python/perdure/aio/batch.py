@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._core import PASS, RUN_BRANCH, STARTED, WAIT, Operation
 from perdure.aio.job import Course, Drive, Held, Job
 from perdure.aio.loop import InnerFuture
+from perdure.aio.parking import own
 from perdure.engine.flows import itself
 from perdure.engine.operations.batch import Branches
 from perdure.exceptions import OrphanedChildException
@@ -27,6 +28,7 @@ from perdure.exceptions import OrphanedChildException
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from perdure._core import Scope
     from perdure.aio.conductor import Conductor
     from perdure.engine.flows import Flow
 
@@ -69,6 +71,11 @@ class BranchTasks(Branches):
         self._settled: set[int] = set()
         self._late: list[Callable[[], None]] = []
         super().__init__(*given)
+
+    def scope_of(self, context: Any) -> Scope:
+        """Give the scope of a context, as the core knows it."""
+        scope: Scope = own(context.scope)
+        return scope
 
     def wakeups(self) -> tuple[Any, Any]:
         """Give what is released with every report."""

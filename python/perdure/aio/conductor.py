@@ -16,7 +16,7 @@ from perdure.aio import rest, unwinding
 from perdure.aio.beginnings import Beginnings
 from perdure.aio.endings import guarded
 from perdure.aio.hands import Hands
-from perdure.aio.parking import Parking
+from perdure.aio.parking import Parking, own
 from perdure.aio.tasks import LEFT, Tasks
 from perdure.exceptions import InvocationError
 
@@ -91,6 +91,22 @@ class Block(Protocol):
     def cut(self) -> None:
         """Cancel the block."""
 
+    def release(self) -> bool:
+        """Let those go on who wait for the block to be over; tell whether there were any."""
+        ...
+
+
+class Watching(Protocol):
+    """A block that notes which of its operations are under way, as who leads sees it."""
+
+    is_deciding: bool
+
+    def note(self, job: Any) -> None:
+        """Hear of an operation with something to do."""
+
+    def note_answer(self, job: Any, operation_id: str) -> None:
+        """Hear that the answer to a callback is asked for."""
+
 
 class Conductor(Parking):
     """Leads the tasks of one invocation.
@@ -109,6 +125,8 @@ class Conductor(Parking):
     activity = 0
     blocks: Sequence[Block] = ()
     """Blocks that are to be cut where they were cut, the innermost last."""
+    watching: Sequence[Watching] = ()
+    """Blocks of which nothing is decided yet."""
     unwinding = 0
     """Tasks and blocks that were left behind, and have not ended yet: what is cancelled meanwhile is so for that."""
     timers_came = False
@@ -222,9 +240,17 @@ class Conductor(Parking):
         while new and new[-1].is_begun:
             new.pop()
         new.append(job)
+        if self.watching:
+            for block in self.watching:
+                block.note(job)
         if not self._starts:
             self._starts = True
             self.loop.call_soon(self._pass_turn)
+
+    def unborn(self, job: Job) -> None:
+        """Have an operation run by itself no more, which was called just now."""
+        if self._new and self._new[-1] is job:
+            self._new.pop()
 
     @guarded
     def _pass_turn(self) -> None:
@@ -263,7 +289,7 @@ class Conductor(Parking):
     def _carried_out(self, scope: Scope, called: list[Job]) -> Generator[Any, None, None]:
         for job in called:
             course = job.course
-            if course.scope is scope and not course.is_done and (course in self.unawaited or not course.is_begun):
+            if own(course.scope) is scope and not course.is_done and (course in self.unawaited or not course.is_begun):
                 yield from job.carried_out()
 
     def in_thread(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, None, Any]:
@@ -427,7 +453,7 @@ class Conductor(Parking):
         due = [block for block in innermost.values() if not block.is_cut]
         for block in due:
             block.cut()
-        return bool(due)
+        return bool(due) or sum(block.release() for block in self.blocks) > 0
 
     @property
     def runs_unawaited(self) -> bool:

@@ -122,6 +122,18 @@ class AsyncCallback(Callback[T]):
     else:
         result = awaited(Callback.result)
 
+    def _result(self) -> Any:
+        watching, around = self.conductor.watching, self.conductor.blocks
+        if not (watching or around):
+            return super()._result()
+        from perdure.aio.blocks import ask  # noqa: PLC0415  only for handlers that use it
+
+        found = ask(self.operation_id, super()._result)
+        if isinstance(found, Job):
+            for block in watching:
+                block.note_answer(found, self.operation_id)
+        return found
+
 
 class AsyncDurableContext(DurableContext):
     """The durable operations of an ``async def`` handler, child context or branch.
@@ -697,6 +709,8 @@ _step_with_options = awaited(DurableContext.step)
 
 def _step_in(in_thread: bool | None, *given: Any, **options: Any) -> Any:
     found = _step_with_options(*given, **options)
-    if in_thread is not None and type(found) is Job:
-        found.course.in_thread = in_thread
+    if in_thread is not None:
+        job = getattr(found, "operation", found)  # where it is one of a block that is to be cut
+        if type(job) is Job:
+            job.course.in_thread = in_thread
     return found

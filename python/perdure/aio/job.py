@@ -33,7 +33,7 @@ logger = Log("perdure")
 
 _NEW, _BEGUN, _CUT_SHORT, _DONE = range(4)
 
-_WAS_LEFT = (
+LEFT_BEHIND = (
     "the operation was left behind: what it was awaited in (a race, a select, a time limit) is decided without it, and "
     "nobody waits for it any more. Call an operation of its own for each decision, as with callback.result(), or use "
     "context.select, which goes on to wait for what has not come"
@@ -352,7 +352,7 @@ class Course(Drive):
         self.conductor.unawaited.pop(self, None)
         if self._error is not None:
             if isinstance(self._error, CancelledError) and self._error.args == (LEFT,):
-                raise InvalidStateError(_WAS_LEFT)
+                raise InvalidStateError(LEFT_BEHIND)
             raise _excused(self._error).with_traceback(None)
         return self._result
 

@@ -16,6 +16,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds after which the service is asked again whose clock is behind: at first, and at most."""
 
 
+def own(scope: Any) -> Any:
+    """Give a context's scope itself, where it is looked at while a block runs (`perdure.aio.blocks`)."""
+    return getattr(scope, "own", scope)
+
+
 class Parked(InnerFuture):
     """An operation that cannot go on before a moment, or before there is news; it is done when it may be able to."""
 

@@ -47,6 +47,7 @@ from perdure.serdes import HandlerSerDes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from perdure._core import Scope
     from perdure.config import MapConfig, ParallelConfig
     from perdure.engine.contexts import Context
     from perdure.engine.flows import Flow
@@ -381,7 +382,7 @@ class Branches:
         self.variables = contextvars.copy_context()
         caller_wakeup, timer_wakeup = self.wakeups()
         schedule = Batch(
-            context.scope,
+            self.scope_of(context),
             plan.total,
             _at_most(plan.total, options.max_concurrency),
             completion.min_successful,
@@ -399,6 +400,10 @@ class Branches:
         self.schedule = schedule if hooks is None else hooks.batch(schedule)
 
     # ---- the driver's
+
+    def scope_of(self, context: Context) -> Scope:
+        """Give the scope of a context, as the core knows it."""
+        return context.scope
 
     def wakeups(self) -> tuple[Any, Any]:
         """Give two held locks; each is released with every report, and when a hand ends."""
