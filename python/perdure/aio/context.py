@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
-from perdure._core import Operation, Ready, typed_of
+from perdure._core import FAILED, RECORDED, Operation, Ready, typed_of
 from perdure.aio.endings import is_end
 from perdure.aio.job import Awaitable, Course, Failed, Held, Job, is_member
 from perdure.context import DurableContext, members_of, seconds_of
@@ -102,8 +102,20 @@ class AsyncCallback(Callback[T]):
         return self._context.conductor  # type: ignore[attr-defined,no-any-return]
 
     def _result(self) -> Any:
+        if not (self.conductor.watching or self.conductor.blocks):
+            return self._asked()
+        from perdure.aio.blocks import ask  # noqa: PLC0415  only for handlers that use it
+
+        return ask(self.operation_id, self._asked)
+
+    def _asked(self) -> Any:
         scope = self._context.invocation.core.here()
-        return self._context.drive(self._counted(scope, scope.callback_result(self.operation_id, counts=False)))
+        operation = scope.callback_result(self.operation_id, counts=False)
+        job = self._context.drive(self._counted(scope, operation))
+        if operation.decision not in (RECORDED, FAILED):
+            for block in self.conductor.watching:
+                block.note_answer(job, self.operation_id)
+        return job
 
     def _counted(self, scope: Scope, operation: Operation) -> Flow[T | None]:
         """Give the answer; let it count for what is now once it is awaited, whether or not it was there when asked for.
@@ -121,18 +133,6 @@ class AsyncCallback(Callback[T]):
             """Give what the outside has sent: see `Callback.result`."""
     else:
         result = awaited(Callback.result)
-
-    def _result(self) -> Any:
-        watching, around = self.conductor.watching, self.conductor.blocks
-        if not (watching or around):
-            return super()._result()
-        from perdure.aio.blocks import ask  # noqa: PLC0415  only for handlers that use it
-
-        found = ask(self.operation_id, super()._result)
-        if isinstance(found, Job):
-            for block in watching:
-                block.note_answer(found, self.operation_id)
-        return found
 
 
 class AsyncDurableContext(DurableContext):
