@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.config import CompletionConfig, NestingType
-from perdure.exceptions import StepError
+from perdure.exceptions import DurableOperationError
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
 
@@ -287,17 +287,46 @@ async def _parks(context: AsyncDurableContext) -> None:
     await context.wait(600, "parked")
 
 
-@pytest.mark.parametrize("group", [_calls_between, _awaits_tasks_made_before])
-def test_a_group_whose_failure_is_recorded_comes_to_what_it_had_come_to(group: Any) -> None:
+async def _fails_later(context: AsyncDurableContext) -> Any:
+    async def fails(inner: AsyncDurableContext, seconds: int) -> None:
+        await inner.wait(seconds)
+        raise ValueError("broken")
+
+    async with asyncio.TaskGroup() as group:
+        for seconds in (1, 600, 900):
+            group.create_task(context.run_in_child_context(lambda inner, seconds=seconds: fails(inner, seconds)))
+
+
+async def _fails_later_in_functions(context: AsyncDurableContext) -> Any:
+    async def fails(seconds: int) -> None:
+        await context.wait(seconds)
+        raise LookupError
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for seconds in (1, 600, 900):
+                group.create_task(fails(seconds))
+    except* LookupError:
+        pass
+
+
+_FACTORIES = [None, *([asyncio.eager_task_factory] if sys.version_info >= (3, 12) else [])]
+
+
+@pytest.mark.parametrize("factory", _FACTORIES, ids=["in their turns", "at once"][: len(_FACTORIES)])
+@pytest.mark.parametrize("group", [_calls_between, _awaits_tasks_made_before, _fails_later, _fails_later_in_functions])
+def test_a_group_whose_failure_is_recorded_comes_to_what_it_had_come_to(group: Any, factory: Any) -> None:
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        asyncio.get_running_loop().set_task_factory(factory)
         try:
             await group(context)
-        except* StepError:
+        except* DurableOperationError:
             pass
         await context.wait(5, "after")
         return await context.step(lambda _: "done", "last")
 
     trial = Trial(handler)
     assert trial.value == "done"
-    assert len(trial.handle.invocations) == 2
+    if factory is None:  # else a step that is cut where it is at work is tried again meanwhile
+        assert len(trial.handle.invocations) == 2 + group.__name__.startswith("_fails_later")
     trial.check_replay(handler)

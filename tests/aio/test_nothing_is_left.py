@@ -21,7 +21,7 @@ import pytest
 from perdure import AsyncDurableContext, durable_execution
 from perdure.local import LocalService, VirtualClock
 from perdure.retries import RetryPresets
-from support.invocations import PENDING, Recorder, event
+from support.invocations import PENDING, LambdaContext, Recorder, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -338,3 +338,22 @@ def test_callbacks_of_tasks_that_are_unwound_complain_of_nothing(caplog: pytest.
         assert invoking(asks)() == PENDING
     assert seen
     assert not caplog.records
+
+
+def test_nobody_complains_of_a_handler_that_fails_once_something_else_has_ended_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @durable_execution(boto3_client=Recorder())
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        loop = asyncio.get_running_loop()
+        parked = asyncio.create_task(context.wait(60))
+        await asyncio.sleep(0.05)
+        told = loop.create_future()
+        loop.call_later(0.01, told.set_exception, ValueError("too late"))
+        threading.Event().wait(1.1)  # both it and the invocation's time come in the same turn of the loop
+        await told
+        await parked
+
+    assert handler(event(), LambdaContext(1.0)) == PENDING
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perdure._log import Log
 from perdure.aio import rest, unwinding
 from perdure.aio.beginnings import Beginnings
+from perdure.aio.eager import failing_later
 from perdure.aio.endings import guarded
 from perdure.aio.hands import Hands
 from perdure.aio.parking import Parking, own
-from perdure.aio.tasks import LEFT, Tasks
+from perdure.aio.tasks import LEFT, Tasks, forget
 from perdure.exceptions import InvocationError
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class Conductor(Parking):
     """Whether timers have come of which it is not known that what they call was called."""
     is_probing = False
     _has_ended = False
+    was_halted = False
+    """Whether something else than the handler's end has ended it."""
     is_drained = False
     """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
@@ -205,6 +208,8 @@ class Conductor(Parking):
         """Make a task, and hear of it."""
         if self.beginnings is None:
             self.beginnings = Beginnings()
+        if self.loop.get_task_factory() is not None or options.get("eager_start"):
+            create = failing_later(create)
         return self.tasks.make(self.beginnings, create, coroutine, options)
 
     def note_thread(self, future: asyncio.Future[Any]) -> None:
@@ -375,13 +380,15 @@ class Conductor(Parking):
     @guarded
     def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
         if self.is_over:
+            forget(handler)
             return
         if handler.cancelled():
             self._error = CancelledError(
                 "the handler was cancelled: by its own code, or for having awaited a task or an operation that was"
             )
         else:
-            self._error = self._error or handler.exception()
+            failure = handler.exception()  # in any case: else asyncio tells that nobody has asked
+            self._error = self._error or failure
             if self._error is None:
                 self._result = handler.result()
         self.is_drained = True
@@ -403,6 +410,7 @@ class Conductor(Parking):
         """End the invocation by an error."""
         if not self.is_over:
             self._error = error
+            self.was_halted = True
             self.tasks.hush_failures()
             self.end()
 

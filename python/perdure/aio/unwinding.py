@@ -28,6 +28,7 @@ class Ended(Ends, Protocol):
     tasks: Tasks
     generators: list[ref[Any]]
     is_over: bool
+    was_halted: bool
 
     def live_timers(self) -> list[Any]:
         """Give the timers that have not come, nor been cancelled."""
@@ -41,6 +42,8 @@ class Ended(Ends, Protocol):
 def unwind(ended: Ended) -> None:
     """Close what still runs, innermost first. The response is decided: what it raises is of no consequence."""
     ended.core.root().end()
+    if ended.was_halted:
+        ended.tasks.hush_failures()  # of this last turn of the loop
     generators = [reference() for reference in ended.generators]  # which nobody may have, once tasks are closed
     left = [task for task in ended.tasks if not task.done()]
     for task in reversed(left):
