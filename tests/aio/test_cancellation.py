@@ -15,6 +15,7 @@ from perdure import AsyncDurableContext, StepError, durable_execution
 from perdure._core import Drive
 from perdure.aio import hands
 from perdure.retries import RetryPresets
+from perdure.testing import DurableFunctionTestRunner
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 from support.invocations import LambdaContext, Recorder, event
 
@@ -175,6 +176,62 @@ def test_it_is_not_warned_of_what_is_recorded(
     with caplog.at_level(logging.WARNING, "perdure"):
         run(handler)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("operation", EVERY.values(), ids=EVERY)
+def test_what_was_cut_off_keeps_no_execution_waiting(operation: Callable[[AsyncDurableContext], Any]) -> None:
+    if operation in {one_after_the_other, begun_elsewhere}:
+        pytest.skip("it goes on, since others await it")
+    invocations: list[Any] = []
+
+    @durable_execution
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        invocations.append(None)
+        try:
+            async with asyncio.timeout(0.02):
+                await operation(context)
+        except TimeoutError:
+            return "went on"
+
+    @durable_execution
+    async def other(_event: Any, context: AsyncDurableContext) -> None:
+        await context.wait(60)
+
+    with DurableFunctionTestRunner(handler) as runner:
+        runner.register_durable_function("other", other)
+        result = runner.run()
+    assert (result.value, len(invocations)) == ("went on", 1)
+    recorded = {each.status.value for each in result.operations}  # of a virtual context nothing is
+    assert recorded & {"STARTED", "PENDING", "READY"} or not recorded
+
+
+def test_a_shield_lets_an_operation_go_on_and_it_is_warned_of_giving_it_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(context: AsyncDurableContext) -> Any:
+        go_on = asyncio.Event()
+
+        async def work(_step: Any) -> str:
+            await go_on.wait()
+            return "worked"
+
+        operation = context.step(work, "work")
+        for cut in (True, True, False):  # once a place
+            waiting = asyncio.ensure_future(shielded(operation))
+            await turns(2)
+            if cut:
+                waiting.cancel()
+            else:
+                go_on.set()
+            told = await outcome(waiting)
+        return [told, await context.race([asyncio.shield(context.wait(60)), context.step(lambda _: 1)])]
+
+    async def shielded(operation: Any) -> Any:
+        return await asyncio.shield(operation)
+
+    with caplog.at_level(logging.WARNING, "perdure"):
+        response, recorded = run(handler)
+    assert response["Status"] == "PENDING"  # for the wait that a race has left, and a shield keeps
+    assert "STEP SUCCEED work" in recorded
+    assert [record.getMessage().partition(" at ")[0] for record in caplog.records] == ["asyncio.shield"]
 
 
 def test_a_start_that_is_on_its_way_arrives_before_a_cancellation_is_told_of() -> None:

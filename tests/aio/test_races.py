@@ -159,6 +159,28 @@ def test_a_loser_s_step_is_cancelled_and_does_not_run_again_on_replay() -> None:
     trial.check_replay(handler)
 
 
+def test_what_an_as_completed_that_is_broken_off_has_not_given_is_carried_out() -> None:
+    def make() -> Any:
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            def second_time(step: StepContext) -> str:
+                if step.attempt == 1:
+                    raise OSError
+                return "late"
+
+            late = context.step(second_time, "late", retry=RetryPresets.fixed(60))
+            told = []
+            async for done in context.as_completed([late, context.step(lambda _: "soon", "soon")]):
+                told.append(await done)
+                break
+            return told
+
+        return (handler,)
+
+    found = everywhere(make)
+    assert found.value == ["soon"]
+    assert found.operations[:2] == [("late", "SUCCEEDED"), ("soon", "SUCCEEDED")]
+
+
 def test_as_completed_gives_what_was_given_in_the_order_that_is_recorded() -> None:
     def make() -> Any:
         async def handler(_event: Any, context: AsyncDurableContext) -> Any:

@@ -33,7 +33,12 @@ PATIENCE = 30.0
 MOST = 400
 """Invocations in which each execution ends."""
 
-EXPECTED = ("an operation failed that nobody has awaited", "an operation (")
+EXPECTED = (
+    "an operation failed that nobody has awaited",
+    "an operation (",
+    "an operation was cancelled",
+    "an operation in a context (",
+)
 """Of what is logged: operations that a tree has forgotten, or cancelled."""
 
 _SETTLED = ("StepDetails", "ContextDetails", "ChainedInvokeDetails", "CallbackDetails")

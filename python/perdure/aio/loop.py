@@ -131,7 +131,10 @@ class Watched:
                 unrecorded.note_first(outer)
             elif waits_for_the_network(caller):
                 return super().create_future()  # type: ignore[misc]
-            return InnerFuture(loop=self)  # type: ignore[arg-type]
+            made = InnerFuture(loop=self)  # type: ignore[arg-type]
+            if name == "shield":
+                unrecorded.note_shield(caller, made)
+            return made
         return super().create_future()  # type: ignore[misc]
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
