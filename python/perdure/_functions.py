@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
+from perdure._core import Ready
 from perdure.exceptions import ExecutionError, ValidationError
 
 _ASYNC = 0x80 | 0x200
@@ -144,7 +145,7 @@ def refuse_awaitable(result: Any, who: str = "the function of an operation") -> 
 
 def is_operation(value: Any) -> bool:
     """Whether something is an operation of an asynchronous handler that was called, and not awaited."""
-    return getattr(type(value), "is_operation", False) is True
+    return type(value) is Ready or getattr(type(value), "is_operation", False) is True
 
 
 def unawaited_in(value: Any, depth: int = 4) -> bool:

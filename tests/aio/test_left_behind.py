@@ -206,6 +206,36 @@ def test_what_nobody_awaits_is_carried_out_before_its_context_ends(caplog: pytes
     }
 
 
+def test_so_is_what_tasks_call_that_were_made_at_the_end_and_have_not_begun() -> None:
+    def make() -> Any:
+        async def forgetful(inner: AsyncDurableContext, *_more: Any) -> str:
+            async def later() -> None:
+                inner.step(lambda _: 1, "audit")
+                inner.wait(30, "rest")
+
+            FORGOTTEN[:] = [asyncio.create_task(later())]
+            return "ended"
+
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            told = [await context.run_in_child_context(forgetful)]
+            told += (await context.map([1, 2], forgetful)).get_results()
+            return [*told, await forgetful(context)]
+
+        async def forgets_at_once(_event: Any, context: AsyncDurableContext) -> Any:
+            return await forgetful(context)
+
+        return handler, forgets_at_once
+
+    handler, forgets_at_once = make()
+    for each, count in ((handler, 4), (forgets_at_once, 1)):
+        whole = everywhere(lambda each=each: (each,))
+        assert [status for name, status in whole.operations if name in {"audit", "rest"}] == ["SUCCEEDED"] * count * 2
+    FORGOTTEN.clear()
+
+
+FORGOTTEN: list[Any] = []
+
+
 def test_what_a_task_awaits_is_not_told_of_as_what_nobody_awaits(caplog: pytest.LogCaptureFixture) -> None:
     def fails(_step: StepContext) -> None:
         raise ValueError("somebody asks")

@@ -12,6 +12,7 @@ import pytest
 from perdure import durable_execution
 from perdure.testing import DurableFunctionTestRunner
 from support.awaited import Trial
+from support.invocations import Recorder, event, op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +109,15 @@ def test_the_error_says_what_to_do(name: str) -> None:
         gc.collect()
     assert trial.handle.status == "FAILED"
     assert words in trial.handle.error["ErrorMessage"]
+
+
+def test_an_operation_that_is_recorded_is_told_of_as_one_too() -> None:
+    @durable_execution(boto3_client=Recorder())
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return context.step(given)
+
+    output = handler(event(op("STEP", "SUCCEEDED", details={"Result": "1"})), None)  # type: ignore[arg-type]
+    assert "returned an operation that was not awaited" in output["Error"]["ErrorMessage"]
 
 
 def test_as_many_tasks_as_one_likes_are_made_of_an_operation() -> None:

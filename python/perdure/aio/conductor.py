@@ -288,6 +288,7 @@ class Conductor(Parking):
 
     def carry_out(self, scope: Scope) -> Generator[Any, None, None] | None:
         """Give what waits for what was called in a context and nobody awaits: the context ends after it. Else None."""
+        self.begin_made()  # what they call is called in it, too
         called = [*self.unawaited.values(), *self._older, *self._new]
         return self._carried_out(scope, called) if called else None
 
@@ -381,6 +382,10 @@ class Conductor(Parking):
     def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
         if self.is_over:
             forget(handler)
+            return
+        if self.beginnings is not None and self.beginnings.made and not self.is_drained:
+            self.is_drained = True  # the tasks that it has made last begin before it is seen what it has left
+            self.loop.soon_untold(self._handler_ended, handler)
             return
         if handler.cancelled():
             self._error = CancelledError(
