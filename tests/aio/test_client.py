@@ -19,10 +19,11 @@ ARN = "arn:aws:lambda:eu-central-1:123456789012:function:f:1/durable-execution/n
 class Service:
     """Takes updates, and says that they are recorded; in a loop that is always the same one."""
 
-    def __init__(self, fails: int = 0) -> None:
+    def __init__(self, fails: int = 0, by: type[BaseException] = ConnectionError) -> None:
         self.loops: set[Any] = set()
         self.updates: list[dict[str, Any]] = []
         self.fails = fails
+        self.by = by
 
     async def checkpoint_durable_execution(self, **request: Any) -> dict[str, Any]:
         """Take updates."""
@@ -30,7 +31,7 @@ class Service:
         await asyncio.sleep(0.001)
         if self.fails:
             self.fails -= 1
-            raise ConnectionError("lost")
+            raise self.by("lost")
         self.updates += request["Updates"]
         return {"CheckpointToken": "next", "NewExecutionState": {"Operations": []}}
 
@@ -85,8 +86,9 @@ def test_its_calls_are_made_in_the_loop(paged: bool) -> None:
     assert {update["Name"] for update in service.updates} == {"one", *(f"s{n}" for n in range(5))}
 
 
-def test_a_call_that_is_lost_is_made_again() -> None:
-    handler = durable_execution(work, boto3_client=Service(fails=1))
+@pytest.mark.parametrize("by", [ConnectionError, asyncio.CancelledError])
+def test_a_call_that_is_lost_is_made_again(by: type[BaseException]) -> None:
+    handler = durable_execution(work, boto3_client=Service(1, by))
     assert handler(event(), LambdaContext())["Status"] == "SUCCEEDED"  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class AwaitedClient:
             loop = _loops.take(self._factory)
             try:
                 return loop.run_until_complete(call)
+            except CancelledError:
+                raise _lost() from None
             finally:
                 _loops.give_back(self._factory, loop)
         answer: Future[Any] = Future()
@@ -70,5 +73,12 @@ async def _carried_out(call: Any, answer: Future[Any]) -> None:
     except GeneratorExit:  # the invocation has ended, and waits for nothing
         answer.set_exception(CheckpointsBroken())
         raise
+    except CancelledError:
+        answer.set_exception(_lost())
     except BaseException as error:  # noqa: BLE001  raised where it is waited for
         answer.set_exception(error)
+
+
+def _lost() -> ConnectionError:
+    """Say that a call was cancelled, by the client or by code that cancels whatever task there is: it is made again."""
+    return ConnectionError("a call to the service was cancelled before its answer had come")
