@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import WithRetryConfig, with_retry
+from perdure import WithRetryConfig, durable_execution, with_retry
 from perdure.config import NestingType
 from perdure.local import VirtualClock
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
+from support.invocations import LambdaContext, Recorder, event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -251,3 +253,51 @@ def test_what_a_task_awaits_is_not_told_of_as_what_nobody_awaits(caplog: pytest.
 
     assert len(Trial(handler).value) == 3
     assert not [each for each in caplog.records if "nobody has awaited" in each.getMessage()]
+
+
+def test_nobody_is_told_what_a_task_that_was_left_behind_has_failed_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(when: asyncio.Event) -> None:
+        try:
+            await when.wait()
+        finally:
+            raise OSError("for nobody")
+
+    def make() -> Any:
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            late, soon = (asyncio.ensure_future(fails(asyncio.Event())) for _ in range(2))
+            first = await context.any([context.step(lambda _: "won"), late])
+            async with context.select() as select:
+                select.add("step", context.step(lambda _: "chosen"))
+                select.add("task", soon)
+                _, done = await select.next()
+                soon.cancel()
+                await asyncio.wait([soon])
+            return [first, await done]
+
+        return (handler,)
+
+    with caplog.at_level(logging.WARNING):
+        assert everywhere(make).value == ["won", "chosen"]
+        gc.collect()
+    assert caplog.messages == []
+
+
+def test_what_wakes_up_once_it_was_unwound_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    left: list[asyncio.Task[Any]] = []
+    told: list[Any] = []
+
+    async def handler(event: Any, context: AsyncDurableContext) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, what: told.append(what["message"]))
+        if event == "leave":
+            left.append(asyncio.ensure_future(context.wait(60)))
+            await context.wait(60)
+        else:  # what a group of tasks says on some versions of CPython
+            loop.call_exception_handler({"message": "of an earlier invocation", "task": left[0]})
+            loop.call_exception_handler({"message": "of this one"})
+
+    decorated = durable_execution(handler, boto3_client=Recorder())  # type: ignore[arg-type]
+    assert decorated(event(payload='"leave"'), LambdaContext())["Status"] == "PENDING"
+    assert decorated(event(payload='"look"'), LambdaContext())["Status"] == "SUCCEEDED"
+    assert told == ["of this one"]
+    assert caplog.messages == []

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from support.trees import Within
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="asyncio of CPython 3.11 logs what became of unwound tasks"
-)
-
 FEW = settings(max_examples=max(10, settings.default.max_examples // 8))
 FACTORIES = [None, asyncio.eager_task_factory] if sys.version_info >= (3, 12) else [None]
 

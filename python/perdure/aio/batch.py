@@ -58,11 +58,12 @@ class _Bell:
 class BranchTasks(Branches):
     """The branches of one batch at work in tasks."""
 
-    __slots__ = ("_at_work", "_bell", "_conductor", "_held", "_late", "_settled")
+    __slots__ = ("_at_work", "_bell", "_conductor", "_held", "_is_stopped", "_late", "_settled")
 
     def __init__(self, *given: Any) -> None:
         self._conductor: Conductor = given[0].conductor
         self._bell = _Bell()
+        self._is_stopped = False
         # Branches that have a task; and what those that are held have come to, in order.
         self._at_work: dict[int, Any] = {}
         self._held: dict[int, deque[Callable[[], None]]] = {}
@@ -100,6 +101,7 @@ class BranchTasks(Branches):
                 else:
                     return self.conclude(code)
         except BaseException:
+            self._is_stopped = True
             self.schedule.stop(False)
             raise
         finally:
@@ -145,7 +147,7 @@ class BranchTasks(Branches):
         """Hear of the end of a branch."""
         self._at_work.pop(index, None)
         self._held.pop(index, None)
-        if self._conductor.is_over:
+        if self._conductor.is_over or self._is_stopped:
             return
         report = partial(self.returned, index, result) if error is None else partial(self.raised, index, error)
         if index in self._settled:  # to be counted once all others are

@@ -449,13 +449,16 @@ class Conductor(Parking):
 
     def leave(self, task: asyncio.Future[Any]) -> None:
         """Cancel what nobody waits for any more, since that is decided, and recorded."""
-        if not task.done():
+        if task.done():
+            forget(task)
+        else:
             self.unwinding += 1
             task.add_done_callback(self._has_left)
             task.cancel(LEFT)
 
-    def _has_left(self, _task: Any) -> None:
+    def _has_left(self, task: asyncio.Future[Any]) -> None:
         self.unwinding -= 1
+        forget(task)  # nobody will ask what it has failed of
 
     def cut_blocks(self) -> bool:
         """Cut the blocks whose time is known to have been over, now that nothing can move; tell whether there were any.

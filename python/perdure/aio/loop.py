@@ -14,6 +14,7 @@ import threading
 from asyncio import events
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from perdure.aio import unrecorded
 from perdure.aio.libraries import waits_for_the_network
@@ -64,6 +65,10 @@ class InnerFuture(asyncio.Future[Any]):
     """A future that other code of the loop resolves: a lock's, a queue's, a task group's."""
 
     __slots__ = ()
+
+
+unwound: WeakSet[asyncio.Task[Any]] = WeakSet()
+"""Tasks whose code was closed. They come to nothing more, should they be woken in a later run of the loop."""
 
 
 class Watched:
@@ -150,6 +155,8 @@ class Watched:
         conductor = self.conductor
         if conductor is not None and conductor.is_over:
             conductor.note_unwound(context)
+        elif context.get("task") in unwound:
+            pass  # it was of an earlier invocation, and wakes up only now
         elif not isinstance(context.get("exception"), (KeyboardInterrupt, SystemExit)):
             super().call_exception_handler(context)  # type: ignore[misc]
 

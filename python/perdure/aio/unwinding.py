@@ -11,6 +11,7 @@ from perdure._log import Log
 from perdure.aio import rest
 from perdure.aio.closing import close
 from perdure.aio.endings import Ends, guarded
+from perdure.aio.loop import unwound
 from perdure.aio.tasks import Tasks, forget
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def watch_generators(invocation: Ended) -> None:
 def _close(task: asyncio.Task[Any], context: Context) -> None:
     """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
     task.add_done_callback(forget)  # should what it awaited come after all, in a later run of the loop
+    unwound.add(task)
     task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
     close(task.get_coro(), context.run)
 
