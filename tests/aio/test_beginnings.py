@@ -87,9 +87,31 @@ async def cancelled(context: AsyncDurableContext) -> Any:
     return [await context.step(lambda _: "b", "b"), task.cancelled()]
 
 
+async def generators_that_are_broken_off(context: AsyncDurableContext) -> Any:
+    """What they call as they end comes before what is called next."""
+
+    async def pages(name: str) -> Any:
+        try:
+            for number in range(3):
+                yield number
+        finally:
+            await context.wait(2, f"close {name}")
+
+    async for number in pages("a"):
+        if number == 1:
+            break
+    beside = asyncio.create_task(context.wait(5, "beside"))
+    one = await context.step(lambda _: "one", "one")
+    async for _ in pages("b"):
+        break
+    two = await context.step(lambda _: "two", "two")
+    await context.wait(10, "rest")
+    return [one, two, await beside]
+
+
 PROGRAMS: list[Program] = [
     *(beside_a_task, within_a_group, beside_a_task_that_is_done, made_by_a_task, beside_a_race),
-    *(in_the_variables_of_its_maker, cancelled),
+    *(in_the_variables_of_its_maker, cancelled, generators_that_are_broken_off),
 ]
 
 

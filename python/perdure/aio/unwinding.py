@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio import events
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
@@ -96,10 +97,18 @@ def watch_generators(invocation: Ended) -> None:
         known.append(ref(generator, known.remove))
 
     def end(generator: Any) -> None:
-        if not invocation.is_over and not loop.is_closed():
+        if invocation.is_over or loop.is_closed():
+            return
+        if loop is events._get_running_loop():  # noqa: SLF001  documented
+            invocation.loop.create_task(_ended(generator))  # begun before another operation is called, as all tasks
+        else:
             loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
     sys.set_asyncgen_hooks(begin, end)
+
+
+async def _ended(generator: Any) -> None:
+    await generator.aclose()
 
 
 def _close(task: asyncio.Task[Any], context: Context) -> None:
