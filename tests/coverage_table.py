@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ENGINE = ("python/perdure/engine/", "rust/core/")
+ENGINE = ("python/perdure/engine/", "python/perdure/aio/", "rust/core/")
 DEPTH = 3  # folders: python/perdure/engine, rust/core/src
 
 

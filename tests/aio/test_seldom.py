@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from perdure import AsyncDurableContext, StepContext, durable_execution
+from perdure.aio.conductor import Conductor
 from perdure.config import NestingType
 from perdure.engine import threads
 from perdure.exceptions import ExecutionError, InvocationError, StepError
@@ -290,7 +292,7 @@ def test_many_timers_and_tasks_are_forgotten_as_they_end() -> None:
         first = asyncio.create_task(asyncio.sleep(0.5))  # stays, so that the others are behind it
         for _ in range(3):
             timers = [asyncio.get_running_loop().call_later(0.0001, int) for _ in range(300)]
-            await asyncio.gather(*[nothing() for _ in range(700)])
+            await asyncio.gather(*[nothing() for _ in range(1_100)])
             await asyncio.sleep(0.001)
         del timers
         first.cancel()
@@ -337,3 +339,31 @@ def test_an_asynchronous_client_that_never_answers_does_not_outlast_the_invocati
     with pytest.raises(InvocationError, match="time was"):
         durable_execution(handler, boto3_client=Never())(event(), LambdaContext(1.2))  # type: ignore[call-overload]
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_a_fault_of_our_own_in_the_loop_ends_the_invocation(
+    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[str] = []
+
+    def breaks(_conductor: Conductor) -> None:
+        raise kind("ours")
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        try:
+            await asyncio.gather(context.step(lambda _: 1), context.step(lambda _: 2))
+        finally:
+            closed.append("closed")
+
+    monkeypatch.setattr(Conductor, "told", breaks)
+    decorated = durable_execution(handler, boto3_client=Recorder())
+    if issubclass(kind, Exception):
+        output = decorated(event(), LambdaContext())  # type: ignore[arg-type]
+        assert (output["Status"], output["Error"]["ErrorMessage"]) == ("FAILED", "ours")
+    else:
+        with pytest.raises(kind, match="ours"):
+            decorated(event(), LambdaContext())  # type: ignore[arg-type]
+    gc.collect()
+    assert closed == ["closed"]
+    assert not [each for each in caplog.records if each.name == "asyncio"]

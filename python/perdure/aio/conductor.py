@@ -136,6 +136,8 @@ class Conductor(Parking):
     _has_ended = False
     was_halted = False
     """Whether something else than the handler's end has ended it."""
+    _has_fallen = False
+    """Whether a fault in here has ended it: what still runs was not unwound."""
     is_drained = False
     """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
@@ -327,6 +329,8 @@ class Conductor(Parking):
                 if not self.is_over:
                     self.set_deadline()
                 loop.run_until_complete(ended)
+            if self._has_fallen:
+                unwinding.break_off(self)
         except BaseException:  # an interrupt
             self.is_over = True
             self._cancel_timers()
@@ -421,7 +425,7 @@ class Conductor(Parking):
 
     def fall(self, error: BaseException) -> None:
         """End the invocation by an error in here, whatever else is to be done at its end."""
-        self.is_over = True
+        self.is_over = self._has_fallen = True
         if self._error is None:
             self._error = error
         self.tell_end()
