@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -244,8 +245,33 @@ async def _has_slept() -> None:
     await asyncio.sleep(0.02)
 
 
+class _Compiled(Coroutine[Any, Any, None]):
+    """As code that is compiled to C gives it: nobody can look into it."""
+
+    def __init__(self) -> None:
+        self._inner = _has_slept()
+
+    def send(self, value: Any) -> Any:
+        return self._inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+
+async def _by_compiled_code() -> None:
+    await asyncio.create_task(_Compiled())
+
+
 @pytest.mark.parametrize("kind", LOOPS)
-@pytest.mark.parametrize("outside", [_asked_over_the_network, _told_by_a_callback, _told_over_a_pipe, _has_slept])
+@pytest.mark.parametrize(
+    "outside", [_asked_over_the_network, _told_by_a_callback, _told_over_a_pipe, _has_slept, _by_compiled_code]
+)
 def test_what_comes_from_outside_goes_on_in_the_same_invocation(outside: Any, kind: str) -> None:
     begun: list[int] = []
     came: list[int] = []
