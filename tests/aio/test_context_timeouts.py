@@ -12,7 +12,7 @@ from perdure.exceptions import CallbackTimeoutError, ValidationError
 from perdure.local.machine.clock import RealClock, VirtualClock
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionDecision
-from support.awaited import Trial, everywhere
+from support.awaited import Trial, cut_at, everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,6 +191,48 @@ def test_what_ends_only_after_the_block_was_cut_is_not_seen_in_it(name: str) -> 
     late = "the block of timeout 'limit' took longer than 20 s"
     value = everywhere(make, functions={"waiting": waiting}).value
     assert value == [["CancelledError", "[1, 2]", late], "after"]
+
+
+async def asking(context: AsyncDurableContext) -> Any:
+    return await context.wait_for_callback(lambda *_: None, "beside")
+
+
+def test_a_block_that_was_at_its_end_when_one_around_it_was_cut_is_cut_there_on_replay() -> None:
+    def make() -> Any:
+        async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+            seen: list[str] = []
+            try:
+                async with context.timeout(20, "outer"):
+                    try:
+                        await context.step(lambda _: 1, "first")
+                        task = asyncio.create_task(asking(context))
+                        await context.wait(20, "as long")
+                        async with context.timeout(9000, "inner"):
+                            seen.append("inside")
+                    finally:
+                        seen.append(await context.step(lambda _: "cleaned", "clean up"))
+            except TimeoutError as error:
+                seen.append(str(error))
+            await context.wait(40, "pause")
+            return [*seen, await task, await context.step(lambda _: "after", "after")]
+
+        return (handler,)
+
+    late = "the block of timeout 'outer' took longer than 20 s"
+    # What comes at the same moment may be seen, or may not: but the same each time.
+    assert everywhere_itself(make, answer=b"yes").value[-3:] == [late, "yes", "after"]
+
+
+def everywhere_itself(make: Callable[[], tuple[Any, ...]], **options: Any) -> Trial:
+    """Cut a run at each of its calls; each run is replayed as it was recorded."""
+    whole = Trial(*make(), **options)
+    whole.check_replay(make()[0])
+    for call in range(1, whole.calls + 1):
+        for way in ("before", "after"):
+            again = Trial(*make(), hurt=cut_at(call, way), **options)
+            assert again.value[-3:] == whole.value[-3:]
+            again.check_replay(make()[0])
+    return whole
 
 
 def test_what_a_block_has_called_can_be_awaited_after_it() -> None:

@@ -83,7 +83,7 @@ class Block:
         self._lens: Lens | None = None
         self._is_cut = False
         self.is_deciding = False
-        """Whether what is come to is what a block inside of this one is recorded as: none of its operations."""
+        """Whether what is come to is what a block inside of this one is recorded as: it begins without it."""
         # While nothing is decided: what was come to last, and the operations that are under way, by what is recorded.
         self._latest: str | None = None
         self._under_way: dict[Job, tuple[str, bool]] = {}
@@ -272,7 +272,7 @@ class Noting(Lens):
                 return Noting(self._block, found, is_virtual=True)
             block = self._block
             is_over = type(found) is not Operation or found.decision in (RECORDED, FAILED)
-            block.come_to(None if is_over or block.is_deciding else found.id)
+            block.come_to(None if is_over else found.id)
             return found
 
         return come

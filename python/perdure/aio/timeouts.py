@@ -50,6 +50,7 @@ class Timeout(Block):
         "_around",
         "_before",
         "_context",
+        "_hold",
         "_id",
         "_is_expired",
         "_is_within",
@@ -69,6 +70,7 @@ class Timeout(Block):
         self._is_expired = False
         self._id: str | None = None
         self._record: Any = None
+        self._hold: Cut | None = None
         self._limit: Any = None
         self._around: tuple[Block, ...] = ()
         self._is_within = False
@@ -90,7 +92,10 @@ class Timeout(Block):
         record = self._asked()
         if isinstance(record, (Failed, Cut)):
             await record  # which raises, or a block around this one is cut here
-        if not isinstance(record, Ready):
+        holding = self._open_in(context.scope.latest_id)
+        if holding is not None and isinstance(record, Ready):
+            self._hold = holding.held(record)
+        elif not isinstance(record, Ready):
             self._record = Member(context, record).future
             self._lens = context.scope = Noting(self, context.scope)
             self.conductor.watching = [*self.conductor.watching, self]
@@ -101,7 +106,7 @@ class Timeout(Block):
         return self
 
     def _asked(self) -> Any:
-        """Come to the child context, which is no operation of the blocks around this one."""
+        """Come to the child context, for which the blocks around this one are not to be cut as it begins."""
         self.conductor.begin_made()  # whose operations are theirs
         others = [*self._around, *self.conductor.watching]
         for other in others:
@@ -111,6 +116,13 @@ class Timeout(Block):
         finally:
             for other in others:
                 other.is_deciding = False
+
+    def _open_in(self, operation_id: str) -> Block | None:
+        """Give the block around this one, if any, that was cut while this one was not over."""
+        for block in reversed(self._around):
+            if not block.is_past() and block.was_open(operation_id):
+                return block
+        return None
 
     def _replay(self, recorded: dict[str, Any]) -> None:
         """Have the block cut where it was cut."""
@@ -186,6 +198,8 @@ class Timeout(Block):
         for cut in cuts:
             cut.go_on()
         is_alone = not self._is_cut or self._task.uncancel() <= self._before
+        if self._hold is not None and error is None:
+            await self._hold  # it had come to its end, and one around it was cut before that was recorded
         if self._record is not None:
             await self._recorded(is_alone)
         if self._is_expired and self._id is not None:
