@@ -210,3 +210,17 @@ def test_what_is_cut_at_a_call_is_asked_for_again(elsewhere: tuple[str, int]) ->
         return (await context.all([context.wait(60), context.step(asks)]))[1]
 
     assert Trial(handler, hurt=cut_at(2, "before")).value == "answer"
+
+
+def test_its_threads_end_with_an_invocation_that_suspends() -> None:
+    """They are no daemons: Python would wait for them at its end."""
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        await anyio.to_thread.run_sync(threading.get_ident)
+        return await rests(context, "rested", 60)
+
+    assert Trial(handler).value == "rested"
+    left = [thread for thread in threading.enumerate() if thread.name == "AnyIO worker thread"]
+    for thread in left:
+        thread.join(10)
+    assert not [thread for thread in left if thread.is_alive()]

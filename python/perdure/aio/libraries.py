@@ -6,6 +6,7 @@ wait for an event of asyncio's, which the network sets; most clients of HTTP use
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from perdure.aio.closing import awaiting
@@ -29,6 +30,14 @@ def waits_for_tasks(task: asyncio.Task[Any]) -> bool:
         if frame is not None:
             return frame.f_globals.get("__name__") == _ANYIO and frame.f_code.co_qualname in _WAIT_FOR_TASKS
     return False
+
+
+def end_threads(task: asyncio.Task[Any]) -> None:
+    """Have a library's threads end with a task that is unwound, and never done: else no process could end."""
+    if _ANYIO in sys.modules:
+        for callback, _context in getattr(task, "_callbacks", None) or ():
+            if type(getattr(callback, "__self__", None)).__module__ == _ANYIO:
+                callback(task)
 
 
 def waits_for_the_network(frame: FrameType) -> bool:

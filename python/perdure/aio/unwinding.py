@@ -12,6 +12,7 @@ from perdure._log import Log
 from perdure.aio import rest
 from perdure.aio.closing import close
 from perdure.aio.endings import Ends, guarded
+from perdure.aio.libraries import end_threads
 from perdure.aio.loop import unwound
 from perdure.aio.tasks import Tasks, forget
 
@@ -117,6 +118,7 @@ def _close(task: asyncio.Task[Any], context: Context) -> None:
     unwound.add(task)
     task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
     close(task.get_coro(), context.run)
+    end_threads(task)
 
 
 def _close_generator(generator: Any) -> None:
