@@ -86,6 +86,17 @@ async def suspends_beside_a_failure(context: AsyncDurableContext) -> Any:
     await failing
 
 
+async def sees_a_failure_that_leads_back(context: AsyncDurableContext) -> None:
+    """The traceback of the task's failure has the code that has the task."""
+
+    async def fails() -> None:
+        raise ValueError(len(tasks))
+
+    tasks = [asyncio.create_task(fails())]
+    await context.step(_yields)
+    assert repr(tasks[0].exception()) == "ValueError(1)"
+
+
 def _fails(_step: Any) -> None:
     raise ValueError("bad")
 
@@ -103,10 +114,8 @@ CLIENTS: list[Recorder] = []
 
 HANDLERS = [
     *(finishes, suspends, suspends_within_generators, leaves_tasks_behind, suspends_in_branches),
-    *(fails_in_its_first_step, suspends_beside_a_failure),
+    *(fails_in_its_first_step, suspends_beside_a_failure, sees_a_failure_that_leads_back),
 ]
-# The collector of CPython 3.11 does not see the exception that a task holds: one whose traceback leads back stays.
-COLLECTED = [each for each in HANDLERS if each is not suspends_beside_a_failure or sys.version_info >= (3, 12)]
 
 
 def invoking(function: Callable[[AsyncDurableContext], Any]) -> Callable[[], Any]:
@@ -121,7 +130,7 @@ def invoking(function: Callable[[AsyncDurableContext], Any]) -> Callable[[], Any
     return invoke
 
 
-@pytest.mark.parametrize("function", COLLECTED)
+@pytest.mark.parametrize("function", HANDLERS)
 def test_warm_invocations_leave_nothing(function: Any, caplog: pytest.LogCaptureFixture) -> None:
     invoke = invoking(function)
 
@@ -143,7 +152,7 @@ def test_warm_invocations_leave_nothing(function: Any, caplog: pytest.LogCapture
     assert not [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"]
 
 
-@pytest.mark.parametrize("function", COLLECTED)
+@pytest.mark.parametrize("function", HANDLERS)
 def test_the_tasks_of_an_invocation_are_gone(function: Any) -> None:
     tasks: list[weakref.ref[Any]] = []
 
@@ -245,7 +254,7 @@ def test_a_loop_is_used_again() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("function", COLLECTED)
+@pytest.mark.parametrize("function", HANDLERS)
 def test_twenty_thousand_warm_invocations_take_no_more_memory(function: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     invoke = invoking(function)

@@ -328,6 +328,9 @@ class Conductor(Parking):
                 ended = self._ended = asyncio.Future(loop=loop)
                 if not self.is_over:
                     self.set_deadline()
+                # The frame that runs the loop keeps hooks that it finds, before CPython 3.13 in what the garbage
+                # collector does not look into: ours are those of an invocation, and may lead back to that frame.
+                sys.set_asyncgen_hooks(*hooks)
                 loop.run_until_complete(ended)
             if self._has_fallen:
                 unwinding.break_off(self)
