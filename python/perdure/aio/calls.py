@@ -189,8 +189,3 @@ class Calls:
     def is_sending(self) -> bool:
         """Whether a call to the service is under way or due."""
         return self._is_calling or self._pumps or bool(self._waiting)
-
-    def end_calls(self) -> None:
-        """Have the thread that makes them end."""
-        if self._sender is not None:
-            self._sender.end()

@@ -142,8 +142,6 @@ class Conductor(Parking):
     """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
     _handler: asyncio.Task[Any] | None = None
-    beginnings: Beginnings | None = None
-    """The tasks that have not begun."""
     _hands: Hands | None = None
     _deadline: Any = None
     # How it ends, and what tells that it has.
@@ -153,6 +151,9 @@ class Conductor(Parking):
 
     def __init__(self, invocation: Invocation, loop: Any) -> None:
         super().__init__(invocation, loop)
+        self.parked = {}
+        # The tasks that have not begun. Each operation looks at it, and at what is its class's that would be dearer.
+        self.beginnings: Beginnings | None = None
         self.batches: list[Batch] = []
         # Operations that were called, and that nobody has awaited yet.
         self._new: list[Job] = []
@@ -316,7 +317,7 @@ class Conductor(Parking):
         hooks = sys.get_asyncgen_hooks()
         try:
             loop.watch_generators_first()
-            self.watch_generators()
+            unwinding.watch_generators(self)
             variables = copy_context()
             self._handler = first = loop.begin(self._called(handler, user_event, context), variables)
             if first.done():
@@ -344,7 +345,8 @@ class Conductor(Parking):
             sys.set_asyncgen_hooks(*hooks)
             if self.tasks.were_cut():
                 self.core.excuse()
-            self.end_calls()
+            if self._sender is not None:
+                self._sender.end()
         error, self._error = self._error, None
         try:
             if error is not None:
@@ -492,11 +494,12 @@ class Conductor(Parking):
         self.is_over = True
         for job in self.unawaited.values():
             job.report()
-        self._cancel_timers()
-        handler, is_any = self._handler, self.tasks.is_any()
+        if self._alarm is not None or self._deadline is not None:
+            self._cancel_timers()
+        handler = self._handler
         # (without a handler: its first step, which is made before the loop runs, has come to an end of the invocation)
         is_quiet = not self.activity  # else the loop has callbacks to come, which would stay in it until it runs again
-        if is_quiet and handler is not None and handler.done() and not is_any and not self.generators:
+        if is_quiet and handler is not None and handler.done() and not self.generators and not self.tasks.is_any():
             self.tell_end()
         else:
             self.loop.soon_untold(unwinding.unwind, self)

@@ -6,7 +6,7 @@ called, in the order of the program, and gives something to await: for what is r
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import FAILED, RECORDED, Operation, Ready, typed_of
@@ -64,7 +64,7 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             found = method(context, *given, **named)
         except Held as held:
-            return held.later(lambda: call(context, *given, **named))
+            return held.later(partial(call, context, *given, **named))
         except (Exception, OrphanedChildException) as error:  # noqa: BLE001  raised where it is awaited
             return Failed(error)
         except BaseException as ended:
@@ -679,7 +679,7 @@ class AsyncDurableContext(DurableContext):
                     return found
                 return self.drive(_step.run(self, found, func, None, typed_of(func)))
             except Held as held:
-                return held.later(lambda: self.step(func, name))
+                return held.later(partial(self.step, func, name))  # a lambda would make cells in each call
             except (Exception, OrphanedChildException) as error:  # noqa: BLE001  the same
                 if isinstance(error, RecursionError):
                     self.scope.is_exhausted = True

@@ -77,7 +77,19 @@ class Watched:
     conductor: Listener | None = None
     as_made: tuple[Any, Any] = (None, None)
     """The task factory and the handler of exceptions that it came with."""
+    is_as_made = True
+    """Whether it still has these."""
     is_entered = False
+
+    def set_task_factory(self, factory: Any) -> None:
+        """Note that it is another."""
+        self.is_as_made = False
+        super().set_task_factory(factory)  # type: ignore[misc]
+
+    def set_exception_handler(self, handler: Any) -> None:
+        """Note that it is another."""
+        self.is_as_made = False
+        super().set_exception_handler(handler)  # type: ignore[misc]
 
     def is_running(self) -> bool:
         """Whether the loop runs, or a first step is made in its name before it does (`enter`)."""
@@ -241,10 +253,12 @@ def take(factory: Callable[[], asyncio.AbstractEventLoop] | None) -> Any:
 def give_back(factory: Any, loop: Any) -> None:
     """Keep a loop for the next invocation."""
     loop.conductor = None
-    if not loop.is_closed() and not loop.is_running():
-        tasks, errors = loop.as_made
-        loop.set_task_factory(tasks)
-        loop.set_exception_handler(errors)
+    if not loop.is_running():  # (one that was closed is dropped when it is taken)
+        if not loop.is_as_made:
+            tasks, errors = loop.as_made
+            loop.set_task_factory(tasks)
+            loop.set_exception_handler(errors)
+            loop.is_as_made = True
         _idle.setdefault(factory, []).append(loop)
 
 

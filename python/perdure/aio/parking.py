@@ -10,7 +10,6 @@ from perdure.aio.loop import InnerFuture
 
 if TYPE_CHECKING:
     from perdure._core import Operation, Scope
-    from perdure.engine.invocation import Invocation
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds after which the service is asked again whose clock is behind: at first, and at most."""
@@ -47,13 +46,10 @@ class Parked(InnerFuture):
 class Parking(Calls):
     """The operations of one invocation that are parked: what leads its tasks is built on this, too."""
 
+    parked: dict[Parked, None]
     _heard = 0
     _alarm: Any = None
     _alarm_at = 0.0
-
-    def __init__(self, invocation: Invocation, loop: Any) -> None:
-        super().__init__(invocation, loop)
-        self.parked: dict[Parked, None] = {}
 
     def park(self, operation: Operation, pause: float, scope: Scope | None) -> Parked:
         """Note an operation that cannot go on.
