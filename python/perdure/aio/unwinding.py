@@ -13,7 +13,7 @@ from perdure.aio import rest
 from perdure.aio.closing import close
 from perdure.aio.endings import Ends, guarded
 from perdure.aio.libraries import end_threads
-from perdure.aio.loop import unwound
+from perdure.aio.loop import mark_unwound
 from perdure.aio.tasks import Tasks, forget
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ async def _ended(generator: Any) -> None:
 def _close(task: asyncio.Task[Any], context: Context) -> None:
     """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
     task.add_done_callback(forget)  # should what it awaited come after all, in a later run of the loop
-    unwound.add(task)
-    task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001  it is ended here
+    mark_unwound(task)
     close(task.get_coro(), context.run)
     end_threads(task)
 

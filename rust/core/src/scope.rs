@@ -35,10 +35,10 @@ pub struct Scope {
     /// The values that were drawn since.
     pub(crate) drawn: Drawn,
     /// The operation that counts as the last for what is *now*, and how many operations had begun then: they are passed
-    /// by, since some of them may end at any time.
-    pub(crate) passed: Option<(u64, Option<OperationId>)>,
+    /// by, since some of them may end at any time. Few scopes have it, and there may be thousands: it is kept apart.
+    pub(crate) passed: Option<Box<(u64, Option<OperationId>)>>,
     /// The callback inside whose answer was asked for last, and was there.
-    pub(crate) answered: Option<OperationId>,
+    pub(crate) answered: Option<Box<OperationId>>,
     /// Whether an operation inside was new.
     pub(crate) fresh: bool,
     /// Whether its operation had ended before: its code runs again only to give its result again.

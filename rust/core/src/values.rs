@@ -70,7 +70,7 @@ impl<P: Payload, W> Engine<P, W> {
     /// asked for, by the function of the context itself: what branches ask for comes by chance.
     pub fn now(&mut self, scope: ScopeId, caller: Caller) -> Result<Now, Refusal> {
         self.admit_value(scope, caller)?;
-        let answered = self.scopes[scope.0].answered;
+        let answered = self.scopes[scope.0].answered.as_deref().copied();
         Ok(Now { moment: self.latest_moment(scope), answered })
     }
 
@@ -82,21 +82,21 @@ impl<P: Payload, W> Engine<P, W> {
             None => scope == ScopeId::ROOT,
         };
         if is_its_function {
-            self.scopes[scope.0].answered = Some(callback);
+            self.scopes[scope.0].answered = Some(Box::new(callback));
         }
     }
 
     /// Lets an operation count as the last, and no other that has begun: those that it has left behind end at any time.
     pub fn pass_by(&mut self, scope: ScopeId, last: OperationId) {
         let inside = &mut self.scopes[scope.0];
-        inside.passed = Some((inside.counter, Some(last)));
+        inside.passed = Some(Box::new((inside.counter, Some(last))));
         inside.answered = None; // before it; or, on replay, after it
     }
 
     /// Lets the operation that a context has begun last not count as the last: it is to be waited for later.
     pub fn pass_by_latest(&mut self, scope: ScopeId) {
         let count = self.scopes[scope.0].counter;
-        self.scopes[scope.0].passed = Some((count, self.last_ended(scope, count.saturating_sub(1))));
+        self.scopes[scope.0].passed = Some(Box::new((count, self.last_ended(scope, count.saturating_sub(1)))));
     }
 
     fn admit_value(&mut self, scope: ScopeId, caller: Caller) -> Result<(), Refusal> {
@@ -123,7 +123,7 @@ impl<P: Payload, W> Engine<P, W> {
     /// The last of the first `count` operations of a context, callbacks left out; inside of virtual contexts, too.
     fn last_ended(&self, scope: ScopeId, count: u64) -> Option<OperationId> {
         let inside = &self.scopes[scope.0];
-        let (prefix, passed) = (inside.prefix, inside.passed.filter(|&(begun, _)| begun <= count));
+        let (prefix, passed) = (inside.prefix, inside.passed.as_deref().copied().filter(|&(begun, _)| begun <= count));
         let mut before =
             (passed.map_or(0, |(begun, _)| begun) + 1..=count).rev().map(|n| OperationId::at(prefix.as_ref(), n));
         let found = before.find_map(|id| match self.history().get(&id) {
