@@ -38,7 +38,7 @@ class Calls:
 
     """
 
-    is_over = False
+    is_over: bool
     """Whether it is decided how the invocation ends."""
     needs_loop = False
     """Whether the calls are themselves made by tasks of the loop."""

@@ -123,7 +123,6 @@ class Conductor(Parking):
     """Functions of steps and checks that are awaited, or that threads run."""
     outside = 0
     """Threads that the loop was given work for."""
-    activity = 0
     blocks: Sequence[Block] = ()
     """Blocks that are to be cut where they were cut, the innermost last."""
     watching: Sequence[Watching] = ()
@@ -133,27 +132,28 @@ class Conductor(Parking):
     timers_came = False
     """Whether timers have come of which it is not known that what they call was called."""
     is_probing = False
-    _has_ended = False
     was_halted = False
     """Whether something else than the handler's end has ended it."""
     _has_fallen = False
     """Whether a fault in here has ended it: what still runs was not unwound."""
-    is_drained = False
-    """Whether the handler has ended, and only what it left behind goes on."""
     _starts = False
-    _handler: asyncio.Task[Any] | None = None
     _hands: Hands | None = None
     _deadline: Any = None
-    # How it ends, and what tells that it has.
+    # What tells that it has ended.
     _ended: asyncio.Future[Any] | None = None
-    _error: BaseException | None = None
-    _result: Any = None
 
     def __init__(self, invocation: Invocation, loop: Any) -> None:
         super().__init__(invocation, loop)
         self.parked = {}
-        # The tasks that have not begun. Each operation looks at it, and at what is its class's that would be dearer.
+        # What all invocations set is no attribute of the class: Python is slow to find what hides one.
+        self.is_over = self.is_drained = self._has_ended = False
+        self.activity = 0
+        # The tasks that have not begun.
         self.beginnings: Beginnings | None = None
+        self._handler: asyncio.Task[Any] | None = None
+        # How it ends.
+        self._error: BaseException | None = None
+        self._result: Any = None
         self.batches: list[Batch] = []
         # Operations that were called, and that nobody has awaited yet.
         self._new: list[Job] = []

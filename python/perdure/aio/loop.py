@@ -13,7 +13,7 @@ import sys
 import threading
 from asyncio import events
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from perdure.aio import unrecorded
 from perdure.aio.libraries import waits_for_the_network
@@ -81,12 +81,23 @@ def _was_unwound(task: Any) -> bool:
 class Watched:
     """What is added to a loop: it tells its conductor of callbacks, timers, tasks and threads."""
 
-    conductor: Listener | None = None
+    conductor: Listener | None
     as_made: tuple[Any, Any] = (None, None)
     """The task factory and the handler of exceptions that it came with."""
     is_as_made = True
     """Whether it still has these."""
-    is_entered = False
+    is_entered: bool
+
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Make one that nobody uses."""
+        made = super().__new__(cls, *given, **named)
+        made.lead_by_nobody()
+        return made
+
+    def lead_by_nobody(self) -> None:
+        """Set what is no attribute of the class, since Python is slow to find what hides one."""
+        self.conductor = None
+        self.is_entered = self.are_hooks_due = False
 
     def set_task_factory(self, factory: Any) -> None:
         """Note that it is another."""
@@ -181,7 +192,7 @@ class Watched:
 
     # ---- for the conductor's own use, untold
 
-    are_hooks_due = False
+    are_hooks_due: bool
 
     def watch_generators_first(self) -> None:
         """Have generators watched before all else in the next run of the loop, which sets hooks of its own."""
@@ -279,6 +290,8 @@ def _watched(loop: Any) -> Any:
         kind = _kinds[own] = type(f"Watched{own.__name__}", (Watched, own), {})
     try:
         loop.__class__ = kind
+        watched: Any = loop
+        watched.lead_by_nobody()
     except TypeError:  # one that is not written in Python, as uvloop's
         loop.close()
         return kind()
