@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORGOTTEN: list[Any] = []
 SEEN: list[BaseException] = []
+KEPT: list[asyncio.TimerHandle] = []
 SERVER: list[Any] = []
 """Where something answers each line after a moment."""
 
@@ -219,6 +220,19 @@ async def wait_for_around_what_parks(context: AsyncDurableContext) -> Any:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(context.wait(60), 0.02)
     return await asyncio.wait_for(context.step(at_work), 60)
+
+
+@situation([None, False], 2)
+async def beside_a_timer_that_a_step_has_left(context: AsyncDurableContext) -> Any:
+    """As clients set them, which are kept from one invocation to the next."""
+
+    async def use_a_client(_step: Any) -> None:
+        KEPT.append(asyncio.get_running_loop().call_later(600, KEPT.clear))
+
+    await context.step(use_a_client)
+    found = [await context.wait(60), KEPT[-1].cancelled()]
+    KEPT.pop().cancel()
+    return found
 
 
 @situation("gone on", 2)

@@ -11,6 +11,8 @@ from asyncio import CancelledError
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure._core import Operation
+from perdure._core import at_work as mark
 from perdure._log import Log
 from perdure.aio import rest, unwinding
 from perdure.aio.beginnings import Beginnings
@@ -188,8 +190,8 @@ class Conductor(Parking):
         return over
 
     def note_timer(self, handle: Any) -> None:
-        """Hear of a timer."""
-        if not self.is_over:
+        """Hear of a timer, unless the function of a step has set it, or of another operation that is no context."""
+        if not self.is_over and type(mark()) is not Operation:
             timers = self.timers
             timers[id(handle)] = handle
             if len(timers) & 255 == 0:

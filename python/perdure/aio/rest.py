@@ -6,7 +6,8 @@ It suspends when nothing can move any more. That is so if, at one moment,
 2. nothing of ours is under way: no function of a step or a check is awaited or has a thread, no call to the service is
    being made or due;
 3. no thread that the loop was given work for is at it (``run_in_executor``, ``asyncio.to_thread``, looking up hosts);
-4. no timer is set (``asyncio.sleep``, ``asyncio.timeout``, ``loop.call_later``);
+4. no timer is set (``asyncio.sleep``, ``asyncio.timeout``, ``loop.call_later``), but for those that functions of steps
+   have left behind, as clients do for connections that they keep;
 5. no task awaits a future that the world resolves: a reply over the network, or whatever else the user made one for;
 6. at least one durable operation is parked.
 
@@ -17,6 +18,9 @@ goes on (2 and what is parked), a task, which ends when its own code goes on, or
 resolves: that of a lock, a queue, an event, a group of tasks. None of that code runs (1). So only what is parked can
 have anything go on, and the service invokes the execution again for that. Threads that the user's code has started by
 itself are not seen: what they would bring comes again in the next invocation, in which that code runs again.
+
+A timer that the function of a step has set counts while that is at work (2). What it would bring later, the handler
+cannot count on: on replay the function does not run, and the timer is not set.
 
 Proof that it suspends if it can: each of 1 to 5 ends by a callback of the loop, or by a timer that is looked for here;
 after each of these is looked again.
