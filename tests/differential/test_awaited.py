@@ -180,7 +180,8 @@ def test_decisions_are_child_contexts_that_anyone_can_read_and_write(by_hand: An
         assert (won in "ab", inside, chosen[0] in "cd", after) == (True, "inside", True, "after")
         assert chosen[0] == chosen[1]
         named = {each["Name"]: each for each in handle.operations if each.get("Name")}
-        assert {each["Status"] for each in named.values()} == {"SUCCEEDED"}
+        losers = {*"abcd"} - {won, chosen[0]}  # which may have been under way when they were left behind
+        assert {each["Status"] for name, each in named.items() if name not in losers} == {"SUCCEEDED"}
         race = OFFICIAL.serdes.deserialize(None, named["race"]["ContextDetails"]["Result"], "id", "arn")
         assert "ab"[race["ended"][0]] == won
         assert len(handle.invocations) == 2

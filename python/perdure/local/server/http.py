@@ -275,6 +275,7 @@ class LocalServer:
         app = application(service, body_timeout, of_this_machine=self.of_this_machine, doors=doors)
         config = uvicorn.Config(
             app,
+            loop="asyncio",  # and not uvloop where it is installed: it has its own ways where files run out
             http=partial(Impatient, patience=header_timeout),  # type: ignore[arg-type]  # called, whatever it is
             log_config=None,  # its lines go where those of everybody go
             log_level="warning",
