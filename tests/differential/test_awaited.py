@@ -184,5 +184,5 @@ def test_decisions_are_child_contexts_that_anyone_can_read_and_write(by_hand: An
         assert {each["Status"] for name, each in named.items() if name not in losers} == {"SUCCEEDED"}
         race = OFFICIAL.serdes.deserialize(None, named["race"]["ContextDetails"]["Result"], "id", "arn")
         assert "ab"[race["ended"][0]] == won
-        # By hand losers are carried out as well: one more for each that was cut off, and is to be tried again.
-        assert 2 <= len(handle.invocations) <= 2 + len(losers)
+        # One more for each attempt of a loser's that is cut off, and due to be tried again before the wait is over.
+        assert len(handle.invocations) >= 2
