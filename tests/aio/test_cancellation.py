@@ -144,14 +144,18 @@ EVERY: dict[str, Callable[[AsyncDurableContext], Any]] = {
 }
 
 
+async def cut_off(operation: Callable[[AsyncDurableContext], Any], context: AsyncDurableContext) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await operation(context)
+
+
 @pytest.mark.parametrize("operation", EVERY.values(), ids=EVERY)
 def test_it_is_warned_once_of_whatever_a_time_limit_of_asyncio_cuts_off(
     operation: Callable[[AsyncDurableContext], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(context: AsyncDurableContext) -> Any:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await operation(context)
+        await cut_off(operation, context)
         await turns(5)
         raise KeyError("the end")  # what is left open is not waited for
 
@@ -172,9 +176,7 @@ def test_it_is_not_warned_of_what_is_recorded(
     operation: Callable[[AsyncDurableContext], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(context: AsyncDurableContext) -> Any:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await operation(context)
+        await cut_off(operation, context)
 
     with caplog.at_level(logging.WARNING, "perdure"):
         run(handler)

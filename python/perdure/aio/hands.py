@@ -97,11 +97,9 @@ class Hands:
 @guarded
 def _returned(owner: Owner, hands: Hands, future: Future[Any], outcome: Any) -> None:
     hands.has_returned()
-    if owner.is_over:
-        drop(outcome[0])
-        return
-    if future.done():  # nobody waits for it any more
+    if owner.is_over or future.done():  # nobody waits for it any more
         drop(outcome[0])
     else:
         future.set_result(outcome)
-    hands.start_next(owner)
+    if not owner.is_over:
+        hands.start_next(owner)

@@ -93,7 +93,7 @@ class Tasks:
         self._drop_ended()
         for reference in self._failed or ():
             if (task := reference()) is not None:
-                task._log_traceback = False  # noqa: SLF001  asyncio itself says so in this way
+                forget(task)
 
     def _drop_last(self) -> None:
         """Drop those at the end of the list that have ended: so each is dropped once."""

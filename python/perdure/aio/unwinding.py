@@ -68,7 +68,7 @@ def _unwound(ended: Ended, *left: list[asyncio.Future[Any]]) -> None:
     for futures in left:
         for future in futures:
             if future.done():
-                future._log_traceback = False  # noqa: SLF001  it is of no consequence, and nobody will ask for it
+                forget(future)  # it is of no consequence, and nobody will ask for it
     ended.tell_end()
 
 
@@ -77,7 +77,7 @@ def break_off(ended: Ended) -> None:
     ended.core.root().end()
     for task in reversed([*ended.tasks]):
         if task.done():
-            task._log_traceback = False  # noqa: SLF001  it is raised here
+            forget(task)  # it is raised here
         else:
             _close(task, ended.tasks.context_of(task))
     for timer in ended.live_timers():
