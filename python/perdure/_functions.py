@@ -1,4 +1,4 @@
-"""What an operation is handed as its function: mistakes are refused at the call, before anything runs.
+"""What an operation is handed as its function, and a map as its items: mistakes are refused before anything runs.
 
 They would else end as a failed item of a batch that succeeds, as six attempts, or as the word "coroutine".
 """
@@ -119,6 +119,21 @@ def check_arguments(function: Any, operation: str, takes: str, count: int) -> No
         f"{operation} calls its function with {takes}, and {name} does not take that: "
         f"give it {count} parameter{'s' * (count > 1)}"
     )
+
+
+def items_of(inputs: Any) -> list[Any]:
+    """Give the items of a map, in their order and as they are now, whatever its functions do to ``inputs``.
+
+    Raises:
+        ValidationError: If there is no order that is the same on every replay, or nobody knows how many there are.
+
+    """
+    if isinstance(inputs, (set, frozenset)) or not hasattr(inputs, "__len__"):
+        raise ValidationError(
+            f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
+            f"pass a list, for example sorted(…) or list(…)"
+        )
+    return list(inputs)
 
 
 def refuse_awaitable(result: Any, who: str = "the function of an operation") -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._core import encode_extended
-from perdure._functions import check_function
+from perdure._functions import check_function, items_of
 from perdure.concurrency.models import BatchItemStatus, BatchResult
 from perdure.exceptions import NonDeterministicExecutionError, SerDesError, ValidationError
 
@@ -103,11 +103,9 @@ class Batches:
     ) -> None:
         if not isinstance(batcher, ItemBatcher):
             raise ValidationError(f"batcher= takes an ItemBatcher, such as ItemBatcher(max_items=100), not {batcher!r}")
-        if isinstance(items, (str, bytes, dict, set, frozenset)) or not hasattr(items, "__len__"):
-            raise ValidationError(
-                f"map needs a sequence, whose order is the same on every replay, not a {type(items).__name__}: "
-                f"pass a list, for example sorted(…) or list(….items())"
-            )
+        if isinstance(items, (str, bytes)):
+            raise ValidationError(f"a map in batches needs a list of items, not a {type(items).__name__}")
+        inputs = items_of(items)
         check_function(
             func, "map", "a DurableContext, a batch of items, the index of its first and all items", takes_async
         )
@@ -115,9 +113,9 @@ class Batches:
         self._func = func
         self._per_batch = per_batch
         self._namer = namer
-        self._firsts = batcher.firsts(items)
-        ends = [*self._firsts[1:], len(items)]
-        self.inputs = [[items[index] for index in range(*ends_of)] for ends_of in zip(self._firsts, ends, strict=False)]
+        self._firsts = batcher.firsts(inputs)
+        ends = [*self._firsts[1:], len(inputs)]
+        self.inputs = [inputs[first:end] for first, end in zip(self._firsts, ends, strict=False)]
 
     def run(self, context: Any, batch: list[Any], index: int, _batches: Any) -> Any:
         """Do the work of a branch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 from support.both_sdks import OFFICIAL, PERDURE, USER, Answer, Stage, World, compare, play, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CASES: list[Any] = []
 
@@ -238,6 +239,39 @@ def inputs_of_other_kinds(stage: Stage) -> Any:
     stage.see("string", lambda: ctx.map("ab", lambda _c, item, _i, everything: (item, everything), "s", one))
     stage.see("range", lambda: ctx.map(range(2), lambda _c, item, _i, _all: item, "r", one))
     stage.see("functions", lambda: ctx.parallel((lambda _: 1, lambda _: 2), "f"))
+    counts = {"a": 1, "b": 2}
+    for inputs in (counts, counts.values(), counts.items(), counts.keys(), deque(counts), OnlyIterable()):
+        kind = type(inputs).__name__
+        stage.see(kind, lambda: ctx.map(inputs, lambda _c, *rest: [rest[0], rest[1], len(rest[2])], "o", one))  # noqa: B023  at once
+    return None
+
+
+class OnlyIterable:
+    """Knows how many there are, and gives them in order only."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((5, 6))
+
+
+@case()
+def inputs_that_change_under_the_map(stage: Stage) -> Any:
+    changes: dict[str, Callable[[list[int]], Any]] = {
+        "clear": list.clear, "pop": list.pop, "pop first": lambda items: items.pop(0), "append": lambda i: i.append(9),
+        "overwrite": lambda items: items.__setitem__(slice(None), [7] * len(items)),
+    }  # fmt: skip
+    completion = stage.sdk.config.CompletionConfig.all_completed()
+    for (name, change), bound in product(changes.items(), (1, 2)):
+
+        def work(_inner: Any, item: int, _index: int, items: list[int], change: Callable[..., Any] = change) -> int:
+            if items:
+                change(items)
+            return item
+
+        options = stage.sdk.config.MapConfig(max_concurrency=bound, completion_config=completion)
+        stage.see(f"{name} {bound}", lambda: stage.ctx.map([1, 2, 3], work, "m", options).get_results())  # noqa: B023  at once
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, ExecutionError, SerDesError, ValidationError, run_durable_handler
+from perdure import DurableContext, ExecutionError, ItemBatcher, SerDesError, ValidationError, run_durable_handler
 from perdure.engine import threads as _threads
 from perdure.retries import RetryPresets
 from support.invocations import LambdaContext, Recorder, event, invoke, op
@@ -38,9 +38,10 @@ ASKED_WRONGLY: dict[str, tuple[Callable[[DurableContext], Any], str]] = {
     "name that is no text": (lambda c: c.step(lambda _: 1, "\ud800"), "printable ASCII"),
     "long name of a callback": (lambda c: c.wait_for_callback(lambda *_: None, "n" * 250), "at most 237"),
     "concurrency in words": (lambda c: c.map([1], lambda *_: 1, max_concurrency="2"), "whole number"),  # type: ignore[arg-type]
-    "map over a dict": (lambda c: c.map({"a": 1}, lambda *_: 1), "pass a list"),  # type: ignore[call-overload,arg-type]
     "map over a set": (lambda c: c.map({1}, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
     "map over an iterator": (lambda c: c.map(iter([1]), lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
+    "batches of a set": (lambda c: c.map({1}, lambda *_: 1, batcher=ItemBatcher(1)), "pass a list"),  # type: ignore[call-overload]
+    "parallel of a set": (lambda c: c.parallel({repr}), "order"),  # type: ignore[arg-type]
 }
 
 

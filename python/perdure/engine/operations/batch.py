@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name, typed_of
-from perdure._functions import check_arguments, check_function
+from perdure._functions import check_arguments, check_function, items_of
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
     BatchItem,
@@ -225,24 +225,20 @@ def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options, of
 
     """
     options.find_types([func if of is None else of])
-    if isinstance(inputs, (dict, set, frozenset)) or not hasattr(inputs, "__len__"):
-        raise ValidationError(
-            f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
-            f"pass a list, for example sorted(…) or list(….items())"
-        )
+    items = items_of(inputs)
     namer = options.item_namer
 
     def names() -> list[str | None]:
-        return [namer(item, index) for index, item in enumerate(inputs)] if namer else []
+        return [namer(item, index) for index, item in enumerate(items)] if namer else []
 
     def body(inner: Context, index: int) -> Any:
-        return func(inner, inputs[index], index, inputs)
+        return func(inner, items[index], index, inputs)
 
     def check(takes_async: bool) -> None:
         check_function(func, "map", _OF_MAP, takes_async)
         check_arguments(func, "map", _OF_MAP, 4)
 
-    return Plan(len(inputs), body, names, check, options, MAP)
+    return Plan(len(items), body, names, check, options, MAP)
 
 
 _OF_MAP = "a DurableContext, the item, its index and all items"
@@ -250,8 +246,10 @@ _OF_MAP = "a DurableContext, the item, its index and all items"
 
 def of_parallel(functions: Sequence[Callable[[Any], Any] | ParallelBranch[Any]], options: Options) -> Plan:
     """Plan a parallel: see `DurableContext.parallel`."""
-    if not hasattr(functions, "__iter__"):
-        raise ValidationError(f"parallel takes a list of functions, not {functions!r}")
+    if isinstance(functions, (set, frozenset)) or not hasattr(functions, "__iter__"):
+        raise ValidationError(
+            f"parallel takes a list of functions, whose order is the same on every replay, not {functions!r}"
+        )
     branches = list(functions)
     options.find_types([branch.func if isinstance(branch, ParallelBranch) else branch for branch in branches])
 
