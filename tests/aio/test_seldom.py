@@ -19,6 +19,7 @@ from perdure.engine import threads
 from perdure.exceptions import ExecutionError, InvocationError, StepError
 from perdure.local import RealClock
 from perdure.retries import RetryPresets
+from perdure.waits import WaitStrategyConfig, create_wait_strategy
 from support.awaited import Trial, everywhere
 from support.invocations import PENDING, LambdaContext, Recorder, event, op
 
@@ -319,6 +320,93 @@ def test_functions_take_turns_where_the_system_has_no_more_threads(monkeypatch: 
 
     monkeypatch.setattr(threads, "start", fewer)
     assert Trial(handler).value == list(range(8))
+
+
+# ---- what no generator, and no task, takes for an error
+
+
+def _raises(kind: type[BaseException]) -> Any:
+    def function(*_: Any) -> Any:
+        raise kind("user's")
+
+    return function
+
+
+def test_a_stop_iteration_of_the_users_is_an_error_like_others() -> None:
+    """As in a plain handler: Python makes another error of one that leaves a generator."""
+    stop, failed = _raises(StopIteration), []
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        decide = create_wait_strategy(WaitStrategyConfig[int](lambda _: False))
+        for operation in (
+            lambda: context.step(stop, retry=ONCE),  # alone, in the loop
+            lambda: asyncio.gather(context.step(stop, retry=ONCE), context.step(lambda _: 1)),  # in a thread
+            lambda: context.step(_raises(ValueError), retry=stop),
+            lambda: context.wait_for_condition(stop, wait_strategy=decide, initial_state=0),
+            lambda: context.run_in_child_context(stop),
+            lambda: context.run_in_child_context(stop, is_virtual=True),
+        ):
+            try:
+                await operation()
+            except Exception as error:  # noqa: BLE001  told
+                failed.append((type(error).__name__, getattr(error, "error_type", None)))
+        batches = [await context.map([1], stop, nesting_type=nesting) for nesting in NestingType]
+        return [each.error.type for batch in batches for each in batch.failed() if each.error]
+
+    assert Trial(handler).value == ["StopIteration"] * 2
+    assert failed == [
+        ("StepError", "StopIteration"),
+        ("StepError", "StopIteration"),
+        ("RuntimeError", None),  # of nothing that is recorded; in a coroutine, none but this can be raised
+        ("WaitForConditionError", "StopIteration"),
+        ("ChildContextError", "StopIteration"),
+        ("ChildContextError", "StopIteration"),
+    ]
+
+
+async def _awaited_one_by_one(context: AsyncDurableContext, child: Any) -> None:
+    async for each in context.as_completed([context.run_in_child_context(child), context.wait(60)]):
+        await each
+
+
+async def _awaited_twice(context: AsyncDurableContext, child: Any) -> None:
+    both = context.run_in_child_context(child)
+
+    async def join() -> None:
+        await both
+
+    await asyncio.gather(join(), join())
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        lambda context, child: context.parallel([child, lambda inner: inner.wait(60)]),
+        lambda context, child: context.map([1], lambda inner, *_: child(inner), nesting_type=NestingType.FLAT),
+        lambda context, child: context.map([1], lambda inner, *_: inner.parallel([child, child])),
+        lambda context, child: context.race([context.run_in_child_context(child), context.wait(60)]),
+        _awaited_one_by_one,
+        _awaited_twice,
+    ],
+)
+@pytest.mark.parametrize("kind", [GeneratorExit, BaseException])
+@pytest.mark.timeout(30)
+def test_an_error_that_is_no_exception_goes_through_whoever_waits_for_it(
+    operations: Any, kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A `GeneratorExit` was taken for the closing of code that is left behind: a batch waited for ever."""
+
+    async def child(_inner: AsyncDurableContext) -> None:
+        raise kind("user's")
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        await operations(context, child)
+        return "went on"
+
+    with pytest.raises(kind, match="user's"):
+        durable_execution(handler, boto3_client=Recorder())(event(), LambdaContext())  # type: ignore[arg-type,call-overload]
+    gc.collect()
+    assert not [each for each in caplog.records if each.name == "asyncio"]
 
 
 # ---- the end

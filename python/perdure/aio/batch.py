@@ -11,7 +11,7 @@ all have been tried and the policy has judged.
 
 from __future__ import annotations
 
-from asyncio import Task
+from asyncio import CancelledError, Task
 from collections import deque
 from contextvars import copy_context
 from functools import partial
@@ -244,6 +244,10 @@ def _once_passed(passed: Any) -> Generator[Any, Any, Any]:
     return (yield itself, (found,))
 
 
+_OF_TASKS = (CancelledError, KeyboardInterrupt, SystemExit)
+"""What a task ends by, too: nobody else raises it, or not at once."""
+
+
 class _Branch(Drive):
     """A branch at work."""
 
@@ -255,11 +259,9 @@ class _Branch(Drive):
 
     def ended(self, result: Any, error: BaseException | None) -> bool:
         """Have its batch know."""
-        if isinstance(error, GeneratorExit):
-            return False
         told = None if error is None else _told(error)
         self._batch.ended(self._index, result, told)
-        return isinstance(told, (Exception, OrphanedChildException))
+        return told is not None and not isinstance(told, _OF_TASKS)
 
 
 async def _in_task(conductor: Conductor, branch: Course, variables: Any) -> Any:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from perdure.engine.invocation import Invocation
 
 
+class Stopped(Exception):  # noqa: N818  no error of its own
+    """A function's own `StopIteration`, which a generator cannot raise: who drives the flow unwraps it."""
+
+
 class Owner(Ends, Protocol):
     """Whose functions they run: who leads the tasks of an invocation."""
 
@@ -66,6 +70,8 @@ class Hands:
                 drop(future.result()[0])
             raise
         try:
+            if isinstance(error, StopIteration):
+                raise Stopped(error)
             if error is not None:
                 raise error
             return result

@@ -16,6 +16,7 @@ from perdure import _core
 from perdure._core import Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._log import Log
+from perdure.aio.hands import Stopped
 from perdure.aio.loop import InnerFuture
 from perdure.aio.tasks import LEFT, forget
 from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTimeoutError
@@ -211,7 +212,8 @@ class Drive(_core.Drive):
 
         Args:
             result: What it has returned.
-            error: What it was ended by, if it was: a `GeneratorExit`, if it was closed.
+            error: What it was ended by, if it was: a `GeneratorExit`, if it was closed, or if code of the user's
+                raises one.
 
         Returns:
             Whether nobody need have the error raised.
@@ -222,7 +224,10 @@ class Drive(_core.Drive):
     def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
         """Call a function that is no context's, and await what it gives, if that can be awaited."""
         if not args or not isinstance(args[-1], _OF_USERS):
-            result = function(*args)
+            try:
+                result = function(*args)
+            except StopIteration as stopped:
+                raise Stopped(stopped) from None
             if type(result) in PLAIN or not hasattr(type(result), "__await__"):
                 return result
             return (yield from result.__await__())
@@ -240,6 +245,8 @@ class Drive(_core.Drive):
             if type(result) in PLAIN or not hasattr(type(result), "__await__"):
                 return result
             return (yield from result.__await__())
+        except StopIteration as stopped:
+            raise Stopped(stopped) from None
         finally:
             conductor.at_work -= 1
             conductor.stir()
@@ -361,7 +368,7 @@ class Course(Drive):
         if self._state == _BEGUN and isinstance(error, CancelledError):
             self._warn(error)  # of what was on its way, and is recorded
         self._state = _DONE
-        if isinstance(error, GeneratorExit):
+        if self.conductor.is_over and isinstance(error, GeneratorExit):
             return False
         self._result, self._error = result, error
         if error is not None:

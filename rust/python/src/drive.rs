@@ -393,6 +393,7 @@ impl<'py> Leg<'_, 'py> {
         if matches!(hand, Hand::Stopped) {
             return Ok(Step::End(Err(error)));
         }
+        let error = if matches!(hand, Hand::Function(_)) { unwrapped(py, error)? } else { error };
         if is_control(py, &error)? {
             return self.stop(Some(error));
         }
@@ -450,7 +451,7 @@ impl<'py> Leg<'_, 'py> {
         let raised = error.clone_ref(self.py());
         Step::End(match self.tell(None, Some(error)) {
             Ok(true) => Ok(self.none()),
-            Ok(false) => Err(raised),
+            Ok(false) => Err(raisable(self.py(), raised)),
             Err(other) => Err(other),
         })
     }
@@ -499,6 +500,26 @@ fn passed_on<'py>(awaited: &Bound<'py, PyAny>, error: PyErr) -> PyResult<PySendR
         Some(_) => throw(awaited, error),
         None => Err(error),
     }
+}
+
+/// A function's own error, which came in the place of a `StopIteration`.
+fn unwrapped(py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
+    static KIND: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if error.get_type(py).is(KIND.import(py, "perdure.aio.hands", "Stopped")?) {
+        return error.value(py).getattr(intern!(py, "args"))?.get_item(0).map(PyErr::from_value);
+    }
+    Ok(error)
+}
+
+/// What is raised in whoever awaits: a `StopIteration` would be taken for a result there, and so is a `RuntimeError`, as
+/// everywhere in Python.
+fn raisable(py: Python<'_>, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyStopIteration>(py) {
+        return error;
+    }
+    let instead = PyRuntimeError::new_err("an operation raised StopIteration");
+    instead.set_cause(py, Some(error));
+    instead
 }
 
 /// Whether an error ends the invocation.
