@@ -201,7 +201,8 @@ def durable_execution(
             example ``uvloop.new_event_loop``. By default it is asyncio's own.
 
     Returns:
-        A handler for Lambda, which takes the service's event and the Lambda context. One of an ``async def`` function
+        A handler for Lambda, which takes the service's event and the Lambda context; what it was made of is its
+        ``__wrapped__``, for a unit test that has a context of its own. One of an ``async def`` function
         is a plain function all the same, and has an event loop of its own; where one is running already, use
         ``await handler.run(event, context)``.
 
@@ -246,8 +247,6 @@ def durable_execution(
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         return _invoke(event, context, inner, settings)
 
-    # What `wraps` copied describes the inner function; tools that look at signatures want the handler's own.
-    del handler.__wrapped__
     return handler
 
 

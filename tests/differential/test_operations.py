@@ -340,6 +340,29 @@ def waits_for_callbacks(stage: Stage) -> Any:
     return ctx.wait_for_callback(submit, "f")
 
 
+NO_WORDS = Answer("failure", error={"ErrorMessage": "", "ErrorType": "Denied"})
+
+
+@case(World(answers={"c": NO_WORDS, "w create callback id": NO_WORDS}))
+def failures_of_callbacks_without_a_word(stage: Stage) -> Any:
+    def silent(*_args: Any) -> None:
+        raise AssertionError
+
+    def words(action: Callable[[], Any]) -> str:
+        try:
+            action()
+        except stage.sdk.exceptions.CallbackError as error:
+            return f"{type(error).__name__}: {error}"
+        return "none"
+
+    ctx, config = stage.ctx, stage.sdk.config.WaitForCallbackConfig(retry_strategy=stage.retries(1))
+    return [
+        words(ctx.create_callback("c").result),
+        words(lambda: ctx.wait_for_callback(lambda *_: None, "w")),
+        words(lambda: ctx.wait_for_callback(silent, "s", config)),
+    ]
+
+
 @case()
 def a_failed_submitter_out_of_the_handler(stage: Stage) -> Any:
     config = stage.sdk.config.WaitForCallbackConfig(retry_strategy=stage.retries(1))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import random
 from unittest import mock
 
+import aws_durable_execution_sdk_python as their_sdk
 import pytest
 from aws_durable_execution_sdk_python import config as their_config
 from aws_durable_execution_sdk_python import logger as their_logger
@@ -14,6 +17,7 @@ from aws_durable_execution_sdk_python import waits as their_waits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import perdure as our_sdk
 from perdure import config as our_config
 from perdure import logger as our_logger
 from perdure import retries as our_retries
@@ -258,3 +262,35 @@ def test_loggers_write_the_same_lines(place, replaying, nested):
 def test_arns_are_taken_apart_alike(arn):
     theirs = their_types.DurableExecutionArn.from_arn(arn)
     assert repr(our_types.DurableExecutionArn.from_arn(arn)) == repr(theirs)
+
+
+# --- what a unit test takes a handler apart with ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sdk", [their_sdk, our_sdk])
+def test_the_function_of_a_handler_can_be_called_with_a_context_of_ones_own(sdk):
+    @sdk.durable_step
+    def double(step, number):
+        return number * 2, step.attempt
+
+    def handler(event, context):
+        """Says what it does."""
+        return context.step(double(event["n"]))
+
+    made = sdk.durable_execution(handler)
+    context = mock.create_autospec(sdk.DurableContext, instance=True)
+    context.step.side_effect = lambda func: func(sdk.StepContext(logger=mock.Mock(), attempt=3))
+    assert made.__wrapped__({"n": 4}, context) == (8, 3)
+    assert (made.__wrapped__, made.__name__, made.__doc__) == (handler, "handler", "Says what it does.")
+    assert list(inspect.signature(made).parameters) == ["event", "context"]
+
+
+def test_the_function_of_an_async_handler_can_be_called_with_a_context_of_ones_own():
+    @our_sdk.durable_execution
+    async def handler(event, context):
+        return await context.step(lambda _: event)
+
+    context = mock.create_autospec(our_sdk.AsyncDurableContext, instance=True)
+    context.step = mock.AsyncMock(return_value=7)
+    assert asyncio.run(handler.__wrapped__(5, context)) == 7
+    assert not inspect.iscoroutinefunction(handler)

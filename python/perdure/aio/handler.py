@@ -49,7 +49,6 @@ def asynchronous(
         """Run one invocation from a running event loop, in a thread and a loop of its own."""
         return await asyncio.to_thread(handler, event, context)
 
-    del handler.__wrapped__  # what it describes is the inner function
     handler.run = run  # type: ignore[attr-defined]
     return handler
 

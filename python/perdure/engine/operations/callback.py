@@ -105,7 +105,7 @@ def _failure(operation: Operation, name: str | None) -> CallbackError:
     timed_out = operation.timed_out
     error: dict[str, Any] = operation.error or {}
     message = error.get("ErrorMessage")
-    if message is None:  # in the words of the official SDK, so that what is made of them is the same under both
+    if not message:  # in the words of the official SDK, so that what is made of them is the same under both
         message = "Callback timed out" if timed_out else "Callback failed"
     cls = CallbackTimeoutError if timed_out else CallbackExternalError
     failed = cls(message, data=error.get("ErrorData"), stack_trace=error.get("StackTrace"))
@@ -222,7 +222,8 @@ def _surfaced(error: ChildContextError) -> Exception:
         inner.__context__ = None  # which is the same error once more
         return inner
     if isinstance(inner, StepError):
-        surfaced = CallbackSubmitterError(error.message, data=error.data, stack_trace=error.stack_trace)
+        message = error.message or "Callback submitter failed"  # in the words of the official SDK, as above
+        surfaced = CallbackSubmitterError(message, data=error.data, stack_trace=error.stack_trace)
         surfaced.__cause__ = inner
         return surfaced
     return error
