@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.config import CompletionConfig, NestingType
-from perdure.exceptions import DurableOperationError
+from perdure.exceptions import DurableOperationError, OrphanedChildException
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
 
@@ -253,6 +253,36 @@ def test_branches_are_counted_before_any_goes_on_and_losers_are_none_of_the_outc
     trial.check_replay(handler)
     gc.collect()
     assert not [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+def test_a_group_of_a_loser_takes_the_task_that_is_made_after_one_that_is_refused_at_once() -> None:
+    raised: list[BaseException] = []
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        decided = asyncio.Event()
+
+        async def grouped(inner: AsyncDurableContext) -> None:
+            await decided.wait()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(inner.wait(60, "long"))
+                    group.create_task(inner.wait(60, "longer"))
+            except BaseExceptionGroup as errors:
+                raised.extend(errors.exceptions)
+                raise
+
+        async def quick(_inner: AsyncDurableContext) -> str:
+            decided.set()  # the loser goes on once the race is over, and before whoever awaits the branches
+            return "quick"
+
+        rule = CompletionConfig(min_successful=1)
+        batch = await context.parallel([grouped, quick], completion_config=rule, nesting_type=NestingType.FLAT)
+        return [batch.get_results(), await context.step(lambda _: "after", "after")]
+
+    assert Trial(handler).value == [["quick"], "after"]
+    assert [type(error) for error in raised] == [OrphanedChildException] * 2
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")

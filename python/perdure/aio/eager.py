@@ -2,7 +2,8 @@
 
 A group of tasks takes no more tasks once one has failed. A failure that is recorded comes at once on replay: whoever
 makes the tasks would not come to the operations that it had come to at first. A task that begins in its turn fails no
-sooner than whoever made it has had the loop go on, either.
+sooner than whoever made it has had the loop go on, either. The same goes for the operations of a branch that nobody
+waits for any more, which are refused at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from perdure.exceptions import OrphanedChildException
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +36,7 @@ def failing_later(create: Callable[..., Any]) -> Callable[..., Any]:
 async def _failing_later(coroutine: Any, begun: list[None]) -> Any:
     try:
         return await coroutine
-    except Exception:
+    except (Exception, OrphanedChildException):
         if not begun:
             with suppress(asyncio.CancelledError):  # it has failed already
                 await asyncio.sleep(0)
