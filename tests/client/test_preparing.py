@@ -264,6 +264,14 @@ def test_a_fork_beside_a_client_that_never_comes_waits_no_longer_than_it_must(mo
     maker.join()
 
 
+def test_a_client_is_made_where_nothing_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(os, "register_at_fork")
+    monkeypatch.setattr(clients, "_forks_wait", False)
+    monkeypatch.setattr(clients, "_chosen", lambda: clients.BotoClient(None))
+    assert isinstance(clients.default_client(), clients.BotoClient)
+
+
 def test_nothing_of_it_is_imported_with_perdure() -> None:
     assert not {"boto3", "botocore", "perdure.engine.native_client"} & imports.brought("import perdure")
 

@@ -268,6 +268,9 @@ def _let_forks_wait() -> None:
     _forks_wait = True
     import os  # noqa: PLC0415  with the first call
 
+    if not hasattr(os, "register_at_fork"):
+        return  # nothing forks here
+
     held: list[bool] = []
 
     def before() -> None:
