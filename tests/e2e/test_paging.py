@@ -172,7 +172,8 @@ def test_pages_without_end_are_read_no_longer_than_the_invocation_has_time(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = itertools.count(0.0, 1.0)
-    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+    for reader in ("time.monotonic", "perdure.engine.checkpoint.steady", "perdure.engine.repeats.steady"):
+        monkeypatch.setattr(reader, lambda: next(seconds))
     client = Endless(lambda n: f"page-{n}", "start" if where == "response" else None)
     given = event(marker="start" if where == "event" else None)
     with pytest.raises(InvocationError, match=r"time was over after .* further pages"):

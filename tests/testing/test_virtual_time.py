@@ -16,7 +16,7 @@ from aws_durable_execution_sdk_python_testing.runner import DurableFunctionTestR
 from perdure import CallbackTimeoutError, InvokeError, durable_execution
 from perdure.config import JitterStrategy
 from perdure.lambda_service import OperationStatus
-from perdure.retries import RetryDecision, RetryStrategyConfig, create_retry_strategy
+from perdure.retries import RetryDecision, RetryPresets, RetryStrategyConfig, create_retry_strategy
 from perdure.testing import runner as runner_module
 from perdure.testing.exceptions import ResourceNotFoundException
 from perdure.testing.execution import ExecutionStatus
@@ -90,6 +90,37 @@ def test_heartbeats_keep_a_callback_open_until_its_own_timeout() -> None:
     assert result.value == "timed out: Callback timed out"
     assert result.get_callback("ask").status is OperationStatus.TIMED_OUT
     assert result.duration == DAY
+
+
+@pytest.mark.parametrize("moved_while_it_runs", [False, True])
+def test_clocks_that_a_test_has_frozen_or_moved_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, moved_while_it_runs: bool
+) -> None:
+    let_go = threading.Event()
+
+    def freeze(seconds: float) -> None:
+        for name in ("time", "monotonic", "perf_counter"):
+            monkeypatch.setattr(time, name, lambda: seconds)
+
+    def handler(_event: Any, context: Any) -> Any:
+        if moved_while_it_runs:
+            freeze(4e9)
+        context.wait(DAY)
+        late = context.step(lambda step: step.attempt if step.attempt > 2 else never(step), "late", retry=EVERY_HOUR)
+        batch = context.map([1, 2], lambda inner, item, *_: inner.step(lambda _: item))
+        try:
+            context.step(lambda _: let_go.wait(), timeout=0.1, retry=RetryPresets.none())
+        except TimeoutError:
+            let_go.set()
+            return [late, batch.get_results(), context.create_callback("ask").result()]
+        return "no timeout"
+
+    if not moved_while_it_runs:
+        freeze(1.7e9)
+    with runner_of(handler) as runner:
+        arn = runner.run_async()
+        runner.send_callback_success(runner.wait_for_callback(arn, "ask"), "yes")
+        assert runner.wait_for_result(arn).value == [3, [1, 2], "yes"]
 
 
 def test_an_execution_timeout_is_virtual_too() -> None:

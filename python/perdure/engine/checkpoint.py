@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure._core import MAX_OPERATIONS, MAX_WRITTEN
 from perdure._log import Log
 from perdure.engine import threads as _threads
+from perdure.engine.time_left import steady
 from perdure.exceptions import CheckpointError, ExecutionError, GetExecutionStateError
 
 if TYPE_CHECKING:
@@ -178,10 +179,10 @@ class Checkpointer:
 
     def _flusher(self) -> None:
         try:
-            began = time.monotonic()
+            began = steady()
             if self._core.backlog()[0]:  # else a short step has left already, with a call of its own
                 self._client.prepare()
-            pause = max(0.0, began + LINGER - time.monotonic())
+            pause = max(0.0, began + LINGER - steady())
             while not self._stop.acquire(timeout=pause):
                 if not self._core.look(self):
                     break
@@ -232,11 +233,11 @@ class Checkpointer:
         """
         pages: list[Operations] = []
         asked: set[str] = set()
-        until = time.monotonic() + self._patience()
+        until = steady() + self._patience()
         handled = sys.exception()
         while marker:
             _check_marker(marker, asked)
-            if asked and time.monotonic() > until:
+            if asked and steady() > until:
                 raise GetExecutionStateError(
                     f"the invocation's time was over after {len(asked)} further pages of the recorded operations, and "
                     "the service has more"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import Told
 from perdure._log import Log
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.received import as_dicts
-from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds
+from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds, steady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,10 +130,10 @@ class Invocation:
     def join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""
         remaining = self.remaining_seconds()
-        until = None if remaining is None else time.monotonic() + max(0.0, remaining - self.margin)
+        until = None if remaining is None else steady() + max(0.0, remaining - self.margin)
         left = 0
         for ended in threads:
-            timeout = -1 if until is None else max(0.0, until - time.monotonic())
+            timeout = -1 if until is None else max(0.0, until - steady())
             left += not ended.acquire(timeout=timeout)
         if left:
             logger.warning(given_up, left)

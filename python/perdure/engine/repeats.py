@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from perdure.engine.retry_after import asked_to_wait
+from perdure.engine.time_left import steady
 from perdure.exceptions import BotoClientError, ExecutionError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def repeat(
     try:
         while True:
             _raise_exhaustion(error, handled)
-            now = time.monotonic()
+            now = steady()
             delay = max(pause * (0.5 + means.draw() / 2), asked_to_wait(error))
             until = now + means.patience() if until is None else until
             if not _is_passing(error) or calls == means.most or now + delay > until:

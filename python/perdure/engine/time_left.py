@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import time
 from _thread import TIMEOUT_MAX
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MARGIN_SECONDS, MARGIN_SHARE = 1.0, 0.05
 """What is left to return in when threads are given up or calls no longer repeated: so many seconds, or this share."""
+
+
+def steady(clock: Callable[[], float] = time.monotonic) -> float:
+    """Give the seconds of a clock that only goes on: the real one, even while a test freezes those of `time`.
+
+    Locks, threads and the client keep real time whatever Python's clocks say; what is measured for them must, too.
+    """
+    return clock()
 
 
 class WallClock:

@@ -10,13 +10,13 @@ what that thread asks of the service is refused. A thread that drives cannot be 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from math import inf
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from perdure._log import Log
+from perdure.engine.time_left import steady
 from perdure.local.beside import callable_here
 from perdure.local.calls import Call, lambda_context
 from perdure.local.event_forms import error_object
@@ -87,7 +87,7 @@ class Driver:
     def drive(self, target: Target, *, stop_at_callback: bool, wait: float) -> None:
         """Run until `target` has ended or only the outside can move it; takes the lock itself."""
         shared = self._shared
-        patience = time.monotonic() + wait
+        patience = steady() + wait
         with shared.wake:
             while not target.terminal:
                 if not self.is_served and self._step():
@@ -102,7 +102,7 @@ class Driver:
                     if moment is not None:
                         self.pass_time(moment)
                         continue
-                remaining = patience - time.monotonic()
+                remaining = patience - steady()
                 if remaining <= 0:
                     return
                 shared.wake.wait(remaining)
@@ -165,7 +165,7 @@ class Driver:
 
     def give_up_late(self) -> None:
         """Give up the functions whose time is up."""
-        now = time.monotonic()
+        now = steady()
         for turn in list(self._turns):
             if turn not in self._turns or turn.deadline > now:  # the lock is let go while others are settled
                 continue
@@ -333,7 +333,7 @@ class Driver:
     def _outside(self, turn: Turn, seconds: float, call: Any, *arguments: Any) -> Any:
         """Call something with the lock let go; what led to it must be kept."""
         shared = self._shared
-        turn.seconds, turn.deadline = seconds, time.monotonic() + seconds
+        turn.seconds, turn.deadline = seconds, steady() + seconds
         shared.wake.notify_all()
         shared.wake.release()
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine.hosted import HostedEvent
+from perdure.engine.time_left import steady
 
 if TYPE_CHECKING:
     from perdure.engine.hooks import Hooks
@@ -55,7 +55,7 @@ class LocalLambdaContext:
     client_context: Any = None
     trace_id: str | None = None
     """What the X-Ray header of the invocation says; Lambda itself has it in the environment, which threads share."""
-    _started: float = field(default_factory=time.monotonic)
+    _started: float = field(default_factory=steady)
 
     def __post_init__(self) -> None:
         self.log_group_name = self.log_group_name or f"/aws/lambda/{self.function_name}"
@@ -71,7 +71,7 @@ class LocalLambdaContext:
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the real milliseconds left of the invocation's timeout."""
-        return max(0, int((self.timeout_seconds - (time.monotonic() - self._started)) * 1000))
+        return max(0, int((self.timeout_seconds - (steady() - self._started)) * 1000))
 
     def log(self, message: str) -> None:
         """Write a line to the function's log, which locally is standard output."""

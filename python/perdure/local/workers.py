@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from perdure._log import Log
+from perdure.engine.time_left import steady
 from perdure.local.calls import Call
 from perdure.local.machine.clock import to_seconds
 from perdure.local.store import StoreError
@@ -56,15 +56,15 @@ class Workers:
 
     def stop(self, grace: float) -> bool:
         """Begin nothing more, and wait for what runs, up to `grace` seconds; tell whether all of it came to its end."""
-        shared, deadline = self._shared, monotonic() + grace
+        shared, deadline = self._shared, steady() + grace
         with shared.wake:
             self._stopping = True
             self._driver.call_off()
             shared.wake.notify_all()
-            while self._driver.busy and (left := deadline - monotonic()) > 0:
+            while self._driver.busy and (left := deadline - steady()) > 0:
                 shared.wake.wait(min(left, _GLANCE))  # an interrupt that another thread was given is seen in between
             idle = self._driver.idle
-        self._watcher.join(max(0.0, deadline - monotonic()) + 1.0)
+        self._watcher.join(max(0.0, deadline - steady()) + 1.0)
         return idle
 
     def _watch(self) -> None:
@@ -101,7 +101,7 @@ class Workers:
 
     def _rest(self, moment: Moment | None) -> None:
         """Wait until something happens, a moment comes, or a function is to be given up."""
-        wait = self._driver.next_deadline() - monotonic()
+        wait = self._driver.next_deadline() - steady()
         comes_in = None if moment is None else self._shared.clock.timeout(to_seconds(moment[0]))
         wait = wait if comes_in is None else min(wait, comes_in)
         self._shared.wake.wait(None if wait == inf else min(wait, threading.TIMEOUT_MAX))

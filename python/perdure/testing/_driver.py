@@ -10,12 +10,12 @@ in one invocation is not cut off, since it runs in the thread of the test.
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from perdure.engine.time_left import steady
 from perdure.local import ExecutionHandle, LocalService
 from perdure.local.foreign_threads import at_rest
 from perdure.local.functions import Function, Functions
@@ -100,13 +100,13 @@ class Driver:
 
     def finish(self, handle: ExecutionHandle, seconds: float) -> None:
         """Run to the end of an execution, through all time it takes, for at most so many real seconds."""
-        deadline = time.monotonic() + seconds
+        deadline = steady() + seconds
         patience = longest = min(self.patience, seconds / 4)
-        while not over(handle) and time.monotonic() < deadline:
+        while not over(handle) and steady() < deadline:
             self._drive(handle, stop_at_callback=self.clock.virtual, deadline=deadline)
             if over(handle):
                 return
-            if self.wait_for_outside(min(deadline, time.monotonic() + patience), lambda: False):
+            if self.wait_for_outside(min(deadline, steady() + patience), lambda: False):
                 patience = longest
                 continue
             patience /= 2  # who did nothing all that time will hardly do anything: many callbacks must not add up
@@ -126,8 +126,8 @@ class Driver:
 
     def until(self, handle: ExecutionHandle, reached: Callable[[], bool], seconds: float) -> bool:
         """Run until something is so; time passes, but for the timeouts of callbacks. Tells whether it is so."""
-        deadline = time.monotonic() + seconds
-        while not reached() and time.monotonic() < deadline:
+        deadline = steady() + seconds
+        while not reached() and steady() < deadline:
             self._drive(handle, stop_at_callback=True, hold=lambda _moment: reached(), deadline=deadline)
             if over(handle) or not self.wait_for_outside(deadline, reached):
                 break
@@ -161,7 +161,7 @@ class Driver:
         deadline: float | None = None,
     ) -> None:
         def late() -> bool:
-            return deadline is not None and time.monotonic() >= deadline
+            return deadline is not None and steady() >= deadline
 
         if isinstance(self.clock, PatientClock):
             self.clock.deadline = deadline
@@ -185,7 +185,7 @@ class Driver:
             while self._moves == before and not self._ready and not reached():
                 lively = self.may_act()
                 # Between being given work and beginning it, a thread looks as if it rested: look twice.
-                if time.monotonic() >= deadline or (resting and not lively) or lively is None:
+                if steady() >= deadline or (resting and not lively) or lively is None:
                     return False
                 resting = not lively
                 self.service.wake.wait(_GLANCE)

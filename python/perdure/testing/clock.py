@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from perdure.engine.time_left import steady
 from perdure.local.machine.clock import RealClock, VirtualClock, to_seconds
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class HeldClock(VirtualClock):
 
 
 class PatientClock(RealClock):
-    """The clock on the wall, on which a test waits no longer than until ``deadline`` (of `time.monotonic`)."""
+    """The clock on the wall, on which a test waits no longer than until ``deadline`` (of `steady`)."""
 
     def __init__(self) -> None:
         self.hold: Callable[[datetime], bool] | None = None
@@ -46,7 +47,7 @@ class PatientClock(RealClock):
         """Wait until ``moment``; give up at the deadline."""
         if self.hold is not None and self.hold(moment):
             raise TimeIsHeld
-        left = None if self.deadline is None else self.deadline - time.monotonic()
+        left = None if self.deadline is None else self.deadline - steady()
         wanted = to_seconds(moment) - time.time()
         if left is None or wanted <= left:
             super().sleep_until(moment, wake)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from perdure.engine.time_left import steady
 from perdure.history.reading import read_history
 from perdure.local.durations import seconds_of
 from perdure.local.server.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
@@ -231,7 +232,7 @@ class DurableFunctionCloudTestRunner:
 
     def _poll(self, done: Callable[[], bool], seconds: float) -> bool:
         """Look until something is so; trouble of the service's that passes is looked past."""
-        deadline = time.monotonic() + seconds
+        deadline = steady() + seconds
         while True:
             try:
                 if done():
@@ -239,7 +240,7 @@ class DurableFunctionCloudTestRunner:
             except AwsApiException as error:
                 if error.code not in ("TooManyRequestsException", "ServiceException"):
                     raise
-            if time.monotonic() + self.poll_interval > deadline:
+            if steady() + self.poll_interval > deadline:
                 return False
             sleep(self.poll_interval)
 

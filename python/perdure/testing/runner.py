@@ -7,11 +7,11 @@ time is virtual for everything, timeouts of callbacks and executions included; `
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure._functions import is_coroutine
+from perdure.engine.time_left import steady
 from perdure.execution import durable_execution
 from perdure.history.reading import read_history
 from perdure.lambda_service import ErrorObject, InvocationStatus, OperationStatus, OperationType
@@ -402,10 +402,10 @@ class DurableFunctionTestRunner(Surroundings, Outside, Generic[T]):
 
     def _finish(self, handle: ExecutionHandle, seconds: float) -> DurableFunctionTestResult[T]:
         __tracebackhide__ = True
-        began, virtual = time.monotonic(), self.now
+        began, virtual = steady(), self.now
         self._driver.finish(handle, seconds)
         if not handle.terminal:
-            late = f" within {seconds:g} seconds" if time.monotonic() - began >= seconds else ""
+            late = f" within {seconds:g} seconds" if steady() - began >= seconds else ""
             if late and self.now > virtual and self.service.clock.virtual:
                 late += f", in which {span(self.now - virtual)} of virtual time have passed"
             error = f"The execution did not come to its end{late}. {standing_of(handle, self._driver.replies)}"

@@ -6,7 +6,6 @@ A plain one runs in a thread of its own, and what it gives too late is dropped. 
 from __future__ import annotations
 
 import math
-import time
 from _thread import TIMEOUT_MAX, allocate_lock
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from perdure._duration import exact_seconds
 from perdure._functions import is_coroutine
 from perdure.engine import threads as _threads
 from perdure.engine.operations.common import logger
+from perdure.engine.time_left import steady
 from perdure.exceptions import StepTimeoutError, ValidationError
 
 if TYPE_CHECKING:
@@ -143,11 +143,11 @@ class TimedEither(Timed):
 
     def __call__(self, step: StepContext) -> Any:
         """Call the function in a thread; give what it returns, or what is awaited in its place."""
-        began = time.monotonic()
+        began = steady()
         result = super().__call__(step)
         if not hasattr(type(result), "__await__"):
             return result
-        return self._awaited(result, step, self._seconds - (time.monotonic() - began))
+        return self._awaited(result, step, self._seconds - (steady() - began))
 
 
 class _Attempt:
@@ -167,7 +167,7 @@ class _Attempt:
         self.ended = ended
         ended.acquire()
         self._errand = errand
-        self._began = time.monotonic()
+        self._began = steady()
         # Taken by whoever comes first: the function with its outcome, or the one that has waited for it in vain.
         self._first = allocate_lock()
         self._result: Any = None
@@ -204,7 +204,7 @@ class _Attempt:
 
     def _drop(self) -> None:
         """Say what came of the function too late, and forget it."""
-        error, took = self._error, time.monotonic() - self._began
+        error, took = self._error, steady() - self._began
         log = logger.warning if isinstance(error, Exception) else logger.debug
         came = "returned" if error is None else f"raised {type(error).__name__}"
         log("the function of %s %s after %.1f s, too late: that is dropped", self.whose, came, took, exc_info=error)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
+from perdure.engine.time_left import steady
 from perdure.local.functions import Functions
 from perdure.testing._driver import PATIENCE, Driver
 from perdure.testing.exploring.control import ControlledInvocation
@@ -103,7 +103,7 @@ class Environment(Driver):
         """Wait for threads of handlers, unless it is known that none will do anything."""
         if self._in_vain():
             return False
-        return super().wait_for_outside(min(deadline, time.monotonic() + self.patience), reached)
+        return super().wait_for_outside(min(deadline, steady() + self.patience), reached)
 
     def may_act(self) -> bool | None:
         """Tell whether a thread that a handler has started may do something; None when there are none."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from threading import Thread, Timer
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from perdure.engine.time_left import steady
 from perdure.local.foreign_threads import at_rest
 from perdure.testing._driver import PATIENCE
 
@@ -83,7 +84,7 @@ class HandlerThreads:
 
     def _wait(self, some: Callable[[], list[Thread]], seconds: float) -> bool:
         """Wait so long until none of some threads may do anything; tell whether it came to that."""
-        deadline = monotonic() + seconds
+        deadline = steady() + seconds
         looked = False
         while (busy := some()) or not looked:
             looked = not busy
@@ -91,7 +92,7 @@ class HandlerThreads:
                 if self.may_act() is None:
                     return True
                 sleep(_BLINK)
-            elif monotonic() >= deadline:
+            elif steady() >= deadline:
                 return False
             else:
                 with suppress(RuntimeError):  # it is about to start

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from _thread import allocate_lock, get_ident, start_new_thread
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine import threads as _threads
+from perdure.engine.time_left import steady
 from perdure.local.foreign_threads import frame_of
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Hands:
             me.lock = lock
             self._waiting.append(me)
             self._pass_on(me)
-        if self._take_turn(me, None if timeout < 0 else monotonic() + timeout):
+        if self._take_turn(me, None if timeout < 0 else steady() + timeout):
             return True
         with self._mutex:
             me.lock = None
@@ -214,7 +214,7 @@ class Hands:
     def _take_turn(self, me: _Hand, until: float | None = None) -> bool:
         """Wait for the turn; after a while in which nothing moves, take it. False if a lock is not released in time."""
         before: Any = None
-        while not me.turn.acquire(timeout=self._patience.seconds if until is None else max(0.0, until - monotonic())):
+        while not me.turn.acquire(timeout=self._patience.seconds if until is None else max(0.0, until - steady())):
             with self._mutex:
                 if until is not None and me in self._waiting:
                     return False

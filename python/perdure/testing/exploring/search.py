@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from perdure.engine.time_left import steady
 from perdure.testing.exploring.mask import Mask
 from perdure.testing.exploring.report import Report
 from perdure.testing.exploring.schedule import UNDISTURBED, Schedule
@@ -68,7 +68,7 @@ class Search:
         self._is_turned = False
         self._left_behind: dict[str, None] = {}
         self._normal = 0.0
-        self._began = time.monotonic()
+        self._began = steady()
         self._until = inf
 
     def begin(self) -> None:
@@ -98,7 +98,7 @@ class Search:
 
     def again(self, schedule: Schedule) -> Report:
         """Run one schedule once the search is over."""
-        self._began, self._until = time.monotonic(), inf
+        self._began, self._until = steady(), inf
         try:
             return self.only(schedule)
         finally:
@@ -158,7 +158,7 @@ class Search:
             return None
         first = self._expected, self._world.outcomes
         worlds = [first]
-        while len(worlds) < self._worlds([seen for seen, _ in worlds]) and time.monotonic() <= self._until:
+        while len(worlds) < self._worlds([seen for seen, _ in worlds]) and steady() <= self._until:
             self._world.outcomes = {}
             got = self._run(UNDISTURBED, Hold.ALL, limit=self._patience())
             worlds.append((got, self._world.outcomes))
@@ -184,7 +184,7 @@ class Search:
             [] if found is None else found.differences,
             tried,
             planned,
-            time.monotonic() - self._began,
+            steady() - self._began,
             self._expected if found is None else found.expected,
             None if found is None else found.got,
             left_behind=list(self._left_behind),
@@ -322,7 +322,7 @@ class Search:
         return _Found(schedule, was.differences(now, result=not loose, probe=probed), expected, got)
 
     def _patience(self) -> float:
-        return min(self._trial_limit, max(self._until - time.monotonic(), _LEAST + _TIMES * self._normal))
+        return min(self._trial_limit, max(self._until - steady(), _LEAST + _TIMES * self._normal))
 
     def _run(self, schedule: Schedule, hold: Hold, limit: float) -> Observation:
         self._worker = self._worker or Worker()
@@ -335,7 +335,7 @@ class Search:
         return seen
 
     def _check_time(self) -> None:
-        if time.monotonic() > self._until:
+        if steady() > self._until:
             raise _TimeIsUpError
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from perdure.engine.time_left import steady
 from perdure.testing.exploring.control import controlled
 from perdure.testing.exploring.environment import Environment
 from perdure.testing.exploring.observe import look
@@ -66,10 +66,10 @@ def run_trial(
 
     probed = stuck = None
     with controlled(world, fault):
-        began = monotonic()
+        began = steady()
         try:
             worker.do(run, limit, lambda: fault.hands.ident)
-            fault.seconds = monotonic() - began
+            fault.seconds = steady() - began
             # What threads do yet is to be seen by the probe, and not to reach into the next run.
             world.handler_threads.settle(limit)
             probed = worker.do(world.look, limit)

@@ -8,9 +8,10 @@ from contextvars import copy_context
 from ctypes import c_ulong, py_object, pythonapi
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, get_ident
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from perdure.engine.time_left import steady
 from perdure.local.foreign_threads import frame_of
 from perdure.local.traces import is_ours
 
@@ -75,8 +76,8 @@ class Worker:
         return result
 
     def _wait(self, limit: float) -> tuple[Any, BaseException | None]:
-        deadline = monotonic() + limit
-        while (left := deadline - monotonic()) > _GLANCE:
+        deadline = steady() + limit
+        while (left := deadline - steady()) > _GLANCE:
             with suppress(Empty):
                 return self._outcomes.get(timeout=_GLANCE)
         return self._outcomes.get(timeout=max(0.0, left))
