@@ -9,10 +9,10 @@ gone when there is nothing more to watch.
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import time
 from _thread import allocate_lock
+from os import urandom
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._core import MAX_OPERATIONS, MAX_WRITTEN
@@ -208,7 +208,7 @@ class Checkpointer:
         # Unique to the call, and the same each time it is repeated: a call whose answer was lost is not carried out
         # twice. Drawn with the first call, not with the process, which a snapshot may have started many times over.
         if not self._prefix:
-            self._prefix = os.urandom(16).hex()
+            self._prefix = urandom(16).hex()
         client_token = f"{self._prefix}-{number + 1}"
         handled = sys.exception()
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine.hosted import HostedEvent
 from perdure.engine.time_left import steady
+from perdure.local.machine.ids import fresh_id
 
 if TYPE_CHECKING:
     from perdure.engine.hooks import Hooks
@@ -48,7 +48,7 @@ class LocalLambdaContext:
     timeout_seconds: float = 900.0
     function_version: str = "$LATEST"
     memory_limit_in_mb: str = "128"
-    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    aws_request_id: str = field(default_factory=fresh_id)
     log_stream_name: str = "local"
     log_group_name: str = ""
     identity: Any = None

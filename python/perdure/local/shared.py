@@ -6,7 +6,6 @@ of them knows the service.
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter, deque
 from threading import Condition, RLock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perdure.local.functions import LATEST, Functions
 from perdure.local.machine.clock import VirtualClock
 from perdure.local.machine.errors import Fault
+from perdure.local.machine.ids import fresh_id
 from perdure.local.machine.limits import Limits
 from perdure.local.store.memory import MemoryStore
 
@@ -102,7 +102,7 @@ class Shared:
         self.region, self.account_id = region, account_id
         self.sync_timeout = sync_timeout if sync_timeout is not None else 0.0 if self.clock.virtual else 900.0
         self.calls: Counter[str] = Counter()
-        self.identify = identify or (lambda _origin: str(uuid.uuid4()))
+        self.identify = identify or (lambda _origin: fresh_id())
         """Draws the ids of executions, and the names of those that are given none."""
         self.observers: list[Observer] = []
         self.failure_log = failure_log

@@ -6,9 +6,10 @@ Inside the service a refusal is a `Fault`: a code of the service model and a mes
 
 from __future__ import annotations
 
-import uuid
 from functools import cache
 from typing import Any, NoReturn
+
+from perdure.local.machine.ids import fresh_id
 
 INVALID_PARAMETER = "InvalidParameterValueException"
 NOT_FOUND = "ResourceNotFoundException"
@@ -88,7 +89,7 @@ def client_error(code: str, message: str, operation_name: str) -> Exception:
     Use it in tests, too, for answers the local service never gives by itself, such as throttling.
     """
     status, field = http_shape(code)
-    request_id = str(uuid.uuid4())
+    request_id = fresh_id()
     response: dict[str, Any] = {
         "Error": {"Message": message, "Code": code},
         "ResponseMetadata": {

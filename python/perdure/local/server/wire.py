@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 
 from perdure.local.machine.clock import to_seconds
 from perdure.local.machine.errors import INVALID_PARAMETER, Fault, http_shape
+from perdure.local.machine.ids import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,7 +146,7 @@ class Wire:
     def respond(self, action: _Action, response: dict[str, Any]) -> Answer:
         """Return what the client of a successful call gets."""
         status = response.get("StatusCode", action.status)
-        headers = {"x-amzn-requestid": str(uuid.uuid4()), "content-type": "application/json"}
+        headers = {"x-amzn-requestid": fresh_id(), "content-type": "application/json"}
         if action.output is None:
             return Answer(status, b"", headers)
         payload = action.output.serialization.get("payload")
@@ -171,7 +171,7 @@ class Wire:
         status, member = (404, "message") if fault.code == UNKNOWN else http_shape(fault.code)
         body = {"Type": "Service" if status >= _SERVER_ERRORS else "User", member: fault.message}
         headers = {
-            "x-amzn-requestid": str(uuid.uuid4()),
+            "x-amzn-requestid": fresh_id(),
             "x-amzn-errortype": fault.code,
             "content-type": "application/json",
         }
