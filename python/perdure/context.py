@@ -200,7 +200,16 @@ class DurableContext:
     ``get_remaining_time_in_millis()``, …), so that tools which expect a Lambda context can be given this one.
     """
 
-    __slots__ = ("_is_virtual", "_log_parent", "_log_target", "_logger", "invocation", "scope")
+    __slots__ = (
+        "__dict__",  # for what the user's code and tools hang on a context: an attribute, or another `step`
+        "__weakref__",
+        "_is_virtual",
+        "_log_parent",
+        "_log_target",
+        "_logger",
+        "invocation",
+        "scope",
+    )
 
     takes_async = False
     callback_kind: ClassVar[type[Any]] = Callback

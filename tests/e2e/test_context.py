@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import weakref
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -51,6 +53,27 @@ def test_inner_contexts_pass_attributes_on_too() -> None:
         lambda c: c.run_in_child_context(lambda k: k.map([1], lambda b, *_: b.aws_request_id).get_results())
     )
     assert got == succeeded('["request"]')
+
+
+def test_a_context_can_be_given_attributes_and_other_operations() -> None:
+    def handler(c: Any) -> list[Any]:
+        c.tenant = "mine"
+        own = c.step
+
+        def counted(*given: Any, **options: Any) -> Any:
+            c.steps = getattr(c, "steps", 0) + 1
+            return own(*given, **options)
+
+        with mock.patch.object(c, "step", counted):
+            c.step(lambda _: 1)
+            c.step(lambda _: 2, name="named")
+        inner = c.run_in_child_context(lambda k: [getattr(k, "steps", None), k.step(lambda _: 3)])
+        assert weakref.ref(c)() is c
+        return [c.tenant, c.steps, inner, c.step(lambda _: 4)]
+
+    got, client = invoke(handler)
+    assert json.loads(got["Result"]) == ["mine", 2, [None, 3], 4]
+    assert len({update["Id"] for update in client.updates}) == 5
 
 
 # ---- names
