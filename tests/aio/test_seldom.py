@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
 import threading
 import time
+import traceback
 from typing import Any
 
 import pytest
@@ -362,6 +364,32 @@ def test_a_stop_iteration_of_the_users_is_an_error_like_others() -> None:
         ("ChildContextError", "StopIteration"),
         ("ChildContextError", "StopIteration"),
     ]
+
+
+def _runs_a_loop(_: Any) -> None:
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+
+def _uses_the_loop(_: Any) -> Any:
+    return asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize(("function", "others"), [(_runs_a_loop, False), (_uses_the_loop, True)])
+def test_a_plain_function_that_minds_where_it_runs_is_told_what_to_do(function: Any, *, others: bool) -> None:
+    """It runs in the loop's thread if it is alone, and in another if it is not."""
+    seen: list[str] = []
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        step = context.step(function, retry=ONCE)
+        try:
+            await (asyncio.gather(step, context.step(lambda _: 1)) if others else step)
+        except StepError as error:
+            seen.extend(traceback.format_exception(error))
+
+    durable_execution(handler, boto3_client=Recorder())(event(), LambdaContext())  # type: ignore[arg-type,call-overload]
+    assert "in_thread=True" in "".join(seen)
 
 
 async def _awaited_one_by_one(context: AsyncDurableContext, child: Any) -> None:

@@ -198,6 +198,12 @@ class Failed(Awaitable):
         yield  # a generator, as every awaitable has
 
 
+_LOOP_OR_THREAD = (
+    "(a plain function may find the event loop running, or be in a thread without one: make it async def, or have it "
+    "always run in a thread by context.step(…, in_thread=True))"
+)
+
+
 class Drive(_core.Drive):
     """What runs a flow where it is awaited: the native driver, with what is seldom in one."""
 
@@ -247,6 +253,10 @@ class Drive(_core.Drive):
             return (yield from result.__await__())
         except StopIteration as stopped:
             raise Stopped(stopped) from None
+        except RuntimeError as error:
+            if type(error) is RuntimeError and "event loop" in str(error) and not is_coroutine(function):
+                error.add_note(_LOOP_OR_THREAD)
+            raise
         finally:
             conductor.at_work -= 1
             conductor.stir()

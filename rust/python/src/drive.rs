@@ -517,7 +517,7 @@ fn raisable(py: Python<'_>, error: PyErr) -> PyErr {
     if !error.is_instance_of::<PyStopIteration>(py) {
         return error;
     }
-    let instead = PyRuntimeError::new_err("an operation raised StopIteration");
+    let instead = PyRuntimeError::new_err(format!("an operation raised {error}"));
     instead.set_cause(py, Some(error));
     instead
 }
