@@ -5,6 +5,7 @@ They would else end as a failed item of a batch that succeeds, as six attempts, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
@@ -132,15 +133,28 @@ def items_of(inputs: Any) -> list[Any]:
     """Give the items of a map, in their order and as they are now, whatever its functions do to ``inputs``.
 
     Raises:
-        ValidationError: If there is no order that is the same on every replay, or nobody knows how many there are.
+        ValidationError: If there is no order that is the same on every replay, or no end.
 
     """
     if isinstance(inputs, (set, frozenset)) or not hasattr(inputs, "__len__"):
+        if isinstance(inputs, Iterator):
+            return _all_of(inputs)
         raise ValidationError(
             f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
             f"pass a list, for example sorted(…) or list(…)"
         )
     return list(inputs)
+
+
+_MOST_ITEMS = 1_000_000
+"""How many items an iterator may give: more than an execution can do anything with."""
+
+
+def _all_of(items: Iterator[Any]) -> list[Any]:
+    found = [item for item, _ in zip(items, range(_MOST_ITEMS + 1), strict=False)]
+    if len(found) > _MOST_ITEMS:
+        raise ValidationError(f"map was given a {type(items).__name__} without an end: pass a list of the items")
+    return found
 
 
 def refuse_awaitable(result: Any, who: str = "the function of an operation") -> None:

@@ -109,7 +109,7 @@ class Batches:
         check_function(
             func, "map", "a DurableContext, a batch of items, the index of its first and all items", takes_async
         )
-        self._items = items
+        self._items = items if hasattr(items, "__len__") else [*inputs]  # an iterator is at its end now
         self._func = func
         self._per_batch = per_batch
         self._namer = namer

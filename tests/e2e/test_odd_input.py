@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perdure import DurableContext, ExecutionError, ItemBatcher, SerDesError, ValidationError, run_durable_handler
+from perdure.config import CompletionConfig
 from perdure.engine import threads as _threads
 from perdure.retries import RetryPresets
 from support.invocations import LambdaContext, Recorder, event, invoke, op
@@ -39,7 +43,8 @@ ASKED_WRONGLY: dict[str, tuple[Callable[[DurableContext], Any], str]] = {
     "long name of a callback": (lambda c: c.wait_for_callback(lambda *_: None, "n" * 250), "at most 237"),
     "concurrency in words": (lambda c: c.map([1], lambda *_: 1, max_concurrency="2"), "whole number"),  # type: ignore[arg-type]
     "map over a set": (lambda c: c.map({1}, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
-    "map over an iterator": (lambda c: c.map(iter([1]), lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
+    "map over a number": (lambda c: c.map(5, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
+    "map without an end": (lambda c: c.map(itertools.count(), lambda *_: 1), "count without an end"),  # type: ignore[arg-type]
     "batches of a set": (lambda c: c.map({1}, lambda *_: 1, batcher=ItemBatcher(1)), "pass a list"),  # type: ignore[call-overload]
     "parallel of a set": (lambda c: c.parallel({repr}), "order"),  # type: ignore[arg-type]
 }
@@ -55,6 +60,40 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(case: str) -> None:
 
     _, client = invoke(handler)
     assert client.calls == []
+
+
+@pytest.mark.parametrize("batcher", [None, ItemBatcher(2)])
+def test_a_map_over_an_iterator_has_the_items_that_it_gives(batcher: ItemBatcher | None) -> None:
+    def handler(context: DurableContext) -> Any:
+        seen: list[Any] = []
+
+        def add(_inner: Any, item: Any, index: int, items: Any) -> Any:
+            seen.append((index, [*items]))
+            return item
+
+        batch: Any = context.map((number for number in (1, 2, 3)), add, batcher=batcher)  # type: ignore[call-overload]
+        assert {tuple(items) for _, items in seen} == {(1, 2, 3)}
+        return [batch.get_results(), context.map(enumerate("ab"), lambda _, pair, *__: pair).get_results()]  # type: ignore[arg-type]
+
+    response, _ = invoke(handler)
+    assert response == {"Status": "SUCCEEDED", "Result": '[[1, 2, 3], [[0, "a"], [1, "b"]]]'}
+
+
+@pytest.mark.parametrize("two", [2.0, Decimal(2), Fraction(2)])
+def test_counts_of_a_batch_may_be_whole_numbers_of_any_kind(two: Any) -> None:
+    """A database may give them so."""
+
+    def handler(context: DurableContext) -> Any:
+        enough, failures = CompletionConfig(min_successful=two), CompletionConfig(tolerated_failure_count=two)
+        found = [
+            context.map([1, 2, 3], lambda _, item, *__: item, max_concurrency=two, completion_config=enough),
+            context.map([0, 0, 0, 0], lambda _, item, *__: 1 / item, max_concurrency=two, completion_config=failures),
+        ]
+        return [[len(batch.all), batch.completion_reason.value] for batch in found]
+
+    response, _ = invoke(handler)
+    found = '[[3, "MIN_SUCCESSFUL_REACHED"], [4, "FAILURE_TOLERANCE_EXCEEDED"]]'
+    assert response == {"Status": "SUCCEEDED", "Result": found}
 
 
 @pytest.mark.parametrize("value", [Evil(a=1), dt.datetime(2026, 1, 1, tzinfo=NoZone())], ids=["dict", "datetime"])

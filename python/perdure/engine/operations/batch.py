@@ -165,23 +165,47 @@ class Options:
 
     def check(self, total: int) -> None:
         """Refuse what cannot be met."""
+        self._count()
         enough = self.completion.min_successful
         if enough is not None and enough > total:
             raise ValidationError(
                 f"min_successful is {enough}, but there are only {total} branches: it could never be reached. "
                 f"Lower it, or check the number of branches before the call"
             )
-        failures = self.completion.tolerated_failure_count
-        for what, number in (("min_successful", enough), ("tolerated_failure_count", failures)):
-            if number is not None and not isinstance(number, int):
-                raise ValidationError(f"{what} must be a whole number, not {number!r}")
         limit = self.max_concurrency
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
+        if limit is not None and limit < 1:
             raise ValidationError(f"max_concurrency must be a whole number of at least 1, not {limit!r}")
         if self.error_mapper is not None:
             from perdure.engine.operations.error_mapping import check_mapper  # noqa: PLC0415  only for batches that use it
 
             check_mapper(self.error_mapper)
+
+    def _count(self) -> None:
+        """Take what counts for whole numbers: ``2.0``, or the ``Decimal("2")`` that a database gives."""
+        limit, completion = self.max_concurrency, self.completion
+        if limit is not None and type(limit) is not int:
+            self.max_concurrency = _whole("max_concurrency", limit, " of at least 1")
+        enough, failures = completion.min_successful, completion.tolerated_failure_count
+        if type(enough) in _COUNTS and type(failures) in _COUNTS:
+            return
+        self.completion = CompletionConfig(
+            min_successful=enough if enough is None else _whole("min_successful", enough),
+            tolerated_failure_count=failures if failures is None else _whole("tolerated_failure_count", failures),
+            tolerated_failure_percentage=completion.tolerated_failure_percentage,
+        )
+
+
+_COUNTS = (int, type(None))
+
+
+def _whole(what: str, number: Any, more: str = "") -> int:
+    try:
+        whole = int(number)
+        if whole == number:
+            return whole
+    except (TypeError, ValueError, ArithmeticError):
+        pass
+    raise ValidationError(f"{what} must be a whole number{more}, not {number!r}")
 
 
 def _over(typed: Any, serdes: SerDes[Any] | None) -> SerDes[Any] | None:
@@ -226,13 +250,14 @@ def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options, of
     """
     options.find_types([func if of is None else of])
     items = items_of(inputs)
+    all_items = inputs if hasattr(inputs, "__len__") else [*items]  # an iterator is at its end now
     namer = options.item_namer
 
     def names() -> list[str | None]:
         return [namer(item, index) for index, item in enumerate(items)] if namer else []
 
     def body(inner: Context, index: int) -> Any:
-        return func(inner, items[index], index, inputs)
+        return func(inner, items[index], index, all_items)
 
     def check(takes_async: bool) -> None:
         check_function(func, "map", _OF_MAP, takes_async)
