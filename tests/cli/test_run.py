@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 from rich.text import Text
+from typer.testing import CliRunner
 
 from perdure import durable_execution
+from perdure.cli.commands import app
 from perdure.cli.live import Display
 from perdure.cli.run import _prompt
 from perdure.config import Duration
 from perdure.local import LocalService
 from perdure.retries import RetryDecision
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_question_for_an_answer_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +89,17 @@ def many(_event: Any, context: Any) -> Any:
             callback = context.create_callback("open")
         context.step(lambda _: 1, f"step-{number}")
     return callback.result()
+
+
+@pytest.mark.parametrize("module", ["aws_durable_execution_sdk_python", "aws_durable_execution_sdk_python_testing"])
+def test_who_imports_an_official_package_that_is_not_there_is_told_what_means_it(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "as_before.py").write_text(f"from {module} import DurableContext\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, module, None)
+    told = CliRunner().invoke(app, ["run", "as_before:handler"])
+    assert told.exit_code == 2
+    assert f"from {module} import DurableContext" in told.stderr
+    assert "PERDURE_COMPAT=1" in told.stderr

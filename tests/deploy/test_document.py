@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,17 @@ def test_what_is_shown_of_a_file_is_in_it() -> None:
     assert len(shown) == TEXT.count("<!-- file: ") == 4
     for name, text in shown:
         assert text in (ROOT / name).read_text(encoding="utf-8"), name
+
+
+def test_the_wheel_of_each_recipe_is_the_one_that_runs_on_lambda() -> None:
+    """In dist/ there may be one for the glibc of the machine, and one for arm64, besides."""
+    platforms = ["manylinux_2_39_x86_64", "manylinux2014_x86_64.manylinux_2_17_x86_64"]
+    platforms.append(platforms[1].replace("x86_64", "aarch64"))
+    wheels = [f"perdure-0.2.0-cp313-cp313-{platform}.whl" for platform in platforms]
+    patterns = re.findall(r"\.\./dist/(\S+\.whl)", TEXT)
+    assert len(patterns) == 2
+    for pattern in patterns:
+        assert [wheel for wheel in wheels if fnmatch(wheel, pattern)] == wheels[1:2], pattern
 
 
 def test_the_commands_for_a_zip_make_a_tree_that_runs_the_function(

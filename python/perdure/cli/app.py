@@ -51,6 +51,6 @@ def perdure(
 ) -> None:
     """AWS Lambda durable functions, on this machine and on AWS.
 
-    new makes a project; run, serve, explore and bench run handlers here. The others work on AWS as boto3 finds it, or
-    with --endpoint on a local service, as serve starts it.
+    new makes a project; run, serve, explore and bench run handlers here.
+    The others work on AWS as boto3 finds it, or with --endpoint on a local service, as serve starts it.
     """

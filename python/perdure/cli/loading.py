@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
     from perdure.local.service import LocalService
 
+_OFFICIAL = {"aws_durable_execution_sdk_python", "aws_durable_execution_sdk_python_testing"}
+_WITHOUT_OFFICIAL = (
+    "With PERDURE_COMPAT=1 in the environment, imports of the official SDK mean perdure; "
+    "`perdure migrate .` shows how they are rewritten."
+)
+
 
 def look_here_first() -> None:
     """Let modules be found in the current folder, before any other."""
@@ -81,6 +87,8 @@ def _import(module_name: str) -> Any:
     try:
         return _import_file(Path(module_name)) if from_file else importlib.import_module(module_name)
     except ModuleNotFoundError as problem:
+        if problem.name in _OFFICIAL:
+            _fail_import(module_name, _WITHOUT_OFFICIAL)
         if from_file or problem.name is None or not f"{module_name}.".startswith(f"{problem.name}."):
             _fail_import(module_name)
         raise typer.BadParameter(f"There is no module {module_name!r} here ({Path.cwd()}).") from None
@@ -94,7 +102,7 @@ def _import_file(path: Path) -> Any:
     return importlib.import_module(path.stem)
 
 
-def _fail_import(module_name: str) -> NoReturn:
+def _fail_import(module_name: str, hint: str = "See the traceback on standard error.") -> NoReturn:
     write(traceback.format_exc(), err=True)
     message = f"{module_name} could not be imported."
-    raise CommandError(message, USAGE, "Import", "See the traceback on standard error.")
+    raise CommandError(message, USAGE, "Import", hint)

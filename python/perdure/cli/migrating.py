@@ -43,8 +43,9 @@ def migrate(
 ) -> None:
     """Rewrite imports of the official SDK, and the dotted names that go by them, so that they mean perdure.
 
-    Strings, comments and data stay as they are. What is in them is told, as is what requirement files and templates
-    need. The other way, which changes no line, is `import perdure.compat`.
+    Strings, comments and data stay as they are.
+    What is in them is told, as is what requirement files and templates need.
+    The other way, which changes no line, is `import perdure.compat`.
     """
     if write and check:
         raise typer.BadParameter("--check writes nothing: leave one of the two away.", param_hint="--write")

@@ -25,7 +25,7 @@ Now, for instance:
   cd {name}
   perdure run                          # a handler, as it comes
   perdure run --skip-time --timeline   # at once, and drawn over time
-  python -m pytest                     # its test
+  python -m pytest                     # its test, once `pip install pytest` has been run
 
 README.md says more."""
 
