@@ -589,7 +589,7 @@ class DurableContext:
                 strategy = strategy or config.retry_strategy
             options = _callback_options(config, timeout, heartbeat_timeout, serdes, None, returns)
             of = None if returns is None else _asked_for(returns)
-            if name and len(name) > _callback.LONGEST_NAME:
+            if isinstance(name, str) and len(name) > _callback.LONGEST_NAME:
                 raise ValidationError(
                     f"the name {name[:40]!r}… has {len(name)} characters: wait_for_callback takes at most "
                     f"{_callback.LONGEST_NAME}, since its operations are named after it"

@@ -40,6 +40,10 @@ ASKED_WRONGLY: dict[str, tuple[Callable[[DurableContext], Any], str]] = {
     "endless wait": (lambda c: c.wait(2**70), "366 days"),
     "endless callback": (lambda c: c.create_callback(timeout=2**70), "99999999"),
     "name that is no text": (lambda c: c.step(lambda _: 1, "\ud800"), "printable ASCII"),
+    "name of a step that is a number": (lambda c: c.step(lambda _: 1, 5), "name 5 is no text"),  # type: ignore[arg-type]
+    "name of a wait that is a number": (lambda c: c.wait(1, 5), "name 5 is no text"),  # type: ignore[arg-type]
+    "name of a map that is a number": (lambda c: c.map([1], lambda *_: 1, 5), "name 5 is no text"),  # type: ignore[arg-type]
+    "name of a callback that is a number": (lambda c: c.wait_for_callback(lambda *_: None, 5), "name 5 is no text"),  # type: ignore[arg-type]
     "long name of a callback": (lambda c: c.wait_for_callback(lambda *_: None, "n" * 250), "at most 237"),
     "concurrency in words": (lambda c: c.map([1], lambda *_: 1, max_concurrency="2"), "whole number"),  # type: ignore[arg-type]
     "map over a set": (lambda c: c.map({1}, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]

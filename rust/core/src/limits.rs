@@ -54,6 +54,8 @@ pub const ALL: [(&str, i64); 10] = [
 pub enum Invalid {
     #[error("the name {0:?} has characters that the service refuses: use printable ASCII (space to ~)")]
     NameCharacters(String),
+    #[error("the name {0} is no text: give it as a str")]
+    NameKind(String),
     #[error("the name {0:?}… has {1} characters: the service takes at most {MAX_NAME}")]
     NameLength(String, usize),
     #[error("the subtype {0:?} is refused by the service: use 1 to {MAX_SUB_TYPE} of A-Z, a-z, 0-9, - and _")]

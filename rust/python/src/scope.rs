@@ -38,7 +38,7 @@ pub struct Scope {
     gate: Option<Py<PyAny>>,
 }
 
-pub type Name<'a, 'py> = Option<&'a Bound<'py, PyString>>;
+pub type Name<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 /// The function that an operation is to run, or what else tells the type of its result.
 pub type Of<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 pub type Found<'py> = Result<Bound<'py, PyAny>, Error>;
@@ -362,6 +362,7 @@ impl Scope {
 
 pub fn text<'a>(name: Name<'a, '_>) -> Result<Option<&'a str>, Error> {
     let Some(name) = name else { return Ok(None) };
+    let name = name.cast::<PyString>().map_err(|_| limits::Invalid::NameKind(name.to_string()))?;
     let text = name.to_str().map_err(|_| limits::Invalid::NameCharacters(name.to_string_lossy().into_owned()))?;
     Ok(Some(text))
 }
