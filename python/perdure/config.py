@@ -67,9 +67,16 @@ __all__ = [
     "validate_sub_type",
 ]
 
-P = TypeVar("P")
-R = TypeVar("R")
-T = TypeVar("T")
+if TYPE_CHECKING:  # with a default, a config that stands by itself needs no annotation
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    P = DefaultTypeVar("P", default=Any)
+    R = DefaultTypeVar("R", default=Any)
+    T = DefaultTypeVar("T", default=Any)
+else:
+    P = TypeVar("P")
+    R = TypeVar("R")
+    T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 for _made in (

@@ -766,7 +766,7 @@ class DurableContext:
         self,
         func: Callable[[DurableContext], T],
         name: str | None = None,
-        config: ChildConfig[T] | None = None,
+        config: ChildConfig[Any] | None = None,
         *,
         serdes: SerDes[Any] | None = None,
         sub_type: str | None = None,
@@ -779,7 +779,7 @@ class DurableContext:
         self,
         func: Callable[[DurableContext], Any],
         name: str | None = None,
-        config: ChildConfig[T] | None = None,
+        config: ChildConfig[Any] | None = None,
         *,
         serdes: SerDes[Any] | None = None,
         sub_type: str | None = None,
@@ -843,7 +843,7 @@ class DurableContext:
     def map(
         self,
         inputs: Sequence[Any],
-        func: Callable[[DurableContext, Any, int, Sequence[Any]], Any],
+        func: Callable[[DurableContext, Any, int, Any], Any],
         name: str | None = None,
         config: MapConfig[Any] | None = None,
         *,
@@ -863,7 +863,7 @@ class DurableContext:
     def map(
         self,
         inputs: Sequence[U],
-        func: Callable[[DurableContext, U, int, Sequence[U]], T],
+        func: Callable[[DurableContext, U, int, Any], T],
         name: str | None = None,
         config: MapConfig[U] | None = None,
         *,
@@ -881,7 +881,7 @@ class DurableContext:
     def map(
         self,
         inputs: Sequence[U],
-        func: Callable[[DurableContext, list[U], int, Sequence[U]], Sequence[T]],
+        func: Callable[[DurableContext, list[U], int, Any], Sequence[T]],
         name: str | None = None,
         config: MapConfig[Any] | None = None,
         *,
@@ -901,7 +901,7 @@ class DurableContext:
     def map(
         self,
         inputs: Sequence[U],
-        func: Callable[[DurableContext, list[U], int, Sequence[U]], T],
+        func: Callable[[DurableContext, list[U], int, Any], T],
         name: str | None = None,
         config: MapConfig[Any] | None = None,
         *,
@@ -920,7 +920,7 @@ class DurableContext:
     def map(
         self,
         inputs: Sequence[Any],
-        func: Callable[[DurableContext, Any, int, Sequence[Any]], Any],
+        func: Callable[[DurableContext, Any, int, Any], Any],
         name: str | None = None,
         config: MapConfig[Any] | None = None,
         *,

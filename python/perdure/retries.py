@@ -19,10 +19,20 @@ from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution,
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Generator
+    from typing import Protocol
 
     from perdure._duration import DurationField
     from perdure.config import ChildConfig
-    from perdure.types import DurableContext
+
+    class _Context(Protocol):
+        """What `with_retry` asks of a context, whose operations give values or are awaited."""
+
+        @property
+        def run_in_child_context(self) -> Any: ...
+
+        @property
+        def wait(self) -> Any: ...
+
 
 __all__ = [
     "Duration",
@@ -41,6 +51,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+C = TypeVar("C", bound="_Context")
 
 RetryDecision.__module__ = __name__  # where users import it from
 
@@ -266,8 +277,8 @@ class WithRetryConfig(Generic[T]):
 
 
 def with_retry(
-    context: DurableContext,
-    func: Callable[[DurableContext, int], T],
+    context: C,
+    func: Callable[[C, int], T],
     config: WithRetryConfig[T],
     name: str | None = None,
 ) -> T:
@@ -294,18 +305,20 @@ def with_retry(
     check_function(func, "with_retry", "a DurableContext and the attempt", awaits)
     strategy = config.retry_strategy or create_retry_strategy()
 
-    def attempts(inner: DurableContext) -> T:
+    def attempts(inner: C) -> T:
         flow = _attempts(inner, func, strategy, name)
         return inner.drive(flow) if awaits else _called_through(flow)  # type: ignore[attr-defined]
 
     if not config.wrap_with_run_in_child_context:
         return attempts(context)
-    return context.run_in_child_context(attempts, name=name, config=config.child_context_config)
+    return context.run_in_child_context(  # type: ignore[no-any-return]
+        attempts, name=name, config=config.child_context_config
+    )
 
 
 def _attempts(
-    context: DurableContext,
-    func: Callable[[DurableContext, int], T],
+    context: C,
+    func: Callable[[C, int], T],
     strategy: Callable[[Exception, int], RetryDecision],
     name: str | None,
 ) -> Generator[tuple[Callable[..., Any], tuple[Any, ...]], Any, T]:

@@ -176,7 +176,7 @@ class DurableContext(Protocol):
 
     @abstractmethod
     def run_in_child_context(
-        self, func: Callable[[DurableContext], T], name: str | None = None, config: ChildConfig[T] | None = None
+        self, func: Callable[[DurableContext], T], name: str | None = None, config: ChildConfig[Any] | None = None
     ) -> T:
         """Run ``func`` with a context of its own."""
         ...
@@ -185,7 +185,7 @@ class DurableContext(Protocol):
     def map(
         self,
         inputs: Sequence[U],
-        func: Callable[[DurableContext, U, int, Sequence[U]], T],
+        func: Callable[[DurableContext, U, int, Any], T],
         name: str | None = None,
         config: MapConfig[U] | None = None,
     ) -> BatchResult[T]:

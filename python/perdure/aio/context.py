@@ -395,7 +395,7 @@ class AsyncDurableContext(DurableContext):
             self,
             func: Callable[[AsyncDurableContext], Coroutine[Any, Any, T]],
             name: str | None = None,
-            config: ChildConfig[T] | None = None,
+            config: ChildConfig[Any] | None = None,
             **options: Any,
         ) -> Coroutine[Any, Any, T]: ...
         @overload
@@ -403,7 +403,7 @@ class AsyncDurableContext(DurableContext):
             self,
             func: Callable[[AsyncDurableContext], T],
             name: str | None = None,
-            config: ChildConfig[T] | None = None,
+            config: ChildConfig[Any] | None = None,
             **options: Any,
         ) -> Coroutine[Any, Any, T]: ...
         def run_in_child_context(self, func: Any, name: Any = None, config: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -413,7 +413,7 @@ class AsyncDurableContext(DurableContext):
         def map(
             self,
             inputs: Sequence[U],
-            func: Callable[[AsyncDurableContext, U, int, Sequence[U]], Coroutine[Any, Any, T]],
+            func: Callable[[AsyncDurableContext, U, int, Any], Coroutine[Any, Any, T]],
             name: str | None = None,
             config: MapConfig[U] | None = None,
             **options: Any,
@@ -422,7 +422,7 @@ class AsyncDurableContext(DurableContext):
         def map(
             self,
             inputs: Sequence[U],
-            func: Callable[[AsyncDurableContext, U, int, Sequence[U]], T],
+            func: Callable[[AsyncDurableContext, U, int, Any], T],
             name: str | None = None,
             config: MapConfig[U] | None = None,
             **options: Any,

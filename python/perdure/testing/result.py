@@ -53,7 +53,12 @@ class Facts:
     failure: BaseException | None = field(default=None, repr=False, compare=False)
 
 
-T = TypeVar("T")
+if TYPE_CHECKING:  # with a default, annotations need not name it, as those written for the official package do not
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    T = DefaultTypeVar("T", default=Any)
+else:
+    T = TypeVar("T")
 
 
 @dataclass(repr=False)

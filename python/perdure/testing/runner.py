@@ -128,7 +128,12 @@ __all__ = [
     "read_timeout_for",
 ]
 
-T = TypeVar("T")
+if TYPE_CHECKING:  # with a default, annotations need not name it, as those written for the official package do not
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    T = DefaultTypeVar("T", default=Any)
+else:
+    T = TypeVar("T")
 
 _DEFAULT_NAME = "execution-name"
 _LONGEST = 300.0  # the official runner's

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 from perdure import (
+    AsyncDurableContext,
     BatchResult,
     DurableContext,
     ItemBatcher,
@@ -117,6 +118,31 @@ def contexts(context: DurableContext) -> None:
     assert_type(context.run_in_child_context(lambda inner: inner.step(add(1, 2))), int)
     assert_type(context.run_in_child_context(book("A-1"), config=ChildConfig(is_virtual=True)), list[str])
     assert_type(with_retry(context, lambda inner, _: inner.step(add(1, 2)), WithRetryConfig()), int)
+    assert_type(with_retry(context, func=sum_up, config=WithRetryConfig(), name="sum"), int)
+    with_retry(5, sum_up, WithRetryConfig())  # E
+
+
+async def awaited_contexts(context: AsyncDurableContext) -> None:
+    assert_type(await with_retry(context, await_sum, WithRetryConfig()), int)
+
+
+def sum_up(inner: DurableContext, attempt: int) -> int:
+    return inner.step(add(1, attempt))
+
+
+async def await_sum(inner: AsyncDurableContext, attempt: int) -> int:
+    return await inner.step(add(1, attempt))
+
+
+def shout(inner: DurableContext, item: str, index: int, items: list[str]) -> str:
+    return inner.step(lambda _: f"{item.upper()} of {len(items)}", name=f"shout-{index}")
+
+
+def batches_as_they_are_often_written(context: DurableContext, words: list[str]) -> None:
+    config = MapConfig(max_concurrency=5, summary_generator=lambda result: f"{result.success_count} words")
+    assert_type(context.map(words, shout, name="shout", config=config), BatchResult[str])
+    child = ChildConfig(is_virtual=True)
+    assert_type(context.run_in_child_context(book("A-1"), config=child), list[str])
 
 
 def batches(context: DurableContext) -> None:
