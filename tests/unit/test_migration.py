@@ -151,6 +151,8 @@ NOTES = [
     (f"from {SDK}.nothing import x", BY_HAND, "perdure has no module perdure.nothing"),
     (f"import {SDK}.operation.step", BY_HAND, "perdure has no module perdure.operation.step"),
     (f"from {SDK}.config import nothing, Duration", BY_HAND, "perdure.config has no nothing"),
+    (f"import {TESTING} as t; t.DurableFunctionTestRunner(h, execution_timeout=9)", BY_HAND, "give timeout instead"),
+    (f"from {SDK} import StepContext; runner.run(input='1', execution_timeout=9)", BY_HAND, "is virtual time"),
 ]
 
 
@@ -169,6 +171,8 @@ def test_what_is_to_be_looked_at_is_told(code: str, asks: str, says: str) -> Non
         f"from {SDK}.config import *",
         f"from {TESTING}.stores.sqlite import SQLiteExecutionStore",
         "x = 'my-aws-durable-execution-sdk-python-fork'",
+        f"from {SDK} import config; r.run(timeout=9); other(execution_timeout=9); runners[0](execution_timeout=9)",
+        "runner.run(execution_timeout=9)",
     ],
 )
 def test_nothing_is_told_of_what_is_fine(code: str) -> None:

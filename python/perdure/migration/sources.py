@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from perdure.migration.lacking import notes_on_lacking
-from perdure.migration.words import BY_HAND, ROOTS, SDK, Note, notes_on_strings
+from perdure.migration.words import BY_HAND, ROOTS, SDK, Note, notes_on_strings, notes_on_timeouts
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _FROM = re.compile(r"from(?:[ \t\f]|\\(?:\r\n|\r|\n))*")
@@ -79,6 +79,7 @@ def rewrite(text: str) -> Rewritten:
         notes = [*notes_on_strings(tree), *_notes_on_comments(text), *_notes_on_imports(names)]
         if names.imports:
             _refuse_conflicts(names)
+            notes += notes_on_timeouts(tree)
             text = _written(text, tree, names)
     except RecursionError:
         raise UnrewritableError(1, "it nests too deep") from None

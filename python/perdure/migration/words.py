@@ -58,6 +58,30 @@ def error_type(text: str) -> bool:
     return NAMED.search(_ERROR.sub("", text)) is None and _ERROR.search(text) is not None
 
 
+def notes_on_timeouts(tree: ast.AST) -> list[Note]:
+    """Tell of what tests give the runner as a bound of real time, and is one of virtual time with perdure."""
+    return [
+        Note(given.value.lineno, given.value.col_offset + 1, BY_HAND, _VIRTUAL)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _name_of(node.func) in _RUNNERS
+        for given in node.keywords
+        if given.arg == "execution_timeout"
+    ]
+
+
+def _name_of(function: ast.expr) -> str:
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+
+
+_RUNNERS = frozenset({"DurableFunctionTestRunner", "run", "run_async"})
+_VIRTUAL = (
+    "with perdure, execution_timeout is virtual time, which waits, retries and timeouts of callbacks take up: where it "
+    "only bounds how long the test may take, give timeout instead"
+)
+
+
 def notes_on_strings(tree: ast.AST) -> list[Note]:
     """Tell of the strings of a program that name the official SDK; docstrings are prose."""
     notes = []
