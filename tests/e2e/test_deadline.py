@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,54 @@ def test_a_late_invocation_ends_pending_only_if_the_service_will_wake_it(case: s
         with pytest.raises(InvocationError):
             invoke(handler, *history, client=client, context=LATE)
     assert [each["Action"] for each in client.updates] == ["START"], "what was queued was sent"
+
+
+@pytest.mark.parametrize("slow_first", [True, False])
+def test_a_step_at_work_when_time_is_up_is_let_end_and_recorded(slow_first: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(execution_module, "RESERVE_SHARE", 1.0)
+    both_are_there, begun, refused = threading.Barrier(2), threading.Event(), threading.Event()
+
+    def slow(_: Any) -> str:
+        begun.set()
+        refused.wait(60)
+        return "done"
+
+    def comes_too_late(context: DurableContext) -> None:
+        both_are_there.wait(60)
+        begun.wait(60)
+        try:
+            context.step(lambda _: pytest.fail("ran"))
+        finally:
+            refused.set()
+
+    def works(context: DurableContext) -> str:
+        both_are_there.wait(60)
+        context.step(slow, "slow")
+        return context.step(lambda _: pytest.fail("ran"))
+
+    both = [works, comes_too_late] if slow_first else [comes_too_late, works]
+    history = [
+        op("CONTEXT", "STARTED", SubType="Parallel"),
+        *(op("CONTEXT", "STARTED", 1, n, SubType="ParallelBranch", Name=f"parallel-branch-{n}") for n in range(2)),
+    ]
+    client = Recorder()
+    with pytest.raises(InvocationError, match="out of time"):
+        invoke(lambda c: c.parallel(both), *history, client=client, context=LambdaContext(900.0), deadline_reserve=900)
+    assert [(each["Name"], each["Action"]) for each in client.updates] == [("slow", "START"), ("slow", "SUCCEED")]
+
+
+def test_a_context_does_not_end_that_has_swallowed_the_deadline() -> None:
+    def swallowing(inner: DurableContext) -> str:
+        inner.step(lambda _: 1)
+        with suppress(BaseException):
+            inner.step(lambda _: pytest.fail("ran"))
+        return "swallowed"
+
+    client = Recorder()
+    history = [op("CONTEXT", "STARTED")]
+    with pytest.raises(InvocationError, match="out of time"):
+        invoke(lambda c: c.run_in_child_context(swallowing), *history, client=client, context=LATE)
+    assert [(each["Type"], each["Action"]) for each in client.updates] == [("STEP", "START"), ("STEP", "SUCCEED")]
 
 
 def test_the_deadline_is_not_swallowed() -> None:

@@ -276,6 +276,12 @@ def bodies(depth: int, is_certain: bool) -> st.SearchStrategy[tuple[Any, ...]]:
 
 def trees(is_certain: bool) -> st.SearchStrategy[Within]:
     """Give handlers."""
-    return st.builds(
+    found = st.builds(
         Within, _few(statements(1, is_certain, is_root=True), 4), st.sampled_from(["text"] * 5 + ["error"])
     )
+    return found.filter(_leaves_nothing_behind) if is_certain else found
+
+
+def _leaves_nothing_behind(tree: Within) -> bool:
+    """Whether a handler ends after all that it has called: one that fails does not wait for what it has forgotten."""
+    return not (fails(tree) and any(isinstance(part, Later) and not part.is_awaited for part in tree.body))

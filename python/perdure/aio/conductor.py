@@ -11,6 +11,7 @@ from asyncio import CancelledError
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure._control import OutOfTime
 from perdure._core import Operation
 from perdure._core import at_work as mark
 from perdure._log import Log
@@ -134,6 +135,8 @@ class Conductor(Parking):
     timers_came = False
     """Whether timers have come of which it is not known that what they call was called."""
     is_probing = False
+    late: OutOfTime | None = None
+    """What has been raised since its time was about to be up: nothing more begins, and what is at work is let end."""
     was_halted = False
     """Whether something else than the handler's end has ended it."""
     _has_fallen = False
@@ -171,7 +174,7 @@ class Conductor(Parking):
     def stir(self) -> None:
         """Hear that something goes on."""
         self.activity += 1
-        if not self.is_probing and (self.parked or self.batches or self.blocks or self.is_drained):
+        if not self.is_probing and (self.parked or self.batches or self.blocks or self.is_drained or self.late):
             self.is_probing = True
             self.loop.soon_untold(self._probe, self.activity)
 
@@ -375,6 +378,9 @@ class Conductor(Parking):
     @guarded
     def _time_is_up(self) -> None:
         """End an invocation that would otherwise be cut off."""
+        if self.late is not None:
+            self._end_by(self.late)
+            return
         waits = rest.in_words(self)
         if self.parked and not self.at_work:
             logger.warning(
@@ -423,7 +429,13 @@ class Conductor(Parking):
             self.halt(suspended)
 
     def halt(self, error: BaseException) -> None:
-        """End the invocation by an error."""
+        """End the invocation by an error; for want of time, after what is at work, which is recorded."""
+        if isinstance(error, OutOfTime) and (self.at_work or self.is_sending):
+            self.late = error
+        else:
+            self._end_by(error)
+
+    def _end_by(self, error: BaseException) -> None:
         if not self.is_over:
             self._error = error
             self.was_halted = True

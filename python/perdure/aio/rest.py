@@ -52,6 +52,8 @@ from perdure.aio.loop import InnerFuture
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from perdure._control import OutOfTime
+
 
 class Live(Protocol):
     """An invocation with tasks, as far as it counts here."""
@@ -62,6 +64,7 @@ class Live(Protocol):
     parked: Any
     is_drained: bool
     timers_came: bool
+    late: OutOfTime | None
 
     @property
     def tasks(self) -> Iterable[asyncio.Task[Any]]:
@@ -99,6 +102,9 @@ class Live(Protocol):
     def suspend(self) -> None:
         """End the invocation: all is at rest."""
 
+    def halt(self, error: BaseException) -> None:
+        """End the invocation by an error."""
+
     def end(self) -> None:
         """End: what the handler has left behind is over, or is no operation."""
 
@@ -109,6 +115,8 @@ def look(conductor: Live) -> None:
     if conductor.timers_came:
         conductor.timers_came = False
         conductor.stir()  # what they call may be ready, behind this: it has been called when this is called again
+    elif conductor.late is not None:
+        conductor.halt(conductor.late)  # which it does once nothing of ours is under way
     elif conductor.at_work or conductor.is_sending or conductor.outside:
         conductor.waits_for_time()
     elif conductor.is_drained and not conductor.runs_unawaited:

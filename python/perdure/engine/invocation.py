@@ -104,21 +104,21 @@ class Invocation:
 
         return RetryPresets.default()
 
-    def end(self) -> None:
+    def end(self, *, is_late: bool = False) -> None:
         """Return when nothing of the invocation runs any more.
 
         Threads that still run user code (branches whose batch is done, functions of steps that took too long) end
         with their next operation. Past the time
         that Lambda leaves, they are given up.
+
+        Args:
+            is_late: Whether it ends since its time is about to be up: then steps that are at work are recorded.
+
         """
+        if is_late:
+            self._join_threads()
         self.checkpoints.close()
-        if self.threads:
-            self.join(
-                self.threads,
-                "%d threads still ran user code when the invocation ran out of time; they were given up. "
-                "Give long calls inside branches of map and parallel, and inside steps with a timeout, timeouts of "
-                "their own.",
-            )
+        self._join_threads()
         if self.checkpoints.threads:
             self.join(
                 self.checkpoints.threads,
@@ -126,6 +126,16 @@ class Invocation:
                 "Give the client shorter timeouts (botocore.config.Config).",
             )
         self.checkpoints.settle()
+
+    def _join_threads(self) -> None:
+        if self.threads:
+            threads, self.threads = self.threads, []
+            self.join(
+                threads,
+                "%d threads still ran user code when the invocation ran out of time; they were given up. "
+                "Give long calls inside branches of map and parallel, and inside steps with a timeout, timeouts of "
+                "their own.",
+            )
 
     def join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""

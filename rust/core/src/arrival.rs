@@ -72,7 +72,7 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Looks at an operation once more, after a START or RETRY of this invocation's has become durable.
     pub fn again(&mut self, begun: &Begun) -> Result<Decision<'_, P>, Refusal> {
-        self.check(begun.place.scope)?;
+        self.check_begun(begun.place.scope)?;
         let entry = self.visit(&begun.place.id)?;
         let is_retried = entry.is_some_and(|entry| self.history.is_retried(entry));
         let look = if is_retried { Look::Retried } else { Look::Started };

@@ -319,7 +319,8 @@ impl<P: Payload, W> Engine<P, W> {
         error: Option<P>,
         options: Options<P>,
     ) -> Result<Ticket, Refusal> {
-        self.check(begun.place.scope)?;
+        let ends = begun.kind() == Kind::Step && action != Action::Start;
+        if ends { self.check_begun(begun.place.scope) } else { self.check(begun.place.scope) }?;
         self.advanced = true;
         self.scopes[begun.place.scope.0].fresh = true;
         let update = Update {
@@ -376,6 +377,18 @@ impl<P: Payload, W> Engine<P, W> {
         if let Some(refusal) = &self.gate {
             return Err(refusal.clone());
         }
+        self.check_scopes(scope)
+    }
+
+    /// Whether an operation of `scope` whose function is at work may go on: at the end of the invocation's time, it may end.
+    pub(crate) fn check_begun(&self, scope: ScopeId) -> Result<(), Refusal> {
+        match &self.gate {
+            Some(Refusal::OutOfTime { .. }) if self.severed.is_none() => self.check_scopes(scope),
+            _ => self.check(scope),
+        }
+    }
+
+    fn check_scopes(&self, scope: ScopeId) -> Result<(), Refusal> {
         let mut next = Some(scope);
         while let Some(ScopeId(place)) = next {
             let scope = &self.scopes[place];

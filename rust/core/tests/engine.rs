@@ -223,6 +223,28 @@ fn an_invocation_never_stops_for_time_before_it_has_advanced() {
 }
 
 #[test]
+fn what_is_at_work_when_time_is_up_may_end_and_nothing_else() {
+    for severed in [false, true] {
+        let mut engine = invocation([recorded(2, Kind::Context, "RunInChildContext", Status::Started)]);
+        let (step, _) = started(&mut engine, ROOT);
+        let child = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it");
+        let inner = engine.open_context(child.place, false);
+        engine.set_deadline(NOW);
+        let late = Refusal::OutOfTime { pending: false };
+        assert_eq!(step_at(&mut engine, inner), Err(late.clone()));
+        if severed {
+            engine.stop(Refusal::Broken);
+        }
+        assert_eq!(engine.settle(inner), Err(late.clone()));
+        assert_eq!(write(&mut engine, &child, Action::Succeed).err(), Some(late.clone()));
+        assert_eq!(write(&mut engine, &step, Action::Start).err(), Some(late.clone()));
+        let ended = write(&mut engine, &step, Action::Succeed);
+        assert_eq!(ended.err(), severed.then(|| late.clone()));
+        assert_eq!(step_at(&mut engine, ROOT), Err(late));
+    }
+}
+
+#[test]
 fn a_context_replays_until_something_in_it_is_new() {
     let done = |n| recorded(n, Kind::Step, "Step", Status::Succeeded);
     let mut engine = invocation([done(1), done(2)]);

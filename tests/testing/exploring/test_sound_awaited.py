@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perdure import Checkpointing, durable_execution
@@ -15,12 +15,11 @@ from support.coroutines import as_coroutines
 from support.explored import search
 from support.tree_player import Journal, Player
 from support.tree_runs import Run
-from support.trees import trees
+from support.trees import Await, Gather, Member, Step, Within, trees
 from testing.exploring import test_sound as sound
 
 if TYPE_CHECKING:
     from perdure import AsyncDurableContext
-    from support.trees import Within
 
 AWAITED = as_coroutines(sound)
 
@@ -60,6 +59,11 @@ def test_what_is_as_it_should_be_is_not_reported(name: str) -> None:
 # ---- trees
 
 
+QUICK, FLAKY = Step(turns=0, failures=0, attempts=1), Step(turns=1, failures=1, attempts=3)
+CHILD = Within((Await(QUICK, True), Await(QUICK, True)), "text")
+BESIDE_A_CHILD = Gather((Member("operation", Step(40, 0, 1)), Member("operation", CHILD)), False)
+
+
 def broken(_event: Any, _context: Any) -> Any:
     raise OSError("broken")
 
@@ -88,6 +92,8 @@ def explored(tree: Within, mode: Checkpointing) -> Any:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio of CPython 3.11 logs what became of unwound tasks")
 @settings(max_examples=max(8, settings.default.max_examples // 8))
+@example(Within((BESIDE_A_CHILD,), "text"), Checkpointing.BATCHED)  # at work when time is up
+@example(Within((Gather((Member("operation", FLAKY),), True),), "text"), Checkpointing.EAGER)  # cut before an attempt
 @given(trees(is_certain=True), st.sampled_from(Checkpointing))
 def test_a_tree_that_leaves_nothing_to_chance_is_the_same_in_each_schedule(tree: Within, mode: Checkpointing) -> None:
     report = explored(tree, mode)

@@ -11,6 +11,7 @@ import contextvars
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from perdure._control import OutOfTime
 from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name, typed_of
 from perdure._functions import check_arguments, check_function, items_of
 from perdure.concurrency._policy import outcome_of
@@ -558,7 +559,8 @@ class Branches:
             code: What `Batch.next` says: `DONE` or `ABORT`.
 
         """
-        self.context.scope.end()
+        if not isinstance(self._fatal, OutOfTime):  # else the steps that are at work may end, and are recorded
+            self.context.scope.end()
         if code != DONE or self._is_broken_off():
             self._raise_fatal()
         return self._result()

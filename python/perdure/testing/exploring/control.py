@@ -172,7 +172,7 @@ class ControlledInvocation(Hooks):
         def again(*given: Any) -> Any:
             # Which attempt it is, what it is called with knows: of one at most once, it is not known before its START.
             place, id_, *_ = known = self._key(operation, given[-1].attempt)
-            fault.begin_attempt((place, id_))
+            fault.begin_attempt((place, id_), given[-1].attempt)
             fault.turns[known] = None
             again = self._world.again_awaited if self._is_asynchronous else self._world.again
             return again(known, function, *given, in_branch=fault.is_in_branch(place))

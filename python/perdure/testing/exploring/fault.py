@@ -61,8 +61,8 @@ class Fault:
         """What the API call carried with which the schedule came about, or what it orders; None until it has."""
         self.runs: Counter[Key] = Counter()
         """How often the function of each step ran."""
-        self._begun: set[Key] = set()
-        """The steps whose function has run: with tasks, the ends of several may be about to be sent."""
+        self._begun: dict[Key, int] = {}
+        """The steps whose function has run, and the attempt: with tasks, several may be about to be sent."""
         self.turns: dict[Any, None] = {}
         """What the world was asked to do, in order."""
         self.lost: Counter[Key] = Counter()
@@ -122,19 +122,20 @@ class Fault:
             ends = (update for update in updates if update["Type"] == "STEP" and update["Action"] != "START")
             self.lost.update((place, update["Id"]) for update in ends)
         if self.is_asynchronous:
-            self.lost.update(key for key in self._begun - self.lost.keys() if not self._has_end(key))
+            begun = self._begun.items()
+            self.lost.update(key for key, attempt in begun if key not in self.lost and not self._has_end(key, attempt))
         raise InvocationCut
 
-    def begin_attempt(self, key: Key) -> None:
+    def begin_attempt(self, key: Key, attempt: int) -> None:
         """Take that the function of a step is called."""
         self.runs[key] += 1
-        self._begun.add(key)
+        self._begun[key] = attempt
 
-    def _has_end(self, key: Key) -> bool:
-        """Whether the end of the attempt that a step began last is recorded."""
+    def _has_end(self, key: Key, attempt: int) -> bool:
+        """Whether the end of an attempt of a step is recorded."""
         arn = next(arn for arn, place in self._places.items() if place == key[0])
         operation = self._service.handles[arn].machine.operations.get(key[1])
-        return operation is not None and operation["Status"] != "STARTED"
+        return operation is not None and operation["StepDetails"]["Attempt"] >= attempt
 
     def pick(self, count: int) -> int:
         """Choose which of so many branches runs next."""
