@@ -496,6 +496,10 @@ class Scope:
     def latest_id(self) -> str:
         """The id of the operation that the context has come to last."""
 
+    @property
+    def position(self) -> int:
+        """How many positions of the context are taken."""
+
     def step(
         self,
         name: str | None,

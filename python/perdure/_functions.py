@@ -217,6 +217,15 @@ def drop(result: Any) -> None:
         result.close()
 
 
+def deserialized(serdes: Any, data: str, context: Any) -> Any:
+    """Give what a serdes of the user's reads; a coroutine is nothing that was read."""
+    value = serdes.deserialize(data, context)
+    if type(value) is CoroutineType:
+        drop(value)
+        raise TypeError("deserialize() gave a coroutine: make it a plain function")
+    return value
+
+
 def refuse_unrun(result: Any) -> None:
     """Refuse what a submitter returned of which nothing has run: its result is not looked at otherwise.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from uuid import UUID
 
 from perdure._core import decode_extended, decode_json, encode_extended
+from perdure._functions import deserialized
 from perdure._kinds import KEPT, LOOSE, Kinds, has_default, is_batch, kinds_of, name_of, without_none
 from perdure.exceptions import SerDesError, ValidationError
 from perdure.serdes import SerDes
@@ -356,7 +357,7 @@ class Over(SerDes[Any]):
 
     def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
         """Read a value."""
-        return self._typed.read(self._serdes.deserialize(data, serdes_context))
+        return self._typed.read(deserialized(self._serdes, data, serdes_context))
 
 
 class Sent(SerDes[Any]):
@@ -380,7 +381,7 @@ class Sent(SerDes[Any]):
 
     def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
         """Read what was sent."""
-        value = self._parsed(data) if self._serdes is None else self._serdes.deserialize(data, serdes_context)
+        value = self._parsed(data) if self._serdes is None else deserialized(self._serdes, data, serdes_context)
         if self._typed is None:
             return value
         try:

@@ -24,10 +24,11 @@ def _announced(method: Method) -> Method:
         if hooks is None:
             return method(context, *given, **named)
         hooks.before_operation(name)
+        before = context.scope.position
         try:
             result = method(context, *given, **named)
         except Exception as error:
-            if not isinstance(error, REFUSALS):
+            if not isinstance(error, REFUSALS) and context.scope.position != before:  # else it was refused as it is
                 hooks.after_operation(context.scope)
             raise
         hooks.after_operation(context.scope)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from perdure._core import decode_extended, decode_json, encode_extended, encode_json
 from perdure._frozen import Frozen
+from perdure._functions import deserialized, drop
 from perdure._type_codecs import (
     TYPE_CODEC,
     TYPE_TOKEN,
@@ -355,6 +356,7 @@ def serialize(
     except Exception as error:
         raise _failure("serialise the value", name or operation_id, error) from error
     if text is not None and not isinstance(text, str):
+        drop(text)
         raise SerDesError(
             f"the serdes of operation {name or operation_id} must write text, or None for no payload, "
             f"and serialize() gave {type(text).__name__}"
@@ -390,7 +392,7 @@ def deserialize(
     except Exception as error:
         raise undecodable(name or operation_id, error) from error
     try:
-        return serdes.deserialize(data, SerDesContext(operation_id, durable_execution_arn))
+        return cast("T", deserialized(serdes, data, SerDesContext(operation_id, durable_execution_arn)))
     except (SerDesError, RetryableSerDesError):
         raise
     except Exception as error:

@@ -11,7 +11,7 @@ import pytest
 
 from perdure import durable_execution
 from perdure.local import RealClock
-from support.awaited import Trial
+from support.awaited import Trial, cut_at
 from support.invocations import Recorder, event, op, op_id
 
 if TYPE_CHECKING:
@@ -67,6 +67,63 @@ def test_a_block_that_no_longer_sleeps_is_cut_where_it_comes_to_a_new_operation(
     assert found == ["cut", "new"]
     assert ran == []
     assert [each["Name"] for each in client.updates if each["Type"] == "STEP"] == ["next"] * len(client.updates)
+
+
+async def one(context: AsyncDurableContext, name: str) -> Any:
+    return await context.step(lambda _: name, name)
+
+
+async def tasks_and_an_operation(context: AsyncDurableContext) -> None:
+    tasks = [asyncio.create_task(one(context, f"task {n}")) for n in range(2)]
+    await one(context, "beyond")
+    await asyncio.gather(*tasks)
+
+
+async def a_group_of_tasks(context: AsyncDurableContext) -> None:
+    async with asyncio.TaskGroup() as group:
+        for n in range(2):
+            group.create_task(one(context, f"task {n}"))
+
+
+@pytest.mark.parametrize("beyond", [tasks_and_an_operation, a_group_of_tasks])
+def test_what_a_cut_block_calls_beyond_its_cut_takes_no_position(beyond: Any) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        async def block() -> None:
+            await one(context, "before")
+            try:
+                await beyond(context)
+            finally:
+                await one(context, "clean up")
+                await asyncio.gather(one(context, "clean"), one(context, "up"))
+
+        return await told(context, block)
+
+    names = ["before", "clean up", "clean", "up"]
+    recorded = cut_after((2,), *(step(2 + n, Name=name) for n, name in enumerate(names)))
+    assert replayed(handler, *recorded)[0] == ["cut", "new"]
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_task_that_is_made_as_the_time_is_over_comes_to_its_operation_before_the_cut(turns: int) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        async def block() -> None:
+            await context.wait(60, "as long")
+            for _turn in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.TaskGroup() as group:
+                for n in range(3):
+                    group.create_task(one(context, f"task {n}"))
+            await context.wait(60)
+
+        return await told(context, block)
+
+    whole = Trial(handler)
+    assert whole.value == ["cut", "new"]
+    whole.check_replay(handler)
+    for call in range(1, whole.calls + 1):
+        again = Trial(handler, hurt=cut_at(call, "after"))
+        assert again.value == ["cut", "new"]
+        again.check_replay(handler)
 
 
 def test_a_virtual_context_in_a_cut_block_is_cut_where_it_comes_to_a_new_operation() -> None:

@@ -11,7 +11,7 @@ import pytest
 from perdure import durable_execution
 from perdure.engine.hooks import Hooks
 from perdure.engine.hosted import HostedEvent
-from perdure.exceptions import SerDesError, StepError
+from perdure.exceptions import SerDesError, StepError, ValidationError
 from perdure.local import client_error
 from support.invocations import PENDING, Recorder, error, event, op, op_id
 
@@ -78,6 +78,45 @@ def test_the_end_of_a_replayed_operation_is_told_of_whether_it_failed_or_not() -
     recorded = [op("STEP", "FAILED", 1, details={"Error": error()}), op("WAIT", "SUCCEEDED", 2)]
     assert hooked(handler, hooks, *recorded) == PENDING
     assert hooks.told == ["step", op_id(1), "wait", op_id(2), "wait"]
+
+
+REFUSED: list[Any] = [
+    lambda context: context.wait(0),
+    lambda context: context.step(7),
+    lambda context: context.step(lambda _: 1, retries=3),
+    lambda context: context.map(7, lambda *_: 1),
+    lambda context: context.invoke("plain", 1, timeout=-1),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+def test_of_a_call_that_is_refused_for_its_arguments_no_end_is_told(refused: Any) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        await context.step(lambda _: 1)
+        with pytest.raises((ValidationError, TypeError)):
+            await refused(context)
+
+    hooks = Telling()
+    assert result(hooked(handler, hooks)) is None
+    assert hooks.told[:2] == ["step", op_id(1)]
+    assert op_id(1) not in hooks.told[2:]
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+def test_nor_is_it_of_a_plain_handler(refused: Any) -> None:
+    def handler(_event: Any, context: Any) -> None:
+        context.step(lambda _: 1)
+        with pytest.raises((ValidationError, TypeError)):
+            refused(context)
+
+    class Plain(Telling):
+        def after_operation(self, scope: Any) -> None:
+            self.told.append(scope.latest_id)
+
+    hooks = Plain()
+    assert result(hooked(handler, hooks)) is None
+    assert hooks.told[:2] == ["step", op_id(1)]
+    assert op_id(1) not in hooks.told[2:]
 
 
 def test_the_end_of_an_operation_whose_result_cannot_be_read_is_told_of() -> None:

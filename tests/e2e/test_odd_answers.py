@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +88,48 @@ def test_a_serdes_must_write_text(run: Callable[[Any, Any], Any], name: str, odd
     told = f"the serdes of operation {name} must write text, or None for no payload, and serialize() gave "
     assert seen[:3] == ["raised", "SerDesError", told + type(odd).__name__]
     assert all(status in ("FAILED", "STARTED") or name == "map-item-0" for _, status in recorded)
+
+
+async def awaited(*_: Any) -> Any:
+    return "1"
+
+
+class Awaits(Writes):
+    """A serdes whose methods are coroutine functions, as nobody awaits them."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.serialize = self.deserialize = awaited  # type: ignore[method-assign]
+
+
+class AwaitsReading(Writes):
+    """The same, but for the one that writes."""
+
+    async def deserialize(self, data: str, _context: Any) -> Any:
+        return data
+
+
+@pytest.mark.parametrize(
+    ("told", "run"),
+    [
+        ("serialize() gave coroutine", lambda c: c.step(lambda _: 1, serdes=Awaits())),
+        ("serialize() gave coroutine", lambda c: c.invoke("plain", 1, serdes_payload=Awaits())),
+        ("deserialize() gave a coroutine", lambda c: c.step(lambda _: 1, serdes=AwaitsReading("1"))),
+        ("deserialize() gave a coroutine", lambda c: c.step(lambda _: 1, serdes=AwaitsReading("1"), returns=int)),
+        ("deserialize() gave a coroutine", lambda c: c.run_in_child_context(lambda _: 1, serdes=AwaitsReading("1"))),
+        ("must return text", lambda c: c.run_in_child_context(lambda _: LARGE, summary_generator=awaited)),
+        ("text, not <coroutine", lambda c: c.map([1], lambda *_: 1, item_namer=awaited)),
+        ("True or False, not <coroutine", lambda c: c.step(lambda _: 1 / 0, retry_if=awaited)),
+    ],
+)
+def test_what_is_asked_for_is_not_to_be_awaited(told: str, run: Callable[[Any], Any]) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        seen, _ = outcome(run)
+        gc.collect()
+    assert seen[0] == "raised"
+    assert told in str(seen)
+    assert not [str(each.message) for each in warned]
 
 
 def test_a_serdes_may_write_nothing() -> None:

@@ -61,10 +61,12 @@ class Block:
 
     __slots__ = (
         "_after",
+        "_came",
         "_cuts",
         "_is_cut",
         "_latest",
         "_lens",
+        "_never_came",
         "_over",
         "_task",
         "_under_way",
@@ -93,6 +95,9 @@ class Block:
         self._was_unanswered: frozenset[str] = frozenset()
         self._cuts: list[Cut] = []
         self._waiting: list[InnerFuture] = []
+        # The tasks that have come to operations of the block; and those that had come to none when it was cut.
+        self._came: set[Any] = set()
+        self._never_came: set[Any] = set()
         self.given: tuple[Any, ...] | None = None
         """What an operation that is called again gives, since it has come to it already."""
 
@@ -139,8 +144,35 @@ class Block:
         """Cancel the block."""
         if not self._is_cut:
             self._is_cut = True
+            self._note_new()
             self.conductor.unwinding += 1
             self._task.cancel(LEFT)
+
+    def _note_new(self) -> None:
+        self._never_came |= set(self.conductor.tasks) - self._came
+
+    def has_left(self, task: Task[Any] | None) -> bool:
+        """Whether what a task comes to is no more to be cut: the block is over, or cleans up.
+
+        Raises:
+            OfBlock: If it was not come to at first: the task has not heard of the cut yet.
+
+        """
+        if not self.is_past():
+            self._came.add(task)
+            return False
+        if not self._over.done() and self._goes_on(task):
+            raise OfBlock(self)
+        return True
+
+    def _goes_on(self, task: Any) -> bool:
+        """Whether a task goes beyond the cut: the block's is about to hear of it, another had come to nothing."""
+        if task is not self._task:
+            return task in self._never_came and not task.cancelling()
+        is_to_hear: bool = getattr(task, "_must_cancel", False)
+        if is_to_hear:
+            self._note_new()
+        return is_to_hear
 
     def has_come(self) -> bool:
         """Whether the block has come to all that it had come to when it was cut."""
@@ -166,6 +198,7 @@ class Block:
     def forget(self) -> list[Cut]:
         """Forget what the block was under way with; give what was awaited instead of operations."""
         cuts, self._cuts, self._under_way = self._cuts, [], {}
+        self._came, self._never_came = set(), set()
         return cuts
 
     def is_past(self) -> bool:
@@ -287,7 +320,7 @@ class Replayed(Lens):
         block = self._block
 
         def come(*given: Any) -> Any:
-            if block.is_past() or block not in around.get():  # other tasks use the context, too
+            if block not in around.get() or block.has_left(current_task()):  # other tasks use the context, too
                 return method(*given)
             if block.given is not None:
                 (found,), block.given = block.given, None

@@ -108,12 +108,18 @@ class Tasks:
                 self._note_failure(ended)
 
     def _drop_ended(self) -> None:
-        self._note_cut(self._known)
-        for task in self._known:
+        # A task may be made amid this: one that ends an asynchronous generator, which is collected then.
+        known, self._known = self._known, []
+        self._note_cut(known)
+        going: list[asyncio.Task[Any]] = []
+        for task in known:
+            if not task.done():
+                going.append(task)
+                continue
             self._note_failure(task)
-        self._known = [task for task in self._known if not task.done()]
-        if _TELLS_NO_CONTEXT:
-            self._contexts = {task: self._contexts[task] for task in self._known}
+            if _TELLS_NO_CONTEXT:
+                self._contexts.pop(task, None)
+        self._known[:0] = going
 
     def _note_failure(self, task: asyncio.Task[Any]) -> None:
         """Take down a task that has failed, and that nobody has asked yet what it came to."""

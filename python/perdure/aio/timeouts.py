@@ -156,6 +156,7 @@ class Timeout(Block):
             await self._caught_up()
         if self._over.done():
             return {"expired": False, "after": None}
+        self.conductor.begin_made()  # what they call at their beginning, they call before the cut on replay, too
         self._is_expired = True
         self.cut()
         return {"expired": True, "after": self._context.scope.latest_id, **self.under_way()}

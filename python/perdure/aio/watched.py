@@ -50,10 +50,11 @@ def _announced(method: Callable[..., Any]) -> Callable[..., Any]:
         if hooks is None:
             return method(context, *given, **named)
         hooks.before_operation(name)
+        before = context.scope.position
         try:
             found = method(context, *given, **named)
         except Exception as error:
-            if not isinstance(error, (*REFUSALS, Held)):
+            if not isinstance(error, (*REFUSALS, Held)) and context.scope.position != before:  # else it was refused
                 hooks.after_awaited(context.scope.latest_id)
             raise
         _tell_end(hooks, context.scope.latest_id, found)

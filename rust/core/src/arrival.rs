@@ -225,6 +225,11 @@ impl<P: Payload, W> Engine<P, W> {
         OperationId::at(inside.prefix.as_ref(), inside.counter)
     }
 
+    /// How many positions of `scope` are taken.
+    pub fn position(&self, scope: ScopeId) -> u64 {
+        self.scopes[scope.0].counter
+    }
+
     fn tried_now(&self, scope: ScopeId) -> Option<Seat> {
         if self.trials == 0 { None } else { self.tried(scope) }
     }

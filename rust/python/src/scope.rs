@@ -350,6 +350,11 @@ impl Scope {
     }
 
     #[getter]
+    fn position(&self) -> u64 {
+        self.shared.lock().engine.position(self.id)
+    }
+
+    #[getter]
     fn parent_id(&self) -> Option<String> {
         self.shared.lock().engine.parent(self.id).map(|id| id.to_string())
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from perdure._control import OutOfTime
 from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name, typed_of
-from perdure._functions import check_arguments, check_function, items_of
+from perdure._functions import check_arguments, check_function, drop, items_of
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
     BatchItem,
@@ -353,6 +353,7 @@ def _check_names(names: list[str | None], kind: str, *, flat: bool) -> None:
     """Refuse what the service would, before anything is sent; it hears nothing of the names of FLAT branches."""
     for name in names:
         if name is not None and not isinstance(name, str):
+            drop(name)
             whose = "item_namer must return the name of an item as" if kind == "Map" else "a ParallelBranch is named by"
             raise ValidationError(f"{whose} text, not {name!r}")
         if name and not flat:

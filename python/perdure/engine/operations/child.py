@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import FAILED, MAX_CONTEXT_RESULT, RECORDED, decode_extended, encode_extended
-from perdure._functions import PLAIN, refuse_awaitable
+from perdure._functions import PLAIN, drop, refuse_awaitable
 from perdure.engine.operations.common import (
     REFUSALS,
     deserialise,
@@ -121,6 +121,7 @@ def _summary(generator: Callable[[Any], str] | None, result: Any, operation: Ope
     """Give what is recorded in the place of a large result."""
     summary = "" if generator is None else generator(result)
     if summary is not None and not isinstance(summary, str):
+        drop(summary)
         raise ValidationError(
             f"the summary_generator of context {operation.name or operation.id} must return text, not {summary!r:.200}"
         )

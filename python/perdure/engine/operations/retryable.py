@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from perdure._functions import drop
 from perdure._retry_decision import RetryDecision, message_of
 from perdure.exceptions import ExecutionError, InvocationError, ValidationError
 
@@ -67,6 +68,7 @@ class Narrowed:
                 f"retry_if of {self._whose} raised {problem!r} when it was asked about {error!r}"
             ) from problem
         if not isinstance(answer, bool):
+            drop(answer)
             raise ValidationError(f"retry_if of {self._whose} must return True or False, not {answer!r}") from error
         return answer
 
