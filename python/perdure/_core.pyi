@@ -8,7 +8,8 @@ Moments are Unix milliseconds, tickets are counted from 1, and an operation or u
 for it.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from contextvars import Context
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar, final
 
@@ -224,17 +225,22 @@ class Execution:
         `Scope.enter` and `Operation.enter` mark the thread of control, by a context variable.
         """
 
-    def share_thread(self, was_cut: Callable[[], bool]) -> None:
+    def share_thread(self, cut: Callable[[], Iterable[object]]) -> None:
         """Say that all code of the invocation is run by tasks, in the calling thread: operations come from no other.
 
         Args:
-            was_cut: Asked whether a task was cut short, if the function of a context has ended without coming to what
-                is recorded.
+            cut: Called if the function of a context has ended without coming to what is recorded: gives the marks of
+                the tasks that were cut short, which excuse it (`excuse`).
 
         """
 
-    def excuse(self) -> None:
-        """Refuse no code any more for what it has not come to, since a task was cut short."""
+    def excuse(self, mark: object) -> None:
+        """Refuse the code of a context no more for what it has not come to, since a task of it was cut short.
+
+        Args:
+            mark: Of the task, as `at_work_in` gives it. That of a function of an operation's excuses nothing.
+
+        """
 
     def is_durable(self, ticket: int) -> bool:
         """Whether the update with a ticket is durable."""
@@ -1163,6 +1169,9 @@ def whole_seconds(delay: float) -> int:
 
 def at_work() -> object:
     """Give whose function is at work in this thread of control, as the last `enter` or `open` marked it."""
+
+def at_work_in(context: Context) -> object:
+    """Give the same for another thread of control, which has these context variables."""
 
 def hands_at_work() -> int:
     """Tell how many hands the process has; see `Batch.hire`."""

@@ -248,6 +248,74 @@ def test_nor_does_what_a_time_limit_of_asyncio_s_has_cut() -> None:
     assert Trial(handler).value == "late"
 
 
+async def _a_task_is_cancelled(_given: Any) -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _time_is_over(_given: Any) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await asyncio.Event().wait()
+
+
+CUTS = [_a_task_is_cancelled, _time_is_over]
+
+
+def refuses(before: Any, after: Any) -> bool:
+    """Tell whether code is refused that goes on with what other code has begun."""
+    handle = Trial(before, after).handle
+    if handle.status == "SUCCEEDED":
+        return False
+    assert handle.error["ErrorType"].endswith("NonDeterministicExecutionError"), handle.error
+    return True
+
+
+async def _waits(inner: AsyncDurableContext) -> None:
+    await inner.wait(5)
+
+
+async def _waits_long(inner: AsyncDurableContext) -> None:
+    await inner.wait(90)
+
+
+async def _two_children(_event: Any, context: AsyncDurableContext) -> Any:
+    first, second = context.run_in_child_context(_waits), context.run_in_child_context(_waits_long)
+    await asyncio.gather(first, second, context.wait(200))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("where", ["nowhere", "handler", "step", "sibling", "child"])
+def test_a_task_that_is_cut_excuses_the_code_of_its_own_context_alone(cut: Any, where: str) -> None:
+    async def first(inner: AsyncDurableContext) -> None:
+        await _waits(inner)
+        if where == "sibling":
+            await cut(inner)
+        elif where == "step":
+            await inner.step(cut)
+
+    async def misses(inner: AsyncDurableContext) -> None:
+        if where == "child":
+            await cut(inner)
+
+    async def of_handler(context: AsyncDurableContext) -> None:
+        if where == "handler":
+            await cut(context)
+
+    async def child_misses(_event: Any, context: AsyncDurableContext) -> Any:
+        both = context.run_in_child_context(first), context.run_in_child_context(misses)
+        await asyncio.gather(*both, context.wait(200), of_handler(context))
+
+    async def handler_misses(_event: Any, context: AsyncDurableContext) -> Any:
+        both = context.run_in_child_context(first), context.run_in_child_context(_waits_long)
+        await asyncio.gather(*both, of_handler(context))
+
+    assert refuses(_two_children, child_misses) == (where != "child")
+    assert refuses(_two_children, handler_misses) == (where != "handler")
+
+
 def test_code_that_has_changed_is_refused_all_the_same() -> None:
     async def before(_event: Any, context: AsyncDurableContext) -> Any:
         await asyncio.gather(context.wait(5), context.create_callback("asked"))

@@ -187,7 +187,7 @@ class Conductor(Parking):
         """Give what is to be called when a time limit of asyncio's is over, so as to hear of that."""
 
         def over() -> None:
-            self.tasks.was_cut = True
+            self.tasks.note_cut(mark())
             callback()
 
         return over
@@ -317,7 +317,7 @@ class Conductor(Parking):
     def run(self, handler: Callable[[Any, Any], Any], user_event: Any, context: Any) -> Any:
         """Run the handler to its end, or until the invocation suspends."""
         loop = self.loop
-        self.core.share_thread(self.tasks.were_cut)
+        self.core.share_thread(self.tasks.cut)
         loop.conductor = self
         hooks = sys.get_asyncgen_hooks()
         try:
@@ -348,8 +348,8 @@ class Conductor(Parking):
         finally:
             loop.conductor = None
             sys.set_asyncgen_hooks(*hooks)
-            if self.tasks.were_cut():
-                self.core.excuse()
+            for of in self.tasks.cut():
+                self.core.excuse(of)
             if self._sender is not None:
                 self._sender.end()
         error, self._error = self._error, None

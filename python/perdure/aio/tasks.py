@@ -8,6 +8,8 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from perdure._core import at_work_in
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +26,15 @@ _TELLS_NO_CONTEXT = sys.version_info < (3, 12)
 class Tasks:
     """The tasks of one invocation, in the order in which they were made; ended ones are dropped in time."""
 
-    __slots__ = ("_contexts", "_failed", "_known", "was_cut")
+    __slots__ = ("_contexts", "_cut", "_failed", "_known")
 
     def __init__(self) -> None:
         self._known: list[asyncio.Task[Any]] = []
         if _TELLS_NO_CONTEXT:
             self._contexts: dict[asyncio.Task[Any], Context] = {}
         self._failed: list[ref[asyncio.Task[Any]]] | None = None
-        self.was_cut = False
-        """Whether any was cut short, as far as is noted: all that have ended are not looked at before somebody asks."""
+        # Whose code was cut short, as far as is noted: all that have ended are not looked at before somebody asks.
+        self._cut: set[Any] | None = None
 
     def __iter__(self) -> Iterator[asyncio.Task[Any]]:
         """Give them, the ended ones too that were not dropped yet."""
@@ -82,11 +84,21 @@ class Tasks:
         get_context: Callable[[], Context] | None = getattr(task, "get_context", None)
         return copy_context() if get_context is None else get_context()
 
-    def were_cut(self) -> bool:
-        """Whether a task was cut short, by `cancel` or a time limit: on replay it may stand elsewhere then."""
-        if self._known:
-            self._note_cut(self._known)
-        return self.was_cut
+    def note_cut(self, mark: Any) -> None:
+        """Hear that the code of a context, or an operation's function, was cut short: on replay it may stand elsewhere.
+
+        Args:
+            mark: Whose it was (`perdure._core.at_work`).
+
+        """
+        if self._cut is None:
+            self._cut = set()
+        self._cut.add(mark)
+
+    def cut(self) -> Iterable[Any]:
+        """Give the marks of tasks that were cut short, by `cancel` or a time limit."""
+        self._note_cut(self._known)
+        return self._cut or ()
 
     def hush_failures(self) -> None:
         """Have nobody told that nobody has asked for a task's failure: the code that would have runs again."""
@@ -100,12 +112,12 @@ class Tasks:
         known = self._known
         while known and known[-1].done():
             ended = known.pop()
-            if _TELLS_NO_CONTEXT:
-                self._contexts.pop(ended, None)
             if ended.cancelled():
                 self._note_cut((ended,))
             else:
                 self._note_failure(ended)
+            if _TELLS_NO_CONTEXT:
+                self._contexts.pop(ended, None)
 
     def _drop_ended(self) -> None:
         # A task may be made amid this: one that ends an asynchronous generator, which is collected then.
@@ -129,7 +141,9 @@ class Tasks:
             self._failed.append(ref(task))
 
     def _note_cut(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
-        self.was_cut = self.was_cut or any(map(_is_cut, tasks))
+        for task in tasks:
+            if _is_cut(task):
+                self.note_cut(at_work_in(self.context_of(task)))
 
 
 def _is_cut(task: asyncio.Task[Any]) -> bool:

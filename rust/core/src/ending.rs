@@ -6,7 +6,7 @@
 //! code that does no harm.
 //!
 //! A task that is cut short, by `asyncio.timeout` or `Task.cancel`, stands elsewhere each time, since real time decides where.
-//! So code with such a task is told of what it has not come to, and not refused.
+//! So the context in which such a task was made is told of what it has not come to, and not refused.
 //!
 //! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off, by an
 //! error that is not recorded or since nobody waits for it any more, or has not even begun for that reason: what else it
@@ -53,14 +53,19 @@ impl Missed {
 }
 
 impl<P: Payload, W> Engine<P, W> {
-    /// Refuses no code any more for what it has not come to, since a part of it was cut short.
-    pub fn excuse(&mut self) {
-        self.is_excused = true;
+    /// Refuses the code of a context no more for what it has not come to, since a task of it was cut short: nor that of the
+    /// context around a virtual one, which has its operations.
+    pub fn excuse(&mut self, scope: ScopeId) {
+        let mut next = Some(scope);
+        while let Some(scope) = next.filter(|scope| !self.excused.contains(scope)) {
+            self.excused.push(scope);
+            next = self.scopes[scope.0].outer.filter(|_| self.scopes[scope.0].is_virtual());
+        }
     }
 
     /// Whether the function of a context that was recorded before would be refused if it ended now.
     pub fn is_missed_inside(&self, inner: ScopeId, begun: &Begun) -> bool {
-        !self.is_excused
+        !self.excused.contains(&inner)
             && !self.has_left_branches_behind(inner)
             && !self.has_left_virtual_behind(Some(begun.place.id))
             && self.history().open_inside(begun.place.id).next().is_some()
@@ -68,7 +73,8 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// The handler has ended: gives the operations that it has not come to and that do not matter, in words.
     pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
-        let is_open = |operation: &&Operation<P>| !self.is_excused && operation.is_open();
+        let is_excused = self.excused.contains(&ScopeId::ROOT);
+        let is_open = |operation: &&Operation<P>| !is_excused && operation.is_open();
         let missed = self.history().unvisited().filter(|operation| !self.was_broken_off(operation));
         let (open, over): (Vec<_>, Vec<_>) = missed.partition(is_open);
         let over = over.into_iter().map(Operation::in_words).collect();

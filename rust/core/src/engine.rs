@@ -29,8 +29,8 @@ pub struct Engine<P, W> {
     pub(crate) gate: Option<Refusal>,
     /// Set once nothing can be sent any more (revoked or broken), whatever stopped the operations.
     severed: Option<Refusal>,
-    /// Whether code that ends without having come to what is recorded is not refused ([`Engine::excuse`]).
-    pub(crate) is_excused: bool,
+    /// The contexts whose code is not refused if it ends without having come to what is recorded ([`Engine::excuse`]).
+    pub(crate) excused: Vec<ScopeId>,
     /// Whether this invocation has recorded anything new.
     advanced: bool,
     /// When no work is begun any more.
@@ -51,7 +51,7 @@ impl<P: Payload, W> Engine<P, W> {
             queue: Queue::new(token),
             gate: None,
             severed: None,
-            is_excused: false,
+            excused: Vec::new(),
             advanced: false,
             deadline: None,
             informed_at: 0.0,

@@ -554,11 +554,29 @@ fn code_with_a_task_that_was_cut_short_is_not_refused() {
         .expect("nothing refuses it");
     let inner = engine.open_context(around.place, false);
     assert!(engine.is_missed_inside(inner, &around));
-    engine.excuse();
+    engine.excuse(ROOT);
+    assert!(engine.is_missed_inside(inner, &around), "the task was none of its");
+    engine.excuse(inner);
     assert!(!engine.is_missed_inside(inner, &around));
     assert_eq!(engine.conclude_context(inner, &around), Ok(()));
     assert_eq!(engine.conclude().map(|told| told.len()), Ok(2), "both are told");
     assert_eq!(engine.stopped_by(), None);
+}
+
+#[test]
+fn a_task_of_a_virtual_context_excuses_that_around_it_which_has_its_operations_and_no_other() {
+    let recorded = || invocation([recorded(2, Kind::Wait, "Wait", Status::Started)]);
+    let mut engine = recorded();
+    let inner = engine.open_virtual(ROOT, None, false).expect("nothing is recorded there");
+    engine.excuse(inner);
+    engine.end(inner);
+    assert_eq!(engine.conclude().map(|told| told.len()), Ok(1));
+    let mut engine = recorded();
+    let child = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it");
+    let inner = engine.open_context(child.place, false);
+    engine.excuse(inner);
+    engine.end(inner);
+    assert!(matches!(engine.conclude(), Err(Refusal::Missed(_))), "it is the handler's");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use perdure_core::custody::{Caller, Spot};
 use perdure_core::id::OperationId;
+use perdure_core::scope::ScopeId;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::IntoPyDict;
@@ -17,6 +19,7 @@ use crate::scope::Scope;
 use crate::shared::Shared;
 
 struct Here {
+    variable: Py<PyAny>,
     get: Py<PyAny>,
     set: Py<PyAny>,
     reset: Py<PyAny>,
@@ -29,7 +32,8 @@ fn here(py: Python<'_>) -> PyResult<&Here> {
         let options = [("default", py.None())].into_py_dict(py)?;
         let variable = py.import("contextvars")?.getattr("ContextVar")?.call(("perdure_here",), Some(&options))?;
         let method = |name| variable.getattr(name).map(Bound::unbind);
-        Ok(Here { get: method("get")?, set: method("set")?, reset: method("reset")? })
+        let (get, set, reset) = (method("get")?, method("set")?, method("reset")?);
+        Ok(Here { get, set, reset, variable: variable.unbind() })
     })
 }
 
@@ -37,6 +41,22 @@ fn here(py: Python<'_>) -> PyResult<&Here> {
 #[pyfunction]
 pub fn at_work(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     here(py)?.get.bind(py).call0()
+}
+
+/// The same of another thread of control, whose context variables these are.
+#[pyfunction]
+pub fn at_work_in<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    context.call_method1(intern!(context.py(), "get"), (here(context.py())?.variable.bind(context.py()),))
+}
+
+/// The context whose code a thread of control with this mark runs: the handler's if that is not known; none if it is on an
+/// errand of an operation's, which calls no others.
+pub fn owner(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> Option<ScopeId> {
+    match spot(mark, shared).0 {
+        Some(Spot::Inside(scope)) => Some(scope),
+        Some(Spot::Beside(..)) => None,
+        None => Some(ScopeId::ROOT),
+    }
 }
 
 /// Who calls, as far as that is of this invocation.

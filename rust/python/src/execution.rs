@@ -80,11 +80,11 @@ impl Execution {
         Ok(Scope::new(Arc::clone(&self.shared), scope))
     }
 
-    fn share_thread(&self, was_cut: Bound<'_, PyAny>) {
-        let was_cut = Object::new(was_cut);
+    fn share_thread(&self, cut: Bound<'_, PyAny>) {
+        let cut = Object::new(cut);
         let mut state = self.shared.lock();
         state.engine.share_thread(custody::thread_number());
-        state.was_cut = Some(was_cut);
+        state.cut = Some(cut);
     }
 
     fn is_durable(&self, ticket: u64) -> bool {
@@ -151,10 +151,10 @@ impl Execution {
     fn close(&self, watcher: Bound<'_, PyAny>) -> PyResult<()> {
         let py = watcher.py();
         let watcher = Object::new(watcher);
-        let (bells, _observer, _was_cut) = {
+        let (bells, _observer, _cut) = {
             let mut state = self.shared.lock();
             state.engine.close();
-            (mem::take(&mut state.bells), state.observer.take(), state.was_cut.take())
+            (mem::take(&mut state.bells), state.observer.take(), state.cut.take())
         };
         wake([watcher]);
         bells.iter().filter_map(Weak::upgrade).try_for_each(|bells| bells.ring(py, true))
@@ -218,8 +218,8 @@ impl Execution {
         state.engine.gate().map_or(Ok(()), |refusal| Err(refusal.clone().into()))
     }
 
-    fn excuse(&self) {
-        self.shared.lock().engine.excuse();
+    fn excuse(&self, mark: &Bound<'_, PyAny>) {
+        self.shared.excuse_by(mark);
     }
 
     fn conclude(&self) -> Result<Vec<String>, Error> {

@@ -48,7 +48,7 @@ mod _core {
     #[pymodule_export]
     use super::backoff::{exponential_delay, jittered_delay, linear_delay, whole_seconds};
     #[pymodule_export]
-    use super::custody::at_work;
+    use super::custody::{at_work, at_work_in};
     #[pymodule_export]
     use super::hand::{hands_at_work, while_held};
     #[pymodule_export]

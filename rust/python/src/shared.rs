@@ -9,6 +9,7 @@ use perdure_core::engine::Engine;
 use perdure_core::refusal::Refusal;
 use pyo3::prelude::*;
 
+use crate::custody;
 use crate::hand::Bells;
 use crate::object::{Held, Object, Wakeful};
 use crate::text::Text;
@@ -25,7 +26,7 @@ pub struct State {
     /// Is shown each operation that the code comes to and that is not simply replayed.
     pub observer: Option<Object>,
     /// Says whether a task of the invocation was cut short.
-    pub was_cut: Option<Object>,
+    pub cut: Option<Object>,
 }
 
 /// A clock that does not go back, from the beginning of the invocation on.
@@ -44,7 +45,7 @@ pub type Shared = Lock<State>;
 impl Shared {
     pub fn of(token: Text) -> Arc<Self> {
         let (engine, clock, bells) = (Engine::new(token), Clock(Instant::now()), Vec::new());
-        Arc::new(Self::new(State { engine, clock, end: None, bells, observer: None, was_cut: None }))
+        Arc::new(Self::new(State { engine, clock, end: None, bells, observer: None, cut: None }))
     }
 }
 
@@ -56,18 +57,28 @@ impl State {
 }
 
 impl Shared {
-    /// Excuses code that misses something, if a task of it was cut short. It is asked only then.
-    pub fn excuse(&self, py: Python<'_>, misses: impl FnOnce(&Engine<Text, Object>) -> bool) -> PyResult<()> {
+    /// Has code excused that misses something, if a task of it was cut short. That is looked at only then.
+    pub fn excuse(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        misses: impl FnOnce(&Engine<Text, Object>) -> bool,
+    ) -> PyResult<()> {
         let asked = {
             let state = self.lock();
-            state.was_cut.as_ref().filter(|_| misses(&state.engine)).map(|asked| asked.get(py))
+            state.cut.as_ref().filter(|_| misses(&state.engine)).map(|asked| asked.get(py))
         };
-        if let Some(asked) = asked
-            && asked.call0()?.is_truthy()?
-        {
-            self.lock().engine.excuse();
+        let Some(asked) = asked else { return Ok(()) };
+        for mark in asked.call0()?.try_iter()? {
+            self.excuse_by(&mark?);
         }
         Ok(())
+    }
+
+    /// Excuses the context whose code a thread of control with this mark runs.
+    pub fn excuse_by(self: &Arc<Self>, mark: &Bound<'_, PyAny>) {
+        if let Some(scope) = custody::owner(mark, self) {
+            self.lock().engine.excuse(scope);
+        }
     }
 }
 
