@@ -74,6 +74,7 @@ __all__ = [
     "Updates",
     "__version__",
     "at_work",
+    "at_work_in",
     "check_name",
     "check_sub_type",
     "decode_extended",

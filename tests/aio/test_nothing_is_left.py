@@ -153,6 +153,23 @@ def test_warm_invocations_leave_nothing(function: Any, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("function", HANDLERS)
+def test_the_next_invocation_sees_no_task_of_it(function: Any) -> None:
+    seen: set[Any] = set()
+
+    async def looks(_context: AsyncDurableContext) -> None:
+        seen.update(asyncio.all_tasks() - {asyncio.current_task()})
+
+    first, second = invoking(function), invoking(looks)
+    gc.disable()
+    try:
+        first()
+        second()
+    finally:
+        gc.enable()
+    assert not seen
+
+
+@pytest.mark.parametrize("function", HANDLERS)
 def test_the_tasks_of_an_invocation_are_gone(function: Any) -> None:
     tasks: list[weakref.ref[Any]] = []
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perdure import AllFailedError, AsyncDurableContext, StepContext
+from perdure.config import StepSemantics
 from perdure.exceptions import InvalidStateError, StepError, ValidationError
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
@@ -156,6 +158,58 @@ def test_a_loser_s_step_is_cancelled_and_does_not_run_again_on_replay() -> None:
     trial = Trial(handler)
     assert trial.value == "quick"
     assert begun == [1, 1]
+    trial.check_replay(handler)
+
+
+async def _in_a_coroutine(_context: AsyncDurableContext, step: Callable[[AsyncDurableContext], Any]) -> Any:
+    return await step(_context)
+
+
+FORMS: dict[str, Any] = {
+    "operation": lambda context, step: step(context),
+    "coroutine": _in_a_coroutine,
+    "child": lambda context, step: context.run_in_child_context(step),
+}
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+@pytest.mark.parametrize("semantics", list(StepSemantics))
+@pytest.mark.parametrize("form", FORMS)
+def test_a_loser_that_is_at_work_is_not_tried_again_and_wakes_nobody(
+    in_thread: bool, semantics: StepSemantics, form: str
+) -> None:
+    left = threading.Event()
+    begun: list[None] = []
+
+    def blocks(_: StepContext) -> None:
+        begun.append(None)
+        left.wait(60)
+
+    async def sleeps(_: StepContext) -> None:
+        begun.append(None)
+        await asyncio.Event().wait()
+
+    async def quick(_: StepContext) -> str:
+        while not begun:  # noqa: ASYNC110  a thread may do that
+            await asyncio.sleep(0)
+        return "quick"
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        def step(inner: AsyncDurableContext) -> Any:
+            options: dict[str, Any] = {"in_thread": True} if in_thread else {}
+            return inner.step(blocks if in_thread else sleeps, "loser", step_semantics=semantics, **options)
+
+        won = await context.race([FORMS[form](context, step), context.step(quick)])
+        left.set()
+        for _ in range(3):
+            await context.wait(100)
+        return won
+
+    trial = Trial(handler)
+    assert trial.value == "quick"
+    assert [each["Action"] for each in trial.handle.updates if each.get("Name") == "loser"] == ["START"]
+    assert len(trial.handle.invocations) == 4
+    assert begun == [None]
     trial.check_replay(handler)
 
 

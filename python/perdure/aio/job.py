@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = Log("perdure")
 
-_NEW, _BEGUN, _CUT_SHORT, _DONE = range(4)
+_NEW, _BEGUN, _LEFT, _CUT_SHORT, _DONE = range(5)
 
 LEFT_BEHIND = (
     "the operation was left behind: what it was awaited in (a race, a select, a time limit) is decided without it, and "
@@ -337,13 +337,19 @@ class Course(Drive):
 
     def cut(self, at: Any, cancelled: CancelledError) -> BaseException | None:
         """Have it cancelled. An attempt of a step fails of that, which is recorded; of all else is warned."""
-        instead = Drive.cut(self, at, cancelled)
+        is_left = self._state == _LEFT and isinstance(at, tuple)
+        instead = None if is_left else Drive.cut(self, at, cancelled)
         if instead is not None:
             self._state = _CUT_SHORT
         else:
             self._state = _BEGUN  # a step's next attempt is due later: nobody waits for it
             self._warn(cancelled, at)
         return instead
+
+    def leave(self) -> None:
+        """Have no attempt come after one that is cancelled: no invocation will come to it again."""
+        if self._state == _BEGUN:
+            self._state = _LEFT
 
     def _warn(self, cancelled: CancelledError, at: Any = None) -> None:
         if not self.is_left(cancelled):

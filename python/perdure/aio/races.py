@@ -13,7 +13,8 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import Ready
-from perdure.aio.job import Awaitable, Job, is_member, left_behind, warn_of_chance
+from perdure.aio.closing import awaiting
+from perdure.aio.job import Awaitable, Course, Job, is_member, left_behind, warn_of_chance
 from perdure.aio.tasks import LEFT
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
@@ -113,12 +114,30 @@ class Member:
         if cancelled.args != (LEFT,) and not self._conductor.is_over and not self._conductor.unwinding:
             warn_of_chance(cancelled)
 
-    def leave(self) -> None:
-        """Wait for it no more."""
+    def leave(self, *, for_good: bool = False) -> None:
+        """Wait for it no more.
+
+        Args:
+            for_good: Whether it begins in no later invocation either, since what it has lost is recorded. But a task
+                of the user's does: whoever makes it knows nothing of that.
+
+        """
+        if for_good and not isinstance(self._given, Future):
+            _leave_for_good(self._future)
         if isinstance(self._given, Job):
+            if for_good:
+                _leave_for_good(self._given.task)
             self._given.leave()
         if self._future is not None:
             self._conductor.leave(self._future)
+
+
+def _leave_for_good(task: Any) -> None:
+    """Have no attempt come after those that are cancelled together with a task."""
+    if task is not None and not task.done():
+        for each in awaiting(task.get_coro()):
+            if isinstance(each, Course):
+                each.leave()
 
 
 def _coroutine(given: Any) -> Any:
@@ -226,8 +245,9 @@ class Combination(Awaitable):
         return self._of.combinator.is_met(len(ended) - failed, failed, len(self._members))
 
     async def _concluded(self) -> Any:
+        decided: Any = None
         try:
-            decided: Any = await self._record
+            decided = await self._record
             ended = decided["ended"]
             if any(index >= len(self._members) for index in ended):
                 raise _other_members(ended)
@@ -239,7 +259,7 @@ class Combination(Awaitable):
             return self._of.combinator.give(self._ends(ended, decided["late"]))
         finally:
             for member in self._members:
-                member.leave()  # which does nothing to those that have ended
+                member.leave(for_good=decided is not None)  # which does nothing to those that have ended
 
     def _ends(self, ended: list[int], is_late: bool) -> Ends:
         items: list[BatchItem[Any]] = []

@@ -116,6 +116,7 @@ def _close(task: asyncio.Task[Any], context: Context) -> None:
     """Unwind a task's code, inside of its own context variables; refuse what it awaits on the way."""
     task.add_done_callback(forget)  # should what it awaited come after all, in a later run of the loop
     mark_unwound(task)
+    asyncio.tasks._unregister_task(task)  # noqa: SLF001  documented, for implementers: `all_tasks` gives it no more
     close(task.get_coro(), context.run)
     end_threads(task)
 
