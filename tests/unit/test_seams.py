@@ -21,6 +21,7 @@ PRIVATE: dict[str, str] = {
     "events._set_running_loop": "documented, for implementers of event loops",
     "asyncio.tasks._enter_task": "documented, for implementers of tasks",
     "asyncio.tasks._leave_task": "documented, for implementers of tasks",
+    "asyncio.tasks._unregister_task": "documented, for implementers of tasks",
     "task._log_destroy_pending": "a task that is unwound here never ends; asyncio itself says so in this way",
     "task._log_traceback": "whether anybody has asked a task what it has failed of; asyncio itself says so in this way",
     "row._replace": "documented, of named tuples",
