@@ -7,7 +7,7 @@ whatever ends first, and wherever it is cut, the same is recorded. In the others
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -279,9 +279,13 @@ def trees(is_certain: bool) -> st.SearchStrategy[Within]:
     found = st.builds(
         Within, _few(statements(1, is_certain, is_root=True), 4), st.sampled_from(["text"] * 5 + ["error"])
     )
-    return found.filter(_leaves_nothing_behind) if is_certain else found
+    return found.map(_forgetting_nothing) if is_certain else found
 
 
-def _leaves_nothing_behind(tree: Within) -> bool:
-    """Whether a handler ends after all that it has called: one that fails does not wait for what it has forgotten."""
-    return not (fails(tree) and any(isinstance(part, Later) and not part.is_awaited for part in tree.body))
+def _forgetting_nothing(tree: Within) -> Within:
+    """Have a handler that fails forget nothing that it has called: what it does not wait for may end before it."""
+    if not fails(tree):
+        return tree
+    return replace(
+        tree, body=tuple(replace(each, is_awaited=True) if isinstance(each, Later) else each for each in tree.body)
+    )
