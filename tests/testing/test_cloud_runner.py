@@ -148,9 +148,21 @@ def test_trouble_of_the_service_that_passes_is_looked_past(deploy) -> None:
         client_error("ServiceException", "oops", "GetDurableExecution"),
     ]
     assert runner.wait_for_result(arn).value == 1
-    elsewhere.trouble = [client_error("ResourceNotFoundException", "gone", "GetDurableExecution")]
-    with pytest.raises(ResourceNotFoundException, match="gone"):
-        runner.wait_for_result(arn)
+
+
+@pytest.mark.parametrize("ask", ["wait_for_result", "wait_for_callback"])
+def test_an_execution_may_not_be_known_at_first(deploy, ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere, runner = deploy(lambda _event, context: context.create_callback("ask") and 1)
+    arn = runner.run_async()
+    unknown = client_error("ResourceNotFoundException", "gone", "GetDurableExecution")
+    elsewhere.trouble = [unknown] * 3
+    assert getattr(runner, ask)(arn)
+    assert not elsewhere.trouble
+    monkeypatch.setattr(cloud, "_UNKNOWN_AT_FIRST", 0.0)
+    elsewhere.trouble = [unknown] * 3
+    with pytest.raises(DurableFunctionsTestError, match="gone") as caught:
+        getattr(runner, ask)(arn)
+    assert (caught.type, len(elsewhere.trouble)) == (ResourceNotFoundException, 2)
 
 
 def test_pause_and_resume(deploy) -> None:

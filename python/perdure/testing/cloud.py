@@ -12,7 +12,7 @@ from perdure.local.server.endpoints import NO_CREDENTIALS, NO_PROXY, is_local
 from perdure.testing._checks import checked_id, real_seconds
 from perdure.testing._driver import translated
 from perdure.testing._started import StartedExecution
-from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError
+from perdure.testing.exceptions import AwsApiException, DurableFunctionsTestError, ResourceNotFoundException
 from perdure.testing.mocks import UNSET, encode_error, encode_result, payload_of
 from perdure.testing.model import (
     GetDurableExecutionHistoryResponse,
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from perdure._duration import DurationLike
     from perdure.testing.mocks import ErrorLike
     from perdure.testing.model import Event
+
+_UNKNOWN_AT_FIRST = 5.0
+"""Seconds in which an execution that is not found is asked for again."""
 
 _RUNNING = frozenset({"RUNNING", "PAUSED", "PAUSING"})
 
@@ -231,12 +234,21 @@ class DurableFunctionCloudTestRunner:
             return read_history(self.client, arn, data=data)
 
     def _poll(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Look until something is so; trouble of the service's that passes is looked past."""
-        deadline = steady() + seconds
+        """Look until something is so; trouble of the service's that passes is looked past.
+
+        An execution that was just started may not be known yet where it is asked for.
+        """
+        began = steady()
+        deadline = began + seconds
+        known = began + min(seconds, _UNKNOWN_AT_FIRST)
         while True:
             try:
                 if done():
                     return True
+                known = began
+            except ResourceNotFoundException:
+                if steady() + self.poll_interval > known:
+                    raise
             except AwsApiException as error:
                 if error.code not in ("TooManyRequestsException", "ServiceException"):
                     raise

@@ -50,8 +50,8 @@ class InvalidInvocationOutputError(DurableFunctionsTestError):
         self.request_id = request_id
 
 
-class AwsApiException(DurableFunctionsLocalRunnerError):  # noqa: N818  the official name
-    """A call that the service refused.
+class AwsApiException(DurableFunctionsLocalRunnerError, DurableFunctionsTestError):  # noqa: N818  the official name
+    """A call that the service refused. For the official cloud runner that is a `DurableFunctionsTestError`.
 
     Args:
         message: What the service said.
