@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import DurableContext, ExecutionError, ItemBatcher, SerDesError, ValidationError, run_durable_handler
-from perdure.config import CompletionConfig
+from perdure.config import CompletionConfig, ParallelConfig
 from perdure.engine import threads as _threads
 from perdure.retries import RetryPresets
 from support.invocations import LambdaContext, Recorder, event, invoke, op
@@ -49,6 +49,9 @@ ASKED_WRONGLY: dict[str, tuple[Callable[[DurableContext], Any], str]] = {
     "map over a set": (lambda c: c.map({1}, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
     "map over a number": (lambda c: c.map(5, lambda *_: 1), "pass a list"),  # type: ignore[arg-type]
     "map without an end": (lambda c: c.map(itertools.count(), lambda *_: 1), "count without an end"),  # type: ignore[arg-type]
+    "map by its completion": (lambda c: c.map([1], lambda *_: 1, config=CompletionConfig()), "completion_config="),  # type: ignore[arg-type]
+    "map by a dict": (lambda c: c.map([1], lambda *_: 1, config={"max_concurrency": 1}), "is a MapConfig"),  # type: ignore[arg-type]
+    "parallel by a class": (lambda c: c.parallel([repr], config=ParallelConfig), "is a MapConfig"),  # type: ignore[arg-type]
     "batches of a set": (lambda c: c.map({1}, lambda *_: 1, batcher=ItemBatcher(1)), "pass a list"),  # type: ignore[call-overload]
     "parallel of a set": (lambda c: c.parallel({repr}), "order"),  # type: ignore[arg-type]
 }

@@ -116,13 +116,18 @@ class Options:
             """Give a keyword argument, which wins, or what the config object has."""
             return getattr(config, name, None) if given is None else given
 
+        if config is not None and (isinstance(config, type) or not hasattr(config, "completion_config")):
+            raise ValidationError(
+                f"the config of a map or parallel is a MapConfig or ParallelConfig, not {config!r}: "
+                f"give what else there is to say by its keyword, such as completion_config="
+            )
         self.max_concurrency: int | None = either(max_concurrency, "max_concurrency")
         self.completion: CompletionConfig = either(completion_config, "completion_config") or CompletionConfig()
         self.serdes: SerDes[Any] | None = either(serdes, "serdes")
         # A serdes for the whole serves the items too, unless they have one of their own.
         self.item_serdes: SerDes[Any] | None = either(item_serdes, "item_serdes") or self.serdes
         self.summary_generator: Any = either(summary_generator, "summary_generator")
-        self.flat = either(nesting_type, "nesting_type") is NestingType.FLAT
+        self.flat = _is_flat(either(nesting_type, "nesting_type"))
         self.item_namer: Callable[[Any, int], str] | None = either(item_namer, "item_namer")
         self.error_mapper: Callable[[Exception], Exception] | None = either(map_error, "error_mapper")
         self.returns = returns
@@ -194,6 +199,15 @@ class Options:
             tolerated_failure_count=failures if failures is None else _whole("tolerated_failure_count", failures),
             tolerated_failure_percentage=completion.tolerated_failure_percentage,
         )
+
+
+def _is_flat(nesting: Any) -> bool:
+    if nesting is None or type(nesting) is NestingType:
+        return nesting is NestingType.FLAT
+    value = getattr(nesting, "value", nesting)  # the official SDK's has the same
+    if value not in ("NESTED", "FLAT"):
+        raise ValidationError(f"nesting_type must be NestingType.NESTED or NestingType.FLAT, not {nesting!r}")
+    return bool(value == "FLAT")
 
 
 _COUNTS = (int, type(None))

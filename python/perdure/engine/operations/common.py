@@ -210,6 +210,15 @@ _MERGED = {
 }
 
 
+def _officially(options: tuple[str, ...], lacking: AttributeError, config: Any, *given: Any) -> tuple[Any, ...]:
+    """Merge with a config of the official SDK's, which has not all of these options."""
+    if not type(config).__module__.startswith("aws_durable_execution_sdk_python."):
+        raise lacking
+    return tuple(
+        getattr(config, option, None) if one is None else one for option, one in zip(options, given, strict=True)
+    )
+
+
 def __getattr__(name: str) -> Callable[..., tuple[Any, ...]]:
     """Make what merges keyword arguments with a config: called with the config and them, in the order of `_MERGED`.
 
@@ -219,6 +228,14 @@ def __getattr__(name: str) -> Callable[..., tuple[Any, ...]]:
     options = _MERGED.get(name)
     if options is None:
         raise AttributeError(name)
+    names = ", ".join(options)
     merged = ", ".join(f"config.{option} if {option} is None else {option}" for option in options)
-    made = globals()[name] = eval(f"lambda config, {', '.join(options)}: ({merged})")  # noqa: S307  our own text
+    scope: dict[str, Any] = {"officially": lambda *given: _officially(options, *given)}
+    exec(  # noqa: S102  our own text
+        f"def made(config, {names}):\n"
+        f" try:\n  return ({merged})\n"
+        f" except AttributeError as lacking:\n  return officially(lacking, config, {names})",
+        scope,
+    )
+    made = globals()[name] = scope["made"]
     return made  # type: ignore[no-any-return]
