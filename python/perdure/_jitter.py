@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure import _core
+from perdure.exceptions import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,3 +38,18 @@ class JitterStrategy(StrEnum):
     def finalize_delay(self, base_delay: float) -> int:
         """Spread ``base_delay`` (seconds) at random, in whole seconds, rounded up, at least 1."""
         return _core.whole_seconds(self.apply_jitter(base_delay))
+
+
+def jitter_of(given: Any) -> JitterStrategy:
+    """Give the strategy that is meant: what spreads delays, as the official SDK's does, too, or the name of one.
+
+    Raises:
+        ValidationError: If it is none.
+
+    """
+    if hasattr(given, "finalize_delay"):
+        return given  # type: ignore[no-any-return]
+    try:
+        return JitterStrategy(given)
+    except ValueError:
+        raise ValidationError(f"jitter_strategy must be a JitterStrategy, not {given!r}") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field
 from perdure._functions import ask, check_function, refuse_awaitable
-from perdure._jitter import JitterStrategy, Numeric
+from perdure._jitter import JitterStrategy, Numeric, jitter_of
 from perdure._retry_decision import RetryDecision, message_of
 from perdure.exceptions import NonDeterministicExecutionError, SuspendExecution, WrongContextError
 
@@ -87,6 +87,7 @@ class RetryStrategyConfig:
 
     def __post_init__(self) -> None:
         normalise_durations(self, "initial_delay", "max_delay")
+        self.jitter_strategy = jitter_of(self.jitter_strategy)
 
     @property
     def initial_delay_seconds(self) -> int:
@@ -124,6 +125,7 @@ class LinearRetryStrategyConfig:
 
     def __post_init__(self) -> None:
         normalise_durations(self, "initial_delay", "increment", "max_delay")
+        self.jitter_strategy = jitter_of(self.jitter_strategy)
 
     @property
     def initial_delay_seconds(self) -> int:
@@ -148,12 +150,14 @@ def _may_retry(config: RetryStrategyConfig | LinearRetryStrategyConfig, error: E
     texts, types = config.retryable_errors, config.retryable_error_types
     if texts is None and types is None:
         return True
-    if types and isinstance(error, tuple(types)):
+    if types and isinstance(error, types if isinstance(types, type) else tuple(types)):
         return True
     if not texts:
         return False
+    one = isinstance(texts, str) or hasattr(texts, "search")
+    patterns: Any = [texts] if one else texts  # a text alone is not each of its letters
     message = message_of(error)
-    return any(text in message if isinstance(text, str) else text.search(message) is not None for text in texts)
+    return any(text in message if isinstance(text, str) else text.search(message) is not None for text in patterns)
 
 
 def create_retry_strategy(config: RetryStrategyConfig | None = None) -> Callable[[Exception, int], RetryDecision]:

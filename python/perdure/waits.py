@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure import _core
 from perdure._duration import Duration, DurationLike, duration_seconds, normalise_durations, seconds_field, to_duration
-from perdure._jitter import JitterStrategy, Numeric
+from perdure._jitter import JitterStrategy, Numeric, jitter_of
 from perdure.exceptions import WaitForConditionError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class WaitStrategyConfig(Generic[T]):
 
     def __post_init__(self) -> None:
         normalise_durations(self, "initial_delay", "max_delay")
+        self.jitter_strategy = jitter_of(self.jitter_strategy)
 
     @property
     def initial_delay_seconds(self) -> int:

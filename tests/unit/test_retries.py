@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from perdure.retries import (
     create_retry_strategy,
     with_retry,
 )
+from perdure.waits import WaitStrategyConfig
 
 PLAIN = JitterStrategy.NONE
 
@@ -47,6 +49,28 @@ def delays(strategy: Any, attempts: int = 12) -> list[int]:
 )
 def test_delays(strategy: Any, expected: list[int]) -> None:
     assert delays(strategy) == expected
+
+
+def test_one_text_pattern_or_class_is_as_good_as_a_list_of_one() -> None:
+    """A text was taken for a list of its letters, of which almost every message has one."""
+    for option, matching, other in (
+        ({"retryable_errors": "time"}, ValueError("timed"), ValueError("emit")),
+        ({"retryable_errors": re.compile("^t")}, ValueError("timed"), ValueError("emit")),
+        ({"retryable_error_types": KeyError}, KeyError(), ValueError()),
+    ):
+        for strategy in (
+            create_retry_strategy(RetryStrategyConfig(**option)),  # type: ignore[arg-type]
+            create_linear_retry_strategy(LinearRetryStrategyConfig(**option)),  # type: ignore[arg-type]
+        ):
+            assert strategy(matching, 1).should_retry
+            assert not strategy(other, 1).should_retry
+
+
+@pytest.mark.parametrize("kind", [RetryStrategyConfig, LinearRetryStrategyConfig, partial(WaitStrategyConfig, bool)])
+def test_jitter_may_be_named_and_is_checked_where_it_is_given(kind: Any) -> None:
+    assert kind(jitter_strategy="NONE").jitter_strategy is PLAIN
+    with pytest.raises(ValidationError, match="must be a JitterStrategy, not 'none'"):
+        kind(jitter_strategy="none")
 
 
 def test_a_late_attempt_does_not_overflow() -> None:
