@@ -88,8 +88,8 @@ def exact_seconds(value: object) -> float | None:
         return value.seconds
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
-    if type(value).__name__ == "Duration":  # the official SDK's
-        value = getattr(value, "seconds", None)
+    if type(value).__module__ == "aws_durable_execution_sdk_python.config":
+        value = getattr(value, "seconds", None)  # of its Duration
     return value if isinstance(value, (int, float)) else None
 
 

@@ -73,10 +73,18 @@ def test_lengths_of_time_and_retries_are_what_they_say() -> None:
     assert [update["StepOptions"]["NextAttemptDelaySeconds"] for update in sent if update["Action"] == "RETRY"] == [120]
 
 
-def test_what_is_no_nesting_is_refused() -> None:
+class Duration:
+    """Another library's, of which ``seconds`` are not all."""
+
+    seconds = 5
+
+
+def test_what_is_none_of_these_is_refused() -> None:
     def handler(context: DurableContext) -> None:
         with pytest.raises(ValidationError, match=r"nesting_type must be .*, not 'flat'"):
             context.map([1], lambda *_: 1, nesting_type="flat")  # type: ignore[arg-type]
+        with pytest.raises(ValidationError, match="the wait must be a Duration"):
+            context.wait(Duration())  # type: ignore[arg-type]
         with pytest.raises(AttributeError):
             context.run_in_child_context(child, config=object())  # type: ignore[arg-type]
 
