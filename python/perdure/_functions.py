@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import CoroutineType, FunctionType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure._core import Ready
 from perdure.exceptions import ExecutionError, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ASYNC = 0x80 | 0x200
 """The flags of the code of coroutine functions and of asynchronous generators."""
@@ -129,7 +132,7 @@ def check_arguments(function: Any, operation: str, takes: str, count: int) -> No
     )
 
 
-def items_of(inputs: Any) -> list[Any]:
+def items_of(inputs: Any) -> Sequence[Any]:
     """Give the items of a map, in their order and as they are now, whatever its functions do to ``inputs``.
 
     Raises:
@@ -143,7 +146,11 @@ def items_of(inputs: Any) -> list[Any]:
             f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
             f"pass a list, for example sorted(…) or list(…)"
         )
-    return list(inputs)
+    return inputs if type(inputs) in _UNCHANGING else list(inputs)
+
+
+_UNCHANGING = frozenset({tuple, range, str, bytes})
+"""Sequences that stay what they are, and need no copy."""
 
 
 _MOST_ITEMS = 1_000_000
