@@ -67,3 +67,23 @@ def test_the_source_distribution_has_all_that_a_wheel_is_made_of(tmp_path: Path)
     wanted = {*listed.stdout.split(), "Cargo.lock", "LICENSE", "THIRD_PARTY_LICENSES.txt"}
     assert wanted - names == set()
     assert not any(name.endswith((".so", ".pyd")) for name in names)
+
+
+WITHOUT_POSIX = """
+import importlib, os, pkgutil, sys
+for name in ("fork", "register_at_fork", "getuid", "fchmod", "sched_getaffinity", "pread", "pwrite", "killpg"):
+    vars(os).pop(name, None)
+for name in ("fcntl", "grp", "pwd", "readline", "resource", "syslog", "termios", "tty", "pty"):
+    sys.modules[name] = None
+import perdure
+for module in pkgutil.walk_packages(perdure.__path__, "perdure."):
+    if not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def test_all_modules_import_where_there_is_nothing_of_posix() -> None:
+    """As on Windows, for which there are wheels."""
+    program = f"import sys; sys.path[:0] = {sys.path!r}\n{WITHOUT_POSIX}"
+    ran = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
