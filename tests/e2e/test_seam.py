@@ -337,7 +337,7 @@ def test_the_environment_names_plugins_for_handlers_decorated_from_then_on(monke
         run_durable_handler(event(), LambdaContext(), double)  # type: ignore[arg-type]
 
 
-def test_the_decorated_handler_keeps_its_name_and_shows_its_own_signature() -> None:
+def test_the_decorated_handler_keeps_its_name_and_shows_the_signature_of_its_function() -> None:
     import inspect  # noqa: PLC0415  what perdure itself avoids
 
     @durable_execution
@@ -346,7 +346,7 @@ def test_the_decorated_handler_keeps_its_name_and_shows_its_own_signature() -> N
 
     assert my_handler.__name__ == "my_handler"
     assert my_handler.__doc__ == "Say what it does."
-    assert list(inspect.signature(my_handler).parameters) == ["event", "context"]
+    assert list(inspect.signature(my_handler).parameters) == ["given", "context"]
 
 
 # ---- what an import costs
