@@ -204,6 +204,8 @@ class Logger(ContextLogger):
             log = getattr(self._logger, method)
             fields = {**self._extras(), **(extra or {})}
             is_standard = isinstance(self._logger, (logging.Logger, logging.LoggerAdapter))
+            if args and is_standard and type(msg) is str and "%" not in msg:
+                msg += " %s" * len(args)  # the record would be lost: it has no place for them
             known, stacklevel = _STANDARD if is_standard else _keywords_of(getattr(log, "__func__", log))
             if known is not None:
                 for name in keywords.keys() - known:

@@ -39,6 +39,25 @@ def test_lines_carry_where_they_were_written(standard: logging.Logger, caplog: p
     assert (record.operationName, record.attempt, record.currency) == ("charge", 2, "EUR")
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (("failed", ValueError("no")), "failed no"),
+        (("failed", 1, "b"), "failed 1 b"),
+        (("failed", {}), "failed {}"),
+        (("failed", {"a": 1}), "failed {'a': 1}"),
+        (("failed %s", 1), "failed 1"),
+        (("failed %(a)s", {"a": 1}), "failed 1"),
+        (("failed",), "failed"),
+    ],
+)
+def test_arguments_that_a_message_has_no_place_for_come_after_it(
+    given: tuple[Any, ...], shown: str, standard: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    Logger.from_log_info(standard, INFO).error(*given)
+    assert caplog.records[0].getMessage() == shown
+
+
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "exception"])
 def test_a_record_points_at_the_user_s_line(
     level: str, standard: logging.Logger, caplog: pytest.LogCaptureFixture
