@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import durable_execution
+from perdure.config import NestingType
 from perdure.local import RealClock
 from support.awaited import Trial, cut_at
 from support.invocations import Recorder, event, op, op_id
@@ -101,6 +102,35 @@ def test_what_a_cut_block_calls_beyond_its_cut_takes_no_position(beyond: Any) ->
     names = ["before", "clean up", "clean", "up"]
     recorded = cut_after((2,), *(step(2 + n, Name=name) for n, name in enumerate(names)))
     assert replayed(handler, *recorded)[0] == ["cut", "new"]
+
+
+@pytest.mark.parametrize("nesting", list(NestingType))
+def test_a_branch_cleans_up_what_was_cut_also_where_it_is_held_until_others_are_tried(nesting: NestingType) -> None:
+    async def cleans_up(inner: AsyncDurableContext) -> str:
+        try:
+            async with inner.timeout(2):
+                try:
+                    await inner.wait(100)
+                finally:
+                    await one(inner, "clean up")
+        except TimeoutError:
+            return str(await one(inner, "after"))
+        return "in time"
+
+    async def waits(inner: AsyncDurableContext) -> None:
+        await inner.wait(50)
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        found = await context.parallel([cleans_up, waits, waits], nesting_type=nesting, max_concurrency=2)
+        return found.get_results()
+
+    whole = Trial(handler)
+    assert whole.value == ["after", None, None]
+    for call in range(1, whole.calls + 1):
+        for way in ("before", "after"):
+            again = Trial(handler, hurt=cut_at(call, way))
+            assert again.value == ["after", None, None], f"cut {way} call {call}"
+            again.check_replay(handler)
 
 
 @pytest.mark.parametrize("turns", range(12))

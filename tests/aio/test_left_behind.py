@@ -15,7 +15,7 @@ from perdure.config import NestingType
 from perdure.local import VirtualClock
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
-from support.invocations import LambdaContext, Recorder, event
+from support.invocations import LambdaContext, Recorder, event, op
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -301,3 +301,55 @@ def test_what_wakes_up_once_it_was_unwound_is_told_to_nobody(caplog: pytest.LogC
     assert decorated(event(payload='"look"'), LambdaContext())["Status"] == "SUCCEEDED"
     assert told == ["of this one"]
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("turns", range(1, 4))
+def test_a_task_that_goes_on_as_the_handler_has_ended_comes_to_no_operation(turns: int) -> None:
+    ran: list[str] = []
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> str:
+        released = asyncio.Event()
+
+        async def other() -> None:
+            await released.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            calls = asyncio.create_task(calls_one())
+            await context.step(lambda _: ran.append("beside"), "beside")
+            await calls
+
+        async def calls_one() -> None:
+            await context.step(lambda _: ran.append("second"), "second")
+
+        beside = asyncio.create_task(other())
+        await context.step(lambda _: 1, "first")
+        await asyncio.sleep(0)
+        released.set()
+        return "done" if beside else "never"
+
+    recorded = [op("STEP", "SUCCEEDED", n, Name=name) for n, name in enumerate(["first", "second", "beside"], 1)]
+    client = Recorder()
+    output = durable_execution(handler, boto3_client=client)(event(*recorded), None)  # type: ignore[arg-type,call-overload]
+    assert output == {"Status": "SUCCEEDED", "Result": '"done"'}
+    assert not client.updates
+    assert ran == []
+
+
+@pytest.mark.parametrize("where", ["child", "handler"])
+def test_a_handler_is_refused_for_its_own_operations_and_not_for_those_of_a_child_it_has_left_behind(
+    where: str,
+) -> None:
+    async def inside(inner: AsyncDurableContext) -> None:
+        await asyncio.Event().wait()  # by then, in an earlier invocation, something else had set it
+        await inner.wait(60)
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> str:
+        behind = asyncio.create_task(context.run_in_child_context(inside))
+        await context.step(lambda _: 1)
+        return "done" if behind else "never"
+
+    around = op("CONTEXT", "STARTED")
+    missed = op("WAIT", "STARTED", 1, 1) if where == "child" else op("WAIT", "STARTED", 3)
+    recorded = around, missed, op("STEP", "SUCCEEDED", 2, details={"Result": "1"})
+    output: Any = durable_execution(handler, boto3_client=Recorder())(event(*recorded), None)  # type: ignore[arg-type,call-overload]
+    assert output["Status"] == ("SUCCEEDED" if where == "child" else "FAILED")

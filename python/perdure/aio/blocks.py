@@ -149,7 +149,8 @@ class Block:
             self._task.cancel(LEFT)
 
     def _note_new(self) -> None:
-        self._never_came |= set(self.conductor.tasks) - self._came
+        tasks = self.conductor.tasks  # (of others what is held in a branch may be called)
+        self._never_came |= {task for task in tasks if self in tasks.context_of(task).get(around, ())} - self._came
 
     def has_left(self, task: Task[Any] | None) -> bool:
         """Whether what a task comes to is no more to be cut: the block is over, or cleans up.

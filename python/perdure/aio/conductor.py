@@ -238,14 +238,20 @@ class Conductor(Parking):
 
     # ---- operations
 
-    def begin_made(self) -> None:
-        """Have the tasks begin that were made: before an operation is called, which is to come after theirs."""
+    def begin_made(self) -> bool:
+        """Have the tasks begin that were made: before an operation is called, which is to come after theirs.
+
+        Returns:
+            Whether it is called too late: it is decided how the invocation ends, and its caller is about to be unwound.
+
+        """
         if self.beginnings is not None and self.beginnings.made and not self.is_over:
             self.at_work += 1  # who calls it goes on after them
             try:
                 self.beginnings.begin(self.loop)
             finally:
                 self.at_work -= 1
+        return self.is_over
 
     def born(self, job: Job) -> None:
         """See to it that an operation runs, also if nobody awaits it."""

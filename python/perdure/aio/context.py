@@ -59,8 +59,8 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def call(context: AsyncDurableContext, *given: Any, **named: Any) -> Any:
-        if context.conductor.beginnings is not None:
-            context.conductor.begin_made()
+        if context.conductor.beginnings is not None and context.conductor.begin_made():
+            return _Halted(context.conductor, None)
         try:
             found = method(context, *given, **named)
         except Held as held:
@@ -77,11 +77,11 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Halted(Awaitable):
-    """What is awaited for ever, since the invocation ends by what the call of an operation has raised."""
+    """What is awaited for ever, since the invocation ends: by what an operation's call has raised, or before it."""
 
     __slots__ = ("_conductor", "_error")
 
-    def __init__(self, conductor: Conductor, error: BaseException) -> None:
+    def __init__(self, conductor: Conductor, error: BaseException | None) -> None:
         self._steps = None
         self._conductor = conductor
         self._error = error
@@ -661,14 +661,16 @@ class AsyncDurableContext(DurableContext):
 
     else:
 
-        def step(self, func: Any, name: str | None = None, config: Any = None, **options: Any) -> Any:
+        def step(  # noqa: PLR0911  in one frame: a step pays for each
+            self, func: Any, name: str | None = None, config: Any = None, **options: Any
+        ) -> Any:
             """Run a function once and record its result: see `DurableContext.step`.
 
             Of a plain function, ``in_thread`` says whether it runs in a thread of its own, beside the event loop, or in
             the loop's, which then does nothing else. By default it gets a thread if there is anything else to do.
             """
-            if self.conductor.beginnings is not None:
-                self.conductor.begin_made()
+            if self.conductor.beginnings is not None and self.conductor.begin_made():
+                return _Halted(self.conductor, None)
             if config is not None or options:
                 return _step_in(options.pop("in_thread", None), self, func, name, config, **options)
             try:

@@ -8,7 +8,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from perdure._core import at_work_in
+from perdure._core import Scope, at_work_in
 
 if TYPE_CHECKING:
     import asyncio
@@ -94,6 +94,13 @@ class Tasks:
         if self._cut is None:
             self._cut = set()
         self._cut.add(mark)
+
+    def note_left(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Hear that the handler has ended without tasks: the code of contexts that they are in stands anywhere."""
+        for task in tasks:
+            mark = at_work_in(self.context_of(task))
+            if type(mark) is Scope and mark.operation_id is not None:
+                self.note_cut(mark)
 
     def cut(self) -> Iterable[Any]:
         """Give the marks of tasks that were cut short, by `cancel` or a time limit."""

@@ -6,7 +6,8 @@
 //! code that does no harm.
 //!
 //! A task that is cut short, by `asyncio.timeout` or `Task.cancel`, stands elsewhere each time, since real time decides where.
-//! So the context in which such a task was made is told of what it has not come to, and not refused.
+//! So the context in which such a task was made is told of what it has not come to, and not refused. Nor is the handler for
+//! what a context holds whose code it has left behind at work, in such a task.
 //!
 //! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off, by an
 //! error that is not recorded or since nobody waits for it any more, or has not even begun for that reason: what else it
@@ -73,8 +74,7 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// The handler has ended: gives the operations that it has not come to and that do not matter, in words.
     pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
-        let is_excused = self.excused.contains(&ScopeId::ROOT);
-        let is_open = |operation: &&Operation<P>| !is_excused && operation.is_open();
+        let is_open = |operation: &&Operation<P>| operation.is_open() && !self.is_excused(operation);
         let missed = self.history().unvisited().filter(|operation| !self.was_broken_off(operation));
         let (open, over): (Vec<_>, Vec<_>) = missed.partition(is_open);
         let over = over.into_iter().map(Operation::in_words).collect();
@@ -112,6 +112,13 @@ impl<P: Payload, W> Engine<P, W> {
     fn is_inside(&self, context: OperationId) -> bool {
         let mut scopes = self.scopes.iter().filter(|scope| scope.prefix == Some(context)).peekable();
         scopes.peek().is_some() && scopes.all(|scope| !scope.done)
+    }
+
+    /// Whether the handler's code is excused for an operation: its own, or that of a context around the operation.
+    fn is_excused(&self, operation: &Operation<P>) -> bool {
+        let prefixes = || self.excused.iter().map(|scope| self.scopes[scope.0].prefix);
+        prefixes().any(|prefix| prefix.is_none())
+            || self.history().around(operation).any(|around| prefixes().any(|prefix| prefix == Some(around.id)))
     }
 
     /// Whether a virtual context in another has not come to its end.

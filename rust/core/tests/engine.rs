@@ -493,6 +493,17 @@ fn what_a_context_holds_that_is_over_or_was_broken_off_is_not_missed() {
 }
 
 #[test]
+fn what_a_context_holds_that_is_excused_and_at_work_is_not_missed() {
+    let context = OperationId::at(None, 1);
+    let around = recorded(1, Kind::Context, "RunInChildContext", Status::Started);
+    let mut engine = invocation([around, inside(7, Status::Started, context)]);
+    let place = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it").place;
+    let inner = engine.open_context(place, false);
+    engine.excuse(inner);
+    assert_eq!(engine.conclude().map(|told| told.len()), Ok(1));
+}
+
+#[test]
 fn what_a_context_holds_that_was_left_before_it_began_is_not_missed() {
     let context = OperationId::at(None, 1);
     let around = recorded(1, Kind::Context, "Map", Status::Started);
