@@ -35,6 +35,7 @@ def collecting_at(instruction: int, call: Callable[[], Any]) -> bool:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # CPython 3.12 tells of instructions if a frame asked before it is traced
     sys.settrace(trace)
     try:
         call()
