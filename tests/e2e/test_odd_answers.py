@@ -118,6 +118,7 @@ class AwaitsReading(Writes):
         ("deserialize() gave a coroutine", lambda c: c.step(lambda _: 1, serdes=AwaitsReading("1"), returns=int)),
         ("deserialize() gave a coroutine", lambda c: c.run_in_child_context(lambda _: 1, serdes=AwaitsReading("1"))),
         ("must return text", lambda c: c.run_in_child_context(lambda _: LARGE, summary_generator=awaited)),
+        ("map or parallel returned", lambda c: c.map([1], lambda *_: LARGE, summary_generator=awaited)),
         ("text, not <coroutine", lambda c: c.map([1], lambda *_: 1, item_namer=awaited)),
         ("True or False, not <coroutine", lambda c: c.step(lambda _: 1 / 0, retry_if=awaited)),
     ],

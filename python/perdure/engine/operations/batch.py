@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from perdure._control import OutOfTime
 from perdure._core import ASK, DONE, RUN, Batch, Operation, check_name, typed_of
-from perdure._functions import check_arguments, check_function, drop, items_of
+from perdure._functions import check_arguments, check_function, drop, items_of, refuse_awaitable
 from perdure.concurrency._policy import outcome_of
 from perdure.concurrency.models import (
     BatchItem,
@@ -332,8 +332,16 @@ def run(context: Context, operation: Operation, plan: Plan) -> Flow[Any]:
         branches: Branches = inner.branches()(inner, operation, plan, names)
         return inner.drive(_work(inner, operation, plan, branches))
 
-    summary = envelope_summary_generator(plan.kind.result_type, options.summary_generator)
+    own = options.summary_generator
+    summary = envelope_summary_generator(plan.kind.result_type, own and partial(_summarised, own))
     return (yield from child.run(context, operation, work, options.serdes_of_all(), summary))
+
+
+def _summarised(generator: Callable[[Any], Any], result: Any) -> Any:
+    """Give the user's summary, which is no coroutine: its text would be recorded."""
+    summary = generator(result)
+    refuse_awaitable(summary, "the summary_generator of a map or parallel")
+    return summary
 
 
 def _work(inner: Context, operation: Operation, plan: Plan, branches: Branches) -> Flow[BatchResult[Any]]:
