@@ -59,13 +59,6 @@ def is_coroutine(function: Any) -> bool:
     return False
 
 
-def is_wrapper(function: Any) -> bool:
-    """Tell whether a function for which `is_coroutine` holds is itself plain, so that it may give no coroutine."""
-    while type(function) is not FunctionType and getattr(function, "func", None) is not None:  # a partial
-        function = function.func
-    return hasattr(function, "__wrapped__") and not is_async(function)
-
-
 _MOST_AROUND = 8
 """How many functions around one another are looked at."""
 

@@ -39,9 +39,7 @@ def prepared(handler: Handler, serdes: SerDes[Any] | None, callback_serdes: SerD
         result = handler(event, context)
         if gives is None:
             return result
-        if not hasattr(type(result), "__await__"):
-            return gives.sent(result)
-        return _awaited(result, gives) if context.takes_async else result  # which is dropped, or refused
+        return _awaited(result, gives) if context.takes_async else gives.sent(result)
 
     return inner
 

@@ -16,7 +16,6 @@ from perdure import AsyncDurableContext, durable_execution
 from perdure.config import CompletionConfig, NestingType
 from perdure.exceptions import CallbackTimeoutError
 from perdure.retries import RetryDecision
-from perdure.serdes import DEFAULT_JSON_SERDES
 from perdure.testing import DurableFunctionTestRunner
 from perdure.waits import WaitForConditionDecision
 from support.invocations import LambdaContext, Recorder, event
@@ -56,66 +55,22 @@ def test_a_plain_handler_is_no_asynchronous_one() -> None:
     assert result(handler) == "DurableContext"
 
 
-def runs_by_itself(function: Any) -> Any:
-    """What an integration may do: run an ``async def`` body in a loop of its own, and call operations in between."""
+@pytest.mark.filterwarnings("error")
+def test_what_runs_an_async_function_by_itself_is_a_plain_handler_in_a_plain_function() -> None:
+    async def agent(first: str, context: Any) -> list[str]:
+        await asyncio.sleep(0)
+        return [first, type(context).__name__]
 
-    @functools.wraps(function)
-    def handler(event: Any, context: Any) -> Any:
+    @functools.wraps(agent)
+    def runs_by_itself(_event: Any, context: Any) -> Any:
         first = context.step(plain, "before")
         context.wait(60)
-        return asyncio.run(function([first, type(context).__name__, event], context))
+        return asyncio.run(agent(first, context))
 
-    return handler
+    def handler(event: Any, context: Any) -> Any:
+        return runs_by_itself(event, context)
 
-
-class RunsByItself:
-    def __init__(self, function: Any) -> None:
-        functools.update_wrapper(self, function)
-        self.handler = runs_by_itself(function)
-
-    def __call__(self, *given: Any) -> Any:
-        return self.handler(*given)
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("serdes", [{}, {"serdes": DEFAULT_JSON_SERDES}])
-@pytest.mark.parametrize("around", [runs_by_itself, RunsByItself, lambda f: functools.partial(runs_by_itself(f))])
-def test_an_async_function_that_its_decorator_runs_is_a_plain_handler(around: Any, serdes: Any) -> None:
-    async def handler(event: Any, _context: Any) -> list[str]:
-        await asyncio.sleep(0)
-        return [*map(str, event)]
-
-    made = durable_execution(around(handler), **serdes)
-    for _ in range(2):
-        with DurableFunctionTestRunner(made) as runner:
-            ended = runner.run(input={})
-            assert ended.value == ["plain", "DurableContext", "{}"]
-            assert [operation.name for operation in ended.operations] == ["before", None]
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("annotated", [True, False])
-def test_an_async_function_that_its_decorator_hands_on_is_asynchronous(annotated: bool) -> None:
-    seen = []
-
-    async def handler(_event: Any, context: Any) -> set[str]:
-        await context.wait(60)
-        return {await context.step(awaited)}
-
-    if annotated:
-        handler.__annotations__["context"] = "AsyncDurableContext"
-
-    @functools.wraps(handler)
-    def around(event: Any, context: Any) -> Any:
-        seen.append(asyncio._get_running_loop() is not None)
-        return handler(event, context)
-
-    made = durable_execution(around)
-    for calls in ([True, True], [True, True]) if annotated else ([False, True, True], [True, True]):
-        seen.clear()
-        with DurableFunctionTestRunner(made) as runner:
-            assert runner.run(input={}).value == ["awaited"]
-        assert seen == calls  # who is known to want a loop has one: nobody else is called twice, and once at that
+    assert result(handler) == ["plain", "DurableContext"]
 
 
 def test_waits_and_steps_beside_each_other() -> None:

@@ -7,7 +7,6 @@ import functools
 from asyncio import events
 from typing import TYPE_CHECKING, Any
 
-from perdure._functions import drop, is_wrapper
 from perdure.aio import loop as _loops
 from perdure.aio.conductor import Conductor
 from perdure.aio.context import AsyncDurableContext
@@ -61,41 +60,9 @@ def within_loop(
     *,
     needs_loop: bool = False,
 ) -> Callable[[Any, DurableContext], Any]:
-    """Give what runs an asynchronous handler as if it were a plain one.
-
-    A plain function around an ``async def`` one may also run that by itself, in a loop of its own, and give its result.
-    Which of the two it does is seen when it is called: so it is, first of all, unless something asks for a loop.
-    """
-    run = _in_loop(function, inner, factory, needs_loop)
-    if needs_loop or factory is not None or not is_wrapper(function) or _takes_async_context(function):
-        return run
-    gives_coroutines = False
+    """Give what runs an asynchronous handler as if it were a plain one."""
 
     def plain(user_event: Any, context: DurableContext) -> Any:
-        nonlocal gives_coroutines
-        if not gives_coroutines:
-            result = inner(user_event, context)
-            if not hasattr(type(result), "__await__"):
-                return result
-            drop(result)  # of which nothing has begun
-            gives_coroutines = True
-        return run(user_event, context)
-
-    return plain
-
-
-def _takes_async_context(function: Any) -> bool:
-    """Tell whether the annotations of a function say so; those of a wrapper are the inner function's."""
-    try:
-        return any("AsyncDurableContext" in str(annotation) for annotation in function.__annotations__.values())
-    except Exception:  # noqa: BLE001  it has none, or they cannot be evaluated
-        return False
-
-
-def _in_loop(
-    function: Callable[[Any, Any], Any], inner: Callable[[Any, Any], Any], factory: Factory, needs_loop: bool
-) -> Callable[[Any, DurableContext], Any]:
-    def run(user_event: Any, context: DurableContext) -> Any:
         _refuse_running(function)
         loop = _loops.take(factory)
         try:
@@ -108,7 +75,7 @@ def _in_loop(
         finally:
             _loops.give_back(factory, loop)
 
-    return run
+    return plain
 
 
 def _kinds(
