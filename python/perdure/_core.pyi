@@ -236,10 +236,18 @@ class Execution:
         """
 
     def excuse(self, mark: object) -> None:
-        """Refuse the code of a context no more for what it has not come to, since a task of it was cut short.
+        """Refuse no code any more for what it has not come to, since a task was cut short.
 
         Args:
             mark: Of the task, as `at_work_in` gives it. That of a function of an operation's excuses nothing.
+
+        """
+
+    def leave_at_work(self, mark: object) -> None:
+        """Hear that the handler has ended beside a task: what the context holds that it is in is not missed.
+
+        Args:
+            mark: Of the task, as `at_work_in` gives it.
 
         """
 
@@ -379,6 +387,10 @@ class Execution:
     @property
     def is_stopped(self) -> bool:
         """Whether the invocation ends by what happened to it, whatever the handler returns or raises."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether operations were stopped since time is about to be up: what is at work may end, and is recorded."""
 
     def ending(
         self, handler: Literal["returned", "suspended", "passing", "refused", "failed", "broken off"]

@@ -7,6 +7,7 @@ else is in `perdure.engine.operations`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from perdure._core import START, Operation, check_sub_type, typed_of
@@ -967,6 +968,8 @@ class DurableContext:
                 name = getattr(func, "durable_name", None)
             batches: Batches | None = None
             of = func
+            if isinstance(inputs, Iterator):
+                inputs = self.invocation.listed(inputs, (self.scope.operation_id, self.scope.position))
             if batcher is not None or per_batch:
                 from perdure.batching import Batches  # noqa: PLC0415  only for handlers that use it
 

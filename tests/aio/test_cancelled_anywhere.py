@@ -13,8 +13,9 @@ from perdure import AsyncDurableContext, StepContext, durable_execution
 from perdure.exceptions import CheckpointError
 from perdure.local import client_error
 from perdure.retries import RetryPresets
+from perdure.serdes import JsonSerDes
 from support.awaited import Trial
-from support.invocations import PENDING, LambdaContext, Recorder, event
+from support.invocations import PENDING, LambdaContext, Recorder, event, op
 
 TURNS = 60
 
@@ -287,33 +288,54 @@ async def _two_children(_event: Any, context: AsyncDurableContext) -> Any:
 
 
 @pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("where", ["nowhere", "handler", "step", "sibling", "child"])
-def test_a_task_that_is_cut_excuses_the_code_of_its_own_context_alone(cut: Any, where: str) -> None:
+@pytest.mark.parametrize("where", ["nowhere", "handler", "step", "child"])
+def test_a_task_that_is_cut_excuses_code_and_none_in_a_step_does(cut: Any, where: str) -> None:
     async def first(inner: AsyncDurableContext) -> None:
         await _waits(inner)
-        if where == "sibling":
-            await cut(inner)
-        elif where == "step":
+        if where == "step":
             await inner.step(cut)
 
-    async def misses(inner: AsyncDurableContext) -> None:
-        if where == "child":
-            await cut(inner)
+    async def cut_in(here: str) -> None:
+        if where == here:
+            await cut(None)
 
-    async def of_handler(context: AsyncDurableContext) -> None:
-        if where == "handler":
-            await cut(context)
+    async def misses(_: AsyncDurableContext) -> None:
+        await cut_in("child")
 
     async def child_misses(_event: Any, context: AsyncDurableContext) -> Any:
         both = context.run_in_child_context(first), context.run_in_child_context(misses)
-        await asyncio.gather(*both, context.wait(200), of_handler(context))
+        await asyncio.gather(*both, context.wait(200), cut_in("handler"))
 
     async def handler_misses(_event: Any, context: AsyncDurableContext) -> Any:
         both = context.run_in_child_context(first), context.run_in_child_context(_waits_long)
-        await asyncio.gather(*both, of_handler(context))
+        await asyncio.gather(*both, cut_in("handler"))
 
-    assert refuses(_two_children, child_misses) == (where != "child")
-    assert refuses(_two_children, handler_misses) == (where != "handler")
+    for code, excusing in ((child_misses, "child"), (handler_misses, "handler")):
+        if where in {excusing, "nowhere", "step"}:
+            assert refuses(_two_children, code) == (where != excusing)
+
+
+@pytest.mark.parametrize("options", [{}, {"serdes": JsonSerDes()}], ids=["plain", "serdes"])
+@pytest.mark.parametrize(
+    "ends", [lambda: "text", lambda: "x" * 300_000, lambda: 1 / 0], ids=["small", "large", "fails"]
+)
+def test_a_child_that_takes_its_cancellation_is_excused_however_it_ends(ends: Any, options: Any) -> None:
+    async def child(inner: AsyncDurableContext) -> Any:
+        try:
+            await asyncio.Event().wait()
+            await inner.wait(60)
+        except asyncio.CancelledError:
+            return ends()
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> int:
+        task = asyncio.ensure_future(context.run_in_child_context(child, **options))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        return len(await asyncio.gather(task, return_exceptions=True))
+
+    history = [op("CONTEXT", "STARTED"), op("WAIT", "STARTED", 1, 1)]
+    handle: Any = durable_execution(handler, boto3_client=Recorder())  # type: ignore[arg-type]
+    assert handle(event(*history), LambdaContext()) == {"Status": "SUCCEEDED", "Result": "1"}
 
 
 def test_code_that_has_changed_is_refused_all_the_same() -> None:

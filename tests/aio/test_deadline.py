@@ -61,6 +61,22 @@ def test_a_step_at_work_is_let_end_and_recorded(semantics: StepSemantics) -> Non
     assert recorded(handler) == [("slow", "START"), ("slow", "SUCCEED")]
 
 
+def test_so_it_is_where_the_handler_fails_meanwhile() -> None:
+    async def fails() -> None:
+        for _turn in range(TURNS // 5):
+            await asyncio.sleep(0)
+        raise ValueError("nothing to do with it")
+
+    async def handler(context: AsyncDurableContext) -> Any:
+        async with asyncio.TaskGroup() as group:
+            working = asyncio.ensure_future(context.step(slow, "slow"))
+            group.create_task(context.step(never, "never"))
+            group.create_task(fails())
+        return await working
+
+    assert recorded(handler) == [("slow", "START"), ("slow", "SUCCEED")]
+
+
 def test_what_comes_after_it_does_not_begin() -> None:
     async def handler(context: AsyncDurableContext) -> Any:
         working = asyncio.ensure_future(context.step(slow, "slow"))

@@ -100,7 +100,10 @@ def test_a_late_invocation_ends_pending_only_if_the_service_will_wake_it(case: s
 
 
 @pytest.mark.parametrize("slow_first", [True, False])
-def test_a_step_at_work_when_time_is_up_is_let_end_and_recorded(slow_first: bool, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_step_at_work_when_time_is_up_is_let_end_and_recorded(
+    slow_first: bool, is_wrapped: bool, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(execution_module, "RESERVE_SHARE", 1.0)
     both_are_there, begun, refused = threading.Barrier(2), threading.Event(), threading.Event()
 
@@ -122,14 +125,21 @@ def test_a_step_at_work_when_time_is_up_is_let_end_and_recorded(slow_first: bool
         context.step(slow, "slow")
         return context.step(lambda _: pytest.fail("ran"))
 
-    both = [works, comes_too_late] if slow_first else [comes_too_late, works]
+    def handler(context: DurableContext) -> Any:
+        try:
+            return context.parallel([works, comes_too_late] if slow_first else [comes_too_late, works])
+        except BaseException as late:
+            if is_wrapped:
+                raise ValueError("as libraries do") from late
+            raise
+
     history = [
         op("CONTEXT", "STARTED", SubType="Parallel"),
         *(op("CONTEXT", "STARTED", 1, n, SubType="ParallelBranch", Name=f"parallel-branch-{n}") for n in range(2)),
     ]
     client = Recorder()
     with pytest.raises(InvocationError, match="out of time"):
-        invoke(lambda c: c.parallel(both), *history, client=client, context=LambdaContext(900.0), deadline_reserve=900)
+        invoke(handler, *history, client=client, context=LambdaContext(900.0), deadline_reserve=900)
     assert [(each["Name"], each["Action"]) for each in client.updates] == [("slow", "START"), ("slow", "SUCCEED")]
 
 

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perdure import DurableContext, ExecutionError, ItemBatcher, SerDesError, ValidationError, run_durable_handler
+from perdure import (
+    DurableContext,
+    ExecutionError,
+    ItemBatcher,
+    SerDesError,
+    ValidationError,
+    durable_execution,
+    run_durable_handler,
+)
 from perdure.config import CompletionConfig, ParallelConfig
 from perdure.engine import threads as _threads
+from perdure.local import LocalService, RealClock
 from perdure.retries import RetryPresets
 from support.invocations import LambdaContext, Recorder, event, invoke, op
 
@@ -84,6 +93,33 @@ def test_a_map_over_an_iterator_has_the_items_that_it_gives(batcher: ItemBatcher
 
     response, _ = invoke(handler)
     assert response == {"Status": "SUCCEEDED", "Result": '[[1, 2, 3], [[0, "a"], [1, "b"]]]'}
+
+
+def test_a_branch_that_runs_again_has_what_an_iterator_gave_at_first() -> None:
+    is_done = threading.Event()
+
+    def item(inner: DurableContext, pair: Any, *_: Any) -> Any:
+        inner.wait(1)
+        return pair
+
+    def handler(_event: Any, context: DurableContext) -> Any:
+        pairs = enumerate("ab")
+
+        def maps(branch: DurableContext) -> Any:
+            found = [branch.map(pairs, item).get_results(), branch.map(pairs, item).get_results()]
+            is_done.set()
+            return found
+
+        def beside(branch: DurableContext) -> Any:
+            return branch.step(lambda _: is_done.wait(60))
+
+        return context.parallel([maps, beside]).get_results()
+
+    service = LocalService(clock=RealClock())  # a wait of a branch ends while another one is at work
+    service.register("maps", durable_execution(handler))
+    handle = service.run("maps")
+    assert handle.value == [[[[0, "a"], [1, "b"]], []], True]
+    assert len(handle.invocations) == 1
 
 
 @pytest.mark.parametrize("two", [2.0, Decimal(2), Fraction(2)])

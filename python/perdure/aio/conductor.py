@@ -356,6 +356,8 @@ class Conductor(Parking):
             sys.set_asyncgen_hooks(*hooks)
             for of in self.tasks.cut():
                 self.core.excuse(of)
+            for of in self.tasks.left:
+                self.core.leave_at_work(of)
             if self._sender is not None:
                 self._sender.end()
         error, self._error = self._error, None
@@ -420,8 +422,10 @@ class Conductor(Parking):
             if self._error is None:
                 self._result = handler.result()
         self.is_drained = True
-        if self._error is None and (
+        if (
             self.parked or self.at_work or self.unawaited or self._waiting or self._new or self._older
+            if self._error is None
+            else self.late is not None and (self.at_work or self.is_sending)
         ):
             self.stir()  # what nobody has awaited is to end first
         else:

@@ -26,7 +26,7 @@ _TELLS_NO_CONTEXT = sys.version_info < (3, 12)
 class Tasks:
     """The tasks of one invocation, in the order in which they were made; ended ones are dropped in time."""
 
-    __slots__ = ("_contexts", "_cut", "_failed", "_known")
+    __slots__ = ("_contexts", "_cut", "_failed", "_known", "left")
 
     def __init__(self) -> None:
         self._known: list[asyncio.Task[Any]] = []
@@ -35,6 +35,8 @@ class Tasks:
         self._failed: list[ref[asyncio.Task[Any]]] | None = None
         # Whose code was cut short, as far as is noted: all that have ended are not looked at before somebody asks.
         self._cut: set[Any] | None = None
+        self.left: list[Scope] = []
+        """The marks of tasks that were in contexts when the handler had ended."""
 
     def __iter__(self) -> Iterator[asyncio.Task[Any]]:
         """Give them, the ended ones too that were not dropped yet."""
@@ -100,7 +102,7 @@ class Tasks:
         for task in tasks:
             mark = at_work_in(self.context_of(task))
             if type(mark) is Scope and mark.operation_id is not None:
-                self.note_cut(mark)
+                self.left.append(mark)
 
     def cut(self) -> Iterable[Any]:
         """Give the marks of tasks that were cut short, by `cancel` or a time limit."""

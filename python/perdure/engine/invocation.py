@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import Told
+from perdure._functions import items_of
 from perdure._log import Log
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.received import as_dicts
 from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds, steady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from perdure._core import Execution
     from perdure.engine.client import Client
@@ -48,6 +49,7 @@ class Invocation:
         "hooks",
         "is_asynchronous",
         "lambda_context",
+        "lists",
         "margin",
         "threads",
     )
@@ -70,6 +72,8 @@ class Invocation:
         # Whether what functions give is awaited.
         self.is_asynchronous = False
         self._told: Told | None = None
+        # Of iterators that were the items of a map: what they gave, and where.
+        self.lists: dict[tuple[Any, int], tuple[Iterator[Any], Sequence[Any]]] | None = None
         self.given_seconds = given = remaining_seconds(lambda_context)
         self.margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         if hooks is not None:
@@ -89,6 +93,24 @@ class Invocation:
         if self._told is None:
             self._told = Told(self.checkpoints.told, as_dicts)
         return self._told
+
+    def listed(self, items: Iterator[Any], place: tuple[Any, int]) -> Sequence[Any]:
+        """Give the items of a map that come from an iterator.
+
+        It gives them once, and the code that calls the map may run again in this invocation, as that of a branch does
+        once what it waited for has come.
+
+        Args:
+            items: The iterator.
+            place: Which operation the map is: the id of the context around it, and how many come before it there.
+
+        """
+        if self.lists is None:
+            self.lists = {}
+        known = self.lists.get(place)
+        if known is None or known[0] is not items:
+            known = self.lists[place] = items, items_of(items)
+        return known[1]
 
     def remaining_seconds(self) -> float | None:
         """Give the seconds that Lambda leaves the invocation; None if the context does not say."""

@@ -6,7 +6,7 @@
 //! code that does no harm.
 //!
 //! A task that is cut short, by `asyncio.timeout` or `Task.cancel`, stands elsewhere each time, since real time decides where.
-//! So the context in which such a task was made is told of what it has not come to, and not refused. Nor is the handler for
+//! So code with such a task is told of what it has not come to, and not refused. Nor is the handler for
 //! what a context holds whose code it has left behind at work, in such a task.
 //!
 //! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off, by an
@@ -54,19 +54,20 @@ impl Missed {
 }
 
 impl<P: Payload, W> Engine<P, W> {
-    /// Refuses the code of a context no more for what it has not come to, since a task of it was cut short: nor that of the
-    /// context around a virtual one, which has its operations.
-    pub fn excuse(&mut self, scope: ScopeId) {
-        let mut next = Some(scope);
-        while let Some(scope) = next.filter(|scope| !self.excused.contains(scope)) {
-            self.excused.push(scope);
-            next = self.scopes[scope.0].outer.filter(|_| self.scopes[scope.0].is_virtual());
-        }
+    /// Refuses no code any more for what it has not come to, since a task of the handler's or a context's was cut short: others
+    /// may have waited for what that was to do.
+    pub fn excuse(&mut self) {
+        self.is_excused = true;
+    }
+
+    /// The handler has ended while the code of a context was at work, in a task: what that holds is not missed.
+    pub fn leave_at_work(&mut self, inner: ScopeId) {
+        self.left_at_work.push(inner);
     }
 
     /// Whether the function of a context that was recorded before would be refused if it ended now.
     pub fn is_missed_inside(&self, inner: ScopeId, begun: &Begun) -> bool {
-        !self.excused.contains(&inner)
+        !self.is_excused
             && !self.has_left_branches_behind(inner)
             && !self.has_left_virtual_behind(Some(begun.place.id))
             && self.history().open_inside(begun.place.id).next().is_some()
@@ -74,7 +75,8 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// The handler has ended: gives the operations that it has not come to and that do not matter, in words.
     pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
-        let is_open = |operation: &&Operation<P>| operation.is_open() && !self.is_excused(operation);
+        let is_open =
+            |operation: &&Operation<P>| operation.is_open() && !self.is_excused && !self.was_left_at_work(operation);
         let missed = self.history().unvisited().filter(|operation| !self.was_broken_off(operation));
         let (open, over): (Vec<_>, Vec<_>) = missed.partition(is_open);
         let over = over.into_iter().map(Operation::in_words).collect();
@@ -114,11 +116,10 @@ impl<P: Payload, W> Engine<P, W> {
         scopes.peek().is_some() && scopes.all(|scope| !scope.done)
     }
 
-    /// Whether the handler's code is excused for an operation: its own, or that of a context around the operation.
-    fn is_excused(&self, operation: &Operation<P>) -> bool {
-        let prefixes = || self.excused.iter().map(|scope| self.scopes[scope.0].prefix);
-        prefixes().any(|prefix| prefix.is_none())
-            || self.history().around(operation).any(|around| prefixes().any(|prefix| prefix == Some(around.id)))
+    /// Whether a context around an operation was left at work.
+    fn was_left_at_work(&self, operation: &Operation<P>) -> bool {
+        let was_left = |id| self.left_at_work.iter().any(|scope| self.scopes[scope.0].prefix == Some(id));
+        self.history().around(operation).any(|around| was_left(around.id))
     }
 
     /// Whether a virtual context in another has not come to its end.

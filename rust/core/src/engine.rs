@@ -29,8 +29,10 @@ pub struct Engine<P, W> {
     pub(crate) gate: Option<Refusal>,
     /// Set once nothing can be sent any more (revoked or broken), whatever stopped the operations.
     severed: Option<Refusal>,
-    /// The contexts whose code is not refused if it ends without having come to what is recorded ([`Engine::excuse`]).
-    pub(crate) excused: Vec<ScopeId>,
+    /// Whether code that ends without having come to what is recorded is not refused ([`Engine::excuse`]).
+    pub(crate) is_excused: bool,
+    /// The contexts whose code the handler has left at work ([`Engine::leave_at_work`]).
+    pub(crate) left_at_work: Vec<ScopeId>,
     /// Whether this invocation has recorded anything new.
     advanced: bool,
     /// When no work is begun any more.
@@ -51,7 +53,8 @@ impl<P: Payload, W> Engine<P, W> {
             queue: Queue::new(token),
             gate: None,
             severed: None,
-            excused: Vec::new(),
+            is_excused: false,
+            left_at_work: Vec::new(),
             advanced: false,
             deadline: None,
             informed_at: 0.0,
@@ -202,6 +205,11 @@ impl<P: Payload, W> Engine<P, W> {
         self.history.operations().any(|operation| operation.is_awaited() && !self.is_left_behind(operation))
     }
 
+    /// Whether the service will wake the execution by itself, for whatever.
+    fn waits_for_any(&self) -> bool {
+        self.history.operations().any(Operation::is_awaited)
+    }
+
     /// Whether it is inside of a context that has ended, though the record of that end may be on its way.
     fn is_left_behind(&self, operation: &Operation<P>) -> bool {
         let mut around = operation.parent;
@@ -257,6 +265,11 @@ impl<P: Payload, W> Engine<P, W> {
             .any(|id| self.history.contains(&id))
     }
 
+    /// Whether operations were stopped since time is up: what is at work may end.
+    pub fn is_late(&self) -> bool {
+        self.severed.is_none() && matches!(self.gate, Some(Refusal::OutOfTime { .. }))
+    }
+
     /// What stopped the invocation, whatever the handler makes of it.
     pub fn stopped_by(&self) -> Option<Stop> {
         let reason = self.severed.as_ref().or(self.gate.as_ref());
@@ -266,8 +279,9 @@ impl<P: Payload, W> Engine<P, W> {
             Some(Refusal::Broken) => Some(Stop::Broken),
             Some(refusal) if refusal.is_of_the_code() => Some(Stop::Refused),
             Some(Refusal::TooDeep) => Some(Stop::TooDeep),
-            Some(Refusal::OutOfTime { pending: true }) => Some(Stop::Suspended),
-            Some(Refusal::OutOfTime { pending: false }) => Some(Stop::Late),
+            // What was awaited then may have come since, with the end of a step that was at work.
+            Some(Refusal::OutOfTime { pending }) if *pending && self.waits_for_any() => Some(Stop::Suspended),
+            Some(Refusal::OutOfTime { .. }) => Some(Stop::Late),
             _ => self.is_suspended(ScopeId::ROOT).then_some(Stop::Suspended),
         }
     }
@@ -382,10 +396,7 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// Whether an operation of `scope` whose function is at work may go on: at the end of the invocation's time, it may end.
     pub(crate) fn check_begun(&self, scope: ScopeId) -> Result<(), Refusal> {
-        match &self.gate {
-            Some(Refusal::OutOfTime { .. }) if self.severed.is_none() => self.check_scopes(scope),
-            _ => self.check(scope),
-        }
+        if self.is_late() { self.check_scopes(scope) } else { self.check(scope) }
     }
 
     fn check_scopes(&self, scope: ScopeId) -> Result<(), Refusal> {

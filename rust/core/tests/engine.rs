@@ -245,6 +245,22 @@ fn what_is_at_work_when_time_is_up_may_end_and_nothing_else() {
 }
 
 #[test]
+fn what_has_come_since_time_was_up_wakes_the_execution_no_more() {
+    for has_come in [false, true] {
+        let mut engine = invocation([recorded(3, Kind::Wait, "Wait", Status::Started)]);
+        let (step, _) = started(&mut engine, ROOT);
+        engine.set_deadline(NOW);
+        assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { pending: true }));
+        assert_eq!(engine.stopped_by(), Some(Stop::Suspended));
+        write(&mut engine, &step, Action::Succeed).expect("it was at work");
+        let over = has_come.then(|| recorded(3, Kind::Wait, "Wait", Status::Succeeded));
+        send(&mut engine, Some("next"), over.into_iter().collect());
+        let expected = if has_come { Stop::Late } else { Stop::Suspended };
+        assert_eq!(engine.stopped_by(), Some(expected));
+    }
+}
+
+#[test]
 fn a_context_replays_until_something_in_it_is_new() {
     let done = |n| recorded(n, Kind::Step, "Step", Status::Succeeded);
     let mut engine = invocation([done(1), done(2)]);
@@ -493,13 +509,13 @@ fn what_a_context_holds_that_is_over_or_was_broken_off_is_not_missed() {
 }
 
 #[test]
-fn what_a_context_holds_that_is_excused_and_at_work_is_not_missed() {
+fn what_a_context_holds_that_was_left_at_work_is_not_missed() {
     let context = OperationId::at(None, 1);
     let around = recorded(1, Kind::Context, "RunInChildContext", Status::Started);
     let mut engine = invocation([around, inside(7, Status::Started, context)]);
     let place = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it").place;
     let inner = engine.open_context(place, false);
-    engine.excuse(inner);
+    engine.leave_at_work(inner);
     assert_eq!(engine.conclude().map(|told| told.len()), Ok(1));
 }
 
@@ -565,29 +581,11 @@ fn code_with_a_task_that_was_cut_short_is_not_refused() {
         .expect("nothing refuses it");
     let inner = engine.open_context(around.place, false);
     assert!(engine.is_missed_inside(inner, &around));
-    engine.excuse(ROOT);
-    assert!(engine.is_missed_inside(inner, &around), "the task was none of its");
-    engine.excuse(inner);
+    engine.excuse();
     assert!(!engine.is_missed_inside(inner, &around));
     assert_eq!(engine.conclude_context(inner, &around), Ok(()));
     assert_eq!(engine.conclude().map(|told| told.len()), Ok(2), "both are told");
     assert_eq!(engine.stopped_by(), None);
-}
-
-#[test]
-fn a_task_of_a_virtual_context_excuses_that_around_it_which_has_its_operations_and_no_other() {
-    let recorded = || invocation([recorded(2, Kind::Wait, "Wait", Status::Started)]);
-    let mut engine = recorded();
-    let inner = engine.open_virtual(ROOT, None, false).expect("nothing is recorded there");
-    engine.excuse(inner);
-    engine.end(inner);
-    assert_eq!(engine.conclude().map(|told| told.len()), Ok(1));
-    let mut engine = recorded();
-    let child = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it");
-    let inner = engine.open_context(child.place, false);
-    engine.excuse(inner);
-    engine.end(inner);
-    assert!(matches!(engine.conclude(), Err(Refusal::Missed(_))), "it is the handler's");
 }
 
 #[test]

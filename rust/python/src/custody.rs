@@ -49,13 +49,18 @@ pub fn at_work_in<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny
     context.call_method1(intern!(context.py(), "get"), (here(context.py())?.variable.bind(context.py()),))
 }
 
-/// The context whose code a thread of control with this mark runs: the handler's if that is not known; none if it is on an
-/// errand of an operation's, which calls no others.
-pub fn owner(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> Option<ScopeId> {
+/// Whether a thread of control with this mark runs the code of the handler or of a context, if only what turns that one's
+/// result into text, and not the function of another operation, which calls none.
+pub fn calls_operations(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> bool {
+    let is_of_context = mark.cast_exact::<Operation>().is_ok_and(|operation| operation.get().is_context());
+    is_of_context || !matches!(spot(mark, shared).0, Some(Spot::Beside(..)))
+}
+
+/// The context whose code a thread of control with this mark runs.
+pub fn context_of(mark: &Bound<'_, PyAny>, shared: &Arc<Shared>) -> Option<ScopeId> {
     match spot(mark, shared).0 {
         Some(Spot::Inside(scope)) => Some(scope),
-        Some(Spot::Beside(..)) => None,
-        None => Some(ScopeId::ROOT),
+        _ => None,
     }
 }
 

@@ -205,6 +205,11 @@ impl Execution {
         self.shared.lock().engine.stopped_by().is_some()
     }
 
+    #[getter]
+    fn is_late(&self) -> bool {
+        self.shared.lock().engine.is_late()
+    }
+
     fn ending(&self, handler: &str) -> PyResult<(&'static str, bool)> {
         let handler =
             Handler::parse(handler).ok_or_else(|| PyValueError::new_err(format!("no end of a handler: {handler}")))?;
@@ -220,6 +225,12 @@ impl Execution {
 
     fn excuse(&self, mark: &Bound<'_, PyAny>) {
         self.shared.excuse_by(mark);
+    }
+
+    fn leave_at_work(&self, mark: &Bound<'_, PyAny>) {
+        if let Some(inner) = custody::context_of(mark, &self.shared) {
+            self.shared.lock().engine.leave_at_work(inner);
+        }
     }
 
     fn conclude(&self) -> Result<Vec<String>, Error> {

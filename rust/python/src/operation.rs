@@ -9,7 +9,7 @@ use perdure_core::callback;
 use perdure_core::checkpoint::Ticket;
 use perdure_core::custody::Spot;
 use perdure_core::decision::Decision;
-use perdure_core::operation::{Millis, Status};
+use perdure_core::operation::{Kind, Millis, Status};
 use perdure_core::scope::ScopeId;
 use perdure_core::update::{Action, Invoke, Options};
 use pyo3::exceptions::PyException;
@@ -168,6 +168,11 @@ impl Operation {
         let payload = payload.map(Text::outgoing);
         let error = error.map(Text::error).transpose()?;
         Ok(self.shared.lock().engine.write(&self.begun, action, payload, error, options)?.0)
+    }
+
+    /// Whether it is a child context, or a map or parallel.
+    pub fn is_context(&self) -> bool {
+        self.begun.kind() == Kind::Context
     }
 
     /// Ends the context `inner`, which is this operation's, with its outcome.

@@ -74,10 +74,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Excuses the context whose code a thread of control with this mark runs.
+    /// Excuses code for a task with this mark, which was cut short.
     pub fn excuse_by(self: &Arc<Self>, mark: &Bound<'_, PyAny>) {
-        if let Some(scope) = custody::owner(mark, self) {
-            self.lock().engine.excuse(scope);
+        if custody::calls_operations(mark, self) {
+            self.lock().engine.excuse();
         }
     }
 }
