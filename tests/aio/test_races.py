@@ -15,6 +15,7 @@ from perdure.exceptions import InvalidStateError, StepError, ValidationError
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
 from support.both_sdks import OFFICIAL
+from support.tree_runs import nothing_is_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,6 +234,22 @@ def test_what_an_as_completed_that_is_broken_off_has_not_given_is_carried_out() 
     found = everywhere(make)
     assert found.value == ["soon"]
     assert found.operations[:2] == [("late", "SUCCEEDED"), ("soon", "SUCCEEDED")]
+
+
+def test_nobody_is_told_of_a_failed_task_that_an_as_completed_has_not_given() -> None:
+    def fails(_: Any) -> None:
+        raise ValueError("recorded, and asked for by as_completed")
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> str:
+        failing = asyncio.ensure_future(context.step(fails, "fails", retry=ONCE))
+        async for done in context.as_completed([context.step(lambda _: "first", "first"), failing]):
+            first: str = await done
+            await asyncio.wait([failing])
+            return first
+        return "none"
+
+    with nothing_is_told():
+        assert Trial(handler).handle.value == "first"
 
 
 def test_as_completed_gives_what_was_given_in_the_order_that_is_recorded() -> None:

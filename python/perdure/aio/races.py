@@ -87,6 +87,7 @@ class Member:
         self._future: Future[Any] | None = None
         if isinstance(given, Future):
             self._future = given
+            given.add_done_callback(_note_end)
         elif is_loser and isinstance(given, Job):
             given.leave()  # it has its position already
         elif not is_loser or not isinstance(given, Ready):
