@@ -238,6 +238,91 @@ def test_so_is_what_tasks_call_that_were_made_at_the_end_and_have_not_begun() ->
 FORGOTTEN: list[Any] = []
 
 
+async def selecting(context: AsyncDurableContext, *_more: Any) -> None:
+    async with context.select() as first:
+        first.add("only", context.wait(10, "selected"))
+        async for _, done in first:
+            await done
+    await context.step(lambda _: 1, "last")
+
+
+async def hesitating(context: AsyncDurableContext, *_more: Any) -> None:
+    await context.wait(10)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    await context.step(lambda _: 1, "last")
+
+
+SLOW: dict[str, Loser] = {
+    "selecting": lambda context: context.run_in_child_context(selecting),
+    "hesitating": lambda context: context.run_in_child_context(hesitating),
+    "virtual": lambda context: context.run_in_child_context(hesitating, is_virtual=True),
+    "map": lambda context: context.map([1, 2], selecting),
+    "flat": lambda context: context.parallel([hesitating, selecting], nesting_type=NestingType.FLAT),
+}
+
+
+async def breaks_off(context: AsyncDurableContext, slow: Any) -> Any:
+    async for done in context.as_completed([context.step(lambda _: "quick"), slow]):
+        return await done
+    raise AssertionError("it gives one")
+
+
+async def breaks_off_a_task(context: AsyncDurableContext, slow: Any) -> Any:
+    return await breaks_off(context, asyncio.ensure_future(slow))
+
+
+async def forgets_a_task(context: AsyncDurableContext, slow: Any) -> Any:
+    kept = asyncio.ensure_future(slow)
+    quick = await context.step(lambda _: "quick")
+    return quick if kept else None
+
+
+async def awaits_in_a_task(context: AsyncDurableContext, slow: Any) -> Any:
+    async def waiting() -> Any:
+        return await slow
+
+    return await forgets_a_task(context, waiting())
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize("way", [breaks_off, breaks_off_a_task, forgets_a_task, awaits_in_a_task])
+def test_what_is_at_work_as_the_handler_ends_is_carried_out_however_far_it_has_come(way: Any, slow: Loser) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await way(context, slow(context))
+
+    found = everywhere(lambda: (handler,))
+    assert found.value == "quick"
+    assert ("last", "SUCCEEDED") in found.operations
+    assert {status for _, status in found.operations} == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
+def test_a_child_carries_out_what_an_as_completed_has_not_given_that_it_has_broken_off(slow: Loser) -> None:
+    async def child(context: AsyncDurableContext) -> Any:
+        return await breaks_off(context, slow(context))
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await context.run_in_child_context(child)
+
+    found = everywhere(lambda: (handler,))
+    assert found.value == "quick"
+    assert {status for _, status in found.operations} == {"SUCCEEDED"}
+
+
+def test_a_failure_that_an_as_completed_has_not_given_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(context: AsyncDurableContext) -> None:
+        await context.wait(10)
+        raise ValueError("of the one that was not given")
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await breaks_off(context, context.run_in_child_context(fails))
+
+    assert Trial(handler).value == "quick"
+    assert "an operation failed that nobody has awaited" in caplog.text
+    assert "of the one that was not given" in caplog.text
+
+
 def test_what_a_task_awaits_is_not_told_of_as_what_nobody_awaits(caplog: pytest.LogCaptureFixture) -> None:
     def fails(_step: StepContext) -> None:
         raise ValueError("somebody asks")

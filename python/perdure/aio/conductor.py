@@ -53,7 +53,7 @@ class Job(Protocol):
 
     variables: Any
     course: Any
-    task: asyncio.Task[Any] | None
+    task: asyncio.Future[Any] | None
 
     @property
     def is_begun(self) -> bool:
@@ -423,7 +423,13 @@ class Conductor(Parking):
                 self._result = handler.result()
         self.is_drained = True
         if (
-            self.parked or self.at_work or self.unawaited or self._waiting or self._new or self._older
+            self.parked
+            or self.at_work
+            or self.unawaited
+            or self._waiting
+            or self._new
+            or self._older
+            or self.tasks.are_in_contexts()
             if self._error is None
             else self.late is not None and (self.at_work or self.is_sending)
         ):

@@ -23,7 +23,7 @@ from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTi
 from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
-    from asyncio import Future, Task
+    from asyncio import Future
     from collections.abc import Callable, Generator
 
     from perdure._core import Scope
@@ -410,7 +410,7 @@ class Job(Awaitable):
     def __init__(self, course: Course) -> None:
         self._steps = None
         self.course = course
-        self.task: Task[Any] | None = None
+        self.task: Future[Any] | None = None
         self.variables: Any = None
         self._code: Any = None
         self._line = 0
@@ -438,6 +438,12 @@ class Job(Awaitable):
             return
         with contextlib.suppress(Exception, CancelledError, OrphanedChildException):  # kept
             await self
+
+    def run_in(self, task: Future[Any]) -> None:
+        """Have it carried out as what nobody awaits is, by a task that is about to run it."""
+        if not self.course.is_begun:
+            self.task = task
+            self.course.conductor.unawaited[self.course] = self
 
     def carried_out(self) -> Generator[Any, Any, None]:
         """Return when it has ended, however; it is told at the end if it has failed."""

@@ -346,6 +346,10 @@ class Select(Generic[K]):
         """Wait for one more, which is none that was just called. Used by `AsCompleted`."""
         self._pending[key] = Member(self._context, awaited)
 
+    def task_of(self, key: K) -> Future[Any]:
+        """Give what is done when one has ended that has not come yet. Used by `AsCompleted`."""
+        return self._pending[key].future
+
     def __len__(self) -> int:
         """Give how many have not come yet."""
         return len(self._pending)
@@ -428,6 +432,8 @@ class AsCompleted(Generic[T]):
         self._select: Select[int] = Select(context, name)
         for index, operation in enumerate(operations):
             self._select.note(index, operation)
+            if isinstance(operation, Job):
+                operation.run_in(self._select.task_of(index))
 
     def __aiter__(self) -> Self:
         """Give each as it ends."""

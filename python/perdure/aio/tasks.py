@@ -79,6 +79,13 @@ class Tasks:
             self._drop_ended()
         return len(self._known) > 1
 
+    def are_in_contexts(self) -> bool:
+        """Whether any goes on in a child context or a branch: had it come further by now, it would be waited for."""
+        return any(
+            not task.done() and not task.cancelling() and _is_live(at_work_in(self.context_of(task)))
+            for task in self._known
+        )
+
     def context_of(self, task: asyncio.Task[Any]) -> Context:
         """Give the context variables that a task runs with."""
         if _TELLS_NO_CONTEXT:
@@ -153,6 +160,10 @@ class Tasks:
         for task in tasks:
             if _is_cut(task):
                 self.note_cut(at_work_in(self.context_of(task)))
+
+
+def _is_live(mark: Any) -> bool:
+    return type(mark) is Scope and mark.operation_id is not None and mark.is_alive()
 
 
 def _is_cut(task: asyncio.Task[Any]) -> bool:

@@ -6,12 +6,11 @@
 //! code that does no harm.
 //!
 //! A task that is cut short, by `asyncio.timeout` or `Task.cancel`, stands elsewhere each time, since real time decides where.
-//! So code with such a task is told of what it has not come to, and not refused. Nor is the handler for
-//! what a context holds whose code it has left behind at work, in such a task.
+//! So code with such a task is told of what it has not come to, and not refused.
 //!
 //! What lies inside a context that has ended is not missed, nor what lies inside one whose function was broken off, by an
-//! error that is not recorded or since nobody waits for it any more, or has not even begun for that reason: what else it
-//! would have come to, nobody knows. What a virtual context has come to lies in the one around it; while one such function
+//! error that is not recorded, since nobody waits for it any more, or since the handler has ended without its task, or has
+//! not even begun for one of these reasons: what else it would have come to, nobody knows. What a virtual context has come to lies in the one around it; while one such function
 //! has not come to its end there, what is missed may be its own.
 
 use crate::call::Begun;
@@ -75,10 +74,9 @@ impl<P: Payload, W> Engine<P, W> {
 
     /// The handler has ended: gives the operations that it has not come to and that do not matter, in words.
     pub fn conclude(&mut self) -> Result<Vec<String>, Refusal> {
-        let is_open =
-            |operation: &&Operation<P>| operation.is_open() && !self.is_excused && !self.was_left_at_work(operation);
-        let missed = self.history().unvisited().filter(|operation| !self.was_broken_off(operation));
-        let (open, over): (Vec<_>, Vec<_>) = missed.partition(is_open);
+        let was_left = |operation: &&Operation<P>| self.was_broken_off(operation) || self.was_left_at_work(operation);
+        let missed = self.history().unvisited().filter(|operation| !was_left(operation));
+        let (open, over): (Vec<_>, Vec<_>) = missed.partition(|operation| operation.is_open() && !self.is_excused);
         let over = over.into_iter().map(Operation::in_words).collect();
         self.refuse_without(Missed::of(&open, None)).map(|()| over)
     }
