@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure import AsyncDurableContext, durable_execution
+from perdure.aio.conductor import Conductor
 from perdure.exceptions import InvocationError
 from perdure.local import LocalService, VirtualClock
 from support.invocations import PENDING, LambdaContext, Recorder, event, op
@@ -184,6 +185,27 @@ def test_where_a_branch_waits_is_told_however_deep_it_stands(caplog: pytest.LogC
     durable: Any = durable_execution(waits_in_vain, boto3_client=Recorder())
     assert durable(event(), LambdaContext(1.0)) == PENDING
     assert re.search(r"test_rest\.py:\d+ in deep_inside \(the world\)", caplog.text)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_timer_that_comes_as_it_is_looked_for_is_let_call_what_it_calls(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live_timers = Conductor.live_timers
+
+    def slow(conductor: Conductor) -> Any:
+        time.sleep(0.05)  # the loop has looked at its timers before
+        return live_timers(conductor)
+
+    async def limited(context: AsyncDurableContext) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await context.wait(60)
+        return "went on"
+
+    monkeypatch.setattr(Conductor, "live_timers", slow)
+    handle = run(kind, limited)
+    assert (handle.value, len(handle.invocations)) == ("went on", 1)
 
 
 @pytest.mark.parametrize("kind", LOOPS)

@@ -132,8 +132,8 @@ class Conductor(Parking):
     """Blocks of which nothing is decided yet."""
     unwinding = 0
     """Tasks and blocks that were left behind, and have not ended yet: what is cancelled meanwhile is so for that."""
-    timers_came = False
-    """Whether timers have come of which it is not known that what they call was called."""
+    timers_came = 0
+    """In how many turns of the loop what timers call will have been called, of those that have come."""
     is_probing = False
     late: OutOfTime | None = None
     """What has been raised since its time was about to be up: nothing more begins, and what is at work is let end."""
@@ -201,14 +201,14 @@ class Conductor(Parking):
                 self.live_timers()
 
     def live_timers(self) -> list[Any]:
-        """Give the timers that have not come, nor been cancelled; note whether others have come (`timers_came`)."""
+        """Give the timers that have not come, nor been cancelled; note if others have come (`timers_came`)."""
         now, live = self.loop.time(), {}
         for key, timer in self.timers.items():
             if not timer.cancelled():
                 if timer.when() > now:
                     live[key] = timer
                 else:
-                    self.timers_came = True
+                    self.timers_came = 2  # the loop may not have seen it yet, and puts it behind what is ready then
         self.timers = live
         return list(live.values())
 

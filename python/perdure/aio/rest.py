@@ -31,8 +31,8 @@ are known by name (`perdure.aio.libraries`). A protocol of the user's, whose cal
 it has tasks go on by an event or a queue of asyncio's.
 
 Point 1 holds where this is called (`look`): in the loop, behind whatever had it called, and once more if anything was
-called since. Of what a timer calls the loop tells nobody before it does; so it is called once more after a timer has
-come.
+called since. Of what a timer calls the loop tells nobody before it does; so it is called twice more after a timer has
+come: the loop looks for timers once a turn, before this, and has those called last that have come.
 
 Before it suspends, what waits for nothing else to move is done: batches hear of their branches, and blocks are cut of
 which it is recorded that their time was over (`perdure.aio.timeouts`).
@@ -63,7 +63,7 @@ class Live(Protocol):
     outside: int
     parked: Any
     is_drained: bool
-    timers_came: bool
+    timers_came: int
     late: OutOfTime | None
 
     @property
@@ -113,8 +113,8 @@ def look(conductor: Live) -> None:
     """See whether all is at rest, and do what is then to be done. Called when no callback is ready (1)."""
     timers = conductor.live_timers()
     if conductor.timers_came:
-        conductor.timers_came = False
-        conductor.stir()  # what they call may be ready, behind this: it has been called when this is called again
+        conductor.timers_came -= 1
+        conductor.stir()  # what they call may be ready behind this, or in the next turn behind what is ready now
     elif conductor.late is not None:
         conductor.halt(conductor.late)  # which it does once nothing of ours is under way
     elif conductor.at_work or conductor.is_sending or conductor.outside:
