@@ -5,7 +5,6 @@ They would else end as a failed item of a batch that succeeds, as six attempts, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from perdure._core import Ready
 from perdure.exceptions import ExecutionError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _ASYNC = 0x80 | 0x200
 """The flags of the code of coroutine functions and of asynchronous generators."""
@@ -129,12 +128,10 @@ def items_of(inputs: Any) -> Sequence[Any]:
     """Give the items of a map, in their order and as they are now, whatever its functions do to ``inputs``.
 
     Raises:
-        ValidationError: If there is no order that is the same on every replay, or no end.
+        ValidationError: If there is no order that is the same on every replay.
 
     """
     if isinstance(inputs, (set, frozenset)) or not hasattr(inputs, "__len__"):
-        if isinstance(inputs, Iterator):
-            return _all_of(inputs)
         raise ValidationError(
             f"map needs a sequence, whose order is the same on every replay, not a {type(inputs).__name__}: "
             f"pass a list, for example sorted(…) or list(…)"
@@ -150,7 +147,13 @@ _MOST_ITEMS = 1_000_000
 """How many items an iterator may give: more than an execution can do anything with."""
 
 
-def _all_of(items: Iterator[Any]) -> list[Any]:
+def all_of(items: Iterator[Any]) -> list[Any]:
+    """Give what an iterator gives.
+
+    Raises:
+        ValidationError: If there is no end.
+
+    """
     found = [item for item, _ in zip(items, range(_MOST_ITEMS + 1), strict=False)]
     if len(found) > _MOST_ITEMS:
         raise ValidationError(f"map was given a {type(items).__name__} without an end: pass a list of the items")

@@ -81,7 +81,7 @@ class Batches:
     """A map's items in batches, and what its branches do.
 
     Args:
-        items: All of them.
+        items: All of them; not an iterator.
         func: Called with a context, the items of a batch, the index of their first, and all items.
         batcher: Puts them together.
         per_batch: Whether ``func`` gives one value instead of one for each item.
@@ -109,7 +109,7 @@ class Batches:
         check_function(
             func, "map", "a DurableContext, a batch of items, the index of its first and all items", takes_async
         )
-        self._items = items if hasattr(items, "__len__") else [*inputs]  # an iterator is at its end now
+        self._items = items
         self._func = func
         self._per_batch = per_batch
         self._namer = namer

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import Told
-from perdure._functions import items_of
+from perdure._functions import all_of
 from perdure._log import Log
 from perdure.engine.checkpoint import Checkpointer
 from perdure.engine.received import as_dicts
 from perdure.engine.time_left import MARGIN_SECONDS, MARGIN_SHARE, remaining_seconds, steady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from perdure._core import Execution
     from perdure.engine.client import Client
@@ -73,7 +73,7 @@ class Invocation:
         self.is_asynchronous = False
         self._told: Told | None = None
         # Of iterators that were the items of a map: what they gave, and where.
-        self.lists: dict[tuple[Any, int], tuple[Iterator[Any], Sequence[Any]]] | None = None
+        self.lists: dict[tuple[Any, int], tuple[Iterator[Any], list[Any]]] | None = None
         self.given_seconds = given = remaining_seconds(lambda_context)
         self.margin = 0.0 if given is None else min(MARGIN_SECONDS, given * MARGIN_SHARE)
         if hooks is not None:
@@ -94,7 +94,7 @@ class Invocation:
             self._told = Told(self.checkpoints.told, as_dicts)
         return self._told
 
-    def listed(self, items: Iterator[Any], place: tuple[Any, int]) -> Sequence[Any]:
+    def listed(self, items: Iterator[Any], place: tuple[Any, int]) -> list[Any]:
         """Give the items of a map that come from an iterator.
 
         It gives them once, and the code that calls the map may run again in this invocation, as that of a branch does
@@ -109,7 +109,7 @@ class Invocation:
             self.lists = {}
         known = self.lists.get(place)
         if known is None or known[0] is not items:
-            known = self.lists[place] = items, items_of(items)
+            known = self.lists[place] = items, all_of(items)
         return known[1]
 
     def remaining_seconds(self) -> float | None:

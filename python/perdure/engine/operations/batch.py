@@ -257,7 +257,7 @@ def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options, of
     """Plan a map: see `DurableContext.map`.
 
     Args:
-        inputs: The items.
+        inputs: The items; not an iterator (`Invocation.listed`).
         func: What a branch does.
         options: How they run.
         of: The user's function, if ``func`` calls it.
@@ -265,14 +265,13 @@ def of_map(inputs: Sequence[Any], func: Callable[..., Any], options: Options, of
     """
     options.find_types([func if of is None else of])
     items = items_of(inputs)
-    all_items = inputs if hasattr(inputs, "__len__") else [*items]  # an iterator is at its end now
     namer = options.item_namer
 
     def names() -> list[str | None]:
         return [namer(item, index) for index, item in enumerate(items)] if namer else []
 
     def body(inner: Context, index: int) -> Any:
-        return func(inner, items[index], index, all_items)
+        return func(inner, items[index], index, inputs)
 
     def check(takes_async: bool) -> None:
         check_function(func, "map", _OF_MAP, takes_async)
