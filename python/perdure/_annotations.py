@@ -73,6 +73,19 @@ def typed_input_of(handler: Any) -> Typed | None:
     return None if code.co_argcount <= first else _of(function, code.co_varnames[first], remember=False)
 
 
+def says(function: Any, kind: type) -> bool:
+    """Tell whether a function is annotated to take a class, by that or by its name."""
+    annotations = _annotations(function)
+    names = kind, kind.__name__
+    return any(each in names or _is_named(each, kind) for name, each in annotations.items() if name != "return")
+
+
+def _is_named(annotation: Any, kind: type) -> bool:
+    """Tell whether an annotation that is not evaluated is the name of a class, maybe with its module's."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", None)
+    return text is not None and text.strip("\"' ").rpartition(".")[2] == kind.__name__
+
+
 def _plain_function(function: Any) -> Any:
     """Give the plain function behind something that can be called; None if there is none."""
     while True:
@@ -135,11 +148,15 @@ def _remember(known: dict[int, Any], key: Any, *what: Any) -> None:
 
 
 def _annotation(function: Any, parameter: str) -> Any:
+    return _annotations(function).get(parameter, _NOTHING)
+
+
+def _annotations(function: Any) -> dict[str, Any]:
     try:
-        annotations = function.__annotations__
+        found: dict[str, Any] = function.__annotations__
     except Exception:  # noqa: BLE001  evaluated only now, where CPython does so, it finds names that are not there
-        annotations = _forward_annotations(function)
-    return annotations.get(parameter, _NOTHING)
+        found = _forward_annotations(function)
+    return found
 
 
 def _forward_annotations(function: Any) -> dict[str, Any]:

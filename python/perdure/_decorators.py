@@ -42,7 +42,7 @@ class _Gives:
 
 def _named(call: Callable[..., T], func: Callable[..., Any], gives: _Gives) -> Callable[..., T]:
     """Let the operations know the name of the function that a call is made for, and what its results are."""
-    call.durable_name = getattr(func, "__name__", None)  # type: ignore[attr-defined]
+    call._original_name = getattr(func, "__name__", None)  # type: ignore[attr-defined]  # noqa: SLF001  its own
     if gives.annotations is not None:
         call.__annotations__ = gives.annotations
     return call
@@ -80,7 +80,7 @@ def durable_step(
         def call(step_context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  which would be its annotations
             return func(step_context, *args, **kwargs)
 
-        call.durable_name = name  # type: ignore[attr-defined]
+        call._original_name = name  # type: ignore[attr-defined]  # noqa: SLF001  its own
         if awaits:  # to be seen, so that it gets no thread
             call.__wrapped__ = func  # type: ignore[attr-defined]
         if gives.annotations is not None:
@@ -128,7 +128,7 @@ def durable_wait_for_callback(
     @functools.wraps(func)
     def bind(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
         call: Any = lambda callback_id, context: func(callback_id, context, *args, **kwargs)  # noqa: E731
-        call.durable_name = getattr(func, "__name__", None)
+        call._original_name = getattr(func, "__name__", None)  # noqa: SLF001  its own
         return call  # type: ignore[no-any-return]
 
     return _uncalled(bind, "durable_wait_for_callback", func)

@@ -58,6 +58,20 @@ def is_coroutine(function: Any) -> bool:
     return False
 
 
+def coroutine_function_in(function: Any) -> Any:
+    """Give the coroutine function that a plain one is around, and may run by itself; None if there is none such."""
+    for _ in range(_MOST_AROUND):
+        if type(function) is FunctionType or getattr(function, "func", None) is None:  # no partial
+            break
+        function = function.func
+    inner = function
+    for _ in range(_MOST_AROUND):
+        if is_async(inner):
+            return None if inner is function else inner
+        inner = getattr(inner, "__wrapped__", None)
+    return None
+
+
 _MOST_AROUND = 8
 """How many functions around one another are looked at."""
 
@@ -117,7 +131,7 @@ def check_arguments(function: Any, operation: str, takes: str, count: int) -> No
     needs_more = code.co_kwonlyargcount > len(function.__kwdefaults__ or ())
     if least <= count and not needs_more and (count <= code.co_argcount or code.co_flags & _VARARGS):
         return
-    name = function.__dict__.get("durable_name") or function.__name__
+    name = function.__dict__.get("_original_name") or function.__name__
     raise ValidationError(
         f"{operation} calls its function with {takes}, and {name} does not take that: "
         f"give it {count} parameter{'s' * (count > 1)}"

@@ -342,7 +342,7 @@ class TypeCodec(Codec):
                     "an operation or coroutine cannot be serialised that was not awaited: `await` it first"
                 )
             raise SerDesError(
-                f"{type(obj)} cannot be serialised. A payload holds None, str, bool, int, float, bytes, UUID, Decimal, "
+                f"Unsupported type: {type(obj)}. A payload holds None, str, bool, int, float, bytes, UUID, Decimal, "
                 "datetime, date, list, tuple, dict and BatchResult. For a dataclass, an enum, a set or a model, "
                 "annotate the function that returns it, or give returns=; or convert the value, or configure a serdes.",
             )

@@ -409,7 +409,7 @@ class DurableContext:
         """
         try:
             if not name:
-                name = getattr(func, "durable_name", None)
+                name = getattr(func, "_original_name", None)
             retry = options.pop("retry", None) if options else None
             serdes = bounds = returns = None
             of: Any = func
@@ -584,7 +584,7 @@ class DurableContext:
         """
         try:
             if not name:
-                name = getattr(submitter, "durable_name", None)
+                name = getattr(submitter, "_original_name", None)
             strategy = one_of(retry, retry_strategy, "retry= or retry_strategy=")
             if config is not None:
                 strategy = strategy or config.retry_strategy
@@ -813,7 +813,7 @@ class DurableContext:
         """
         try:
             if not name:
-                name = getattr(func, "durable_name", None)
+                name = getattr(func, "_original_name", None)
             if config is not None:
                 serdes, sub_type, summary_generator, is_virtual, map_error = _common.merge_child(
                     config, serdes, sub_type or None, summary_generator, is_virtual, map_error
@@ -965,7 +965,7 @@ class DurableContext:
             from perdure.engine.operations import batch  # noqa: PLC0415  only for handlers that use it
 
             if not name:
-                name = getattr(func, "durable_name", None)
+                name = getattr(func, "_original_name", None)
             batches: Batches | None = None
             of = func
             if isinstance(inputs, Iterator):

@@ -125,7 +125,7 @@ class Logger(ContextLogger):
 
     """
 
-    __slots__ = ("_default_extra", "_is_replaying", "_logger")
+    __slots__ = ("_is_replaying", "_logger", "_place")
 
     def __init__(
         self,
@@ -134,8 +134,13 @@ class Logger(ContextLogger):
         is_replaying: Callable[[], bool] = lambda: False,
     ) -> None:
         self._logger = logger
-        self._default_extra = default_extra
+        self._place = default_extra
         self._is_replaying = is_replaying
+
+    @property
+    def _default_extra(self) -> Mapping[str, object]:
+        """The fields, by the official SDK's name for them: programs read the attempt off them."""
+        return self._extras()
 
     @classmethod
     def from_log_info(
@@ -222,10 +227,10 @@ class Logger(ContextLogger):
             report(msg)
 
     def _extras(self) -> Mapping[str, object]:
-        default = self._default_extra
-        if isinstance(default, LogInfo):
-            default = self._default_extra = default.extras()
-        return default
+        place = self._place
+        if isinstance(place, LogInfo):
+            place = self._place = place.extras()
+        return place
 
 
 @functools.lru_cache(maxsize=64)

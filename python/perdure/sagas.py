@@ -128,7 +128,7 @@ class Remembers:
 
     def _named_undo(self, func: Any, name: str | None, undo: Any, undo_name: str | None) -> tuple[str | None, Any]:
         """Give the names of a step and of its undo, once it is known that this could be called."""
-        name = name or getattr(func, "durable_name", None)
+        name = name or getattr(func, "_original_name", None)
         if not undo_name and name:
             undo_name = f"undo-{name}"[:MAX_NAME]
         self._check_open()
@@ -360,7 +360,7 @@ async def _dropped(result: Awaitable[Any]) -> None:
 
 def _name_of(function: Callable[..., Any], name: str | None) -> str | None:
     """Give the name of a function's step, which the service must take."""
-    name = name or getattr(function, "durable_name", None) or getattr(function, "__name__", None)
+    name = name or getattr(function, "_original_name", None) or getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "<lambda>":
         return None
     check_name(name)

@@ -143,8 +143,8 @@ def create_wait_strategy(config: WaitStrategyConfig[T]) -> Callable[[T, int], Wa
             return WaitForConditionDecision.stop_polling()
         if attempts_made >= config.max_attempts:
             raise WaitForConditionError(
-                f"the condition was not met within {config.max_attempts} checks: "
-                "raise max_attempts or the delays of WaitStrategyConfig if it needs longer"
+                f"the wait exhausted {config.max_attempts} attempts, and its condition is not met: raise max_attempts "
+                "or the delays of WaitStrategyConfig if it needs longer"
             )
         delay = _core.exponential_delay(
             attempts_made, config.initial_delay_seconds, config.backoff_rate, config.max_delay_seconds

@@ -8,14 +8,17 @@ import gc
 import sys
 import threading
 import time
+import types
 from typing import Any
 
 import pytest
 
-from perdure import AsyncDurableContext, durable_execution
+from perdure import AsyncDurableContext, DurableContext, durable_execution
 from perdure.config import CompletionConfig, NestingType
 from perdure.exceptions import CallbackTimeoutError
+from perdure.execution import run_durable_handler
 from perdure.retries import RetryDecision
+from perdure.serdes import DEFAULT_JSON_SERDES
 from perdure.testing import DurableFunctionTestRunner
 from perdure.waits import WaitForConditionDecision
 from support.invocations import LambdaContext, Recorder, event
@@ -55,22 +58,107 @@ def test_a_plain_handler_is_no_asynchronous_one() -> None:
     assert result(handler) == "DurableContext"
 
 
-@pytest.mark.filterwarnings("error")
-def test_what_runs_an_async_function_by_itself_is_a_plain_handler_in_a_plain_function() -> None:
-    async def agent(first: str, context: Any) -> list[str]:
+def runs_by_itself(function: Any) -> Any:
+    """What an integration does: it runs an ``async def`` body in a loop of its own, with operations before."""
+
+    @functools.wraps(function)
+    def handler(*given: Any) -> Any:
+        first = given[-1].step(plain, "before")
+        given[-1].wait(60)
+        return asyncio.run(function(*given[:-2], first, given[-1]))
+
+    return handler
+
+
+def hands_on(function: Any) -> Any:
+    @functools.wraps(function)
+    def handler(event: Any, context: Any) -> Any:
+        return function(event, context)
+
+    return handler
+
+
+class RunsByItself:
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.handler = runs_by_itself(function)
+
+    def __call__(self, *given: Any) -> Any:
+        return self.handler(*given)
+
+
+class Agent:
+    async def _body(self, first: str, context: DurableContext) -> list[str]:
         await asyncio.sleep(0)
         return [first, type(context).__name__]
 
-    @functools.wraps(agent)
-    def runs_by_itself(_event: Any, context: Any) -> Any:
-        first = context.step(plain, "before")
-        context.wait(60)
-        return asyncio.run(agent(first, context))
+    run = runs_by_itself(_body)
 
-    def handler(event: Any, context: Any) -> Any:
-        return runs_by_itself(event, context)
 
-    assert result(handler) == ["plain", "DurableContext"]
+async def agent(first: str, context: DurableContext) -> list[str]:
+    await asyncio.sleep(0)
+    return [first, type(context).__name__]
+
+
+def evaluated(function: Any) -> Any:
+    copied = types.FunctionType(function.__code__, function.__globals__)
+    copied.__annotations__ = {"context": DurableContext}
+    return copied
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{}, {"serdes": DEFAULT_JSON_SERDES}])
+@pytest.mark.parametrize(
+    "made",
+    [
+        runs_by_itself(agent),
+        runs_by_itself(evaluated(agent)),
+        RunsByItself(agent),
+        functools.partial(runs_by_itself(agent)),
+        hands_on(runs_by_itself(agent)),
+        Agent().run,
+    ],
+    ids=["function", "evaluated", "object", "partial", "two", "method"],
+)
+def test_a_decorator_runs_an_async_function_that_takes_a_plain_context(made: Any, options: Any) -> None:
+    for _ in range(2):
+        with DurableFunctionTestRunner(durable_execution(made, **options)) as runner:
+            ended = runner.run(input={})
+            assert ended.value == ["plain", "DurableContext"], ended.error
+            assert [operation.name for operation in ended.operations] == ["before", None]
+
+
+def test_so_it_does_for_one_that_is_not_decorated() -> None:
+    recorder = Recorder()
+    response = run_durable_handler(event(), LambdaContext(), runs_by_itself(agent), boto3_client=recorder)
+    assert response == {"Status": "PENDING"}
+
+
+@pytest.mark.parametrize("annotation", ["AsyncDurableContext", AsyncDurableContext, None])
+def test_a_decorator_hands_on_what_an_async_function_gives_that_takes_an_asynchronous_context(annotation: Any) -> None:
+    async def handler(_event: Any, context: Any) -> str:
+        return type(context).__name__
+
+    handler.__annotations__ = {} if annotation is None else {"context": annotation, "return": str}
+    assert result(hands_on(handler)) == "AsyncDurableContext"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_coroutine_that_a_plain_handler_gives_is_told_what_to_annotate() -> None:
+    error = run(hands_on(agent)).error
+    assert "as AsyncDurableContext" in error.message
+
+
+def test_a_decorator_that_finds_a_loop_is_told_what_to_annotate(caplog: pytest.LogCaptureFixture) -> None:
+    async def unannotated(_event: Any, _context: Any) -> None: ...
+
+    @functools.wraps(unannotated)
+    def decorated(_event: Any, _context: Any) -> None:
+        raise RuntimeError("not in a running event loop")
+
+    assert run(decorated).error.message == "not in a running event loop"
+    [record] = caplog.records
+    assert "annotate the context of the handler as DurableContext" in record.getMessage()
 
 
 def test_waits_and_steps_beside_each_other() -> None:

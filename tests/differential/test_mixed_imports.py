@@ -12,7 +12,7 @@ import pytest
 from aws_durable_execution_sdk_python import config as theirs
 from aws_durable_execution_sdk_python import retries as their_retries
 
-from perdure.exceptions import ValidationError
+from perdure.exceptions import CallbackTimeoutError, ValidationError
 from support.executions import run
 
 if TYPE_CHECKING:
@@ -71,6 +71,31 @@ def test_lengths_of_time_and_retries_are_what_they_say() -> None:
     assert [update["WaitOptions"]["WaitSeconds"] for update in sent if update["Type"] == "WAIT"] == [120]
     assert [update["CallbackOptions"]["TimeoutSeconds"] for update in sent if update["Type"] == "CALLBACK"] == [120]
     assert [update["StepOptions"]["NextAttemptDelaySeconds"] for update in sent if update["Action"] == "RETRY"] == [120]
+
+
+def test_operations_of_decorated_functions_have_their_names() -> None:
+    @official.durable_step
+    def pay(_step: Any) -> int:
+        return 1
+
+    @official.durable_with_child_context
+    def book(context: Any) -> int:
+        return int(context.step(pay()))
+
+    @official.durable_wait_for_callback
+    def ask(_callback_id: str, _context: Any) -> None: ...
+
+    def handler(context: DurableContext) -> None:
+        context.step(pay())
+        context.run_in_child_context(book())
+        with pytest.raises(CallbackTimeoutError):
+            context.wait_for_callback(ask(), timeout=5)
+
+    named = {(update["SubType"], update.get("Name")) for update in run(handler).updates}
+    assert named == {
+        *(("Step", "pay"), ("RunInChildContext", "book"), ("WaitForCallback", "ask")),
+        *(("Callback", "ask create callback id"), ("Step", "ask submitter")),
+    }
 
 
 class Duration:

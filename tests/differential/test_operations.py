@@ -100,6 +100,17 @@ def names_of_steps(stage: Stage) -> Any:
 
 
 @case()
+def the_attempt_as_the_fields_of_the_logger_tell_it(stage: Stage) -> Any:
+    def body(step: Any) -> int:
+        attempt: int = step.logger._default_extra["attempt"]
+        if attempt < 3:
+            raise ValueError(f"{USER} attempt {attempt}")
+        return attempt
+
+    return stage.ctx.step(body, "s", stage.step_config(4))
+
+
+@case()
 def a_step_that_is_retried(stage: Stage) -> Any:
     stage.see("it", lambda: stage.ctx.step(until(3), "s", stage.step_config(4, 7)))
     return stage.ctx.is_replaying()

@@ -25,6 +25,7 @@ PRIVATE: dict[str, str] = {
     "task._log_destroy_pending": "a task that is unwound here never ends; asyncio itself says so in this way",
     "task._log_traceback": "whether anybody has asked a task what it has failed of; asyncio itself says so in this way",
     "row._replace": "documented, of named tuples",
+    "call._original_name": "the official SDK keeps the name of a decorated function there: a program may use both",
     "made._environ": "what rich itself looks at for the width of a terminal",
     "_execution._invoke": "a bench times what hooks are never asked about: how a history is loaded, and replayed",
 }

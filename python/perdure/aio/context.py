@@ -675,7 +675,7 @@ class AsyncDurableContext(DurableContext):
                 return _step_in(options.pop("in_thread", None), self, func, name, config, **options)
             try:
                 if not name:
-                    name = getattr(func, "durable_name", None)
+                    name = getattr(func, "_original_name", None)
                 found = self.scope.step(name, func)
                 if type(found) is not Operation:
                     return found

@@ -7,6 +7,8 @@ import functools
 from asyncio import events
 from typing import TYPE_CHECKING, Any
 
+from perdure._functions import coroutine_function_in
+from perdure._log import Log
 from perdure.aio import loop as _loops
 from perdure.aio.conductor import Conductor
 from perdure.aio.context import AsyncDurableContext
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     from perdure.types import LambdaContext
 
     Factory = Callable[[], asyncio.AbstractEventLoop] | None
+
+logger = Log("perdure")
+
+_TAKEN_FOR_ASYNCHRONOUS = (
+    "The handler failed (%s). It is async def, and so it is called in an event loop, with its decorator. If that runs "
+    "it in a loop of its own, annotate the context of the handler as DurableContext: it is a plain handler then"
+)
 
 
 def asynchronous(
@@ -72,6 +81,10 @@ def within_loop(
             conductor = lead(invocation, loop)
             conductor.needs_loop = needs_loop
             return conductor.run(inner, user_event, kind(invocation, context.scope, conductor=conductor))
+        except RuntimeError as error:
+            if "event loop" in str(error) and coroutine_function_in(function) is not None:
+                logger.warning(_TAKEN_FOR_ASYNCHRONOUS, error)
+            raise
         finally:
             _loops.give_back(factory, loop)
 
