@@ -27,7 +27,7 @@ def test_the_condition_met_on_the_last_check_wins() -> None:
 
 
 def test_the_last_check_gives_up_and_says_what_to_change() -> None:
-    with pytest.raises(WaitForConditionError, match="exhausted 4 attempts.*max_attempts"):
+    with pytest.raises(WaitForConditionError, match=r"exhausted 4 attempts.*max_attempts"):
         create_wait_strategy(CONFIG)("pending", 4)
 
 
