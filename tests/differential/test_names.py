@@ -179,6 +179,12 @@ def test_the_name_can_be_imported_from_the_same_module(module: str, name: str) -
     assert namespace[name] is not None
 
 
+@pytest.mark.parametrize("module", [SDK, TESTING])
+def test_a_package_lists_its_names(module: str) -> None:
+    """What editors and consoles offer after the dot."""
+    assert set(dir(importlib.import_module(ours(module)))) >= {"__all__", *wanted(module)}
+
+
 @pytest.mark.parametrize("module", sorted({module for module, _ in IMPORTABLE}))
 def test_a_star_import_brings_the_names_too(module: str) -> None:
     expected = wanted(module)
