@@ -12,6 +12,8 @@ pub const MAX_BODY: usize = 64 * 1024 * 1024;
 const MAX_HEADERS: usize = 64;
 /// How many answers of the kind of `100 Continue` may come before the one that counts.
 const MAX_INTERIM: usize = 8;
+/// How much room there is for what comes first, which is all of most answers, and for what follows.
+const FIRST: usize = 4 * 1024;
 const READ: usize = 16 * 1024;
 
 const CONNECTION: &str = "connection";
@@ -139,7 +141,7 @@ impl<R: Read> Reader<R> {
             self.at = 0;
         }
         let before = self.buffer.len();
-        self.buffer.resize(before + READ, 0);
+        self.buffer.resize(before + if self.began { READ } else { FIRST }, 0);
         let got = again(|| self.source.read(&mut self.buffer[before..]));
         self.buffer.truncate(before + got.as_ref().copied().unwrap_or(0));
         let got = got?;

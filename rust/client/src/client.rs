@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::ClientConfig;
-use zeroize::Zeroizing;
 
 use crate::answer::Answer;
 use crate::connection::{Connection, Failed, Withdrawal};
@@ -17,6 +16,7 @@ use crate::date::Moment;
 use crate::environment::{self, Config, Process};
 use crate::error::Error;
 use crate::process::PerProcess;
+use crate::secret::Secret;
 use crate::sigv4::{self, Scope};
 use crate::uri;
 use crate::{interrupt, lookup, tls};
@@ -56,6 +56,27 @@ impl State {
         if let Ok(mut idle) = self.idle.try_lock() {
             *idle = None;
         }
+    }
+
+    /// Waits in some way for the connection that is being opened, and withdraws it where that ends early.
+    fn join<E>(&self, wait: impl FnOnce(&Opening) -> Result<(), E>) -> Result<(), E> {
+        let Some(opening) = lock(&self.opening).take() else { return Ok(()) };
+        let waited = wait(&opening);
+        if waited.is_err() {
+            opening.withdrawal.withdraw();
+        }
+        if let Ok(Some(connection)) = opening.thread.join() {
+            *lock(&self.idle) = Some(connection);
+        }
+        waited
+    }
+
+    fn exchange(&self, mut connection: Connection, request: &[u8], until: Instant) -> Result<Answer, Failed> {
+        let answer = connection.exchange(request, until)?;
+        if answer.keeps_alive {
+            *lock(&self.idle) = Some(connection);
+        }
+        Ok(answer)
     }
 }
 
@@ -166,46 +187,32 @@ impl Client {
 
     /// Waits for what [`Client::prepare`] began.
     pub fn settle(&self) {
-        let _: Result<(), Infallible> = self.join(|_| Ok(()));
+        let _: Result<(), Infallible> = self.own().join(|_| Ok(()));
     }
 
     /// Ends what [`Client::prepare`] began, if it is not done yet: nobody waits for it any more. A connection that is open
     /// by now is kept.
     pub fn withdraw(&self) {
-        let _: Result<(), ()> = self.join(|_| Err(()));
-    }
-
-    /// Waits for it in some way, and withdraws it where that ends early.
-    fn join<E>(&self, wait: impl FnOnce(&Opening) -> Result<(), E>) -> Result<(), E> {
-        let state = self.own();
-        let Some(opening) = lock(&state.opening).take() else { return Ok(()) };
-        let waited = wait(&opening);
-        if waited.is_err() {
-            opening.withdrawal.withdraw();
-        }
-        if let Ok(Some(connection)) = opening.thread.join() {
-            *lock(&state.idle) = Some(connection);
-        }
-        waited
+        let _: Result<(), ()> = self.own().join(|_| Err(()));
     }
 
     fn call(&self, call: &Call<'_>, present: Present, until: Instant) -> Result<Answer, Error> {
-        let calls = &self.own().calls;
-        calls.fetch_add(1, Ordering::SeqCst);
-        let answer = self.answer(call, present, until);
-        calls.fetch_sub(1, Ordering::SeqCst);
+        let state = self.own(); // looked up once: each time asks the system for the process
+        state.calls.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer(state, call, present, until);
+        state.calls.fetch_sub(1, Ordering::SeqCst);
         answer
     }
 
-    fn answer(&self, call: &Call<'_>, present: Present, until: Instant) -> Result<Answer, Error> {
-        let state = self.own();
+    fn answer(&self, state: &State, call: &Call<'_>, present: Present, until: Instant) -> Result<Answer, Error> {
         let credentials = state.credentials.get(present.credentials?, until)?;
         let request = self.request(call, &credentials, present.trace.as_deref(), now());
-        self.join(|opening| interrupt::until_gone(&opening.running))
+        state
+            .join(|opening| interrupt::until_gone(&opening.running))
             .map_err(|_| Error::Interrupted { address: self.config.endpoint.host_header() })?;
         let kept = lock(&state.idle).take().filter(Connection::is_fresh).and_then(Connection::if_silent);
         if let Some(connection) = kept {
-            match self.exchange(connection, &request, until) {
+            match state.exchange(connection, &request, until) {
                 // It had ended unnoticed, as connections do while a sandbox is frozen: nobody has seen the request. Or its
                 // other end says so, of the time in which there was none, and this one has crossed it.
                 Err(Failed { silent: true, .. }) | Ok(Answer { status: REQUEST_TIMEOUT, .. }) => {}
@@ -215,25 +222,11 @@ impl Client {
         }
         let Config { endpoint, proxy, .. } = &self.config;
         let connection = Connection::open(endpoint, proxy.as_ref(), self.tls.as_ref(), until)?;
-        self.exchange(connection, &request, until).map_err(|failed| failed.error)
-    }
-
-    fn exchange(&self, mut connection: Connection, request: &[u8], until: Instant) -> Result<Answer, Failed> {
-        let answer = connection.exchange(request, until)?;
-        if answer.keeps_alive {
-            *lock(&self.own().idle) = Some(connection);
-        }
-        Ok(answer)
+        state.exchange(connection, &request, until).map_err(|failed| failed.error)
     }
 
     /// The bytes of a signed request.
-    fn request(
-        &self,
-        call: &Call<'_>,
-        credentials: &Credentials,
-        trace: Option<&str>,
-        at: Moment,
-    ) -> Zeroizing<Vec<u8>> {
+    fn request(&self, call: &Call<'_>, credentials: &Credentials, trace: Option<&str>, at: Moment) -> Secret<Vec<u8>> {
         let path = format!("{}{}", self.config.endpoint.base, call.path);
         let host = self.config.endpoint.host_header();
         let mut headers = vec![("host", host.as_str())];
@@ -244,18 +237,12 @@ impl Client {
             sigv4::Request { method: call.method, path: &path, query: &call.query, headers: &headers, body: call.body };
         let added = sigv4::sign(&signed, credentials, Scope { region: &self.config.region, service: SERVICE }, at);
 
-        // Large enough not to move: what it leaves behind would not be overwritten.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(call.body.len() + path.len() + 16 * 1_024));
-        let mut put = |text: &str| bytes.extend_from_slice(text.as_bytes());
-        put(call.method);
-        put(" ");
-        put(&path);
-        if !call.query.is_empty() {
-            put("?");
-            put(&sigv4::query_string(&call.query));
+        let (query, length) = (sigv4::query_string(&call.query), call.body.len().to_string());
+        let mut head = vec![call.method, " ", &path];
+        if !query.is_empty() {
+            head.extend(["?", &query]);
         }
-        put(" HTTP/1.1\r\n");
-        let length = call.body.len().to_string();
+        head.push(" HTTP/1.1\r\n");
         let unsigned = [
             ("user-agent", Some(self.user_agent.as_str())),
             ("content-length", Some(length.as_str())),
@@ -264,12 +251,16 @@ impl Client {
         let more = added.iter().map(|(name, value)| (*name, Some(value.as_str()))).chain(unsigned);
         let more = more.filter_map(|(name, value)| Some((name, value?)));
         for (name, value) in headers.iter().copied().chain(more) {
-            put(name);
-            put(": ");
-            put(value);
-            put("\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        put("\r\n");
+        head.push("\r\n");
+
+        // As large as need be, so that it does not move: what it leaves behind would not be overwritten.
+        let size = head.iter().map(|part| part.len()).sum::<usize>() + call.body.len();
+        let mut bytes = Secret::new(Vec::with_capacity(size));
+        for part in head {
+            bytes.extend_from_slice(part.as_bytes());
+        }
         bytes.extend_from_slice(call.body);
         bytes
     }

@@ -43,6 +43,10 @@ enum Stream {
 struct Timed {
     socket: TcpStream,
     until: Instant,
+    /// What the socket allows each read and each write. The system is told only of what changes: nothing does for as long
+    /// as there is plenty of time.
+    read: Option<Duration>,
+    write: Option<Duration>,
 }
 
 /// Why an exchange failed.
@@ -129,8 +133,8 @@ impl Connection {
             socket = tunnel(socket, endpoint, proxy, limit)?;
         }
         let stream = match tls {
-            None => Stream::Plain(Timed { socket, until }),
-            Some(config) => handshake(Timed { socket, until: limit }, endpoint, config)?,
+            None => Stream::Plain(Timed::new(socket, until)),
+            Some(config) => handshake(Timed::new(socket, limit), endpoint, config)?,
         };
         if withdrawal.is_some_and(Withdrawal::came_first) {
             return Err(lost(io::ErrorKind::ConnectionAborted.into()));
@@ -230,6 +234,10 @@ impl Write for Stream {
 }
 
 impl Timed {
+    fn new(socket: TcpStream, until: Instant) -> Self {
+        Self { socket, until, read: None, write: None }
+    }
+
     /// The time that one read or write may take.
     fn allowance(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
@@ -253,7 +261,11 @@ impl Timed {
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         again(|| {
-            self.socket.set_read_timeout(Some(self.allowance()?))?;
+            let allowed = Some(self.allowance()?);
+            if self.read != allowed {
+                self.socket.set_read_timeout(allowed)?;
+                self.read = allowed;
+            }
             self.socket.read(buffer)
         })
     }
@@ -262,7 +274,11 @@ impl Read for Timed {
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         again(|| {
-            self.socket.set_write_timeout(Some(self.allowance()?))?;
+            let allowed = Some(self.allowance()?);
+            if self.write != allowed {
+                self.socket.set_write_timeout(allowed)?;
+                self.write = allowed;
+            }
             self.socket.write(bytes)
         })
     }
@@ -342,7 +358,7 @@ fn tunnel(socket: TcpStream, endpoint: &Endpoint, proxy: &Proxy, until: Instant)
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    let mut timed = Timed { socket, until };
+    let mut timed = Timed::new(socket, until);
     timed.write_all(request.as_bytes()).map_err(|error| ended(&address, error))?;
     match Reader::new(&mut timed).head_alone() {
         Ok((200..=299, _)) => Ok(timed.socket),
@@ -437,6 +453,22 @@ mod tests {
                 assert!(connection.if_silent().is_none());
             }
         }
+    }
+
+    #[test]
+    fn what_a_socket_allows_follows_the_deadline_of_each_exchange() {
+        let (mut connection, mut peer) = used();
+        assert_eq!((connection.timed().read, connection.timed().write), (Some(READ), Some(READ)));
+        // That was plenty of time, and is as much again.
+        peer.write_all(OK).expect("somebody reads");
+        assert!(connection.exchange(REQUEST, soon()).is_ok());
+        hear(&mut peer);
+        assert_eq!((connection.timed().read, connection.timed().write), (Some(READ), Some(READ)));
+        // Nobody answers this time.
+        let began = Instant::now();
+        let failed = connection.exchange(REQUEST, began + Duration::from_millis(50)).expect_err("it is too late");
+        assert!(matches!(failed.error, Error::Timeout { .. }), "{}", failed.error);
+        assert!(began.elapsed() < READ / 2);
     }
 
     #[test]

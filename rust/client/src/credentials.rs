@@ -9,18 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::endpoint::Endpoint;
 use crate::environment::{self, Environment, Reason};
+use crate::secret::Secret;
 
 /// What signs a request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    access_key: Zeroizing<String>,
-    secret: Zeroizing<String>,
-    token: Option<Zeroizing<String>>,
+    access_key: Secret<String>,
+    secret: Secret<String>,
+    token: Option<Secret<String>>,
 }
 
 impl Credentials {
     pub fn new(access_key: &str, secret: &str, token: Option<&str>) -> Self {
-        let own = |text: &str| Zeroizing::new(text.to_owned());
+        let own = |text: &str| Secret::new(text.to_owned());
         Self { access_key: own(access_key), secret: own(secret), token: token.map(own) }
     }
 
@@ -35,8 +36,8 @@ impl Credentials {
     }
 
     /// The secret behind a prefix, from which the signing key is derived.
-    pub(crate) fn with_prefix(&self, prefix: &str) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + self.secret.len()));
+    pub(crate) fn with_prefix(&self, prefix: &str) -> Secret<String> {
+        let mut text = Secret::new(String::with_capacity(prefix.len() + self.secret.len()));
         text.push_str(prefix);
         text.push_str(&self.secret);
         text

@@ -152,7 +152,8 @@ pub fn credentials(environment: &impl Environment) -> Result<Option<Credentials>
 
 /// Whether text may stand in a header, where a line break would begin another one.
 pub(crate) fn is_header(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    // To the end, whatever comes, so that many bytes are looked at at a time: a session's token is long.
+    text.bytes().fold(true, |is_header, byte| is_header & matches!(byte, b' '..=b'~'))
 }
 
 fn refuse_config_file(environment: &impl Environment) -> Result<(), Reason> {

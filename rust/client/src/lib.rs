@@ -13,6 +13,7 @@ pub mod error;
 pub mod interrupt;
 mod lookup;
 mod process;
+pub mod secret;
 pub mod sigv4;
 mod tls;
 pub mod uri;

@@ -6,10 +6,10 @@
 use std::fmt::Write;
 
 use ring::{digest, hmac};
-use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
 use crate::date::Moment;
+use crate::secret::Secret;
 use crate::uri;
 
 /// What is signed of a request.
@@ -33,15 +33,15 @@ pub struct Scope<'a> {
 }
 
 /// The headers that make a request a signed one. They hold the session's token, and are overwritten when they are dropped.
-pub type Headers = Vec<(&'static str, Zeroizing<String>)>;
+pub type Headers = Vec<(&'static str, Secret<String>)>;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Signs `request` at `moment`: gives the headers to send along.
 pub fn sign(request: &Request<'_>, credentials: &Credentials, scope: Scope<'_>, moment: Moment) -> Headers {
-    let mut added: Headers = vec![("x-amz-date", Zeroizing::new(moment.to_string()))];
+    let mut added: Headers = vec![("x-amz-date", Secret::new(moment.to_string()))];
     if let Some(token) = credentials.token() {
-        added.push(("x-amz-security-token", Zeroizing::new(token.to_owned())));
+        added.push(("x-amz-security-token", Secret::new(token.to_owned())));
     }
     let mut headers: Vec<(&str, &str)> = request.headers.to_vec();
     headers.extend(added.iter().map(|(name, value)| (*name, value.as_str())));
@@ -56,7 +56,7 @@ pub fn sign(request: &Request<'_>, credentials: &Credentials, scope: Scope<'_>, 
     let access_key = credentials.access_key();
     added.push((
         "authorization",
-        Zeroizing::new(format!(
+        Secret::new(format!(
             "{ALGORITHM} Credential={access_key}/{credential_scope}, SignedHeaders={signed_names}, Signature={signature}"
         )),
     ));
@@ -64,12 +64,12 @@ pub fn sign(request: &Request<'_>, credentials: &Credentials, scope: Scope<'_>, 
 }
 
 /// The text whose hash is signed.
-fn canonical_request(request: &Request<'_>, headers: &[(&str, &str)], signed_names: &str) -> Zeroizing<String> {
+fn canonical_request(request: &Request<'_>, headers: &[(&str, &str)], signed_names: &str) -> Secret<String> {
     let (path, query) = (canonical_path(request.path), query_string(request.query));
     // Large enough not to move: what it leaves behind would not be overwritten.
     let lines: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let size = request.method.len() + path.len() + query.len() + lines + signed_names.len() + 80;
-    let mut text = Zeroizing::new(String::with_capacity(size));
+    let mut text = Secret::new(String::with_capacity(size));
     let _ = write!(text, "{}\n{path}\n{query}\n", request.method);
     for (name, value) in headers {
         text.push_str(name);
@@ -127,11 +127,16 @@ fn sha256(data: &[u8]) -> digest::Digest {
     digest::digest(&digest::SHA256, data)
 }
 
+/// Not by `write!`, which took more of a signature than anything else of ours.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.push(char::from(DIGITS[usize::from(digit)]));
+        }
+    }
+    text
 }
 
 fn join(parts: impl IntoIterator<Item = impl AsRef<str>>, separator: &str) -> String {
@@ -196,7 +201,7 @@ mod tests {
         let credentials = Credentials::new("AKID", "secret", Some("to ken"));
         let request = Request { method: "GET", path: "/", query: &[], headers: &[("host", "h")], body: b"" };
         let headers = sign(&request, &credentials, SCOPE, Moment::from_unix(0));
-        assert_eq!(headers[1], ("x-amz-security-token", Zeroizing::new("to ken".to_owned())));
+        assert_eq!(headers[1], ("x-amz-security-token", Secret::new("to ken".to_owned())));
         assert!(headers[2].1.contains("SignedHeaders=host;x-amz-date;x-amz-security-token, "));
     }
 }

@@ -3,8 +3,10 @@
 /// Appends `text`, all but the unreserved characters of RFC 3986 (and `also`) as `%XX`.
 pub fn encode_into(out: &mut String, text: &str, also: &str) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.reserve(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.as_bytes().contains(&byte) {
+        let is_unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        if is_unreserved || also.as_bytes().contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
