@@ -557,7 +557,7 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
                 payload = encode_json(result)
             except Exception as unserialisable:  # noqa: BLE001  whatever the user's objects raise
                 error = _unserialisable(result, unserialisable)
-        invocation.end(is_late=core.is_late)
+        invocation.end()
         if isinstance(error, OrphanedChildException):
             error = used_after_its_end(error)
         ending, flushes = core.ending(_did(error))

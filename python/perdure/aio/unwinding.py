@@ -49,7 +49,7 @@ def unwind(ended: Ended) -> None:
         ended.tasks.hush_failures()  # of this last turn of the loop
     generators = [reference() for reference in ended.generators]  # which nobody may have, once tasks are closed
     left = [task for task in ended.tasks if not task.done()]
-    if not ended.was_halted:
+    if left and not ended.was_halted:
         ended.tasks.note_left(left)
     for task in reversed(left):
         _close(task, ended.tasks.context_of(task))

@@ -126,21 +126,18 @@ class Invocation:
 
         return RetryPresets.default()
 
-    def end(self, *, is_late: bool = False) -> None:
+    def end(self) -> None:
         """Return when nothing of the invocation runs any more.
 
         Threads that still run user code (branches whose batch is done, functions of steps that took too long) end
-        with their next operation. Past the time
-        that Lambda leaves, they are given up.
-
-        Args:
-            is_late: Whether it ends since its time is about to be up: then steps that are at work are recorded.
-
+        with their next operation. Past the time that Lambda leaves, they are given up. If it ends since its time is
+        about to be up, steps that are at work are recorded.
         """
-        if is_late:
+        if self.threads and self.core.is_late:
             self._join_threads()
         self.checkpoints.close()
-        self._join_threads()
+        if self.threads:
+            self._join_threads()
         if self.checkpoints.threads:
             self.join(
                 self.checkpoints.threads,
@@ -150,14 +147,13 @@ class Invocation:
         self.checkpoints.settle()
 
     def _join_threads(self) -> None:
-        if self.threads:
-            threads, self.threads = self.threads, []
-            self.join(
-                threads,
-                "%d threads still ran user code when the invocation ran out of time; they were given up. "
-                "Give long calls inside branches of map and parallel, and inside steps with a timeout, timeouts of "
-                "their own.",
-            )
+        threads, self.threads = self.threads, []
+        self.join(
+            threads,
+            "%d threads still ran user code when the invocation ran out of time; they were given up. "
+            "Give long calls inside branches of map and parallel, and inside steps with a timeout, timeouts of "
+            "their own.",
+        )
 
     def join(self, threads: list[Any], given_up: str) -> None:
         """Wait for threads to end, no longer than the invocation has time; log what was given up."""
