@@ -18,6 +18,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import __version__
+from perdure._handed import StepContext
 from perdure.context import (
     DurableContext,
     durable_parallel_branch,
@@ -45,7 +46,6 @@ from perdure.exceptions import (
     WaitForConditionError,
 )
 from perdure.execution import durable_execution, run_durable_handler
-from perdure.types import StepContext
 
 if TYPE_CHECKING:
     from perdure.aio import AsyncDurableContext

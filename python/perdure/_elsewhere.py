@@ -29,6 +29,7 @@ _HOMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "perdure.logger": ("LogInfo", "Logger"),
         "perdure.serdes": ("PASS_THROUGH_SERDES", "PassThroughSerDes", "SerDes", "deserialize"),
         "perdure.state": ("ExecutionState",),
+        "perdure.types": ("CallbackProtocol", "DurableContextProtocol", "LoggerInterface"),
     },
     "perdure.execution": {
         "perdure._invocation_input": (
@@ -52,6 +53,10 @@ _HOMES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 
 
+_RENAMED = {"CallbackProtocol": "Callback", "DurableContextProtocol": "DurableContext"}
+"""Names by which a module knows something that is called otherwise where it is made."""
+
+
 def find(module: str, name: str) -> Any:
     """Give what a module knows by a name, and let it know that from now on.
 
@@ -61,7 +66,7 @@ def find(module: str, name: str) -> Any:
     """
     for home, names in _HOMES[module].items():
         if name in names:
-            value = getattr(import_module(home), name)
+            value = getattr(import_module(home), _RENAMED.get(name, name))
             setattr(sys.modules[module], name, value)
             return value
     raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -19,6 +19,7 @@ from perdure._decorators import (
 )
 from perdure._frozen import Frozen
 from perdure._functions import check_function
+from perdure._handed import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 from perdure.engine import driver as _driver
 from perdure.engine.operations import callback as _callback
 from perdure.engine.operations import child as _child
@@ -38,9 +39,6 @@ from perdure.exceptions import (
     SuspendExecution,
     ValidationError,
 )
-from perdure.types import Callback as CallbackProtocol
-from perdure.types import DurableContext as DurableContextProtocol
-from perdure.types import LoggerInterface, StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +78,9 @@ if TYPE_CHECKING:
     from perdure.sagas import CleanUp, Saga
     from perdure.serdes import PASS_THROUGH_SERDES, PassThroughSerDes, SerDes, deserialize
     from perdure.state import ExecutionState
-    from perdure.types import ContextLogger, LambdaContext
+    from perdure.types import Callback as CallbackProtocol
+    from perdure.types import ContextLogger, LambdaContext, LoggerInterface
+    from perdure.types import DurableContext as DurableContextProtocol
     from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 
     ErrorMapper = Callable[[Exception], Exception]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._frozen import Frozen
 from perdure._log import report
-from perdure.types import ContextLogger, LoggerInterface
+from perdure._protocols import ContextLogger, LoggerInterface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,7 +1,6 @@
-"""Protocols of what is handed to user code, and the small objects that are made for each operation.
+"""What is handed to user code, and the protocols of it: by these names a program says what it takes.
 
-The classes here are written by hand, with slots: one is made for every step that runs, and this module is imported on
-every cold start, so it must not pay for `dataclasses`.
+perdure itself imports nothing from here that runs in a first invocation, which would pay for the protocols.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from perdure._frozen import Frozen
-from perdure._protocols import BatchResult, SummaryGenerator
+from perdure._handed import OperationContext, StepContext, WaitForCallbackContext, WaitForConditionCheckContext
+from perdure._protocols import BatchResult, ContextLogger, LoggerInterface, SummaryGenerator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from perdure._duration import DurationLike
     from perdure.config import CallbackConfig, ChildConfig, MapConfig, ParallelBranch, ParallelConfig, StepConfig
@@ -21,133 +21,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 C_co = TypeVar("C_co", covariant=True)
-C_contra = TypeVar("C_contra", contravariant=True)
 
-BatchResult.__module__ = SummaryGenerator.__module__ = __name__  # where users import them from
-
-
-class LoggerInterface(Protocol):
-    """What a logger must offer; `logging.Logger` and AWS Powertools' do."""
-
-    __slots__ = ()
-
-    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log at DEBUG: ``msg % args``, with ``extra`` as further fields."""
-
-    def info(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log at INFO."""
-
-    def warning(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log at WARNING."""
-
-    def error(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log at ERROR."""
-
-    def exception(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log at ERROR, with the exception being handled."""
-
-
-class ContextLogger(LoggerInterface, Protocol):
-    """The logger of a context or an operation, which also takes what the logger behind it does.
-
-    Other keywords (``exc_info=True``, ``customer=1``) go on to that logger, or become fields of the line.
-    """
-
-    __slots__ = ()
-
-    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
-        """Log at DEBUG: ``msg % args``, with ``extra`` as further fields."""
-
-    def info(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
-        """Log at INFO."""
-
-    def warning(
-        self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object
-    ) -> None:
-        """Log at WARNING."""
-
-    def error(self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object) -> None:
-        """Log at ERROR."""
-
-    def exception(
-        self, msg: object, *args: object, extra: Mapping[str, object] | None = None, **keywords: object
-    ) -> None:
-        """Log at ERROR, with the exception being handled."""
-
-
-class OperationContext(Frozen):
-    """Handed to the code of an operation.
-
-    Args:
-        logger: Logs with the operation's name and id.
-
-    """
-
-    __slots__ = ("logger",)
-    __match_args__ = ("logger",)
-
-    logger: ContextLogger
-
-    def __init__(self, logger: LoggerInterface) -> None:
-        _set_logger(self, logger)
-
-
-_set_logger = OperationContext.__dict__["logger"].__set__  # past the immutability
-
-
-class StepContext(OperationContext):
-    """Handed to the code of a step.
-
-    Args:
-        logger: Logs with the step's name, id and attempt.
-        attempt: Which attempt this is, counted from 1.
-
-    """
-
-    __slots__ = ("attempt",)
-    __match_args__ = ("logger", "attempt")
-
-    attempt: int
-
-    def __init__(self, logger: LoggerInterface, attempt: int) -> None:
-        _set_logger(self, logger)
-        _set_step_attempt(self, attempt)
-
-
-_set_step_attempt = StepContext.__dict__["attempt"].__set__  # past the immutability
-
-
-class WaitForCallbackContext(OperationContext):
-    """Handed to the submitter of a ``wait_for_callback``.
-
-    Args:
-        logger: Logs with the submitter's name, id and attempt.
-
-    """
-
-    __slots__ = ()
-
-
-class WaitForConditionCheckContext(OperationContext):
-    """Handed to the check of a ``wait_for_condition``.
-
-    Args:
-        logger: Logs with the operation's name, id and attempt.
-        attempt: Which check this is, counted from 1.
-
-    """
-
-    __slots__ = ("attempt",)
-    __match_args__ = ("logger", "attempt")
-
-    attempt: int
-
-    def __init__(self, logger: LoggerInterface, attempt: int) -> None:
-        _set_logger(self, logger)
-        _set_check_attempt(self, attempt)
-
-
-_set_check_attempt = WaitForConditionCheckContext.__dict__["attempt"].__set__  # past the immutability
+__all__ = [
+    "AsyncDurableHandler",
+    "BatchResult",
+    "Callback",
+    "ContextLogger",
+    "DurableContext",
+    "DurableExecutionArn",
+    "DurableHandler",
+    "DurableOutput",
+    "LambdaContext",
+    "LoggerInterface",
+    "OperationContext",
+    "StepContext",
+    "SummaryGenerator",
+    "WaitForCallbackContext",
+    "WaitForConditionCheckContext",
+]
 
 
 class Callback(Protocol, Generic[C_co]):

@@ -14,8 +14,8 @@ OWN = {
     "perdure._decorators",
     "perdure._frozen",
     "perdure._functions",
+    "perdure._handed",
     "perdure._log",
-    "perdure._protocols",
     "perdure._unrecoverable",
     "perdure.context",
     "perdure.engine",
@@ -36,7 +36,6 @@ OWN = {
     "perdure.engine.time_left",
     "perdure.exceptions",
     "perdure.execution",
-    "perdure.types",
 }
 
 OF_THE_STANDARD_LIBRARY = {"__future__", "_contextvars", "_typing", "contextvars", "typing", "typing.io", "typing.re"}

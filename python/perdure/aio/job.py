@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from perdure import _core
 from perdure._core import Operation
 from perdure._functions import PLAIN, is_coroutine
+from perdure._handed import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 from perdure._log import Log
 from perdure.aio.hands import Stopped
 from perdure.aio.loop import InnerFuture
 from perdure.aio.tasks import LEFT, forget
 from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTimeoutError
-from perdure.types import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 
 if TYPE_CHECKING:
     from asyncio import Future

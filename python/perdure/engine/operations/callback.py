@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import FAILED, MAX_NAME, RECORDED, START
 from perdure._functions import check_function, refuse_unrun
+from perdure._handed import WaitForCallbackContext
 from perdure.engine.operations import child
 from perdure.engine.operations.common import deserialise
 from perdure.exceptions import (
@@ -19,7 +20,6 @@ from perdure.exceptions import (
     InvocationError,
     StepError,
 )
-from perdure.types import WaitForCallbackContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
