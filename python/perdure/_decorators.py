@@ -51,9 +51,14 @@ def _named(call: Callable[..., T], func: Callable[..., Any], gives: _Gives) -> C
 def _uncalled(bind: Callable[Params, T], decorator: str, func: Callable[..., Any]) -> Callable[Params, T]:
     """Let the operations tell a decorated function that was handed to them without being called.
 
-    The function goes along: others copy the mark when they wrap what is marked, and may call it.
+    Whose mark it is goes along: others copy it when they wrap what is marked, and may call that.
+
+    What is decorated is called without the first argument of the function. So that is not told to be around it: a test
+    that replaces it by a mock of its signature (``autospec``) could not be called as it is.
     """
-    bind.durable_decorator = (decorator, func)  # type: ignore[attr-defined]
+    bind.durable_decorator = (decorator, id(bind), func)  # type: ignore[attr-defined]
+    if not is_coroutine(func):  # which others need to know
+        del bind.__wrapped__  # type: ignore[attr-defined]
     return bind
 
 

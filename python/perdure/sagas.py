@@ -306,10 +306,13 @@ def is_failure(error: BaseException) -> bool:
 
 def _check(function: Callable[..., Any], what: str, count: int, takes_async: bool) -> None:
     """Refuse what could not be called later on, when it is too late to mend it."""
-    if not _is_decorated(function):
+    takes: Any = function
+    if _is_decorated(function):
+        takes = takes.durable_decorator[2]  # what it binds the arguments of
+    else:
         check_function(function, what, "a StepContext and its arguments", takes_async)
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(takes)
     except (TypeError, ValueError):  # not every function of C tells
         return
     try:

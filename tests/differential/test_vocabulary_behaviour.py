@@ -285,6 +285,21 @@ def test_the_function_of_a_handler_can_be_called_with_a_context_of_ones_own(sdk)
     assert list(inspect.signature(made).parameters) == ["event", "context"]
 
 
+@pytest.mark.parametrize("sdk", [their_sdk, our_sdk])
+@pytest.mark.parametrize("kind", ["durable_step", "durable_with_child_context", "durable_parallel_branch"])
+def test_a_mock_of_the_signature_of_a_decorated_function_is_called_as_that_is(sdk, kind):
+    """As by ``patch("app.charge", autospec=True)``."""
+
+    def charge(context, amount, currency="EUR"):
+        return amount, currency
+
+    decorator = getattr(sdk, kind)
+    made = decorator(name="n")(charge) if kind == "durable_parallel_branch" else decorator(charge)
+    mocked = mock.create_autospec(made, return_value="mocked")
+    assert (mocked(5), mocked(5, currency="USD")) == ("mocked", "mocked")
+    assert list(inspect.signature(made).parameters) == ["args", "kwargs"]
+
+
 def test_the_function_of_an_async_handler_can_be_called_with_a_context_of_ones_own():
     @our_sdk.durable_execution
     async def handler(event, context):

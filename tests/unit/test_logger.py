@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock, create_autospec, patch
 
 import pytest
 
@@ -96,6 +97,21 @@ def test_what_is_not_known_is_left_out(info: LogInfo, keys: set[str]) -> None:
 
 def test_the_logger_behind_is_given_back(standard: logging.Logger) -> None:
     assert Logger(standard, {"a": 1}).with_is_replaying(lambda: True).get_logger() is standard
+
+
+@pytest.mark.parametrize("made", [Mock, create_autospec])
+@pytest.mark.parametrize("kind", [logging.Logger, logging.LoggerAdapter])
+def test_a_mock_of_a_logger_is_called_with_what_the_user_knows_of(made: Any, kind: type) -> None:
+    """As a test compares it."""
+    mock = made(spec=kind) if made is Mock else made(kind, instance=True)
+    Logger.from_log_info(mock, INFO).info("sent %s", 1, extra={"more": 2})
+    mock.info.assert_called_once_with("sent %s", 1, extra={**INFO.extras(), "more": 2})
+
+
+def test_so_is_a_method_that_a_test_has_replaced(standard: logging.Logger) -> None:
+    with patch.object(standard, "info") as mock:
+        Logger.from_log_info(standard, INFO).info("sent")
+    mock.assert_called_once_with("sent", extra=INFO.extras())
 
 
 # ---- further keywords
