@@ -22,17 +22,7 @@ class CheckpointsBroken(BaseException):
 
 
 class OutOfTime(BaseException):
-    """The invocation has too little time left to begin more work.
-
-    Args:
-        message: What happened.
-        pending: Whether the service will wake the execution by itself.
-
-    """
-
-    def __init__(self, message: str, pending: bool) -> None:
-        super().__init__(message)
-        self.pending = pending
+    """The invocation has too little time left to begin more work."""
 
 
 def user_line() -> str | None:

@@ -393,13 +393,14 @@ class Execution:
         """Whether operations were stopped since time is about to be up: what is at work may end, and is recorded."""
 
     def ending(
-        self, handler: Literal["returned", "suspended", "passing", "refused", "failed", "broken off"]
+        self, handler: Literal["returned", "suspended", "passing", "refused", "failed", "broken off"], now: int
     ) -> tuple[_Ending, bool]:
         """Say how the invocation ends, and whether what is queued is sent before.
 
         Args:
             handler: What the handler did: it returned, or raised a suspension, trouble that passes, a refusal of the
                 engine's, another error, or what is no error.
+            now: The present moment, in milliseconds.
 
         """
 
@@ -655,6 +656,12 @@ class Scope:
 
     def settle(self) -> None:
         """Raise what the context's code must not swallow: a suspension, and whatever stops the context around it."""
+
+    def due_before_suspending(self) -> int:
+        """Give the ticket that is to be durable before the context suspends, if the invocation does with it; else 0.
+
+        The answer may have the news that it waits for.
+        """
 
     def suspend(self, until: int | None) -> None:
         """Suspend the context, and those around it up to the next branch.

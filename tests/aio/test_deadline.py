@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,6 +158,19 @@ def test_a_step_that_takes_too_long_is_given_up_at_the_end_of_the_time() -> None
         return await asyncio.gather(context.step(for_ever, "slow"), context.step(never, "never"))
 
     assert recorded(handler, seconds=0.3) == [("slow", "START")]
+
+
+def test_a_task_that_goes_on_for_ever_does_not_keep_it() -> None:
+    async def spins() -> None:
+        for _turn in iter(int, 1):
+            await asyncio.sleep(0)
+
+    async def handler(context: AsyncDurableContext) -> Any:
+        return await asyncio.gather(spins(), context.step(slow, "slow"), context.step(never, "never"))
+
+    began = time.monotonic()
+    assert recorded(handler, seconds=60) == [("slow", "START"), ("slow", "SUCCEED")]
+    assert time.monotonic() - began < 30
 
 
 def test_a_handler_that_returns_meanwhile_has_not_succeeded() -> None:

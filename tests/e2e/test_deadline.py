@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -59,24 +60,35 @@ def branches(*inside: dict[str, Any]) -> list[dict[str, Any]]:
     return [op("CONTEXT", "STARTED", SubType="Parallel"), first, *inside]
 
 
-SOON = 4_000_000_000_000
+FAR = 4_000_000_000_000
+SOON = int(time.time() * 1000) + 5_000
 
-# Work that comes to an operation too many, its history, and whether the service will wake the execution by itself.
+# Work that comes to an operation too many, its history, and whether the service will soon wake the execution by itself.
 ENDS: dict[str, tuple[Callable[[DurableContext], Any], list[dict[str, Any]], bool]] = {
     "a timer of a sibling": (
         in_branches(lambda k: k.wait(9)),
         branches(op("WAIT", "STARTED", 1, 0, 1, details={"ScheduledEndTimestamp": SOON})),
         True,
     ),
+    "a timer of a sibling that is far off": (
+        in_branches(lambda k: k.wait(9)),
+        branches(op("WAIT", "STARTED", 1, 0, 1, details={"ScheduledEndTimestamp": FAR})),
+        False,
+    ),
+    "a retry of a sibling that is far off": (
+        in_branches(lambda k: k.step(raising)),
+        branches(op("STEP", "PENDING", 1, 0, 1, details={"NextAttemptTimestamp": FAR, "Attempt": 1})),
+        False,
+    ),
     "a retry of a sibling": (
         in_branches(lambda k: k.step(raising)),
         branches(op("STEP", "PENDING", 1, 0, 1, details={"NextAttemptTimestamp": SOON, "Attempt": 1})),
         True,
     ),
-    "an invoke of a sibling": (
+    "an invoke of a sibling, which may take for ever": (
         in_branches(lambda k: k.invoke("fn", 1)),
         branches(op("CHAINED_INVOKE", "STARTED", 1, 0, 1, details={})),
-        True,
+        False,
     ),
     "a callback, whose answer may depend on what comes": (
         in_branches(lambda k: k.create_callback().result()),
@@ -88,7 +100,7 @@ ENDS: dict[str, tuple[Callable[[DurableContext], Any], list[dict[str, Any]], boo
 
 
 @pytest.mark.parametrize("case", ENDS)
-def test_a_late_invocation_ends_pending_only_if_the_service_will_wake_it(case: str) -> None:
+def test_a_late_invocation_ends_pending_only_if_the_service_will_soon_wake_it(case: str) -> None:
     handler, history, pending = ENDS[case]
     client = Recorder()
     if pending:
@@ -97,6 +109,15 @@ def test_a_late_invocation_ends_pending_only_if_the_service_will_wake_it(case: s
         with pytest.raises(InvocationError):
             invoke(handler, *history, client=client, context=LATE)
     assert [each["Action"] for each in client.updates] == ["START"], "what was queued was sent"
+
+
+def test_nor_if_the_last_answer_says_that_what_it_was_to_wait_for_has_come() -> None:
+    def answer(_updates: Any) -> list[dict[str, Any]]:
+        return [op("WAIT", "SUCCEEDED", 1, 0, 1)]
+
+    history = branches(op("WAIT", "STARTED", 1, 0, 1, details={"ScheduledEndTimestamp": SOON}))
+    with pytest.raises(InvocationError):
+        invoke(in_branches(lambda k: k.wait(9)), *history, client=Recorder(answer), context=LATE)
 
 
 @pytest.mark.parametrize("slow_first", [True, False])

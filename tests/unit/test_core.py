@@ -30,7 +30,7 @@ def test_what_cannot_go_on_suspends_nobody_until_the_driver_says_so() -> None:
     assert isinstance(beside, Operation)
     assert beside.decision == RUN
     assert not core.is_stopped
-    assert core.ending("returned") == ("succeed", False)
+    assert core.ending("returned", 0) == ("succeed", False)
     with pytest.raises(TimedSuspendExecution):
         root.suspend(found.until)
     with pytest.raises(SuspendExecution):
@@ -38,7 +38,7 @@ def test_what_cannot_go_on_suspends_nobody_until_the_driver_says_so() -> None:
     with pytest.raises(SuspendExecution):
         beside.succeed(None)
     assert core.is_stopped
-    assert core.ending("returned") == ("pending", True)
+    assert core.ending("returned", 0) == ("pending", True)
 
 
 def test_no_number_stands_for_two_decisions() -> None:
@@ -49,7 +49,7 @@ def test_no_number_stands_for_two_decisions() -> None:
 
 def test_what_a_handler_did_has_its_names() -> None:
     with pytest.raises(ValueError, match="no end of a handler: gone"):
-        Execution("token").ending("gone")  # type: ignore[arg-type]
+        Execution("token").ending("gone", 0)  # type: ignore[arg-type]
 
 
 def test_a_flow_whose_operation_has_to_wait_is_closed_and_its_code_unwinds() -> None:

@@ -44,6 +44,7 @@ class Calls:
     """Whether the calls are themselves made by tasks of the loop."""
     _news_wanted: float | None = None
     _is_calling = False
+    _tried = 0
     _pumps = False
     _sender: Sender | None = None
 
@@ -119,6 +120,15 @@ class Calls:
                 if failure is not None:
                     raise failure
         raise cancelled
+
+    def sends_rest(self) -> bool:
+        """Have sent what is queued and nobody waits for; tell whether that is under way. It is tried once."""
+        latest = self.core.backlog()[1]
+        if self._tried == latest or self.core.is_durable(latest):
+            return False
+        self._tried = latest
+        self._due(latest)
+        return True
 
     def news(self, since: float) -> None:
         """Have the service asked what has changed since a moment."""

@@ -39,6 +39,10 @@ _NOTHING_GOES_ON = (
 )
 
 
+_LATE_TURNS = 16
+"""After so many turns with nothing of ours under way an invocation short of time ends, whatever else goes on."""
+
+
 class Course(Protocol):
     """An operation with something to do, as who leads sees it."""
 
@@ -137,6 +141,7 @@ class Conductor(Parking):
     is_probing = False
     late: OutOfTime | None = None
     """What has been raised since its time was about to be up: nothing more begins, and what is at work is let end."""
+    _turns_late = 0
     was_halted = False
     """Whether something else than the handler's end has ended it."""
     _has_fallen = False
@@ -431,7 +436,7 @@ class Conductor(Parking):
             or self._older
             or self.tasks.are_in_contexts()
             if self._error is None
-            else self.late is not None and (self.at_work or self.is_sending)
+            else self.late is not None and isinstance(self._error, Exception) and (self.at_work or self.is_sending)
         ):
             self.stir()  # what nobody has awaited is to end first
         else:
@@ -478,6 +483,11 @@ class Conductor(Parking):
         if self.is_over:
             return
         if activity != self.activity:
+            if self.late is not None and not (self.at_work or self.is_sending):
+                self._turns_late += 1
+                if self._turns_late > _LATE_TURNS:  # others may go on for ever
+                    self._end_by(self.late)
+                    return
             self.stir()
             return
         rest.look(self)

@@ -35,7 +35,8 @@ called since. Of what a timer calls the loop tells nobody before it does; so it 
 come: the loop looks for timers once a turn, before this, and has those called last that have come.
 
 Before it suspends, what waits for nothing else to move is done: batches hear of their branches, and blocks are cut of
-which it is recorded that their time was over (`perdure.aio.timeouts`).
+which it is recorded that their time was over (`perdure.aio.timeouts`). What is queued is sent: the answer may tell of
+what is parked, and the service does not tell it twice.
 
 If 6 alone fails, the handler waits for something that never comes, of which the durable service knows nothing: it goes
 on waiting, until the invocation's time is up.
@@ -99,6 +100,10 @@ class Live(Protocol):
         """Cut the blocks whose time is known to have been over; tell whether there were any."""
         ...
 
+    def sends_rest(self) -> bool:
+        """Have sent what is queued, since the answer may have what is parked go on; tell whether there is anything."""
+        ...
+
     def suspend(self) -> None:
         """End the invocation: all is at rest."""
 
@@ -136,7 +141,7 @@ def _rest(conductor: Live) -> None:
         conductor.stir()
     elif conductor.is_drained and not any(parked.is_wanted() for parked in conductor.parked):
         conductor.end()
-    elif conductor.parked:
+    elif conductor.parked and not conductor.sends_rest():
         conductor.suspend()
 
 

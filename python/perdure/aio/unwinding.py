@@ -62,11 +62,19 @@ def unwind(ended: Ended) -> None:
     for waiter in waiters:
         if not waiter.done() and type(waiter) is asyncio.Future:
             waiter.cancel()
-    ended.loop.soon_untold(ended.loop.soon_untold, _unwound, ended, left, waiters)
+    # A task that is about to go on ends in the next turn, and those who wait for it, by `asyncio.gather` say, later.
+    is_any_ready = any(rest.waiter_of(task) is None for task in left)
+    ended.loop.soon_untold(_unwound, ended, _TURNS_IF_READY if is_any_ready else 1, left, waiters)
+
+
+_TURNS_IF_READY = 4
 
 
 @guarded
-def _unwound(ended: Ended, *left: list[asyncio.Future[Any]]) -> None:
+def _unwound(ended: Ended, turns: int, *left: list[asyncio.Future[Any]]) -> None:
+    if turns:
+        ended.loop.soon_untold(_unwound, ended, turns - 1, *left)
+        return
     for futures in left:
         for future in futures:
             if future.done():

@@ -70,6 +70,9 @@ class BranchThreads(Branches):
         try:
             self.open(is_resumed)
             code, moment = self._work_as_caller()
+            while code == SUSPEND and (ticket := self.context.scope.due_before_suspending()):
+                self._invocation.checkpoints.wait(ticket)
+                code, moment = self._work_as_caller()
         except BaseException:
             self.schedule.stop(False)
             raise

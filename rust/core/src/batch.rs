@@ -162,7 +162,8 @@ pub struct Batch {
     succeeded: usize,
     failed: usize,
     sleeping: BTreeSet<(Millis, usize)>,
-    resumable: VecDeque<(usize, Millis)>,
+    /// Suspended branches that are to run again, and the moment until which they were, if it was that which has come.
+    resumable: VecDeque<(usize, Option<Millis>)>,
     settling: Option<Settling>,
     verdict: Verdict,
     asking: bool,
@@ -227,7 +228,7 @@ impl Batch {
                 self.pauses.resize(self.policy.total, 0);
                 self.pauses[index] = self.pauses[index].max(PAUSE.0);
                 self.enter(index);
-                return Next::Run { index, since: Some(since) };
+                return Next::Run { index, since };
             }
         }
         if self.may_begin()
@@ -304,6 +305,15 @@ impl Batch {
         if self.done.is_none() {
             self.aborted = true;
             self.asking = false;
+        }
+    }
+
+    /// There is news of what a suspended branch waits for: it is to run again.
+    pub fn resume(&mut self, index: usize) {
+        let goes_on = self.settling.is_none() && !self.aborted && self.done.is_none();
+        if goes_on && matches!(self.branches.get(index), Some(Branch::Suspended(_))) {
+            self.sleeping.retain(|&(_, other)| other != index);
+            self.resumable.push_back((index, None));
         }
     }
 
@@ -581,7 +591,7 @@ impl Batch {
                 break;
             }
             self.sleeping.pop_first();
-            self.resumable.push_back((index, due));
+            self.resumable.push_back((index, Some(due)));
         }
     }
 

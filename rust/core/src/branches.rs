@@ -2,9 +2,11 @@
 //! the history, and a batch that is done has ended its context.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::iter;
+use std::sync::Arc;
 
-use crate::batch::{Batch, NotAtWork, Record};
+use crate::batch::{Batch, Next, NotAtWork, Record};
 use crate::call::{Begun, Call, Place};
 use crate::checkpoint::Ticket;
 use crate::completion::Policy;
@@ -99,6 +101,8 @@ pub(crate) struct AtWork {
     recorded: usize,
     /// What branches that are tried came to that the outside completes, by index.
     outside: HashMap<usize, Outside>,
+    /// What suspended branches wait for, by index.
+    awaited: BTreeMap<usize, Vec<Arc<Begun>>>,
 }
 
 /// What a branch came to that the outside completes.
@@ -114,7 +118,8 @@ impl<P: Payload, W> Engine<P, W> {
     /// A batch whose own context is `scope`, not begun yet.
     pub fn new_batch(&mut self, scope: ScopeId, policy: Policy, limit: Option<usize>) -> BatchId {
         let id = BatchId(self.batches.len());
-        self.batches.push(AtWork { schedule: Batch::new(policy, limit), scope, recorded: 0, outside: HashMap::new() });
+        let (schedule, outside, awaited) = (Batch::new(policy, limit), HashMap::new(), BTreeMap::new());
+        self.batches.push(AtWork { schedule, scope, recorded: 0, outside, awaited });
         self.scopes[scope.0].batch = Some(id);
         id
     }
@@ -169,6 +174,53 @@ impl<P: Payload, W> Engine<P, W> {
     pub fn is_open(&self, id: BatchId) -> bool {
         let AtWork { scope, schedule, .. } = &self.batches[id.0];
         self.check(*scope).is_ok() && !schedule.is_decided()
+    }
+
+    /// What a hand of a batch is to do next. No batch suspends while there is news of what a branch waits for: it came with
+    /// an answer of the service's, which does not tell it again, nor invoke the execution for it.
+    pub fn next(&mut self, id: BatchId, now: Millis) -> Next {
+        let mut next = self.schedule_mut(id).next(now);
+        if matches!(next, Next::Suspend(_)) && self.resume_branches(id) {
+            next = self.schedule_mut(id).next(now);
+        }
+        if let Next::Run { index, .. } = next {
+            self.batches[id.0].awaited.remove(&index);
+        }
+        next
+    }
+
+    /// Has those branches run again of whose operations there is news; tells whether there are any.
+    fn resume_branches(&mut self, id: BatchId) -> bool {
+        let has_news = |awaited: &[Arc<Begun>]| awaited.iter().any(|begun| !self.is_pending(begun));
+        let awaited = self.batches[id.0].awaited.iter();
+        let found: Vec<_> = awaited.filter(|(_, awaited)| has_news(awaited)).map(|(&index, _)| index).collect();
+        for &index in &found {
+            self.schedule_mut(id).resume(index);
+        }
+        !found.is_empty()
+    }
+
+    /// The code of `scope` is told to suspend: notes for which operations, if it is in a branch. A batch waits for those of
+    /// its branches.
+    pub(crate) fn note_awaited(&mut self, scope: ScopeId, begun: Option<&Arc<Begun>>) {
+        let mut awaited: Vec<_> = begun.cloned().into_iter().collect();
+        if let Some(batch) = self.scopes[scope.0].batch {
+            awaited.extend(self.batches[batch.0].awaited.values().flatten().cloned());
+        }
+        let mut next = Some(scope);
+        while let Some(inside) = next.map(|scope| &self.scopes[scope.0]) {
+            if let Some(Seat { batch, index }) = inside.seat {
+                self.batches[batch.0].awaited.entry(index).or_default().append(&mut awaited);
+                return;
+            }
+            next = inside.outer;
+        }
+    }
+
+    /// Whether the code of `scope` is in a branch, whose batch has others go on where it suspends.
+    pub fn is_in_branch(&self, scope: ScopeId) -> bool {
+        let inside = |scope: &ScopeId| self.scopes[scope.0].outer;
+        iter::successors(Some(scope), inside).any(|scope| self.scopes[scope.0].branch)
     }
 
     /// The schedule of a batch, for what admits nobody.

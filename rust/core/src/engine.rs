@@ -1,6 +1,7 @@
 //! One invocation: the history, the scopes and the queue put together.
 
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::branches::AtWork;
@@ -14,6 +15,9 @@ use crate::outcome::{Ending, Stop};
 use crate::refusal::{Mismatch, Refusal};
 use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
+
+/// How far off that may be which is to wake an execution whose invocation was short of time.
+const SOON: Millis = 10_000;
 
 /// One invocation of an execution.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub struct Engine<P, W> {
     pub(crate) left_at_work: Vec<ScopeId>,
     /// Whether this invocation has recorded anything new.
     advanced: bool,
+    /// What the service was to wake the execution for by itself when time was up.
+    awaited_late: Vec<OperationId>,
     /// When no work is begun any more.
     deadline: Option<Duration>,
     /// When the service was last asked that has answered, in Unix seconds.
@@ -56,6 +62,7 @@ impl<P: Payload, W> Engine<P, W> {
             is_excused: false,
             left_at_work: Vec::new(),
             advanced: false,
+            awaited_late: Vec::new(),
             deadline: None,
             informed_at: 0.0,
         }
@@ -193,21 +200,25 @@ impl<P: Payload, W> Engine<P, W> {
     /// always advances.
     pub(crate) fn check_time(&mut self, clock: impl FnOnce() -> Duration) -> Result<(), Refusal> {
         if self.advanced && self.deadline.is_some_and(|deadline| clock() >= deadline) {
-            let pending = self.is_awaited();
-            return Err(self.gate.get_or_insert(Refusal::OutOfTime { pending }).clone());
+            if self.gate.is_none() {
+                self.awaited_late = self.awaited().map(|operation| operation.id).collect();
+            }
+            return Err(self.shut(Refusal::OutOfTime));
         }
         Ok(())
     }
 
-    /// Whether the service will wake the execution by itself, for something that still matters to it: not for what a
-    /// finished context has left behind.
-    pub fn is_awaited(&self) -> bool {
-        self.history.operations().any(|operation| operation.is_awaited() && !self.is_left_behind(operation))
+    /// What the service will wake the execution for by itself, as far as it still matters to it: not what a finished context
+    /// has left behind.
+    pub fn awaited(&self) -> impl Iterator<Item = &Operation<P>> {
+        self.history.operations().filter(|operation| operation.is_awaited() && !self.is_left_behind(operation))
     }
 
-    /// Whether the service will wake the execution by itself, for whatever.
-    fn waits_for_any(&self) -> bool {
-        self.history.operations().any(Operation::is_awaited)
+    /// Whether the service will soon wake an execution by itself that was stopped since time was up: not for what has come
+    /// since, with the end of a step that was at work. Code waits for that which could go on at once, and may be in a race.
+    fn is_woken_soon(&self, now: Millis) -> bool {
+        let mut awaited = self.awaited_late.iter().filter_map(|id| self.history.get(id));
+        awaited.any(|operation| operation.wakes_by(now.saturating_add(SOON)))
     }
 
     /// Whether it is inside of a context that has ended, though the record of that end may be on its way.
@@ -265,13 +276,20 @@ impl<P: Payload, W> Engine<P, W> {
             .any(|id| self.history.contains(&id))
     }
 
-    /// Whether operations were stopped since time is up: what is at work may end.
-    pub fn is_late(&self) -> bool {
-        self.severed.is_none() && matches!(self.gate, Some(Refusal::OutOfTime { .. }))
+    /// The ticket that is to be durable before the code of `scope` suspends, if with that the invocation does: the answer
+    /// may have the news that it waits for, which the service does not tell twice. None if nothing is on its way.
+    pub fn due_before_suspending(&self, scope: ScopeId) -> Option<Ticket> {
+        let latest = self.queue.latest();
+        Some(latest).filter(|&latest| !self.queue.is_durable(latest) && !self.is_in_branch(scope))
     }
 
-    /// What stopped the invocation, whatever the handler makes of it.
-    pub fn stopped_by(&self) -> Option<Stop> {
+    /// Whether operations were stopped since time is up: what is at work may end.
+    pub fn is_late(&self) -> bool {
+        self.severed.is_none() && matches!(self.gate, Some(Refusal::OutOfTime))
+    }
+
+    /// What has stopped the invocation by `now`, whatever the handler makes of it.
+    pub fn stopped_by(&self, now: Millis) -> Option<Stop> {
         let reason = self.severed.as_ref().or(self.gate.as_ref());
         match reason {
             Some(Refusal::Revoked) => Some(Stop::Revoked),
@@ -279,9 +297,8 @@ impl<P: Payload, W> Engine<P, W> {
             Some(Refusal::Broken) => Some(Stop::Broken),
             Some(refusal) if refusal.is_of_the_code() => Some(Stop::Refused),
             Some(Refusal::TooDeep) => Some(Stop::TooDeep),
-            // What was awaited then may have come since, with the end of a step that was at work.
-            Some(Refusal::OutOfTime { pending }) if *pending && self.waits_for_any() => Some(Stop::Suspended),
-            Some(Refusal::OutOfTime { .. }) => Some(Stop::Late),
+            Some(Refusal::OutOfTime) if self.is_woken_soon(now) => Some(Stop::Suspended),
+            Some(Refusal::OutOfTime) => Some(Stop::Late),
             _ => self.is_suspended(ScopeId::ROOT).then_some(Stop::Suspended),
         }
     }
@@ -372,12 +389,15 @@ impl<P: Payload, W> Engine<P, W> {
     ///
     /// Why an execution that ends pending is woken: only [`Decision::Pending`] leads here, of a batch that of its branches.
     /// (One that unwinds at the gate is run again before.) Every table says so only of an operation that is recorded and
-    /// open: a wait, a retry, a callback or an invoke whose START or RETRY was durable before it was looked at. The service invokes again when one of these moves, whoever waits for it. All else that was
+    /// open: a wait, a retry, a callback or an invoke whose START or RETRY was durable before it was looked at. The service
+    /// invokes again when one of these moves, whoever waits for it, unless an answer has told so already: then whoever
+    /// waits for it goes on before ([`Engine::next`], [`Engine::due_before_suspending`]). All else that was
     /// recorded is durable, too, when the invocation returns ([`crate::outcome::Ending::flushes`]); so the next one comes
     /// back to the same operation and finds it moved, or another one that the same holds for.
     ///
     /// [`Decision::Pending`]: crate::decision::Decision::Pending
-    pub fn suspend(&mut self, scope: ScopeId, until: Option<Millis>) {
+    pub fn suspend(&mut self, scope: ScopeId, awaited: Option<&Arc<Begun>>, until: Option<Millis>) {
+        self.note_awaited(scope, awaited);
         let mut next = Some(scope);
         while let Some(ScopeId(place)) = next {
             let scope = &mut self.scopes[place];

@@ -304,6 +304,11 @@ impl<P> Operation<P> {
             Kind::Execution | Kind::Context | Kind::Callback | Kind::Unknown => false,
         }
     }
+
+    /// Whether the service wakes the execution for it by a moment, as far as that is known.
+    pub fn wakes_by(&self, moment: Millis) -> bool {
+        self.is_awaited() && (self.status == Status::Ready || self.due.is_some_and(|due| due <= moment))
+    }
 }
 
 #[cfg(test)]

@@ -141,10 +141,7 @@ pub enum Refusal {
     )]
     TooDeep,
     #[error("the invocation is out of time")]
-    OutOfTime {
-        /// Whether the service will wake the execution by itself.
-        pending: bool,
-    },
+    OutOfTime,
 }
 
 impl Refusal {

@@ -139,7 +139,7 @@ fn a_refusal_sticks() {
     let refusal = engine.admit(ROOT, &STEP, at(Some(spot), MAIN)).expect_err("the step may use no context");
     assert_eq!(engine.admit(ROOT, &STEP, inside(ROOT, MAIN)), Ok(()), "whoever begins is told the first");
     assert_eq!(engine.check(ROOT), Err(refusal));
-    assert_eq!(engine.stopped_by(), Some(Stop::Refused));
+    assert_eq!(engine.stopped_by(0), Some(Stop::Refused));
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn what_differs_from_the_history_stops_everything() {
         let refusal = step_at(&mut engine, ROOT).expect_err("it differs");
         assert!(matches!(refusal, Refusal::NonDeterministic(_)));
         assert_eq!(step_at(&mut engine, ROOT), Err(refusal), "it sticks");
-        assert_eq!(engine.stopped_by(), Some(Stop::Refused));
+        assert_eq!(engine.stopped_by(0), Some(Stop::Refused));
     }
 }
 
@@ -137,13 +137,13 @@ fn a_suspension_marks_all_it_unwinds_up_to_the_branch() {
     let branch = engine.open_context(place, true);
     let place = begin(&mut engine, branch, &CHILD).expect("nothing refuses it").place;
     let child = engine.open_context(place, false);
-    engine.suspend(child, Some(5));
+    engine.suspend(child, None, Some(5));
     assert_eq!(step_at(&mut engine, child), Err(Refusal::Suspended(Some(5))));
     assert_eq!(step_at(&mut engine, branch), Err(Refusal::Suspended(Some(5))));
     assert!(step_at(&mut engine, ROOT).is_ok());
-    assert_eq!(engine.stopped_by(), None);
-    engine.suspend(ROOT, None);
-    assert_eq!(engine.stopped_by(), Some(Stop::Suspended));
+    assert_eq!(engine.stopped_by(0), None);
+    engine.suspend(ROOT, None, None);
+    assert_eq!(engine.stopped_by(0), Some(Stop::Suspended));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_wait_that_is_not_over_is_pending_and_suspends_nobody_by_itself() {
     // What is at work beside it goes on, until the driver has its code unwind.
     assert!(!engine.is_suspended(ROOT));
     assert!(step_at(&mut engine, ROOT).is_ok());
-    engine.suspend(ROOT, Some(7));
+    engine.suspend(ROOT, None, Some(7));
     assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::Suspended(Some(7))));
 }
 
@@ -184,7 +184,7 @@ fn an_answer_without_a_token_revokes_the_invocation_and_wakes_everybody() {
     assert_eq!(engine.lead(Some(late), 3), Ok((Role::Follow, None)));
     assert_eq!(engine.acknowledge(turn, None, Vec::new(), 0), [3]);
     assert_eq!(engine.lead(Some(late), 3), Err(Refusal::Revoked));
-    assert_eq!(engine.stopped_by(), Some(Stop::Revoked));
+    assert_eq!(engine.stopped_by(0), Some(Stop::Revoked));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn the_outcome_of_the_execution_is_answered_without_a_token() {
     let mut engine = invocation([]);
     engine.write_outcome(5, Some("result".to_owned()), None);
     send(&mut engine, None, Vec::new());
-    assert_eq!(engine.stopped_by(), None);
+    assert_eq!(engine.stopped_by(0), None);
 }
 
 #[test]
@@ -218,8 +218,8 @@ fn an_invocation_never_stops_for_time_before_it_has_advanced() {
     step_at(&mut engine, ROOT).expect("it is recorded");
     engine.set_deadline(NOW);
     assert!(step_at(&mut engine, ROOT).is_ok());
-    assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { pending: false }));
-    assert_eq!(engine.stopped_by(), Some(Stop::Late));
+    assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime));
+    assert_eq!(engine.stopped_by(0), Some(Stop::Late));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn what_is_at_work_when_time_is_up_may_end_and_nothing_else() {
         let child = begin(&mut engine, ROOT, &CHILD).expect("nothing refuses it");
         let inner = engine.open_context(child.place, false);
         engine.set_deadline(NOW);
-        let late = Refusal::OutOfTime { pending: false };
+        let late = Refusal::OutOfTime;
         assert_eq!(step_at(&mut engine, inner), Err(late.clone()));
         if severed {
             engine.stop(Refusal::Broken);
@@ -245,19 +245,22 @@ fn what_is_at_work_when_time_is_up_may_end_and_nothing_else() {
 }
 
 #[test]
-fn what_has_come_since_time_was_up_wakes_the_execution_no_more() {
-    for has_come in [false, true] {
-        let mut engine = invocation([recorded(3, Kind::Wait, "Wait", Status::Started)]);
+fn a_late_invocation_waits_for_what_soon_wakes_the_execution_and_for_nothing_that_has_come_since() {
+    let timer = |n, due| Operation { due, ..recorded(n, Kind::Wait, "Wait", Status::Started) };
+    let stopped = |due, has_come| {
+        let mut engine = invocation([timer(3, due), timer(4, Some(10_001))]);
         let (step, _) = started(&mut engine, ROOT);
         engine.set_deadline(NOW);
-        assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { pending: true }));
-        assert_eq!(engine.stopped_by(), Some(Stop::Suspended));
+        assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime));
         write(&mut engine, &step, Action::Succeed).expect("it was at work");
-        let over = has_come.then(|| recorded(3, Kind::Wait, "Wait", Status::Succeeded));
-        send(&mut engine, Some("next"), over.into_iter().collect());
-        let expected = if has_come { Stop::Late } else { Stop::Suspended };
-        assert_eq!(engine.stopped_by(), Some(expected));
-    }
+        let over = recorded(3, Kind::Wait, "Wait", Status::Succeeded);
+        send(&mut engine, Some("next"), Vec::from_iter(Some(over).filter(|_| has_come)));
+        engine.stopped_by(0)
+    };
+    assert_eq!(stopped(Some(10_000), false), Some(Stop::Suspended));
+    assert_eq!(stopped(Some(10_000), true), Some(Stop::Late));
+    assert_eq!(stopped(Some(10_001), false), Some(Stop::Late));
+    assert_eq!(stopped(None, false), Some(Stop::Late));
 }
 
 #[test]
@@ -278,10 +281,10 @@ fn what_can_be_sent_no_more_is_refused_whatever_stopped_the_operations_before() 
         let mut engine = invocation([]);
         let (_, ticket) = started(&mut engine, ROOT);
         engine.set_deadline(NOW);
-        assert!(matches!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime { .. })));
+        assert!(matches!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime)));
         engine.stop(reason.clone());
         assert_eq!(engine.lead(Some(ticket), 1), Err(reason));
-        assert_eq!(engine.stopped_by(), Some(stop));
+        assert_eq!(engine.stopped_by(0), Some(stop));
     }
 }
 
@@ -295,10 +298,10 @@ fn a_context_that_has_ended_leaves_timers_behind_before_its_end_is_recorded() {
     assert_eq!(engine.lead(Some(ticket), 1).map(|(role, _)| role), Ok(Role::Lead));
     let turn = engine.take_turn().expect("nothing stops it");
     engine.acknowledge(turn, Some("next".to_owned()), Vec::new(), 0);
-    assert!(engine.is_awaited());
+    assert!(engine.awaited().next().is_some());
     let end = End::Succeed { payload: None, replay_children: false };
     assert_eq!(engine.end_context(inner, &begun, true, end), Ok(Ticket::default()), "nobody waits for it");
-    assert!(!engine.is_awaited());
+    assert!(engine.awaited().next().is_none());
     for ending in [Ending::Raise, Ending::Refused, Ending::Succeed] {
         assert!(engine.flushes(ending), "{ending:?} keeps what was handed on");
     }
@@ -335,8 +338,8 @@ fn a_timer_that_a_finished_context_left_behind_is_not_waited_for() {
     let timer =
         || Operation { parent: Some(OperationId::at(None, 1)), ..recorded(9, Kind::Wait, "Wait", Status::Started) };
     let around = |status| recorded(1, Kind::Context, "Parallel", status);
-    assert!(invocation([around(Status::Started), timer()]).is_awaited());
-    assert!(!invocation([around(Status::Succeeded), timer()]).is_awaited());
+    assert!(invocation([around(Status::Started), timer()]).awaited().next().is_some());
+    assert!(invocation([around(Status::Succeeded), timer()]).awaited().next().is_none());
 }
 
 #[test]
@@ -347,11 +350,11 @@ fn parents_that_go_round_end_the_search_and_nothing_inside_is_waited_for() {
     };
     for round in [vec![inside(1, 1, Kind::Context)], vec![inside(1, 2, Kind::Context), inside(2, 1, Kind::Context)]] {
         let engine = invocation(round.into_iter().chain([inside(9, 1, Kind::Wait)]));
-        assert!(!engine.is_awaited());
+        assert!(engine.awaited().next().is_none());
         assert_eq!(engine.history().unvisited().count(), 0);
     }
     let unknown = inside(9, 8, Kind::Wait);
-    assert!(invocation([unknown]).is_awaited());
+    assert!(invocation([unknown]).awaited().next().is_some());
 }
 
 #[test]
@@ -381,7 +384,7 @@ fn the_turn_of_one_whose_stack_has_ended_is_for_somebody_else() {
     let cut_short = engine.take_turn().expect("nothing has severed it");
     let (batch, number) = (cut_short.batch.clone(), cut_short.number);
     assert_eq!(engine.step_back(Role::Delay(DELAY), Some(cut_short), |&hand| hand == 1), (None, vec![2]));
-    assert_eq!((engine.stopped_by(), engine.check(ROOT)), (Some(Stop::TooDeep), Err(Refusal::TooDeep)));
+    assert_eq!((engine.stopped_by(0), engine.check(ROOT)), (Some(Stop::TooDeep), Err(Refusal::TooDeep)));
     // So it is with who was woken to lead next, and with who waits.
     assert_eq!(engine.step_back(Role::Follow, None, |&hand| hand == 2), (None, vec![3]));
     assert_eq!(engine.lead(Some(ticket), 4), Ok((Role::Delay(DELAY), None)));
@@ -414,11 +417,11 @@ fn what_this_version_does_not_know_stops_only_who_comes_to_it() {
     for (odd, words) in [(kind, "of the type \"GADGET\""), (status, "with the status \"PAUSED\"")] {
         let mut engine = invocation([odd]);
         assert!(step_at(&mut engine, ROOT).is_ok());
-        assert!(!engine.is_awaited());
+        assert!(engine.awaited().next().is_none());
         let refusal = step_at(&mut engine, ROOT).expect_err("nobody knows how to go on from it");
         assert!(matches!(&refusal, Refusal::Odd(_)) && refusal.to_string().contains(words), "{refusal}");
         assert_eq!(step_at(&mut engine, ROOT), Err(refusal));
-        assert_eq!(engine.stopped_by(), Some(Stop::Refused));
+        assert_eq!(engine.stopped_by(0), Some(Stop::Refused));
     }
 }
 
@@ -481,7 +484,7 @@ fn a_handler_comes_to_every_operation_that_is_not_over() {
         let words = (missed.id, missed.in_words());
         let id = OperationId::at(None, 1);
         assert_eq!(words, (id, ("the handler".to_owned(), format!("Step {id}"))));
-        assert_eq!(engine.stopped_by(), Some(Stop::Refused));
+        assert_eq!(engine.stopped_by(0), Some(Stop::Refused));
     }
     for status in [Succeeded, Failed, Cancelled, TimedOut, Stopped] {
         let mut engine = invocation([recorded(1, Kind::Step, "Step", status)]);
@@ -585,7 +588,7 @@ fn code_with_a_task_that_was_cut_short_is_not_refused() {
     assert!(!engine.is_missed_inside(inner, &around));
     assert_eq!(engine.conclude_context(inner, &around), Ok(()));
     assert_eq!(engine.conclude().map(|told| told.len()), Ok(2), "both are told");
-    assert_eq!(engine.stopped_by(), None);
+    assert_eq!(engine.stopped_by(0), None);
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Batch {
     }
 
     fn next(&self, now: Millis) -> (u8, usize, Option<Millis>) {
-        match self.post.shared.lock().engine.schedule_mut(self.post.id).next(now) {
+        match self.post.shared.lock().engine.next(self.post.id, now) {
             Next::Run { index, since } => (RUN_BRANCH, index, since),
             Next::Wait(due) => (WAIT, 0, due),
             Next::Suspend(due) => (SUSPEND, 0, due),

@@ -114,6 +114,6 @@ fn refused(py: Python<'_>, refusal: Refusal) -> PyResult<PyErr> {
         Refusal::Odd(_) => raise!(py, EXCEPTIONS, "ExecutionError", (message,)),
         Refusal::TooDeep => Ok(PyRecursionError::new_err(message)),
         Refusal::Broken => raise!(py, CONTROL, "CheckpointsBroken", (message,)),
-        Refusal::OutOfTime { pending } => raise!(py, CONTROL, "OutOfTime", (message, pending)),
+        Refusal::OutOfTime => raise!(py, CONTROL, "OutOfTime", (message,)),
     }
 }

@@ -202,7 +202,7 @@ impl Execution {
 
     #[getter]
     fn is_stopped(&self) -> bool {
-        self.shared.lock().engine.stopped_by().is_some()
+        self.shared.lock().engine.stopped_by(0).is_some()
     }
 
     #[getter]
@@ -210,11 +210,11 @@ impl Execution {
         self.shared.lock().engine.is_late()
     }
 
-    fn ending(&self, handler: &str) -> PyResult<(&'static str, bool)> {
+    fn ending(&self, handler: &str, now: Millis) -> PyResult<(&'static str, bool)> {
         let handler =
             Handler::parse(handler).ok_or_else(|| PyValueError::new_err(format!("no end of a handler: {handler}")))?;
         let state = self.shared.lock();
-        let ending = outcome::ending(state.engine.stopped_by(), handler);
+        let ending = outcome::ending(state.engine.stopped_by(now), handler);
         Ok((ending.as_str(), state.engine.flushes(ending)))
     }
 

@@ -154,8 +154,13 @@ impl Operation {
     pub fn suspend(&self) -> Result<(), Error> {
         let scope = self.begun.place.scope;
         let mut state = self.shared.lock();
-        state.engine.suspend(scope, self.until);
+        state.engine.suspend(scope, Some(&self.begun), self.until);
         Ok(state.engine.check(scope)?)
+    }
+
+    /// What is to be durable before that.
+    pub fn due_before_suspending(&self) -> Option<Ticket> {
+        self.shared.lock().engine.due_before_suspending(self.begun.place.scope)
     }
 
     fn update(

@@ -303,8 +303,12 @@ impl Scope {
 
     fn suspend(&self, until: Option<Millis>) -> Result<(), Error> {
         let mut state = self.shared.lock();
-        state.engine.suspend(self.id, until);
+        state.engine.suspend(self.id, None, until);
         Ok(state.engine.check(self.id)?)
+    }
+
+    fn due_before_suspending(&self) -> u64 {
+        self.shared.lock().engine.due_before_suspending(self.id).map_or(0, |ticket| ticket.0)
     }
 
     fn check(&self) -> Result<(), Error> {

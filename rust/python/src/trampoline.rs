@@ -101,10 +101,14 @@ impl<'py> Trampoline<'_, 'py> {
                     self.wait(ticket)?;
                     operation.get().again(py)?
                 }
-                Need::News => match operation.get().suspend() {
-                    Err(suspended) => return Ok(Err(suspended)),
-                    Ok(()) => operation.get().resume(py)?,
-                },
+                Need::News => {
+                    if let Some(ticket) = operation.get().due_before_suspending() {
+                        self.wait(ticket)?;
+                    } else if let Err(suspended) = operation.get().suspend() {
+                        return Ok(Err(suspended));
+                    }
+                    operation.get().resume(py)?
+                }
             };
             operation = Bound::new(py, next)?;
         }
