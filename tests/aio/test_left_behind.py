@@ -297,16 +297,50 @@ def test_what_is_at_work_as_the_handler_ends_is_carried_out_however_far_it_has_c
     assert {status for _, status in found.operations} == {"SUCCEEDED"}
 
 
+async def in_a_child(context: AsyncDurableContext, function: Any) -> Any:
+    return await context.run_in_child_context(function)
+
+
+async def in_a_branch(context: AsyncDurableContext, function: Any) -> Any:
+    return (await context.parallel([function])).get_results()[0]
+
+
+async def in_a_flat_branch(context: AsyncDurableContext, function: Any) -> Any:
+    return (await context.parallel([function], nesting_type=NestingType.FLAT)).get_results()[0]
+
+
 @pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
-def test_a_child_carries_out_what_an_as_completed_has_not_given_that_it_has_broken_off(slow: Loser) -> None:
-    async def child(context: AsyncDurableContext) -> Any:
+@pytest.mark.parametrize("within", [in_a_child, in_a_branch, in_a_flat_branch])
+def test_a_context_carries_out_what_an_as_completed_has_not_given_that_it_has_broken_off(
+    within: Any, slow: Loser
+) -> None:
+    async def function(context: AsyncDurableContext) -> Any:
+        await context.wait(5)
         return await breaks_off(context, slow(context))
 
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
-        return await context.run_in_child_context(child)
+        return await within(context, function)
 
     found = everywhere(lambda: (handler,))
     assert found.value == "quick"
+    assert {status for _, status in found.operations} == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize("within", [in_a_child, in_a_branch, in_a_flat_branch])
+def test_a_context_carries_out_what_nobody_awaits_in_it(within: Any) -> None:
+    async def function(context: AsyncDurableContext) -> str:
+        await context.wait(5)
+        context.step(lambda _: 1, "audit")
+        context.wait(7)
+        context.run_in_child_context(hesitating)
+        return "ended"
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await within(context, function)
+
+    found = everywhere(lambda: (handler,))
+    assert found.value == "ended"
+    assert {"audit", "last"} <= {name for name, _ in found.operations}
     assert {status for _, status in found.operations} == {"SUCCEEDED"}
 
 

@@ -181,10 +181,10 @@ class BranchTasks(Branches):
             return True
         raise Held(partial(self._later, index))
 
-    def _later(self, index: int, call: Callable[[], Any]) -> Job:
+    def _later(self, index: int, call: Callable[[], Any], scope: Scope) -> Job:
         """Give what is awaited in the place of an operation that is held."""
         passed = InnerFuture(loop=self._conductor.loop)
-        job = Job(Course(self._conductor, _once_passed(passed)))
+        job = Job(Course(self._conductor, _once_passed(passed), scope))
         job.note_place()
         variables = copy_context()
 

@@ -368,7 +368,7 @@ class OfBlock(Held):
         self._block = block
         self.found = found
 
-    def _made(self, call: Callable[[], Any]) -> Cut:
+    def _made(self, call: Callable[[], Any], _scope: Any) -> Cut:
         """Give what is awaited instead of the operation, which is made all the same."""
         block = self._block
         if not self.found:

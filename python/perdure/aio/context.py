@@ -64,7 +64,7 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             found = method(context, *given, **named)
         except Held as held:
-            return held.later(partial(call, context, *given, **named))
+            return held.later(partial(call, context, *given, **named), context.scope)
         except (Exception, OrphanedChildException) as error:  # noqa: BLE001  raised where it is awaited
             return Failed(error)
         except BaseException as ended:
@@ -681,7 +681,7 @@ class AsyncDurableContext(DurableContext):
                     return found
                 return self.drive(_step.run(self, found, func, None, typed_of(func)))
             except Held as held:
-                return held.later(partial(self.step, func, name))  # a lambda would make cells in each call
+                return held.later(partial(self.step, func, name), self.scope)  # a lambda would make cells in each call
             except (Exception, OrphanedChildException) as error:  # noqa: BLE001  the same
                 if isinstance(error, RecursionError):
                     self.scope.is_exhausted = True

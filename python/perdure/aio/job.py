@@ -50,9 +50,14 @@ _OF_USERS = (StepContext, WaitForConditionCheckContext, WaitForCallbackContext)
 
 
 class Held(Exception):  # noqa: N818  a branch is, by its gate
-    """A branch of a FLAT batch that is tried has come to something new."""
+    """A branch of a FLAT batch that is tried has come to something new.
 
-    def __init__(self, later: Callable[[Callable[[], Any]], Any]) -> None:
+    Args:
+        later: Gives what is awaited instead: called with what makes the operation, and the scope of its context.
+
+    """
+
+    def __init__(self, later: Callable[[Callable[[], Any], Scope], Any]) -> None:
         super().__init__("the branch is held")
         self.later = later
 
