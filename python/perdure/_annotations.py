@@ -5,6 +5,7 @@ The core asks `typed_of` for functions whose return annotation is not among `PLA
 
 from __future__ import annotations
 
+import re
 import sys
 import typing
 import weakref
@@ -73,17 +74,27 @@ def typed_input_of(handler: Any) -> Typed | None:
     return None if code.co_argcount <= first else _of(function, code.co_varnames[first], remember=False)
 
 
-def says(function: Any, kind: type) -> bool:
-    """Tell whether a function is annotated to take a class, by that or by its name."""
-    annotations = _annotations(function)
-    names = kind, kind.__name__
-    return any(each in names or _is_named(each, kind) for name, each in annotations.items() if name != "return")
+def takes_plain_context(function: Any) -> bool:
+    """Tell whether a function is annotated to take a `DurableContext`, and not that of ``async def`` handlers."""
+    names = getattr(function, "__globals__", {})
+    return any(
+        _PLAIN.search(text) and not _AWAITED.search(text)
+        for text in (
+            _in_words(names.get(each, each) if isinstance(each, str) else each)
+            for of, each in _annotations(function).items()
+            if of != "return"
+        )
+    )
 
 
-def _is_named(annotation: Any, kind: type) -> bool:
-    """Tell whether an annotation that is not evaluated is the name of a class, maybe with its module's."""
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", None)
-    return text is not None and text.strip("\"' ").rpartition(".")[2] == kind.__name__
+_PLAIN, _AWAITED = re.compile(r"\bDurableContext\b"), re.compile(r"\bAsyncDurableContext\b")
+
+
+def _in_words(annotation: Any) -> str:
+    """Give an annotation as text, evaluated or not; of a class, its name and those of its bases."""
+    if isinstance(annotation, type):
+        return " ".join(each.__name__ for each in annotation.__mro__)
+    return annotation if isinstance(annotation, str) else repr(annotation)
 
 
 def _plain_function(function: Any) -> Any:

@@ -6,6 +6,7 @@ Most handlers have none of it, and do without this module.
 from __future__ import annotations
 
 from functools import cache, wraps
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from perdure._annotations import typed_input_of
@@ -39,7 +40,9 @@ def prepared(handler: Handler, serdes: SerDes[Any] | None, callback_serdes: SerD
         result = handler(event, context)
         if gives is None:
             return result
-        return _awaited(result, gives) if context.takes_async else gives.sent(result)
+        if context.takes_async:
+            return _awaited(result, gives)
+        return result if type(result) is CoroutineType else gives.sent(result)  # which is none, but for a mistake
 
     return inner
 

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from perdure._checkpointing import Checkpointing
 from perdure._control import CheckpointsBroken, OutOfTime
 from perdure._core import MAX_PAYLOAD, MAX_RESPONSE, Execution, encode_json
-from perdure._functions import (
-    PLAIN,
-    PLAIN_ANNOTATIONS,
-    coroutine_function_in,
-    is_coroutine,
-    refuse_awaitable,
-    unawaited_in,
-)
+from perdure._functions import PLAIN, PLAIN_ANNOTATIONS, is_coroutine, refuse_awaitable, unawaited_in
 from perdure._log import Log
 from perdure.context import DurableContext
 from perdure.engine.client import BotoClient, ModelClient, ProcessClient
@@ -100,11 +93,6 @@ DEADLINE_RESERVE = 5.0
 
 RESERVE_SHARE = 0.2
 """The reserve takes no larger share than this of the time that the invocation started with."""
-
-_TAKEN_FOR_PLAIN = (
-    "the handler returned a coroutine: its decorator hands on what an async def function gives. Annotate the context "
-    "of that as AsyncDurableContext. With DurableContext it is a plain handler, whose decorator runs it by itself"
-)
 
 _BATCHED = Checkpointing.BATCHED.value
 _FOR_EVER = float("inf")
@@ -239,7 +227,7 @@ def durable_execution(
             loop_factory=loop_factory,
         )
     inner = _prepared(func, serdes, callback_serdes)
-    if _is_asynchronous(func):
+    if is_coroutine(func):
         from perdure.aio import client as _awaited  # noqa: PLC0415  only for handlers that are
         from perdure.aio.handler import asynchronous  # noqa: PLC0415  the same
 
@@ -300,10 +288,10 @@ def run_durable_handler(
     """
     settings = _settings(boto3_client, plugins, deadline_reserve, checkpointing)
     inner = _prepared(handler, serdes, callback_serdes)
-    if _is_asynchronous(handler):
-        from perdure.aio.handler import within_loop  # noqa: PLC0415  only for handlers that are
+    if is_coroutine(handler):
+        from perdure.aio.handler import called  # noqa: PLC0415  only for handlers that are
 
-        inner = within_loop(handler, inner, loop_factory)
+        inner = called(handler, inner, loop_factory)
     return _invoke(event, context, inner, settings)
 
 
@@ -323,22 +311,6 @@ def handle_checkpoint_error(error: Any) -> DurableExecutionInvocationOutput:
     if error.is_retryable():
         raise error
     return DurableExecutionInvocationOutput(InvocationStatus.FAILED, error=ErrorObject.from_exception(error))
-
-
-def _is_asynchronous(handler: Handler) -> bool:
-    """Tell whether a handler is to be called in an event loop.
-
-    A plain function around an ``async def`` one hands on its coroutine, or runs it in a loop of its own. Which of the
-    two is nowhere to be seen. But which context it takes is, if that is annotated.
-    """
-    if not is_coroutine(handler):
-        return False
-    inner = coroutine_function_in(handler)
-    if inner is None:
-        return True
-    from perdure._annotations import says  # noqa: PLC0415  only for these
-
-    return not says(inner, DurableContext)
 
 
 def _prepared(handler: Handler, serdes: SerDes[Any] | None, callback_serdes: SerDes[Any] | None) -> Handler:
@@ -500,12 +472,7 @@ def _call(handler: Handler, user_event: Any, invocation: Invocation) -> Any:
     finally:
         root.leave()
     if type(result) not in PLAIN:
-        try:
-            refuse_awaitable(result, "the handler")
-        except ExecutionError:
-            if coroutine_function_in(handler) is None:
-                raise
-            raise ExecutionError(_TAKEN_FOR_PLAIN) from None
+        refuse_awaitable(result, "the handler")
     return result
 
 

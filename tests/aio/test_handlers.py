@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 import types
-from typing import Any
+from typing import Annotated, Any, Optional
 
 import pytest
+from aws_durable_execution_sdk_python import DurableContext as OfficialContext
 
 from perdure import AsyncDurableContext, DurableContext, durable_execution
 from perdure.config import CompletionConfig, NestingType
@@ -143,10 +144,79 @@ def test_a_decorator_hands_on_what_an_async_function_gives_that_takes_an_asynchr
     assert result(hands_on(handler)) == "AsyncDurableContext"
 
 
+class Own(DurableContext):
+    pass
+
+
+Alias = DurableContext
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Own,
+        OfficialContext,
+        DurableContext | None,
+        Optional[DurableContext],  # noqa: UP045  as it is written
+        "DurableContext | None",
+        "perdure.DurableContext",
+        Annotated[DurableContext, 1],
+        "Alias",
+    ],
+)
+def test_a_plain_context_is_annotated_in_many_ways(annotation: Any) -> None:
+    async def body(first: str, context: Any) -> list[str]:
+        return [first, type(context).__name__]
+
+    body.__annotations__ = {"context": annotation}
+    assert result(runs_by_itself(body)) == ["plain", "DurableContext"]
+
+
 @pytest.mark.filterwarnings("error")
-def test_a_coroutine_that_a_plain_handler_gives_is_told_what_to_annotate() -> None:
-    error = run(hands_on(agent)).error
-    assert "as AsyncDurableContext" in error.message
+@pytest.mark.parametrize("options", [{}, {"serdes": DEFAULT_JSON_SERDES}])
+def test_a_decorator_that_hands_on_what_an_async_function_with_a_plain_context_gives_is_called_again(
+    options: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    invocations: list[None] = []
+
+    async def handler(_event: Any, context: DurableContext) -> list[Any]:
+        await context.wait(60)  # type: ignore[func-returns-value]
+        assert isinstance(context, AsyncDurableContext)
+        invocations.append(None)
+        return [await context.step(plain)]  # type: ignore[misc]
+
+    decorated = durable_execution(hands_on(handler), **options)
+    for _ in range(2):
+        with DurableFunctionTestRunner(decorated) as runner:
+            assert runner.run().value == ["plain"]
+    assert len(invocations) == 2
+    assert [record.getMessage().count("Annotate it as AsyncDurableContext") for record in caplog.records] == [1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_that_has_called_operations_before_is_told_what_to_annotate() -> None:
+    def steps_before(function: Any) -> Any:
+        @functools.wraps(function)
+        def handler(event: Any, context: Any) -> Any:
+            context.step(plain)
+            return function(event, context)
+
+        return handler
+
+    error = run(steps_before(agent)).error
+    assert "Annotate it as AsyncDurableContext" in error.message
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_coroutine_that_a_body_has_not_awaited_is_told_of_as_such() -> None:
+    async def other() -> None: ...
+
+    async def body(_first: str, _context: DurableContext) -> Any:
+        return other()
+
+    error = run(runs_by_itself(body)).error
+    assert "Annotate" not in error.message
+    assert "the handler returned" in error.message
 
 
 def test_a_decorator_that_finds_a_loop_is_told_what_to_annotate(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 from asyncio import events
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from perdure._functions import coroutine_function_in
+from perdure._functions import coroutine_function_in, drop
 from perdure._log import Log
 from perdure.aio import loop as _loops
 from perdure.aio.conductor import Conductor
 from perdure.aio.context import AsyncDurableContext
+from perdure.exceptions import ExecutionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,11 @@ logger = Log("perdure")
 _TAKEN_FOR_ASYNCHRONOUS = (
     "The handler failed (%s). It is async def, and so it is called in an event loop, with its decorator. If that runs "
     "it in a loop of its own, annotate the context of the handler as DurableContext: it is a plain handler then"
+)
+
+_HANDED_ON = (
+    "the decorator of an async def handler hands on its coroutine, and its context is annotated as DurableContext, as "
+    "those of plain handlers are. Annotate it as AsyncDurableContext"
 )
 
 
@@ -48,7 +55,7 @@ def asynchronous(
         needs_loop: Whether the client of the service is asynchronous.
 
     """
-    plain = within_loop(function, inner, factory, needs_loop=needs_loop)
+    plain = called(function, inner, factory, needs_loop=needs_loop)
 
     @functools.wraps(function)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -60,6 +67,60 @@ def asynchronous(
 
     handler.run = run  # type: ignore[attr-defined]
     return handler
+
+
+def called(
+    function: Callable[[Any, Any], Any],
+    inner: Callable[[Any, Any], Any],
+    factory: Factory,
+    *,
+    needs_loop: bool = False,
+) -> Callable[[Any, DurableContext], Any]:
+    """Give what calls an asynchronous handler as if it were a plain one.
+
+    A decorator around an ``async def`` function hands on its coroutine, or runs it in a loop of its own: then it is a
+    plain handler. Which of the two is nowhere to be seen. But if the function is annotated to take a plain context, it
+    is tried without a loop first.
+    """
+    plain = within_loop(function, inner, factory, needs_loop=needs_loop)
+    decorated = coroutine_function_in(function)
+    if decorated is None or factory is not None or needs_loop:
+        return plain
+    from perdure._annotations import takes_plain_context  # noqa: PLC0415  only for handlers that are decorated
+
+    if not takes_plain_context(decorated):
+        return plain
+    return _either_way(decorated, inner, plain)
+
+
+def _either_way(
+    decorated: Any, inner: Callable[[Any, Any], Any], within: Callable[[Any, DurableContext], Any]
+) -> Callable[[Any, DurableContext], Any]:
+    """Give what calls a handler whose decorator may run it by itself, or hand on its coroutine.
+
+    Args:
+        decorated: The ``async def`` function.
+        inner: The handler, with what it was decorated with.
+        within: Calls it in a loop.
+
+    """
+    is_handed_on = False
+
+    def plain(user_event: Any, context: DurableContext) -> Any:
+        nonlocal is_handed_on
+        if is_handed_on:
+            return within(user_event, context)
+        result = inner(user_event, context)
+        if type(result) is not CoroutineType or result.cr_code is not decorated.__code__:
+            return result
+        drop(result)
+        if context.scope.position:
+            raise ExecutionError(f"{_HANDED_ON}: it has called operations before that in no event loop")
+        is_handed_on = True
+        logger.warning("%s. It is called again, in an event loop", _HANDED_ON)
+        return within(user_event, context)
+
+    return plain
 
 
 def within_loop(
