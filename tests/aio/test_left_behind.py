@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest
 
 from perdure import WithRetryConfig, durable_execution, with_retry
 from perdure.config import NestingType
+from perdure.exceptions import StepError
 from perdure.local import VirtualClock
 from perdure.retries import RetryPresets
 from support.awaited import Trial, everywhere
@@ -342,6 +344,71 @@ def test_a_context_carries_out_what_nobody_awaits_in_it(within: Any) -> None:
     assert found.value == "ended"
     assert {"audit", "last"} <= {name for name, _ in found.operations}
     assert {status for _, status in found.operations} == {"SUCCEEDED"}
+
+
+def fails(_step: StepContext) -> None:
+    raise ValueError("nobody asks")
+
+
+async def fails_within(context: AsyncDurableContext) -> None:
+    context.step(fails, retry=RetryPresets.none())
+
+
+async def is_asked_later(context: AsyncDurableContext) -> None:
+    failing = context.step(fails, retry=RetryPresets.none())
+    await context.wait(60)
+    with contextlib.suppress(StepError):
+        await failing
+
+
+async def is_asked_of_each(context: AsyncDurableContext) -> None:
+    async for done in context.as_completed([context.step(lambda _: 1), context.step(fails, retry=RetryPresets.none())]):
+        with contextlib.suppress(StepError):
+            await done
+        await context.wait(60)
+
+
+async def is_never_asked(context: AsyncDurableContext) -> None:
+    context.step(fails, retry=RetryPresets.none())
+    await context.wait(60)
+
+
+async def is_never_asked_at_the_end(context: AsyncDurableContext) -> None:
+    await context.wait(60)
+    context.step(fails, retry=RetryPresets.none())
+
+
+async def is_never_asked_in_a_child(context: AsyncDurableContext) -> None:
+    await context.run_in_child_context(fails_within)
+    await context.wait(60)
+
+
+async def is_called_wrongly(context: AsyncDurableContext) -> None:
+    context.wait(-1)
+    await context.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("function", "times"),
+    [
+        (is_asked_later, 0),
+        (is_asked_of_each, 0),
+        (is_never_asked, 1),
+        (is_never_asked_at_the_end, 1),
+        (is_never_asked_in_a_child, 1),
+        (is_called_wrongly, 1),
+    ],
+)
+def test_a_failure_that_nobody_asks_for_is_told_once_and_no_other(
+    function: Any, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(_event: Any, context: AsyncDurableContext) -> None:
+        await function(context)
+
+    trial = Trial(handler)
+    assert trial.value is None
+    assert len(trial.handle.invocations) > 1
+    assert sum("failed that nobody has awaited" in record.getMessage() for record in caplog.records) == times
 
 
 def test_a_failure_that_an_as_completed_has_not_given_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -58,6 +58,8 @@ class Job(Protocol):
     variables: Any
     course: Any
     task: asyncio.Future[Any] | None
+    is_left_over: bool
+    """Whether the function that called it has ended: nobody will await it."""
 
     @property
     def is_begun(self) -> bool:
@@ -73,6 +75,13 @@ class Job(Protocol):
 
     def report(self) -> None:
         """Log the failure that nobody has asked for."""
+
+
+class Failed(Protocol):
+    """An operation that had failed when it was called."""
+
+    def report(self) -> None:
+        """Log the failure, if nobody has asked for it."""
 
 
 class Batch(Protocol):
@@ -142,6 +151,7 @@ class Conductor(Parking):
     late: OutOfTime | None = None
     """What has been raised since its time was about to be up: nothing more begins, and what is at work is let end."""
     _turns_late = 0
+    _failed: list[Failed] | None = None
     was_halted = False
     """Whether something else than the handler's end has ended it."""
     _has_fallen = False
@@ -270,6 +280,12 @@ class Conductor(Parking):
         if not self._starts:
             self._starts = True
             self.loop.call_soon(self._pass_turn)
+
+    def note_failed(self, failed: Failed) -> None:
+        """Hear of an operation that had failed when it was called."""
+        if self._failed is None:
+            self._failed = []
+        self._failed.append(failed)
 
     def unborn(self, job: Job) -> None:
         """Have an operation run by itself no more, which was called just now."""
@@ -533,7 +549,11 @@ class Conductor(Parking):
             return
         self.is_over = True
         for job in self.unawaited.values():
-            job.report()
+            if job.is_left_over or not self.was_halted:  # else the code that may yet ask runs again
+                job.report()
+        if not self.was_halted:
+            for failed in self._failed or ():
+                failed.report()
         if self._alarm is not None or self._deadline is not None:
             self._cancel_timers()
         handler = self._handler

@@ -66,7 +66,7 @@ def awaited(method: Callable[..., Any]) -> Callable[..., Any]:
         except Held as held:
             return held.later(partial(call, context, *given, **named), context.scope)
         except (Exception, OrphanedChildException) as error:  # noqa: BLE001  raised where it is awaited
-            return Failed(error)
+            return Failed(error, context.conductor)
         except BaseException as ended:
             if not is_end(ended):
                 raise
@@ -685,7 +685,7 @@ class AsyncDurableContext(DurableContext):
             except (Exception, OrphanedChildException) as error:  # noqa: BLE001  the same
                 if isinstance(error, RecursionError):
                     self.scope.is_exhausted = True
-                return Failed(error)
+                return Failed(error, self.conductor)
             except BaseException as ended:
                 if not is_end(ended):
                     raise

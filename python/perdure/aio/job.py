@@ -25,6 +25,7 @@ from perdure.exceptions import InvalidStateError, OrphanedChildException, StepTi
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Generator
+    from types import CodeType
 
     from perdure._core import Scope
     from perdure.aio.conductor import Conductor
@@ -191,14 +192,23 @@ def _excused(error: BaseException) -> BaseException:
 class Failed(Awaitable):
     """An operation whose call has failed, or whose failure is recorded: awaited, it raises that."""
 
-    __slots__ = ("_error",)
+    __slots__ = ("_code", "_error", "_is_asked", "_line")
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, conductor: Conductor) -> None:
         self._steps = None
         self._error = error
+        self._is_asked = False
+        self._code, self._line = _place()
+        conductor.note_failed(self)
+
+    def report(self) -> None:
+        """Log the failure, if nobody has asked for it."""
+        if not self._is_asked:
+            _report(self._error, self._code, self._line)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Raise it."""
+        self._is_asked = True
         raise _excused(self._error).with_traceback(None)
         yield  # a generator, as every awaitable has
 
@@ -410,12 +420,13 @@ class Course(Drive):
 class Job(Awaitable):
     """An operation with something to do, as its caller has it, with where it was called until somebody awaits it."""
 
-    __slots__ = ("_code", "_line", "course", "task", "variables")
+    __slots__ = ("_code", "_line", "course", "is_left_over", "task", "variables")
 
     def __init__(self, course: Course) -> None:
         self._steps = None
         self.course = course
         self.task: Future[Any] | None = None
+        self.is_left_over = False
         self.variables: Any = None
         self._code: Any = None
         self._line = 0
@@ -455,6 +466,7 @@ class Job(Awaitable):
         course = self.course
         yield from course.until_done()
         if course.error is not None:
+            self.is_left_over = True
             course.conductor.unawaited[course] = self
 
     def give_up(self) -> None:
@@ -471,10 +483,7 @@ class Job(Awaitable):
 
     def note_place(self) -> None:
         """Note the user's line that has called it."""
-        frame = sys._getframe(2)  # noqa: SLF001  the documented way to look at the stack
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
-            frame = frame.f_back
-        self._code, self._line = frame.f_code, frame.f_lineno
+        self._code, self._line = _place()
         self.variables = copy_context()
 
     def is_called_as(self, other: Job) -> None:
@@ -483,16 +492,27 @@ class Job(Awaitable):
 
     def report(self) -> None:
         """Log the failure that nobody has asked for."""
-        error, code = self.course.error, self._code
-        is_orphan = isinstance(error, OrphanedChildException)  # its context is left behind, and what it came to
-        if error is not None and code is not None and not is_orphan:
-            logger.error(
-                "an operation failed that nobody has awaited, called at %s:%d in %s",
-                code.co_filename,
-                self._line,
-                code.co_name,
-                exc_info=error,
-            )
+        if self.course.error is not None and self._code is not None:
+            _report(self.course.error, self._code, self._line)
+
+
+def _place() -> tuple[CodeType, int]:
+    """Give the user's line that has called an operation."""
+    frame = sys._getframe(2)  # noqa: SLF001  the documented way to look at the stack
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lineno
+
+
+def _report(error: BaseException, code: CodeType, line: int) -> None:
+    if not isinstance(error, OrphanedChildException):  # its context is left behind, and what it came to
+        logger.error(
+            "an operation failed that nobody has awaited, called at %s:%d in %s",
+            code.co_filename,
+            line,
+            code.co_name,
+            exc_info=error,
+        )
 
 
 def warn_of_chance(cancelled: CancelledError, at: Any = None, scope: Scope | None = None) -> None:
