@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import FAILED, RECORDED, Operation, Ready, typed_of
 from perdure.aio.endings import is_end
-from perdure.aio.job import Awaitable, Course, Failed, Held, Job, is_member
+from perdure.aio.fates import fate_of
+from perdure.aio.job import Awaitable, Course, Failed, Held, Job
 from perdure.context import DurableContext, members_of, seconds_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
@@ -123,7 +124,8 @@ class AsyncCallback(Callback[T]):
         Where it takes part in a decision, it is the decision that counts.
         """
         operation = yield operation
-        if not is_member.get():
+        fate = fate_of.get()
+        if fate is None or not fate.is_member:
             scope.answered(self.operation_id)
         return (yield from self._answer(operation))
 

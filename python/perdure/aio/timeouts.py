@@ -96,7 +96,7 @@ class Timeout(Block):
         if holding is not None and isinstance(record, Ready):
             self._hold = holding.held(record)
         elif not isinstance(record, Ready):
-            self._record = Member(context, record).future
+            self._record = Member(context, record)
             self._lens = context.scope = Noting(self, context.scope)
             self.conductor.watching = [*self.conductor.watching, self]
         elif record.value["expired"]:
@@ -193,6 +193,9 @@ class Timeout(Block):
         cuts = self.forget()
         if error is not None and not isinstance(error, (Exception, CancelledError)):
             return  # the invocation ends
+        if self._record is not None and self._record.is_lost:
+            self._record.leave(for_good=True)  # and nothing is recorded of how it has ended
+            self._record = None
         if not self._over.done():
             self._over.set_result(None)
         self.release()
@@ -223,10 +226,11 @@ class Timeout(Block):
 
     async def _recorded(self, is_alone: bool) -> None:
         """Wait until it is recorded how the block has ended."""
+        record = self._record.future
         try:
-            await asyncio.wait([self._record])
+            await asyncio.wait([record])
         except CancelledError:
             if not (self._is_cut and is_alone):
                 raise
-            await asyncio.wait([self._record])  # what was left of the cancellation of a block that was at its end
-        self._record.result()
+            await asyncio.wait([record])  # what was left of the cancellation of a block that was at its end
+        record.result()
