@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from perdure import _handed
 from perdure._frozen import Frozen
 from perdure._handed import OperationContext, StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 from perdure._protocols import BatchResult, ContextLogger, LoggerInterface, SummaryGenerator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from perdure._duration import DurationLike
     from perdure.config import CallbackConfig, ChildConfig, MapConfig, ParallelBranch, ParallelConfig, StepConfig
+
+vars(_handed).update(ContextLogger=ContextLogger, LoggerInterface=LoggerInterface)  # for who evaluates its annotations
 
 T = TypeVar("T")
 U = TypeVar("U")

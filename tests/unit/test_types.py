@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+import typing
 from typing import Any
 
 import pytest
 
 from perdure.types import (
+    ContextLogger,
     DurableExecutionArn,
+    LoggerInterface,
     OperationContext,
     StepContext,
     WaitForCallbackContext,
@@ -69,3 +73,9 @@ def test_a_value_prints_its_fields_and_replaces_them() -> None:
 )
 def test_an_arn_is_taken_apart(arn: str, expected: DurableExecutionArn | None) -> None:
     assert DurableExecutionArn.from_arn(arn) == expected
+
+
+@pytest.mark.parametrize("kind", [StepContext, WaitForCallbackContext, WaitForConditionCheckContext])
+def test_the_annotations_of_what_is_handed_over_can_be_evaluated(kind: type) -> None:
+    assert typing.get_type_hints(kind)["logger"] is ContextLogger
+    assert inspect.signature(kind, eval_str=True).parameters["logger"].annotation is LoggerInterface
