@@ -261,6 +261,8 @@ SLOW: dict[str, Loser] = {
     "virtual": lambda context: context.run_in_child_context(hesitating, is_virtual=True),
     "map": lambda context: context.map([1, 2], selecting),
     "flat": lambda context: context.parallel([hesitating, selecting], nesting_type=NestingType.FLAT),
+    "all functions": lambda context: context.all([hesitating, selecting]),
+    "all operations": lambda context: context.all_settled([context.run_in_child_context(hesitating), context.wait(20)]),
 }
 
 
@@ -326,6 +328,24 @@ def test_a_context_carries_out_what_an_as_completed_has_not_given_that_it_has_br
     found = everywhere(lambda: (handler,))
     assert found.value == "quick"
     assert {status for _, status in found.operations} == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize("within", [in_a_child, in_a_branch])
+def test_nobody_waits_for_what_a_time_limit_has_broken_off(within: Any, slow: Loser) -> None:
+    async def function(context: AsyncDurableContext) -> Any:
+        with contextlib.suppress(TimeoutError):
+            async with context.timeout(3):
+                async for _ in context.as_completed([slow(context), context.wait(100)]):
+                    break
+        return "late"
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        return await within(context, function)
+
+    found = everywhere(lambda: (handler,))
+    assert found.value == "late"
+    assert "last" not in dict(found.operations)
 
 
 @pytest.mark.parametrize("within", [in_a_child, in_a_branch, in_a_flat_branch])

@@ -172,6 +172,9 @@ class Awaitable:
     def give_up(self) -> None:
         """Hear that the task that it was given to was cancelled before it had begun: there it is not awaited."""
 
+    def run_in(self, task: Future[Any]) -> None:
+        """Have it carried out as what nobody awaits is, by a task that is about to run it."""
+
     def leave(self, *, for_good: bool = False) -> None:
         """Let it be waited for by nobody: what comes of it is of no consequence.
 

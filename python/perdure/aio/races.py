@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from perdure._core import Ready
 from perdure.aio.fates import Fate, fate_of, of_what_is_made
 from perdure.aio.job import Awaitable, Job, warn_of_chance
+from perdure.aio.parking import own
 from perdure.aio.tasks import LEFT
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
@@ -54,6 +55,11 @@ class Then(Awaitable):
         """Have cancelled what is awaited."""
         if isinstance(self._found, Awaitable):
             self._found.give_up()
+
+    def run_in(self, task: Future[Any]) -> None:
+        """Have carried out what is awaited."""
+        if isinstance(self._found, Awaitable):
+            self._found.run_in(task)
 
     def leave(self, *, for_good: bool = False) -> None:
         """Leave behind what is awaited."""
@@ -248,6 +254,11 @@ class Combination(Awaitable):
             self._record.give_up()
         for member in self._members:
             member.leave()
+
+    def run_in(self, task: Future[Any]) -> None:
+        """Have the decision carried out."""
+        if isinstance(self._record, Awaitable):
+            self._record.run_in(task)
 
     def leave(self, *, for_good: bool = False) -> None:
         """Leave the decision and all members, since nobody waits for what comes of it."""
@@ -454,9 +465,10 @@ class AsCompleted(Generic[T]):
                 f"{type(operations).__name__}"
             )
         self._select: Select[int] = Select(context, name)
+        is_limited = own(context.scope) is not context.scope  # by a block: what that cuts off is not waited for
         for index, operation in enumerate(operations):
             self._select.note(index, operation)
-            if isinstance(operation, Job):
+            if isinstance(operation, Awaitable) and not is_limited:
                 operation.run_in(self._select.task_of(index))
 
     def __aiter__(self) -> Self:
