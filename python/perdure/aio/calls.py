@@ -66,8 +66,8 @@ class Calls:
         """Hear that something goes on."""
         raise NotImplementedError
 
-    def told(self) -> None:
-        """Hear that the service may have told something new."""
+    def told(self) -> bool:
+        """Hear that the service may have told something new; tell whether anything goes on for that."""
         raise NotImplementedError
 
     def halt(self, error: BaseException) -> None:

@@ -430,7 +430,7 @@ class Conductor(Parking):
             self._end_by(self.late)
             return
         waits = rest.in_words(self)
-        if self.parked and not self.at_work:
+        if self.parked and not self.at_work and not self.told():
             logger.warning(
                 "the invocation's time is up, and the handler still waits: %s. It ends, and the service continues when "
                 "one of its operations can go on. Let nothing but durable operations be awaited while one of them "

@@ -76,16 +76,17 @@ class Parking(Calls):
         """Note that somebody waits for it no more."""
         self.parked.pop(parked, None)
 
-    def told(self) -> None:
-        """Let go on what has changed by what the service has told."""
+    def told(self) -> bool:
+        """Let go on what has changed by what the service has told; tell whether anything does."""
         told = len(self.checkpoints.told)
         if told == self._heard or not self.parked:
             self._heard = told
-            return
+            return False
         self._heard = told
-        for parked in list(self.parked):
-            if not parked.operation.is_pending():
-                self.wake(parked)
+        changed = [parked for parked in self.parked if not parked.operation.is_pending()]
+        for parked in changed:
+            self.wake(parked)
+        return bool(changed)
 
     def wake(self, parked: Parked) -> None:
         """Have go on what was parked."""

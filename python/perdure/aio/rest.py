@@ -92,6 +92,10 @@ class Live(Protocol):
     def waits_for_time(self) -> None:
         """Something else is at work: what is due meanwhile goes on."""
 
+    def told(self) -> bool:
+        """Let go on what has changed by what the service has told; tell whether anything does."""
+        ...
+
     def settle_batches(self) -> bool:
         """Have batches hear of their branches that are at rest; tell whether that has changed anything."""
         ...
@@ -142,7 +146,10 @@ def _rest(conductor: Live) -> None:
     elif conductor.is_drained and not any(parked.is_wanted() for parked in conductor.parked):
         conductor.end()
     elif conductor.parked and not conductor.sends_rest():
-        conductor.suspend()
+        if conductor.told():  # by the thread that lets nothing lie, which tells nobody
+            conductor.stir()
+        else:
+            conductor.suspend()
 
 
 def goes_on(conductor: Live) -> bool:

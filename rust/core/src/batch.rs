@@ -74,7 +74,7 @@ impl Branch {
 /// What a worker is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Run this branch. `since` is set when it was suspended until that moment: news of it must be newer.
+    /// Run this branch. `since` is set when it was suspended: all is to be durable before, and news newer than that moment.
     Run { index: usize, since: Option<Millis> },
     /// Nothing now; something may be due at the moment given, or when another worker reports.
     Wait(Option<Millis>),
@@ -313,7 +313,8 @@ impl Batch {
         let goes_on = self.settling.is_none() && !self.aborted && self.done.is_none();
         if goes_on && matches!(self.branches.get(index), Some(Branch::Suspended(_))) {
             self.sleeping.retain(|&(_, other)| other != index);
-            self.resumable.push_back((index, None));
+            // Of its own updates none may be on its way any more, or it would begin the same operations again.
+            self.resumable.push_back((index, Some(0)));
         }
     }
 

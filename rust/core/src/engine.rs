@@ -17,7 +17,7 @@ use crate::scope::{Scope, ScopeId, Suspension};
 use crate::update::{Action, Options, Subject, Update};
 
 /// How far off that may be which is to wake an execution whose invocation was short of time.
-const SOON: Millis = 10_000;
+const SOON: Millis = 60_000;
 
 /// One invocation of an execution.
 #[derive(Debug)]

@@ -248,7 +248,7 @@ fn what_is_at_work_when_time_is_up_may_end_and_nothing_else() {
 fn a_late_invocation_waits_for_what_soon_wakes_the_execution_and_for_nothing_that_has_come_since() {
     let timer = |n, due| Operation { due, ..recorded(n, Kind::Wait, "Wait", Status::Started) };
     let stopped = |due, has_come| {
-        let mut engine = invocation([timer(3, due), timer(4, Some(10_001))]);
+        let mut engine = invocation([timer(3, due), timer(4, Some(60_001))]);
         let (step, _) = started(&mut engine, ROOT);
         engine.set_deadline(NOW);
         assert_eq!(step_at(&mut engine, ROOT), Err(Refusal::OutOfTime));
@@ -257,9 +257,9 @@ fn a_late_invocation_waits_for_what_soon_wakes_the_execution_and_for_nothing_tha
         send(&mut engine, Some("next"), Vec::from_iter(Some(over).filter(|_| has_come)));
         engine.stopped_by(0)
     };
-    assert_eq!(stopped(Some(10_000), false), Some(Stop::Suspended));
-    assert_eq!(stopped(Some(10_000), true), Some(Stop::Late));
-    assert_eq!(stopped(Some(10_001), false), Some(Stop::Late));
+    assert_eq!(stopped(Some(60_000), false), Some(Stop::Suspended));
+    assert_eq!(stopped(Some(60_000), true), Some(Stop::Late));
+    assert_eq!(stopped(Some(60_001), false), Some(Stop::Late));
     assert_eq!(stopped(None, false), Some(Stop::Late));
 }
 

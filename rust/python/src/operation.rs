@@ -150,11 +150,14 @@ impl Operation {
         }
     }
 
-    /// Tells its code to suspend until there may be news of it: raises what the code is to unwind by.
+    /// Tells its code to suspend until there may be news of it: raises what the code is to unwind by. Not if there is some
+    /// by now.
     pub fn suspend(&self) -> Result<(), Error> {
         let scope = self.begun.place.scope;
         let mut state = self.shared.lock();
-        state.engine.suspend(scope, Some(&self.begun), self.until);
+        if state.engine.is_pending(&self.begun) {
+            state.engine.suspend(scope, Some(&self.begun), self.until);
+        }
         Ok(state.engine.check(scope)?)
     }
 
