@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,3 +186,67 @@ def test_an_execution_does_not_stop_for_ever_over_news_that_it_was_told() -> Non
     handles.append(service.start("f"))
     service.drive(handles[0], stop_at_callback=True)
     assert [each["Status"] for each in handles[0].operations if each.get("Name") == "after"] == ["SUCCEEDED"]
+
+
+@pytest.mark.parametrize("checkpointing", [Checkpointing.BATCHED, Checkpointing.OPTIMISTIC])
+def test_a_branch_that_news_resumes_begins_nothing_again_that_is_on_its_way(checkpointing: Checkpointing) -> None:
+    """Its update is queued while the call is under way whose answer has the news; then the other branch suspends."""
+    is_answered = threading.Event()
+    began: list[None] = []
+
+    def slowly(_name: str, _arguments: dict[str, Any], when: str) -> None:
+        if when == "after":
+            time.sleep(0.03)
+
+    service = LocalService(clock=RealClock(), on_api_call=slowly)
+
+    def handler(_event: Any, context: DurableContext) -> Any:
+        first, second = context.create_callback("first"), context.create_callback("second")
+
+        def waiting(inner: DurableContext) -> Any:
+            is_answered.wait(5)
+            time.sleep(0 if began else 0.01)
+            began.append(None)
+            if checkpointing is Checkpointing.OPTIMISTIC:
+                inner.step(lambda _: 1, "before")
+            return inner.run_in_child_context(lambda _: first.result(), "around")
+
+        def answer(_step: Any) -> None:
+            service.client.send_durable_execution_callback_success(CallbackId=first.callback_id, Result=b"x")
+            is_answered.set()
+
+        def working(inner: DurableContext) -> Any:
+            inner.step(answer, "beside")
+            return second.result()
+
+        return context.parallel([waiting, working]).get_results()
+
+    service.register("f", durable_execution(handler, checkpointing=checkpointing))
+    handle = service.start("f")
+    service.drive(handle, stop_at_callback=True)
+    assert (handle.status, handle.error) == ("RUNNING", None)
+    assert len(handle.invocations) == 1
+    assert ("around", "SUCCEEDED") in [(each.get("Name"), each["Status"]) for each in handle.operations]
+
+
+@pytest.mark.parametrize("checkpointing", list(Checkpointing))
+def test_what_the_thread_is_told_that_lets_nothing_lie_is_heard_of(checkpointing: Checkpointing) -> None:
+    service = LocalService(clock=RealClock())
+
+    async def handler(_event: Any, context: AsyncDurableContext) -> Any:
+        first, second = await context.create_callback("first"), await context.create_callback("second")
+        service.client.send_durable_execution_callback_success(CallbackId=first.callback_id, Result=b"x")
+
+        async def waiting(_: AsyncDurableContext) -> Any:
+            return await first.result()
+
+        async def sleeping() -> Any:
+            await asyncio.sleep(0.1)  # the thread calls meanwhile
+            return await second.result()
+
+        return await asyncio.gather(context.run_in_child_context(waiting, "around"), sleeping())
+
+    service.register("f", durable_execution(handler, checkpointing=checkpointing))
+    handle = service.start("f")
+    service.drive(handle, stop_at_callback=True)
+    assert ("around", "SUCCEEDED") in [(each.get("Name"), each["Status"]) for each in handle.operations]
