@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from perdure._duration import DurationLike
     from perdure.config import CallbackConfig, ChildConfig, MapConfig, ParallelBranch, ParallelConfig, StepConfig
 
-vars(_handed).update(ContextLogger=ContextLogger, LoggerInterface=LoggerInterface)  # for who evaluates its annotations
+_handed.__dict__.update(
+    ContextLogger=ContextLogger, LoggerInterface=LoggerInterface
+)  # for who evaluates its annotations
 
 T = TypeVar("T")
 U = TypeVar("U")
