@@ -158,7 +158,8 @@ def test_a_branch_goes_on_whose_news_is_of_a_batch_inside(nesting: NestingType) 
     )
     assert response == PENDING
     assert updates.count("after SUCCEED") == 1
-    assert ran == ["waiting", "working", "waiting"]
+    assert ran.count("working") == 1
+    assert 1 <= ran.count("waiting") <= 2  # once, if the news came before it had come to wait
 
 
 def test_an_execution_does_not_stop_for_ever_over_news_that_it_was_told() -> None:
