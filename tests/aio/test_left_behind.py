@@ -332,11 +332,14 @@ def test_a_context_carries_out_what_an_as_completed_has_not_given_that_it_has_br
 
 @pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
 @pytest.mark.parametrize("within", [in_a_child, in_a_branch])
-def test_nobody_waits_for_what_a_time_limit_has_broken_off(within: Any, slow: Loser) -> None:
+@pytest.mark.parametrize(("limit", "first"), [(3, 100), (1_000, 2)], ids=["over", "not over"])
+def test_no_context_waits_for_what_was_broken_off_in_a_block_with_a_time_limit(
+    within: Any, slow: Loser, limit: int, first: int
+) -> None:
     async def function(context: AsyncDurableContext) -> Any:
         with contextlib.suppress(TimeoutError):
-            async with context.timeout(3):
-                async for _ in context.as_completed([slow(context), context.wait(100)]):
+            async with context.timeout(limit):
+                async for _ in context.as_completed([context.wait(first), slow(context)]):
                     break
         return "late"
 

@@ -18,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import PASS, RUN_BRANCH, STARTED, WAIT, Operation
-from perdure.aio.fates import fate_of, of_what_is_made
 from perdure.aio.job import Course, Drive, Held, Job
 from perdure.aio.loop import InnerFuture
 from perdure.aio.parking import own
@@ -73,8 +72,6 @@ class BranchTasks(Branches):
         self._settled: set[int] = set()
         self._late: list[Callable[[], None]] = []
         super().__init__(*given)
-        if fate_of.get() is not None:
-            self.variables.run(fate_of.set, of_what_is_made())
 
     def scope_of(self, context: Any) -> Scope:
         """Give the scope of a context, as the core knows it."""

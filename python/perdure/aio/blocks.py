@@ -30,6 +30,9 @@ MOST_TURNS = 1_000
 _SHORT = 12
 """Characters of an operation's id that are recorded: they tell those of one execution apart."""
 
+limited: ContextVar[bool] = ContextVar("limited", default=False)
+"""Whether code is in a block with a time limit."""
+
 around: ContextVar[tuple[Block, ...]] = ContextVar("around", default=())
 """The blocks that are to be cut, and that the code which runs is in; the innermost last."""
 

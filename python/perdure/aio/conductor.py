@@ -19,7 +19,6 @@ from perdure.aio import rest, unwinding
 from perdure.aio.beginnings import Beginnings
 from perdure.aio.eager import failing_later
 from perdure.aio.endings import guarded
-from perdure.aio.fates import Fate, fate_of, is_left, of_what_is_made
 from perdure.aio.hands import Hands
 from perdure.aio.parking import Parking, own
 from perdure.aio.tasks import LEFT, Tasks, forget
@@ -73,9 +72,6 @@ class Job(Protocol):
     def carried_out(self) -> Generator[Any, None, None]:
         """Return when it has ended, however."""
         ...
-
-    def leave(self) -> None:
-        """Let it be waited for by nobody."""
 
     def report(self) -> None:
         """Log the failure that nobody has asked for."""
@@ -152,10 +148,6 @@ class Conductor(Parking):
     timers_came = 0
     """In how many turns of the loop what timers call will have been called, of those that have come."""
     is_probing = False
-    has_lost = False
-    """Whether something was left behind for good since all was at rest."""
-    inside: dict[Course, tuple[asyncio.Task[Any] | None, Fate]] | None = None
-    """Operations that have begun where they may be left behind, with the tasks that they run in."""
     late: OutOfTime | None = None
     """What has been raised since its time was about to be up: nothing more begins, and what is at work is let end."""
     _turns_late = 0
@@ -239,10 +231,6 @@ class Conductor(Parking):
         """Make a task, and hear of it."""
         if self.beginnings is None:
             self.beginnings = Beginnings()
-        fate = fate_of.get()
-        if fate is not None and options.get("context") is None and (made := of_what_is_made()) is not fate:
-            variables = options["context"] = copy_context()
-            variables.run(fate_of.set, made)
         if self.loop.get_task_factory() is not None or options.get("eager_start"):
             create = failing_later(create)
         return self.tasks.make(self.beginnings, create, coroutine, options)
@@ -318,13 +306,6 @@ class Conductor(Parking):
             self.loop.call_soon(self._pass_turn)
         for job in older:
             if not job.is_begun and not self.is_over:
-                fate = job.variables.get(fate_of)
-                if fate is not None:
-                    if fate.is_known():
-                        job.leave()
-                        continue
-                    fate = fate.outside()  # what was called before that was left is left, too: this is its clean-up
-                job.variables.run(fate_of.set, Fate(fate, is_member=False))
                 self.unawaited[job.course] = job
                 job.task = self.loop.create_task(job.by_itself(), context=job.variables)
 
@@ -525,9 +506,6 @@ class Conductor(Parking):
                     return
             self.stir()
             return
-        if self.has_lost and self.leave_lost():
-            self.stir()
-            return
         rest.look(self)
 
     def settle_batches(self) -> bool:
@@ -542,46 +520,6 @@ class Conductor(Parking):
             self.unwinding += 1
             task.add_done_callback(self._has_left)
             task.cancel(LEFT)
-
-    def leave_current(self) -> None:
-        """Cancel the task that runs, which nobody has cancelled that is inside of what was left behind."""
-        task = asyncio.current_task()
-        if task is not None:
-            self.leave(task)
-
-    def note_inside(self, course: Course, fate: Fate) -> None:
-        """Hear of an operation that begins where it may be left behind."""
-        if self.inside is None:
-            self.inside = {}
-        self.inside[course] = asyncio.current_task(), fate
-
-    def lose(self, course: Course) -> None:
-        """Hear that an operation was left behind for good that runs in a task with a fate of its own."""
-        if self.inside is not None and course in self.inside:
-            self.inside[course][1].leave()
-
-    def note_loss(self) -> None:
-        """Hear that something was left behind for good: leave the operations, too, that were called inside of it.
-
-        Those that have begun in tasks that nobody cancels are left when nothing else moves: most will be cancelled.
-        """
-        self.has_lost = True
-        for called in (self._new, self._older):
-            for job in called:
-                if not job.is_begun and is_left(job.variables):
-                    job.leave()
-
-    def leave_lost(self) -> bool:
-        """Cancel the tasks that are at operations inside of what was left, and that nobody cancels; tell of any."""
-        self.has_lost = False
-        found = [(course, task) for course, (task, fate) in (self.inside or {}).items() if fate.is_left()]
-        going = [
-            (course, task) for course, task in found if task is not None and not (task.done() or task.cancelling())
-        ]
-        for course, task in going:
-            self.unawaited.pop(course, None)
-            self.leave(task)
-        return bool(going)
 
     def _has_left(self, task: asyncio.Future[Any]) -> None:
         self.unwinding -= 1

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from perdure._core import FAILED, RECORDED, Operation, Ready, typed_of
 from perdure.aio.endings import is_end
-from perdure.aio.fates import fate_of
-from perdure.aio.job import Awaitable, Course, Failed, Held, Job
+from perdure.aio.job import Awaitable, Course, Failed, Held, Job, is_member
 from perdure.context import DurableContext, members_of, seconds_of
 from perdure.engine.operations import step as _step
 from perdure.engine.operations.callback import Callback
@@ -124,8 +123,7 @@ class AsyncCallback(Callback[T]):
         Where it takes part in a decision, it is the decision that counts.
         """
         operation = yield operation
-        fate = fate_of.get()
-        if fate is None or not fate.is_member:
+        if not is_member.get():
             scope.answered(self.operation_id)
         return (yield from self._answer(operation))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from asyncio import CancelledError, current_task
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 from perdure import _core
@@ -17,7 +17,6 @@ from perdure._core import Operation
 from perdure._functions import PLAIN, is_coroutine
 from perdure._handed import StepContext, WaitForCallbackContext, WaitForConditionCheckContext
 from perdure._log import Log
-from perdure.aio.fates import cleans_up, fate_of
 from perdure.aio.hands import Stopped
 from perdure.aio.loop import InnerFuture
 from perdure.aio.tasks import LEFT, forget
@@ -30,18 +29,23 @@ if TYPE_CHECKING:
 
     from perdure._core import Scope
     from perdure.aio.conductor import Conductor
-    from perdure.aio.fates import Fate
     from perdure.engine.flows import Flow
 
 logger = Log("perdure")
 
-_NEW, _BEGUN, _INSIDE, _CUT_SHORT, _DONE = range(5)
+_NEW, _BEGUN, _LEFT, _CUT_SHORT, _DONE = range(5)
 
 LEFT_BEHIND = (
     "the operation was left behind: what it was awaited in (a race, a select, a time limit) is decided without it, and "
     "nobody waits for it any more. Call an operation of its own for each decision, as with callback.result(), or use "
     "context.select, which goes on to wait for what has not come"
 )
+
+left_behind: ContextVar[bool] = ContextVar("left_behind", default=False)
+"""Whether a task runs for its positions alone: what it comes to that is not recorded does not begin."""
+
+is_member: ContextVar[bool] = ContextVar("is_member", default=False)
+"""Whether a task awaits something for a decision: when that is done is chance, and counts for nothing else."""
 
 _OF_USERS = (StepContext, WaitForConditionCheckContext, WaitForCallbackContext)
 
@@ -175,14 +179,6 @@ class Awaitable:
     def run_in(self, task: Future[Any]) -> None:
         """Have it carried out as what nobody awaits is, by a task that is about to run it."""
 
-    def leave(self, *, for_good: bool = False) -> None:
-        """Let it be waited for by nobody: what comes of it is of no consequence.
-
-        Args:
-            for_good: Whether that is recorded, so that it begins in no later invocation either.
-
-        """
-
     def close(self) -> None:
         """Go on no more."""
         if self._steps is not None:
@@ -224,11 +220,6 @@ _LOOP_OR_THREAD = (
     "(a plain function may find the event loop running, or be in a thread without one: make it async def, or have it "
     "always run in a thread by context.step(…, in_thread=True))"
 )
-
-
-def _explain(error: Exception, function: Any) -> None:
-    if type(error) is RuntimeError and "event loop" in str(error) and not is_coroutine(function):
-        error.add_note(_LOOP_OR_THREAD)
 
 
 class Drive(_core.Drive):
@@ -280,10 +271,9 @@ class Drive(_core.Drive):
             return (yield from result.__await__())
         except StopIteration as stopped:
             raise Stopped(stopped) from None
-        except Exception as error:
-            if self.is_lost():
-                raise CancelledError(LEFT) from None  # an attempt that has failed would be made again
-            _explain(error, function)
+        except RuntimeError as error:
+            if type(error) is RuntimeError and "event loop" in str(error) and not is_coroutine(function):
+                error.add_note(_LOOP_OR_THREAD)
             raise
         finally:
             conductor.at_work -= 1
@@ -307,14 +297,10 @@ class Drive(_core.Drive):
             at.break_off()
         return None
 
-    def is_lost(self) -> bool:
-        """Whether it was left behind for good after it had begun: nothing more is to be recorded of it."""
-        return False
-
     def is_left(self, cancelled: CancelledError) -> bool:
         """Whether a cancellation is none of the user's: nothing waits for what is cancelled."""
         conductor = self.conductor
-        is_over = (self.scope is not None and not self.scope.is_alive()) or self.is_lost()
+        is_over = self.scope is not None and not self.scope.is_alive()
         return is_over or cancelled.args == (LEFT,) or conductor.is_over or bool(conductor.unwinding)
 
 
@@ -359,28 +345,7 @@ class Course(Drive):
         if self._state != _NEW:
             return self._join()
         self._state = _BEGUN
-        fate = fate_of.get()
-        return self if fate is None else self._begin_inside(fate)
-
-    def _begin_inside(self, fate: Fate) -> Generator[Any, Any, Any]:
-        """Begin where it may be left behind."""
-        if fate.is_left():
-            if not fate.is_known():
-                if cleans_up():
-                    return self  # whatever is recorded of it
-                self.conductor.leave_current()
-            return self._never()
-        self._state = _INSIDE
-        self.conductor.note_inside(self, fate)
-        return self._next_turn(fate) if self.scope is not None and self.scope.expects_next() else self
-
-    def _next_turn(self, fate: Fate) -> Generator[Any, Any, Any]:
-        """Begin in the next turn: by then it may be known from the record that what it was given to has lost."""
-        try:
-            yield
-        except BaseException as ended:  # noqa: BLE001  raised by what it ends
-            return self.throw(ended)
-        return (yield from (self._never() if fate.is_left() else self))
+        return self._never() if left_behind.get() else self
 
     def cancel(self, error: CancelledError) -> None:
         """Have it ended by this before it has begun."""
@@ -390,38 +355,27 @@ class Course(Drive):
 
     def cut(self, at: Any, cancelled: CancelledError) -> BaseException | None:
         """Have it cancelled. An attempt of a step fails of that, which is recorded; of all else is warned."""
-        instead = None if isinstance(at, tuple) and self.is_lost() else Drive.cut(self, at, cancelled)
+        is_left = self._state == _LEFT and isinstance(at, tuple)
+        instead = None if is_left else Drive.cut(self, at, cancelled)
         if instead is not None:
-            self._leave_inside()
             self._state = _CUT_SHORT
         else:
-            if self._state == _CUT_SHORT:
-                self._state = _BEGUN  # a step's next attempt is due later: nobody waits for it
+            self._state = _BEGUN  # a step's next attempt is due later: nobody waits for it
             self._warn(cancelled, at)
         return instead
 
-    def is_lost(self) -> bool:
-        """Whether it was left behind for good after it had begun: nothing more is to be recorded of it."""
-        if self._state != _INSIDE:
-            return False
-        fate = fate_of.get()
-        return fate is not None and fate.is_left()
-
-    def _leave_inside(self) -> None:
-        inside = self.conductor.inside
-        if inside is not None:
-            inside.pop(self, None)
+    def leave(self) -> None:
+        """Have no attempt come after one that is cancelled: no invocation will come to it again."""
+        if self._state == _BEGUN:
+            self._state = _LEFT
 
     def _warn(self, cancelled: CancelledError, at: Any = None) -> None:
         if not self.is_left(cancelled):
             warn_of_chance(cancelled, at, self.scope)
 
     def _never(self) -> Generator[Any, Any, Any]:
-        try:
-            while True:
-                yield from InnerFuture(loop=self.conductor.loop)
-        except BaseException as ended:  # noqa: BLE001  raised by what it ends
-            return self.throw(ended)
+        while True:
+            yield from InnerFuture(loop=self.conductor.loop)
 
     def until_done(self) -> Generator[Any, Any, None]:
         """Return when it has ended, however."""
@@ -438,20 +392,15 @@ class Course(Drive):
             raise
         self.conductor.unawaited.pop(self, None)
         if self._error is not None:
-            if _is_left(self._error):
-                fate = fate_of.get()
-                if fate is not None and fate.is_left():
-                    raise CancelledError(LEFT)
+            if isinstance(self._error, CancelledError) and self._error.args == (LEFT,):
                 raise InvalidStateError(LEFT_BEHIND)
             raise _excused(self._error).with_traceback(None)
         return self._result
 
     def ended(self, result: Any, error: BaseException | None) -> bool:
         """Let those know who have joined, and who was to be told."""
-        if error is not None and self._state in (_BEGUN, _INSIDE) and isinstance(error, CancelledError):
+        if self._state == _BEGUN and isinstance(error, CancelledError):
             self._warn(error)  # of what was on its way, and is recorded
-        if self._state == _INSIDE:
-            self._leave_inside()
         self._state = _DONE
         if self.conductor.is_over and isinstance(error, GeneratorExit):
             return False
@@ -463,7 +412,7 @@ class Course(Drive):
                 future.set_result(None)
         conductor = self.conductor
         if self in conductor.unawaited:
-            if self._joined or error is None or _is_left(error):
+            if self._joined or error is None:
                 conductor.unawaited.pop(self)
             conductor.stir()
         if self.on_end is not None:
@@ -528,15 +477,12 @@ class Job(Awaitable):
         if not self.course.is_begun:
             self.course.cancel(CancelledError())
 
-    def leave(self, *, for_good: bool = False) -> None:
+    def leave(self) -> None:
         """Let it be waited for by nobody: what comes of it is of no consequence."""
-        conductor = self.course.conductor
         if not self.course.is_begun:
             self.course.cancel(CancelledError(LEFT))
-        elif (job := conductor.unawaited.pop(self.course, None)) is not None and job.task is not None:
-            if for_good:
-                conductor.lose(self.course)
-            conductor.leave(job.task)
+        elif (job := self.course.conductor.unawaited.pop(self.course, None)) is not None and job.task is not None:
+            self.course.conductor.leave(job.task)
 
     def note_place(self) -> None:
         """Note the user's line that has called it."""
@@ -590,10 +536,6 @@ def warn_of_chance(cancelled: CancelledError, at: Any = None, scope: Scope | Non
         "operation's own timeout.",
         _in_words(at, scope),
     )
-
-
-def _is_left(error: BaseException) -> bool:
-    return isinstance(error, CancelledError) and error.args == (LEFT,)
 
 
 def _in_words(at: Any, scope: Scope | None) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.aio.calls import Calls
 from perdure.aio.endings import guarded
-from perdure.aio.fates import fate_of
 from perdure.aio.loop import InnerFuture
 
 if TYPE_CHECKING:
@@ -24,14 +23,13 @@ def own(scope: Any) -> Any:
 class Parked(InnerFuture):
     """An operation that cannot go on before a moment, or before there is news; it is done when it may be able to."""
 
-    __slots__ = ("again_at", "fate", "operation", "pause", "scope")
+    __slots__ = ("again_at", "operation", "pause", "scope")
 
     def __init__(self, operation: Operation, pause: float, scope: Scope | None, loop: Any) -> None:
         super().__init__(loop=loop)
         self.operation = operation
         self.pause = pause
         self.scope = scope
-        self.fate = fate_of.get()
         # When it is looked at again, if the moment is known: then, or later if there was no news by then.
         self.again_at = operation.until
 
@@ -41,8 +39,8 @@ class Parked(InnerFuture):
         return self.operation.until
 
     def is_wanted(self) -> bool:
-        """Whether it is in nothing that has ended, or was left behind: then nothing comes of it any more."""
-        return (self.fate is None or not self.fate.is_left()) and (self.scope is None or self.scope.is_alive())
+        """Whether it is in no context that has ended, or was left behind: then nothing comes of it any more."""
+        return self.scope is None or self.scope.is_alive()
 
 
 class Parking(Calls):

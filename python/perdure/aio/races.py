@@ -13,9 +13,9 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure._core import Ready
-from perdure.aio.fates import Fate, fate_of, of_what_is_made
-from perdure.aio.job import Awaitable, Job, warn_of_chance
-from perdure.aio.parking import own
+from perdure.aio.blocks import limited
+from perdure.aio.closing import awaiting
+from perdure.aio.job import Awaitable, Course, Job, is_member, left_behind, warn_of_chance
 from perdure.aio.tasks import LEFT
 from perdure.combinators import Ends
 from perdure.concurrency.models import BatchItem, BatchItemStatus, CompletionReason
@@ -61,11 +61,6 @@ class Then(Awaitable):
         if isinstance(self._found, Awaitable):
             self._found.run_in(task)
 
-    def leave(self, *, for_good: bool = False) -> None:
-        """Leave behind what is awaited."""
-        if isinstance(self._found, Awaitable):
-            self._found.leave(for_good=for_good)
-
 
 def are_awaited(given: Sequence[Any], what: str) -> bool:
     """Tell whether members are awaited, rather than functions to be run.
@@ -87,28 +82,25 @@ class Member:
         context: Whose decisions it takes part in.
         given: What it is: an operation, a coroutine, a task or another future.
         is_loser: Whether it is known already that nobody will ask for what comes of it.
-        around: The fate of what it is inside of, if that is not the caller's.
 
     """
 
-    __slots__ = ("_conductor", "_fate", "_future", "_given", "_is_left")
+    __slots__ = ("_conductor", "_future", "_given")
 
-    def __init__(self, context: Any, given: Any, is_loser: bool = False, around: Fate | None = None) -> None:
+    def __init__(self, context: Any, given: Any, is_loser: bool = False) -> None:
         self._given = given
-        self._is_left = False
-        self._fate = fate = Fate(around or of_what_is_made(), is_member=True, is_known=is_loser)
         self._conductor = context.conductor
         self._future: Future[Any] | None = None
         if isinstance(given, Future):
             self._future = given
             given.add_done_callback(_note_end)
         elif is_loser and isinstance(given, Job):
-            given.leave(for_good=True)  # it has its position already
+            given.leave()  # it has its position already
         elif not is_loser or not isinstance(given, Ready):
-            if isinstance(given, Combination):
-                given.belong_to(fate)
             variables = copy_context()
-            variables.run(fate_of.set, fate)
+            variables.run(is_member.set, True)
+            if is_loser:
+                variables.run(left_behind.set, True)
             loop = self._conductor.loop
             self._future = future = loop.create_task(_coroutine(given), context=variables)
             future.add_done_callback(_note_end)
@@ -124,11 +116,6 @@ class Member:
         """What is awaited for what came of it: what was given, where that can be awaited again."""
         return self._given if isinstance(self._given, (Future, Job, Ready)) else self._future
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether it was left behind for good, with what it is inside of."""
-        return self._fate.is_left()
-
     def warn(self, cancelled: CancelledError) -> None:
         """Say that nothing records that it is waited for no more, if it is the user's code that has seen to that."""
         if cancelled.args != (LEFT,) and not self._conductor.is_over and not self._conductor.unwinding:
@@ -142,15 +129,22 @@ class Member:
                 of the user's does: whoever makes it knows nothing of that.
 
         """
-        if for_good:
-            self._fate.leave()
-        if self._is_left:
-            return
-        self._is_left = True
-        if isinstance(self._given, Awaitable):
-            self._given.leave(for_good=for_good)
+        if for_good and not isinstance(self._given, Future):
+            _leave_for_good(self._future)
+        if isinstance(self._given, Job):
+            if for_good:
+                _leave_for_good(self._given.task)
+            self._given.leave()
         if self._future is not None:
             self._conductor.leave(self._future)
+
+
+def _leave_for_good(task: Any) -> None:
+    """Have no attempt come after those that are cancelled together with a task."""
+    if task is not None and not task.done():
+        for each in awaiting(task.get_coro()):
+            if isinstance(each, Course):
+                each.leave()
 
 
 def _coroutine(given: Any) -> Any:
@@ -216,7 +210,7 @@ class Combination(Awaitable):
 
     """
 
-    __slots__ = ("_context", "_decision", "_fate", "_members", "_of", "_record")
+    __slots__ = ("_context", "_decision", "_members", "_of", "_record")
 
     def __init__(self, context: Any, members: Members, name: str | None) -> None:
         self._steps = None
@@ -225,10 +219,8 @@ class Combination(Awaitable):
         record = context.run_in_child_context(self._decide, name)
         self._decision = context.scope.latest_id if isinstance(record, Ready) else None
         ended = record.value["ended"] if isinstance(record, Ready) else None
-        self._fate = fate = Fate(of_what_is_made(), is_member=True)
         self._members = [
-            Member(context, each, ended is not None and index not in ended, fate)
-            for index, each in enumerate(members.given)
+            Member(context, each, ended is not None and index not in ended) for index, each in enumerate(members.given)
         ]
         self._record: Any = record
 
@@ -260,19 +252,6 @@ class Combination(Awaitable):
         if isinstance(self._record, Awaitable):
             self._record.run_in(task)
 
-    def leave(self, *, for_good: bool = False) -> None:
-        """Leave the decision and all members, since nobody waits for what comes of it."""
-        if for_good:
-            self._fate.leave()
-        if isinstance(self._record, Awaitable):
-            self._record.leave(for_good=for_good)
-        for member in self._members:
-            member.leave()
-
-    def belong_to(self, fate: Fate) -> None:
-        """Hear whose member this is, which were made outside of that."""
-        self._fate.move(fate)
-
     def _is_met(self, ended: list[int]) -> bool:
         failed = sum(_has_failed(self._members[index].future) for index in ended)
         return self._of.combinator.is_met(len(ended) - failed, failed, len(self._members))
@@ -291,11 +270,8 @@ class Combination(Awaitable):
             _pass_by(self._context, self._decision)
             return self._of.combinator.give(self._ends(ended, decided["late"]))
         finally:
-            for index, member in enumerate(self._members):
-                # which does nothing to those that have ended
-                member.leave(for_good=decided is not None and index not in decided["ended"])
-            if decided is not None:
-                self._context.conductor.note_loss()
+            for member in self._members:
+                member.leave(for_good=decided is not None)  # which does nothing to those that have ended
 
     def _ends(self, ended: list[int], is_late: bool) -> Ends:
         items: list[BatchItem[Any]] = []
@@ -465,7 +441,7 @@ class AsCompleted(Generic[T]):
                 f"{type(operations).__name__}"
             )
         self._select: Select[int] = Select(context, name)
-        is_limited = own(context.scope) is not context.scope  # by a block: what that cuts off is not waited for
+        is_limited = limited.get()  # what a block cuts off is not waited for
         for index, operation in enumerate(operations):
             self._select.note(index, operation)
             if isinstance(operation, Awaitable) and not is_limited:

@@ -13,7 +13,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from perdure._core import MAX_WAIT, Ready
-from perdure.aio.blocks import MOST_TURNS, Block, Cut, Noting, Replayed, around
+from perdure.aio.blocks import MOST_TURNS, Block, Cut, Noting, Replayed, around, limited
 from perdure.aio.job import Failed
 from perdure.aio.loop import InnerFuture
 from perdure.aio.races import Member, tell_decision
@@ -58,6 +58,7 @@ class Timeout(Block):
         "_name",
         "_record",
         "_seconds",
+        "_was_limited",
     )
 
     def __init__(self, context: Any, seconds: int, name: str | None) -> None:
@@ -74,6 +75,7 @@ class Timeout(Block):
         self._limit: Any = None
         self._around: tuple[Block, ...] = ()
         self._is_within = False
+        self._was_limited = False
 
     @property
     def is_expired(self) -> bool:
@@ -96,13 +98,15 @@ class Timeout(Block):
         if holding is not None and isinstance(record, Ready):
             self._hold = holding.held(record)
         elif not isinstance(record, Ready):
-            self._record = Member(context, record)
+            self._record = Member(context, record).future
             self._lens = context.scope = Noting(self, context.scope)
             self.conductor.watching = [*self.conductor.watching, self]
         elif record.value["expired"]:
             self._is_expired = True
             self._id = context.scope.latest_id
             self._replay(record.value)
+        self._was_limited = limited.get()
+        limited.set(True)
         return self
 
     def _asked(self) -> Any:
@@ -188,14 +192,12 @@ class Timeout(Block):
             TimeoutError: If the time was over first.
 
         """
+        limited.set(self._was_limited)
         self.conductor.unwinding -= self._is_cut
         self._take_back()
         cuts = self.forget()
         if error is not None and not isinstance(error, (Exception, CancelledError)):
             return  # the invocation ends
-        if self._record is not None and self._record.is_lost:
-            self._record.leave(for_good=True)  # and nothing is recorded of how it has ended
-            self._record = None
         if not self._over.done():
             self._over.set_result(None)
         self.release()
@@ -226,11 +228,10 @@ class Timeout(Block):
 
     async def _recorded(self, is_alone: bool) -> None:
         """Wait until it is recorded how the block has ended."""
-        record = self._record.future
         try:
-            await asyncio.wait([record])
+            await asyncio.wait([self._record])
         except CancelledError:
             if not (self._is_cut and is_alone):
                 raise
-            await asyncio.wait([record])  # what was left of the cancellation of a block that was at its end
-        record.result()
+            await asyncio.wait([self._record])  # what was left of the cancellation of a block that was at its end
+        self._record.result()
