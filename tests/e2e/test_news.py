@@ -61,13 +61,24 @@ KINDS: dict[str, tuple[Callable[[DurableContext, Any], Any], list[dict[str, Any]
 }
 
 
+def check_that_one_goes_on(handler: Any, kind: str, of: str, checkpointing: Checkpointing) -> None:
+    """See that branch 0, which waits, goes on with the news of an answer to another, and nobody does twice."""
+    _, inside, news = KINDS[kind]
+    history = [*CALLBACKS, PARALLEL, *BRANCHES, *inside]
+    response, updates = recorded(handler, *history, checkpointing=checkpointing, news=news, of=of)
+    assert response == PENDING
+    assert updates.count("after SUCCEED") == 1
+    assert updates.count("parallel-branch-0 SUCCEED") == 1
+    assert updates.count("around START") == 1
+
+
 @pytest.mark.parametrize("checkpointing", list(Checkpointing))
 @pytest.mark.parametrize("of", ["beside SUCCEED", "around START"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_branch_goes_on_whose_news_came_while_another_was_at_work(
     kind: str, of: str, checkpointing: Checkpointing
 ) -> None:
-    waits, inside, news = KINDS[kind]
+    waits = KINDS[kind][0]
 
     def handler(_event: Any, context: DurableContext) -> Any:
         first, second = context.create_callback("first"), context.create_callback("second")
@@ -82,19 +93,14 @@ def test_a_branch_goes_on_whose_news_came_while_another_was_at_work(
 
         return context.parallel([waiting, working]).get_results()
 
-    history = [*CALLBACKS, PARALLEL, *BRANCHES, *inside]
-    response, updates = recorded(handler, *history, checkpointing=checkpointing, news=news, of=of)
-    assert response == PENDING
-    assert updates.count("after SUCCEED") == 1
-    assert updates.count("parallel-branch-0 SUCCEED") == 1
-    assert updates.count("around START") == 1
+    check_that_one_goes_on(handler, kind, of, checkpointing)
 
 
 @pytest.mark.parametrize("checkpointing", list(Checkpointing))
 @pytest.mark.parametrize("of", ["beside SUCCEED", "around START"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_does_a_task(kind: str, of: str, checkpointing: Checkpointing) -> None:
-    waits, inside, news = KINDS[kind]
+    waits = KINDS[kind][0]
 
     async def handler(_event: Any, context: AsyncDurableContext) -> Any:
         first, second = await context.create_callback("first"), await context.create_callback("second")
@@ -109,12 +115,7 @@ def test_so_does_a_task(kind: str, of: str, checkpointing: Checkpointing) -> Non
 
         return (await context.parallel([waiting, working])).get_results()
 
-    history = [*CALLBACKS, PARALLEL, *BRANCHES, *inside]
-    response, updates = recorded(handler, *history, checkpointing=checkpointing, news=news, of=of)
-    assert response == PENDING
-    assert updates.count("after SUCCEED") == 1
-    assert updates.count("parallel-branch-0 SUCCEED") == 1
-    assert updates.count("around START") == 1
+    check_that_one_goes_on(handler, kind, of, checkpointing)
 
 
 @pytest.mark.parametrize("checkpointing", list(Checkpointing))

@@ -81,10 +81,13 @@ class Tasks:
 
     def are_in_contexts(self) -> bool:
         """Whether any goes on in a child context or a branch: had it come further by now, it would be waited for."""
-        return any(
-            not task.done() and not task.cancelling() and _is_live(at_work_in(self.context_of(task)))
-            for task in self._known
-        )
+        going = (task for task in self._known if not task.done() and not task.cancelling())
+        return any((scope := self._inner_scope_of(task)) is not None and scope.is_alive() for task in going)
+
+    def _inner_scope_of(self, task: asyncio.Task[Any]) -> Scope | None:
+        """Give the scope of the child context or branch that a task is in, if it is in one."""
+        mark = at_work_in(self.context_of(task))
+        return mark if type(mark) is Scope and mark.operation_id is not None else None
 
     def context_of(self, task: asyncio.Task[Any]) -> Context:
         """Give the context variables that a task runs with."""
@@ -106,10 +109,7 @@ class Tasks:
 
     def note_left(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Hear that the handler has ended without tasks: the code of contexts that they are in stands anywhere."""
-        for task in tasks:
-            mark = at_work_in(self.context_of(task))
-            if type(mark) is Scope and mark.operation_id is not None:
-                self.left.append(mark)
+        self.left += [scope for task in tasks if (scope := self._inner_scope_of(task)) is not None]
 
     def cut(self) -> Iterable[Any]:
         """Give the marks of tasks that were cut short, by `cancel` or a time limit."""
@@ -160,10 +160,6 @@ class Tasks:
         for task in tasks:
             if _is_cut(task):
                 self.note_cut(at_work_in(self.context_of(task)))
-
-
-def _is_live(mark: Any) -> bool:
-    return type(mark) is Scope and mark.operation_id is not None and mark.is_alive()
 
 
 def _is_cut(task: asyncio.Task[Any]) -> bool:
