@@ -96,9 +96,8 @@ def check_function(function: Any, operation: str, takes: str, takes_async: bool 
     ):
         return  # as almost always
     mark = getattr(function, "durable_decorator", None)
-    decorator, whose, _ = (
-        mark if type(mark) is tuple else (None, None, None)
-    )  # a mock has whatever attribute is asked for
+    # A mock has whatever attribute is asked for.
+    decorator, whose, _ = mark if type(mark) is tuple else (None, None, None)
     if whose != id(getattr(function, "__func__", function)):
         decorator = None  # the mark was copied by another wrapper, which may well call what it wraps
     if decorator is None and callable(function) and (takes_async or not is_async(function)):

@@ -528,9 +528,8 @@ def _outcome(invocation: Invocation, result: Any, error: BaseException | None) -
         if isinstance(error, OrphanedChildException):
             error = used_after_its_end(error)
         if core.is_late:
-            _save(
-                invocation
-            )  # before it is judged what is still to wake the execution: the answer may say that it has come
+            # Before it is judged what is still to wake the execution: the answer may say that it has come.
+            _save(invocation)
         ending, flushes = core.ending(_did(error), int(invocation.clock.time() * 1000))
         if ending == "raise" and error is not None:
             if flushes:

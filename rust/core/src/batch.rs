@@ -162,8 +162,8 @@ pub struct Batch {
     succeeded: usize,
     failed: usize,
     sleeping: BTreeSet<(Millis, usize)>,
-    /// Suspended branches that are to run again, and the moment until which they were, if it was that which has come.
-    resumable: VecDeque<(usize, Option<Millis>)>,
+    /// Suspended branches that are to run again, and the moment that news of them must be newer than.
+    resumable: VecDeque<(usize, Millis)>,
     settling: Option<Settling>,
     verdict: Verdict,
     asking: bool,
@@ -228,7 +228,7 @@ impl Batch {
                 self.pauses.resize(self.policy.total, 0);
                 self.pauses[index] = self.pauses[index].max(PAUSE.0);
                 self.enter(index);
-                return Next::Run { index, since };
+                return Next::Run { index, since: Some(since) };
             }
         }
         if self.may_begin()
@@ -314,7 +314,7 @@ impl Batch {
         if goes_on && matches!(self.branches.get(index), Some(Branch::Suspended(_))) {
             self.sleeping.retain(|&(_, other)| other != index);
             // Of its own updates none may be on its way any more, or it would begin the same operations again.
-            self.resumable.push_back((index, Some(0)));
+            self.resumable.push_back((index, 0));
         }
     }
 
@@ -592,7 +592,7 @@ impl Batch {
                 break;
             }
             self.sleeping.pop_first();
-            self.resumable.push_back((index, Some(due)));
+            self.resumable.push_back((index, due));
         }
     }
 
